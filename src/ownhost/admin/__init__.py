@@ -1,0 +1,1 @@
+"""What an administrator sees: command line, listings, logs."""

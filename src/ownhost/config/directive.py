@@ -1,0 +1,231 @@
+"""How a directive is declared: once, beside the code that obeys it.
+
+A `Directive` says how its arguments are written, where it may stand and what it sets. The declaration is the
+parser's schema, the source of its error messages, of `ownhost directives` and of the reference page.
+A `Setting` is what a request sees: a typed key into `Settings`, with a default and a merge rule.
+
+Several directives may write one setting (SetEnv and UnsetEnv; Alias and AliasMatch): `fold` joins what a
+directive says to what the same scope already said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Flag, StrEnum, auto
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Where(Flag):
+    """Where a directive may stand, in the words of Apache's manual ("Context")."""
+
+    SERVER = auto()
+    VIRTUAL_HOST = auto()
+    DIRECTORY = auto()  # Directory, Files, Location, If and their Match forms
+    HTACCESS = auto()
+
+
+SERVER_ONLY = Where.SERVER
+SERVERS = Where.SERVER | Where.VIRTUAL_HOST
+SECTIONS = SERVERS | Where.DIRECTORY
+ANYWHERE = SECTIONS | Where.HTACCESS
+
+
+class Override(StrEnum):
+    """The AllowOverride class that lets a directive stand in .htaccess."""
+
+    NONE = "None"
+    ALL = "All"
+    AUTH_CONFIG = "AuthConfig"
+    FILE_INFO = "FileInfo"
+    INDEXES = "Indexes"
+    LIMIT = "Limit"
+    OPTIONS = "Options"
+
+
+class Answer(StrEnum):
+    """The four answers that a directive's name can get; a name that is not declared at all is `unknown`."""
+
+    OBEYED = "obeyed"
+    NO_EFFECT = "accepted without effect"
+    UNSUPPORTED = "known but unsupported"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """The place in the configuration that something was said at."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class ArgumentError(ValueError):
+    """A directive's arguments are not what it takes. The message says what was expected; no file or line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of a directive: what `Directive.parse` is given."""
+
+    name: str  # as declared, not as typed
+    args: tuple[str, ...]  # words, unquoted, variables expanded
+    raw: str  # the rest of the line as written, variables expanded
+    source: Source
+    where: Where
+    server_root: str
+    defines: frozenset[str] = frozenset()
+
+    def path(self, argument: str) -> str:
+        """`argument` as an absolute file name: relative ones start at ServerRoot."""
+        if argument.startswith("/"):
+            return argument
+        return f"{self.server_root.rstrip('/')}/{argument}"
+
+
+def replace(_outer: T, inner: T) -> T:
+    """The common merge rule: the inner scope's value replaces the outer's."""
+    return inner
+
+
+def last(_before: Any, value: Any) -> Any:
+    """The common fold rule: the last use in a scope counts."""
+    return value
+
+
+def append(before: tuple[Any, ...] | None, value: Any) -> tuple[Any, ...]:
+    """A fold rule: each use adds one element to a tuple."""
+    return (*(before or ()), value)
+
+
+def extend(before: tuple[Any, ...] | None, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A fold rule: each use adds all its elements to a tuple."""
+    return (*(before or ()), *value)
+
+
+def outer_then_inner(outer: tuple[Any, ...], inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A merge rule for lists: the outer scope's elements, then the inner's."""
+    return (*outer, *inner)
+
+
+def inner_then_outer(outer: tuple[Any, ...], inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A merge rule for lists searched first to last: the inner scope's elements win."""
+    return (*inner, *outer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting(Generic[T]):
+    """A typed key into `Settings`.
+
+    `merge(outer, inner)` gives the value where an inner scope (a virtual host, a section) and the scope
+    around it both say something.
+    """
+
+    name: str
+    default: T
+    merge: Callable[[T, T], T] = replace
+
+    def __post_init__(self) -> None:
+        if self.name in SETTINGS:
+            raise ValueError(f"setting {self.name} is declared twice")
+        SETTINGS[self.name] = self
+
+
+SETTINGS: dict[str, Setting[Any]] = {}
+
+
+class Settings:
+    """What one scope says, or several say once merged: setting names to values. Read-only once built."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.values: dict[str, Any] = {} if values is None else values
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        value: T = self.values.get(setting.name, setting.default)
+        return value
+
+    def __contains__(self, setting: Setting[Any]) -> bool:
+        return setting.name in self.values
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and other.values == self.values
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def merged(self, inner: Settings) -> Settings:
+        """These settings with those of a scope inside laid over them."""
+        if not inner.values:
+            return self
+        result = dict(self.values)
+        for name, value in inner.values.items():
+            result[name] = SETTINGS[name].merge(result[name], value) if name in result else value
+        return Settings(result)
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A directive's declaration. `declare` makes one and puts it into `REGISTRY`."""
+
+    name: str
+    module: str  # Apache's name for the module: "core", "mod_dir", "mpm_itk"
+    syntax: str  # the arguments as the manual writes them: "user group"
+    where: Where
+    help: str
+    parse: Callable[[Call], Any]
+    setting: Setting[Any] | None = None
+    fold: Callable[[Any, Any], Any] = last
+    override: Override = Override.NONE
+    answer: Answer = Answer.OBEYED
+    default: str = ""  # as the manual writes it
+    section: bool = False  # written <Name ...> ... </Name>
+    note: str = ""  # said once at start where the directive is used
+
+
+REGISTRY: dict[str, Directive] = {}  # lower-case name to declaration
+
+
+def declare(directive: Directive) -> Directive:
+    """Put a declaration into the registry. A name declared twice is a programming error."""
+    key = directive.name.lower()
+    if key in REGISTRY:
+        raise ValueError(f"directive {directive.name} is declared twice")
+    REGISTRY[key] = directive
+    return directive
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in the configuration: what `ownhost check` prints as FILE:LINE: message."""
+
+    source: Source
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}"
+
+
+class ConfigError(Exception):
+    """The configuration does not check out. `problems` holds every error found, in order of appearance."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+@dataclass(slots=True)
+class Notes:
+    """Remarks on a configuration that is fine: shown at start, never a reason to stop."""
+
+    lines: list[Problem] = field(default_factory=list)
+
+    def add(self, source: Source, message: str) -> None:
+        self.lines.append(Problem(source, message))

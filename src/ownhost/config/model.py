@@ -1,0 +1,105 @@
+"""What a configuration says, once read: servers, virtual hosts, sections. Plain data that pickles.
+
+`read` (in `reader`) makes a `Config` from text. Merging main server and virtual host happens once, there; merging
+sections happens per request (`request.merge`), remembered per set of sections that matched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ownhost.config.directive import Problem, Settings, Source
+
+
+class SectionKind(StrEnum):
+    """The sections that limit directives to some requests, in the order in which Apache merges them."""
+
+    DIRECTORY = "Directory"
+    DIRECTORY_MATCH = "DirectoryMatch"
+    FILES = "Files"  # Files and FilesMatch merge in order of appearance, as one group
+    FILES_MATCH = "FilesMatch"
+    LOCATION = "Location"  # Location and LocationMatch too
+    LOCATION_MATCH = "LocationMatch"
+    IF = "If"
+    ELSE_IF = "ElseIf"
+    ELSE = "Else"
+    LIMIT = "Limit"
+    LIMIT_EXCEPT = "LimitExcept"
+
+
+@dataclass(slots=True)
+class Section:
+    """One <Directory>, <Files>, <Location>, <If>... and what it says.
+
+    `pattern` is the argument as written (a path, a glob, an expression, the methods of a <Limit>). `regex` is set
+    where matching needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
+    Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list.
+    """
+
+    kind: SectionKind
+    pattern: str
+    source: Source
+    regex: re.Pattern[str] | None = None
+    settings: Settings = field(default_factory=Settings)
+    origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
+    sections: list[Section] = field(default_factory=list)  # nested, in order of appearance
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """What a Listen line, or an argument of <VirtualHost>, names.
+
+    `host` is a numeric address without brackets, or "" for any address ("*", "_default_"). `port` 0 is any port
+    (only in <VirtualHost>).
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"{host}:{self.port or '*'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A Listen line."""
+
+    address: ListenAddress
+    source: Source
+    protocol: str = "http"
+
+
+@dataclass(slots=True)
+class VirtualHost:
+    """A server that answers requests: the main server (id 0) or a <VirtualHost>.
+
+    In a finished `Config` the settings and sections of the main server are merged in already: `sections` has the
+    main server's first, then the virtual host's own.
+    """
+
+    id: int
+    source: Source
+    addresses: tuple[ListenAddress, ...] = ()
+    settings: Settings = field(default_factory=Settings)
+    origins: dict[str, Source] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Config:
+    """A configuration that checked out."""
+
+    server_root: str
+    main: VirtualHost
+    virtual_hosts: list[VirtualHost]
+    listeners: list[Listener]
+    notes: list[Problem] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)  # every file read
+
+    @property
+    def servers(self) -> list[VirtualHost]:
+        """The main server and all virtual hosts; `servers[n].id == n`."""
+        return [self.main, *self.virtual_hosts]

@@ -1,0 +1,82 @@
+"""The request head and the response: what the rest of the server sees of HTTP (RFC 9110)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+
+class HTTPError(Exception):
+    """A request that ends in an error response. `reason` is for the error log, never for the client."""
+
+    def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(reason or HTTPStatus(status).phrase)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+@dataclass(slots=True)
+class Head:
+    """A request's head, strictly parsed (RFC 9112 sections 3 and 5). Text is decoded as ISO 8859-1.
+
+    `host` is the name that chooses the virtual host: from an absolute-form target, else from Host; lower case,
+    without port, without a trailing dot, brackets kept on an IPv6 address; "" where a HTTP/1.0 request has none.
+    `path` is the target's path, still percent-encoded; "*" for OPTIONS *. `query` is None without a "?".
+    `values` maps a lower-case field name to its values joined by ", ".
+    """
+
+    method: str
+    target: str
+    minor: int  # of HTTP/1.x
+    host: str
+    path: str
+    query: str | None
+    fields: list[tuple[str, str]]
+    values: dict[str, str]
+    keep_alive: bool
+    content_length: int = 0  # what Content-Length says; 0 where the body is chunked
+    chunked: bool = False
+    expect_continue: bool = False
+    host_port: int | None = None  # the port in Host or in an absolute-form target
+
+    @property
+    def protocol(self) -> str:
+        """HTTP/1.0 or HTTP/1.1."""
+        return f"HTTP/1.{self.minor}"
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body, even an empty chunked one, follows the head."""
+        return self.chunked or self.content_length > 0
+
+
+@dataclass(slots=True)
+class FileBody:
+    """A body sent from an open file: literal bytes and (offset, length) ranges of the file, in order.
+
+    Whoever sends it closes `fd`. A file that turns out shorter than its ranges ends the connection: the length
+    announced is kept, or the client sees a broken transfer, never a wrong one.
+    """
+
+    fd: int
+    parts: list[bytes | tuple[int, int]]
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return sum(len(part) if isinstance(part, bytes) else part[1] for part in self.parts)
+
+
+@dataclass(slots=True)
+class Response:
+    """A response before it is framed: no Date, Server, Content-Length, Connection or Transfer-Encoding in it.
+
+    `body` is bytes, a file, or an iterator of unknown length (sent chunked to HTTP/1.1).
+    """
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes | FileBody | AsyncIterator[bytes] = b""
+    close: bool = False  # end the connection after it

@@ -1,0 +1,34 @@
+"""The identity of a request: what a process must be before it may serve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What AssignUserID says: a user and a group, each a name or "#number". One unit: never merged by halves."""
+
+    user: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process's credentials: uid, gid, supplementary groups and scheduling priority (nice(2), -20 to 19).
+
+    `name` is for people: the user's name, or "#uid" where there is no account.
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    nice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an assignment gives no identity: an unknown name, a uid or gid out of range."""
+
+    reason: str

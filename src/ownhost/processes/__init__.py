@@ -1,0 +1,1 @@
+"""Supervisor, forkserver, gate, worker and logger, and the messages in which they meet."""

@@ -1,0 +1,1 @@
+"""The phases that a request walks through."""

@@ -1,0 +1,33 @@
+"""One request and its answer, finished: what an access log line is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownhost.http.message import Response
+from ownhost.request.request import Endpoints, Request
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What happened. Sizes are bytes, times seconds.
+
+    `request` is None where no head could be parsed (a 400, a 408): `request_line` then holds what was sent of it.
+    `first_status` is the status before an ErrorDocument or another internal redirect replaced it (%s; `response`
+    has the final one, %>s).
+    """
+
+    request: Request | None
+    response: Response
+    endpoints: Endpoints
+    request_line: str
+    started: float  # seconds since the epoch, when the head's first byte was seen
+    duration: float
+    first_status: int
+    body_bytes: int  # sent of the response's body
+    bytes_in: int  # head and body received
+    bytes_out: int  # head and body sent
+    keep_alive_requests: int  # answered on this connection before this one
+    kept_alive: bool  # the connection stays open
+    aborted: bool  # the client left before the response was complete
+    response_headers: list[tuple[str, str]]  # as sent, framing included

@@ -1,0 +1,48 @@
+"""What an Apache module is here: hooks into the phases of a request, in one value at the end of one file.
+
+A phase function returns None to let the next one go on, a Response to answer at once, or raises HTTPError.
+A module whose hook looks at anything but the virtual host, the path and the file system (a header, the client's
+address, the time) sets `request.pure = False` there, so that its decision is not remembered for the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ownhost.config.model import VirtualHost
+from ownhost.http.message import Response
+from ownhost.request.request import Request
+
+Phase = Callable[[Request], "Response | None"]
+Handler = Callable[[Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One Apache module.
+
+    `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and sections; a
+    module that leaves it out is always asked. Hooks of one phase run in ascending `order`, then by name.
+    """
+
+    name: str  # "mod_dir"
+    identifier: str  # "dir_module"
+    order: int = 50
+    uses: Callable[[VirtualHost], bool] | None = None
+    translate: Phase | None = None  # URI to file name
+    access: Phase | None = None  # may this client see it
+    fixup: Phase | None = None  # types, environment, redirects that need the file
+    log: Callable[[Request, Response], None] | None = None
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
+
+
+MODULES: dict[str, Module] = {}
+
+
+def register(module: Module) -> Module:
+    """Make a module known. Called once, at the end of the module's file."""
+    if module.name in MODULES:
+        raise ValueError(f"module {module.name} is registered twice")
+    MODULES[module.name] = module
+    return module

@@ -1,0 +1,88 @@
+"""A request on its way through the phases, and what its connection knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from ownhost.config.directive import Settings
+from ownhost.config.model import VirtualHost
+from ownhost.http.message import Head
+
+if TYPE_CHECKING:
+    from ownhost.request.site import Site
+
+
+class Level(IntEnum):
+    """Error-log levels, as Apache's LogLevel names them (lower is graver)."""
+
+    EMERG = 0
+    ALERT = 1
+    CRIT = 2
+    ERROR = 3
+    WARN = 4
+    NOTICE = 5
+    INFO = 6
+    DEBUG = 7
+    TRACE1 = 8
+    TRACE2 = 9
+    TRACE3 = 10
+    TRACE4 = 11
+    TRACE5 = 12
+    TRACE6 = 13
+    TRACE7 = 14
+    TRACE8 = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets."""
+
+    client: str
+    client_port: int
+    local: str
+    local_port: int
+    secure: bool = False
+
+
+@dataclass(slots=True)
+class Request:
+    """One request. Phases fill it in, in the order of the fields."""
+
+    head: Head
+    endpoints: Endpoints
+    site: Site  # the virtual host, compiled
+    time: float  # when the head was complete, seconds since the epoch
+    log: Callable[[Level, str, str], None]  # level, module ("core", "dir"), message
+
+    # translate
+    uri: str = ""  # the path, percent-decoded and cleaned
+    query: str | None = None
+    filename: str = ""  # "" until translated
+    alias: str = ""  # the handler that a ScriptAlias asked for
+    # walk
+    path_info: str = ""
+    stat: os.stat_result | None = None  # of `filename`, where it exists
+    settings: Settings = field(default_factory=Settings)
+    # fixups
+    handler: str = ""  # "" is the default handler: files
+    content_type: str = ""
+    env: dict[str, str] = field(default_factory=dict)  # subprocess_env
+    notes: dict[str, str] = field(default_factory=dict)
+    # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
+    previous: Request | None = None
+    error_status: int = 0  # the status that an ErrorDocument is served for
+    pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals as sent."""
+        return self.head.method
+
+    @property
+    def virtual_host(self) -> VirtualHost:
+        """The virtual host that answers."""
+        return self.site.virtual_host
