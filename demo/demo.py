@@ -1,0 +1,160 @@
+"""The demo: two owners' sites on this machine, each served as its owner. Run it with `sudo ./scripts/demo`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import sites
+from ask import Answer, Client
+from sites import ALICE, BOB, OWNERS, Owner
+
+from ownhost.admin.table import print_table
+
+START = 30.0  # seconds that the server may take until it listens
+STOP = 10.0  # seconds that it may take to end
+
+
+def main() -> int:
+    """Serve until Ctrl-C, or check and stop. The exit code."""
+    options = _options()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    if not _is_free(options.port):
+        return _fail(f"port {options.port} is taken; choose another one with --port N.")
+    with tempfile.TemporaryDirectory(prefix="ownhost-demo-", dir="/tmp") as folder:
+        try:
+            configuration = sites.make(Path(folder), options.port)
+            with server(configuration) as process:
+                if not _listens(process, options.port):
+                    return _fail("the server did not start; what it said is above.")
+                return check(options.port) if options.check else serve(process, options.port, configuration)
+        except KeyboardInterrupt:
+            print("\nStopped.")
+    return 0
+
+
+def serve(process: subprocess.Popen[bytes], port: int, configuration: Path) -> int:
+    """Say what to open, and wait for the server's end."""
+    print("\nOpen one of these, and see who serves it:\n")
+    for owner in OWNERS:
+        print(f"  http://{owner.host}:{port}/   (uid {owner.id})")
+    print(f"\nThe configuration is {configuration}")
+    print("Ctrl-C ends it.", flush=True)
+    process.wait()
+    return _fail("the server has ended; what it said is above.")
+
+
+def check(port: int) -> int:
+    """Ask both sites, print who answered what, and return 0 only if all is right."""
+    rows = []
+    for owner, neighbour in ((ALICE, BOB), (BOB, ALICE)):
+        rows.append(_try(Client(port), owner, "/", 200))
+        rows.append(_try(Client(port), owner, f"/{neighbour.name}s-secret.txt", 403))
+    shared = Client(port)
+    for owner in (ALICE, BOB, ALICE):
+        rows.append(_try(shared, owner, "/own.txt", 200, "the same one"))
+    print_table(HEADERS, rows)
+    if all(row[-1] == RIGHT for row in rows):
+        print("All is right: each site was served as its owner, and as nobody else.")
+        return 0
+    return _fail("not all is right: see the last column.")
+
+
+HEADERS = ("HOST", "PATH", "CONNECTION", "UID OF THE PROCESS THAT ANSWERED", "STATUS", "RESULT")
+RIGHT = "right"
+
+
+def _try(client: Client, owner: Owner, path: str, expected: int, connection: str = "a new one") -> tuple[str, ...]:
+    """Ask once; the line of the table that says how it went."""
+    try:
+        answer = client.ask(owner.host, path)
+    except (OSError, http.client.HTTPException) as error:
+        client.close()
+        return owner.host, path, connection, "", "", f"no answer: {error}"
+    finally:
+        if connection == "a new one":
+            client.close()
+    uid = "unknown" if answer.uid is None else str(answer.uid)
+    return owner.host, path, connection, uid, str(answer.status), _verdict(answer, owner, expected)
+
+
+def _verdict(answer: Answer, owner: Owner, expected: int) -> str:
+    if answer.status != expected:
+        return f"expected {expected}"
+    if (answer.uid, answer.gid) != (owner.id, owner.id):
+        return f"expected uid and gid {owner.id}"
+    return RIGHT
+
+
+@contextlib.contextmanager
+def server(configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server in a process group of its own, so that Ctrl-C is ours to act on; it dies if we do."""
+    process = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "ownhost", "run", "-f", configuration],
+        process_group=0,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server listens; False if it ended instead, or takes too long."""
+    deadline = time.monotonic() + START
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="demo", usage="sudo ./scripts/demo [--port N] [--check]")
+    parser.add_argument("--port", type=_port, default=8080, metavar="N")
+    parser.add_argument("--check", action="store_true")
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: a number from 1 to 65535 was expected")
+    return int(text)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(sentence: str) -> int:
+    print(f"demo: {sentence}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

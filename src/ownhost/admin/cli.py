@@ -1,0 +1,169 @@
+"""The `ownhost` command.
+
+What went wrong is one sentence on standard error, and exit code 1; a command line that makes no sense is exit
+code 2. Whatever a program might read is on standard output, as JSON with --json.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+import click
+
+from ownhost import __version__, modules
+from ownhost.admin import listing, reference
+from ownhost.admin.table import print_table
+from ownhost.config.directive import REGISTRY, ConfigError, Problem
+from ownhost.processes.options import Options, read_config
+
+Command = Callable[..., None]
+
+_CONFIGURATION = (
+    click.option("-f", "file", metavar="FILE", required=True, help="The configuration file."),
+    click.option("-d", "server_root", metavar="SERVERROOT", help="ServerRoot, where the file does not say."),
+    click.option("-D", "defines", metavar="NAME", multiple=True, help="Define NAME, for <IfDefine> and ${NAME}."),
+    click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to obey before FILE."),
+    click.option("-c", "after", metavar='"directive"', multiple=True, help="A directive to obey after FILE."),
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def takes_configuration(command: Command) -> Command:
+    """Give a command Apache's -f, -d, -D, -C and -c, as one `Options`."""
+
+    @functools.wraps(command)
+    def with_options(
+        file: str,
+        server_root: str | None,
+        defines: tuple[str, ...],
+        before: tuple[str, ...],
+        after: tuple[str, ...],
+        **others: Any,
+    ) -> None:
+        command(Options(file, server_root, defines, before, after), **others)
+
+    for option in reversed(_CONFIGURATION):
+        with_options = option(with_options)
+    return with_options
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 115})
+@click.version_option(__version__, prog_name="ownhost", message="%(prog)s %(version)s")
+def main() -> None:
+    """A web server that reads Apache's configuration and serves every virtual host as its owner."""
+
+
+@main.command()
+@takes_configuration
+def run(options: Options) -> None:
+    """Serve, in the foreground. Ready means listening.
+
+    TERM and INT stop, WINCH stops once the requests under way are answered.
+    """
+    from ownhost.processes import supervisor  # here: a quick `check` needs no server
+
+    try:
+        code = supervisor.run(options)
+    except (ConfigError, OSError, UnicodeError) as error:
+        fail(error, options)
+    sys.exit(code)
+
+
+@main.command()
+@takes_configuration
+@_JSON
+def check(options: Options, as_json: bool) -> None:
+    """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected."""
+    try:
+        config = read_config(options)
+    except ConfigError as error:
+        if as_json:
+            print_json({"ok": False, "problems": _problems(error.problems), "notes": []})
+        else:
+            click.echo(error)
+        sys.exit(1)
+    except (OSError, UnicodeError) as error:
+        fail(error, options)
+    notes = [*config.notes, *listing.refusals(listing.hosts(config))]
+    if as_json:
+        print_json({"ok": True, "problems": [], "notes": _problems(notes)})
+        return
+    for note in notes:
+        click.echo(f"{note.source}: note: {note.message}", err=True)
+    click.echo("Syntax OK")
+
+
+@main.command()
+@takes_configuration
+@_JSON
+def vhosts(options: Options, as_json: bool) -> None:
+    """List the virtual hosts: addresses, names, identity, and where each was declared."""
+    try:
+        config = read_config(options)
+    except (ConfigError, OSError, UnicodeError) as error:
+        fail(error, options)
+    hosts = listing.hosts(config)
+    if as_json:
+        print_json([asdict(host) for host in hosts])
+        return
+    print_table(listing.HEADERS, list(listing.lines(hosts)))
+    for refusal in listing.refusals(hosts):
+        click.echo(f"{refusal.source}: {refusal.message}", err=True)
+
+
+@main.command()
+@click.argument("name", required=False)
+@_JSON
+def directives(name: str | None, as_json: bool) -> None:
+    """List the directives that are known here, or say all about NAME."""
+    modules.load()
+    if name is None:
+        known = [
+            reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())
+        ]
+        if as_json:
+            print_json([asdict(entry) for entry in known])
+        else:
+            print_table(reference.HEADERS, [reference.line(entry) for entry in known])
+        return
+    try:
+        entry = reference.entry(reference.find(name))
+    except LookupError as error:
+        raise Failure(str(error.args[0])) from None
+    if as_json:
+        print_json(asdict(entry))
+    else:
+        click.echo(reference.text(entry))
+
+
+class Failure(click.ClickException):
+    """What went wrong, in one sentence; exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print it as `ownhost: sentence`."""
+        click.echo(f"ownhost: {self.message}", file=file, err=True)
+
+
+def fail(error: ConfigError | OSError | UnicodeError, options: Options) -> NoReturn:
+    """End the command with what is wrong: a configuration's errors, one a line, or one sentence."""
+    if isinstance(error, ConfigError):
+        click.echo(error, err=True)
+        sys.exit(1)
+    if isinstance(error, UnicodeError):
+        raise Failure(f"{options.file} is not UTF-8 text: {error}.") from None
+    about = f"{error.filename}: " if error.filename else ""
+    raise Failure(f"{about}{error.strerror or error}.") from None
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, indented."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def _problems(problems: list[Problem]) -> list[dict[str, object]]:
+    return [{"file": p.source.file, "line": p.source.line, "message": p.message} for p in problems]

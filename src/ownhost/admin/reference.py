@@ -1,0 +1,76 @@
+"""What is known of a directive, from its declaration."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from ownhost.config.directive import REGISTRY, Directive, Override, Where
+
+CONTEXTS = {
+    Where.SERVER: "server config",
+    Where.VIRTUAL_HOST: "virtual host",
+    Where.DIRECTORY: "directory",
+    Where.HTACCESS: ".htaccess",
+}
+HEADERS = ("DIRECTIVE", "MODULE", "ANSWER", "WHAT IT DOES")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A directive, in the words of Apache's manual: what --json prints."""
+
+    name: str
+    syntax: str
+    contexts: list[str]
+    override: str
+    default: str
+    module: str
+    answer: str
+    help: str
+    note: str
+
+
+def entry(directive: Directive) -> Entry:
+    """All about one directive."""
+    written = f"{directive.name} {directive.syntax}".rstrip()
+    return Entry(
+        name=f"<{directive.name}>" if directive.section else directive.name,
+        syntax=f"<{written}>" if directive.section else written,
+        contexts=[word for where, word in CONTEXTS.items() if where in directive.where],
+        override="" if directive.override is Override.NONE else directive.override.value,
+        default=directive.default,
+        module=directive.module,
+        answer=directive.answer.value,
+        help=directive.help,
+        note=directive.note,
+    )
+
+
+def find(name: str) -> Directive:
+    """The directive of that name, in any case, in angle brackets or not. Raises LookupError with the nearest names."""
+    wanted = name.strip("<>/ ").lower()
+    if wanted in REGISTRY:
+        return REGISTRY[wanted]
+    near = [REGISTRY[key].name for key in difflib.get_close_matches(wanted, REGISTRY, n=3, cutoff=0.6)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "'ownhost directives' lists those that are."
+    raise LookupError(f"{name} is not a known directive; {hint}")
+
+
+def line(entry: Entry) -> tuple[str, str, str, str]:
+    """A directive's line in the list."""
+    return entry.name, entry.module, entry.answer, entry.help
+
+
+def text(entry: Entry) -> str:
+    """All about one directive, for a person."""
+    facts = {
+        "Syntax": entry.syntax,
+        "Default": entry.default,
+        "Context": ", ".join(entry.contexts),
+        "Override": entry.override,
+        "Module": entry.module,
+        "Answer": entry.answer,
+        "Note": entry.note,
+    }
+    return "\n".join([entry.help, "", *(f"{label + ':':10}{fact}" for label, fact in facts.items() if fact)])
