@@ -1,1 +1,20 @@
 """Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from harness import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A folder for owners' trees and servers over it; gone, and every process ended, after the test."""
+    assert os.geteuid() == 0, "these tests start the real server: run them as root (sudo ./scripts/test)"
+    made = World()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,371 @@
+"""A gate.
+
+NAME        accepts connections and passes each to the identity that it is for
+TRUSTS      the supervisor; no byte of a client, no word of a worker
+RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), workers (through mailboxes),
+            the supervisor (to ask for a mailbox)
+ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
+
+A bare epoll loop over descriptors: a gate does so little per connection that an event-loop library would cost more
+than all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from select import EPOLLIN, EPOLLRDHUP
+from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
+
+from ownhost.http.peek import Peek, peek
+from ownhost.identity import seccomp
+from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
+from ownhost.processes import mailbox
+from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.mailbox import Handover, Return
+from ownhost.processes.messages import Channel, Mailbox, ProtocolError, Stop, Want
+from ownhost.processes.slices import GateSlice, receive_slice
+from ownhost.request import resolve
+from ownhost.request.errorlog import ErrorLog
+from ownhost.request.hosts import NameTable
+from ownhost.request.request import Level
+
+EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE
+PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
+ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
+MAX_PENDING = 8_192  # connections whose head is not complete
+MAX_WAITING = 1_024  # connections per identity waiting for its mailbox
+
+OVERLOADED = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
+)
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A connection that a gate holds: accepted, or returned by a worker."""
+
+    sock: SocketType
+    address: str
+    port: int
+    local: str
+    local_port: int
+    since: float  # monotonic seconds
+    moves: int = 0
+    data: bytes = b""  # read by a worker before it gave the connection back
+    ticket: bytes = b""
+    seen: int = 0  # bytes peeked at so far
+    host: str = ""
+    server: int = 0
+
+
+def main(channel: Channel) -> None:
+    """Run a gate: see the head of this file."""
+    slice_, descriptors = receive_slice(channel)
+    gate = Gate(channel, slice_, descriptors)
+    gc.collect()
+    gc.freeze()
+    seccomp.install(seccomp.GATE)
+    gate.run()
+
+
+class Gate:
+    """The loop, and what it knows."""
+
+    def __init__(self, channel: Channel, slice_: GateSlice, descriptors: list[int]) -> None:
+        self.channel = channel
+        self.slice = slice_
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.names: dict[tuple[str, int], NameTable] = {}
+        self.mailboxes: dict[int, SocketType] = {}
+        self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here
+        self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
+        self.pending_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
+        self.turn_end: list[Callable[[], None]] = []
+        *listeners, log = descriptors
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append))
+        self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
+        self.stopping = False
+        self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        channel = self.channel.fileno()
+        self.channel.sock.setblocking(False)
+        self.epoll.register(channel, EPOLLIN)
+        self.handlers[channel] = self.take_message
+        for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
+            listener.setblocking(False)
+            self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
+            self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+        while not (self.stopping and not self.pending and not self.waiting):
+            for descriptor, _ in self.epoll.poll(1.0 if self.pending else -1):
+                # A handler earlier in this turn may have closed what this event was for.
+                handler = self.handlers.get(descriptor)
+                if handler is not None:
+                    handler()
+            if self.pending:
+                self.expire(time.monotonic())
+            while self.turn_end:
+                self.turn_end.pop()()
+
+    # Messages of the supervisor
+
+    def take_message(self) -> None:
+        """Take one message; the end of the channel is the end of the gate."""
+        received = self.channel.receive()
+        if received is None:
+            raise SystemExit(0)
+        message, descriptors = received
+        match message:
+            case Mailbox():
+                self.open_mailbox(message.identity, descriptors[0])
+            case Stop():
+                self.stop()
+
+    def stop(self) -> None:
+        """Accept nothing more; what is already here is still passed on."""
+        self.stopping = True
+        for listener in self.listeners:
+            self.forget(listener.fileno())
+            listener.close()
+        self.listeners = []
+
+    def open_mailbox(self, identity: int, descriptor: int) -> None:
+        """The mailbox that was asked for is here."""
+        box = SocketType(-1, -1, -1, descriptor)
+        self.mailboxes[identity] = box
+        self.handlers[descriptor] = lambda: self.take_return(identity, box)
+        self.epoll.register(descriptor, EPOLLIN | EPOLLEXCLUSIVE)
+        for client in self.waiting.pop(identity, ()):
+            self.deliver(client, identity)
+
+    # Connections
+
+    def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[], None]:
+        family = listener.family
+        fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
+
+        def accept() -> None:
+            for _ in range(ACCEPT_BATCH):
+                try:
+                    descriptor, address = listener._accept()
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    self.accept_failed(error)
+                    return
+                sock = SocketType(family, SOCK_STREAM, 0, descriptor)
+                try:
+                    here = local if fixed else unmapped(sock.getsockname()[0])
+                except OSError:
+                    sock.close()
+                    continue
+                client = Client(sock, unmapped(address[0]), address[1], here, local_port, time.monotonic())
+                self.look(client)
+
+        return accept
+
+    def accept_failed(self, error: OSError) -> None:
+        """No descriptor, no memory: log it, and give those that we have a moment to be used up."""
+        self.complain(-1, f"accept failed: {error.strerror}; clients wait until there is room again")
+        time.sleep(0.01)
+
+    def look(self, client: Client) -> None:
+        """See whether the head is complete; if so, pass the connection on."""
+        if client.data:
+            found = peek(client.data)
+        else:
+            try:
+                data = client.sock.recv(PEEK_SIZE, MSG_PEEK | MSG_DONTWAIT)
+            except BlockingIOError:
+                self.wait_for_more(client, 0)
+                return
+            except OSError:
+                self.drop(client)
+                return
+            found = peek(data)
+            if not found.complete and len(data) < PEEK_SIZE:
+                # An end of the stream shows as no progress: nothing more will come.
+                if len(data) <= client.seen and client.seen or not data:
+                    self.drop(client)
+                else:
+                    self.wait_for_more(client, len(data))
+                return
+        self.route(client, found)
+
+    def wait_for_more(self, client: Client, seen: int) -> None:
+        """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
+        descriptor = client.sock.fileno()
+        client.seen = seen
+        client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, seen + 1)
+        if descriptor not in self.pending:
+            if len(self.pending) >= MAX_PENDING:
+                self.drop(next(iter(self.pending.values())))
+            self.pending[descriptor] = client
+            self.handlers[descriptor] = lambda: self.look(client)
+            self.epoll.register(descriptor, EPOLLIN | EPOLLRDHUP)
+
+    def route(self, client: Client, found: Peek) -> None:
+        """Choose virtual host and identity, and deliver."""
+        place = (client.local, client.local_port)
+        names = self.names.get(place)
+        if names is None:
+            names = self.slice.index.names(*place)
+            if len(self.names) < MAX_PENDING:
+                self.names[place] = names
+        client.host = found.host
+        client.server = server = names.find(found.host)
+        identity = self.slice.own[server]
+        view = self.slice.views.get(server)
+        if view is not None:
+            identity = self.slice.assignments.get(resolve.assignment_for_path(view, found.path), identity)
+        self.deliver(client, identity)
+
+    def deliver(self, client: Client, identity: int) -> None:
+        """Put a connection into an identity's mailbox, or ask for that mailbox first."""
+        box = self.mailboxes.get(identity)
+        if box is None:
+            self.want(client, identity)
+            return
+        descriptor = client.sock.fileno()
+        if descriptor in self.pending:
+            # A descriptor that was passed on stays in epoll until it is unregistered, even when closed here.
+            self.forget(descriptor)
+            del self.pending[descriptor]
+            client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
+        ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret)
+        handover = Handover(
+            client.server,
+            client.moves,
+            client.address,
+            client.port,
+            client.local,
+            client.local_port,
+            client.host,
+            ticket,
+            client.data,
+        )
+        try:
+            mailbox.send_handover(box, descriptor, handover)
+        except OSError as error:
+            self.overloaded(client, identity, error)
+            return
+        client.sock.close()
+
+    def want(self, client: Client, identity: int) -> None:
+        """Queue a connection until its mailbox is here."""
+        queue = self.waiting.get(identity)
+        if queue is None:
+            queue = self.waiting[identity] = deque()
+            self.channel.send(Want(identity))
+        if len(queue) >= MAX_WAITING:
+            self.overloaded(client, identity, None)
+        else:
+            queue.append(client)
+
+    def overloaded(self, client: Client, identity: int, error: OSError | None) -> None:
+        """Answer 503: a full mailbox must never block a gate."""
+        why = f" ({error.strerror})" if error and not isinstance(error, BlockingIOError) else ""
+        self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
+        with contextlib.suppress(OSError):
+            client.sock.send(OVERLOADED, MSG_DONTWAIT)
+        self.drop(client)
+
+    def complain(self, identity: int, message: str) -> None:
+        """Log a warning, at most once a second for each identity."""
+        now = time.monotonic()
+        if now - self.complained.get(identity, -1.0) >= 1.0:
+            self.complained[identity] = now
+            self.log.log(Level.WARN, "core", message)
+
+    # What workers give back
+
+    def take_return(self, identity: int, box: SocketType) -> None:
+        """Take one connection back from an identity's workers, and pass it to where it belongs."""
+        try:
+            received = mailbox.receive_return(box)
+        except BlockingIOError:
+            return
+        except ProtocolError as error:
+            self.complain(identity, f"a worker of identity {identity} spoke nonsense: {error}")
+            return
+        if received is None:
+            return
+        message, descriptor = received
+        client = self.returned(message, descriptor)
+        if client is None:
+            self.complain(identity, f"a worker of identity {identity} gave back something that no gate accepted")
+        elif message.identity < self.slice.identities:
+            client.host, client.server = self.named(client)
+            self.deliver(client, message.identity)
+        else:
+            self.look(client)
+
+    def named(self, client: Client) -> tuple[str, int]:
+        """The host that a returned request asks for, and the server that it belongs to."""
+        host = peek(client.data).host
+        return host, self.slice.index.names(client.local, client.local_port).find(host)
+
+    def returned(self, message: Return, descriptor: int) -> Client | None:
+        """A connection that comes back, if a gate ever accepted it. The kernel says who is at its ends."""
+        sock = SocketType(-1, -1, -1, descriptor)
+        try:
+            if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket):
+                sock.close()
+                return None
+            address, port = sock.getpeername()[:2]
+            local, local_port = sock.getsockname()[:2]
+            sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
+        except OSError:
+            sock.close()
+            return None
+        return Client(
+            sock,
+            unmapped(address),
+            port,
+            unmapped(local),
+            local_port,
+            time.monotonic(),
+            moves=min(message.moves + 1, 255),
+            data=message.data,
+            ticket=message.ticket,
+        )
+
+    # Connections that end here
+
+    def expire(self, now: float) -> None:
+        """End connections whose head takes too long (RequestReadTimeout header=)."""
+        for client in list(self.pending.values()):
+            if now < self.pending_timeout.head_deadline(client.since, client.seen):
+                continue
+            if client.seen:
+                with contextlib.suppress(OSError):
+                    client.sock.send(TOO_SLOW, MSG_DONTWAIT)
+            self.drop(client)
+
+    def drop(self, client: Client) -> None:
+        """Close a connection."""
+        descriptor = client.sock.fileno()
+        if self.pending.pop(descriptor, None) is not None:
+            self.forget(descriptor)
+        client.sock.close()
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching a descriptor that is still open."""
+        self.handlers.pop(descriptor, None)
+        self.epoll.unregister(descriptor)
+
+
+def unmapped(address: str) -> str:
+    """An IPv4 client of a dual-stack listener, as IPv4."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address

@@ -1,0 +1,74 @@
+"""The supervisor's logs: every one opened as root at start, each handed to those who write to it.
+
+A log that one identity alone writes to goes to its workers as it is. One that several write to (the main error log, as
+a rule) stays with the logger process: its writers get a socket, and nobody can truncate what others wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ownhost.config.model import Config
+from ownhost.processes.logfiles import PipedLog, open_log, targets
+from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.plan import Plan
+from ownhost.processes.slices import DEFAULT_IDENTITY
+from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
+from ownhost.request.request import Level
+
+
+class Logs:
+    """All logs of a configuration. Raises what `open_log` raises, naming the log."""
+
+    def __init__(self, config: Config, plan: Plan) -> None:
+        self.writers: dict[LogTarget, set[int]] = {}  # identity numbers
+        for target, servers in targets(config).items():
+            self.writers[target] = {
+                number for number, served in plan.serves.items() if not servers.isdisjoint(served)
+            }
+        main = config.main.settings[ERROR_LOG]
+        # Whoever serves nothing else still has something to say to the main log; gates do, too.
+        self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
+        self.pipes: dict[LogTarget, PipedLog] = {}
+        self.descriptors = {target: self._open(target) for target in self.writers}
+        self.shared = [target for target, numbers in self.writers.items() if len(numbers) > 1 or target == main]
+        self.main_log = self.shared.index(main)
+        self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()))
+
+    def _open(self, target: LogTarget) -> int:
+        if target.kind == "pipe":
+            self.pipes[target] = PipedLog(target)
+            return self.pipes[target].fileno()
+        return open_log(target)
+
+    def written_by(self, number: int) -> list[LogTarget]:
+        """The logs that an identity writes to."""
+        return [target for target, numbers in self.writers.items() if number in numbers]
+
+    def shared_number(self, target: LogTarget) -> int | None:
+        """The number by which the logger knows a log; None for one that a single identity writes."""
+        return self.shared.index(target) if target in self.shared else None
+
+    def shared_descriptors(self) -> list[int]:
+        """The shared logs' descriptors, by number."""
+        return [self.descriptors[target] for target in self.shared]
+
+    def descriptor(self, target: LogTarget) -> int:
+        """The open log itself."""
+        return self.descriptors[target]
+
+    def error(self, level: Level, message: str) -> None:
+        """Write to the main error log."""
+        self._error_log.log(level, "core", message)
+
+    def watch_pipes(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Restart a piped log's program when it ends."""
+
+    def close(self) -> None:
+        """Close everything; piped logs' programs end when their input does."""
+        for pipe in self.pipes.values():
+            pipe.stop()
+        for target, descriptor in self.descriptors.items():
+            if target not in self.pipes:
+                os.close(descriptor)

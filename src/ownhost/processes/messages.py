@@ -1,0 +1,215 @@
+"""The whole vocabulary between the supervisor and its processes, and who may say what.
+
+Control messages travel over SOCK_SEQPACKET socket pairs, one JSON object each, with descriptors beside them
+(SCM_RIGHTS). A receiver says which messages it takes; anything else, anything malformed and any surplus
+descriptor is a `ProtocolError`, upon which the channel is closed. Nothing received is ever unpickled, except a
+`Begin` slice, which comes from the supervisor alone.
+
+Connections travel in mailboxes, which have a binary form of their own: see `mailbox`.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+MAX_MESSAGE = 65_536  # bytes
+MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
+
+
+class ProtocolError(Exception):
+    """A peer said something that it may not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Base of all control messages. Fields are integers, strings, booleans or lists of integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork(Message):
+    """supervisor -> forkserver: fork a process for `role` as this identity. One descriptor: its control end."""
+
+    serial: int
+    role: str
+    uid: int
+    gid: int
+    groups: list[int]
+    name: str
+    nice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(Message):
+    """supervisor -> forkserver: send a signal to one of your children."""
+
+    pid: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Message):
+    """forkserver -> supervisor: the answer to a `Fork`; pid 0 where the fork failed."""
+
+    serial: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited(Message):
+    """forkserver -> supervisor: a child is gone. `status` as os.waitstatus_to_exitcode gives it."""
+
+    pid: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Message):
+    """supervisor -> gate, worker, logger: your slice. One descriptor: a memfd with a pickle.
+
+    `descriptors` more follow, in `Descriptors` messages; the slice names them by their place in that order.
+    """
+
+    descriptors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors(Message):
+    """supervisor -> gate, worker, logger: more of the descriptors that `Begin` announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want(Message):
+    """gate -> supervisor: I have a connection for this identity, and no mailbox of it."""
+
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox(Message):
+    """supervisor -> gate: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
+
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sender(Message):
+    """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive."""
+
+    log: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy(Message):
+    """worker -> supervisor: my mailbox fills faster than I can empty it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Message):
+    """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
+
+
+MESSAGES: dict[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (Fork, Signal, Started, Exited, Begin, Descriptors, Want, Mailbox, Sender, Busy, Stop)
+}
+
+# Who may say what: the messages that each kind of receiver takes from each kind of sender.
+FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
+    "forkserver": (Fork, Signal),
+    "gate": (Begin, Descriptors, Mailbox, Stop),
+    "worker": (Begin, Descriptors, Stop),
+    "logger": (Begin, Descriptors, Sender, Stop),
+}
+TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
+    "forkserver": (Started, Exited),
+    "gate": (Want,),
+    "worker": (Busy,),
+    "logger": (),
+}
+
+_DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number
+
+
+def encode(message: Message) -> bytes:
+    """A message as bytes."""
+    return json.dumps([type(message).__name__, asdict(message)]).encode()
+
+
+def decode(data: bytes, allowed: Sequence[type[Message]]) -> Message:
+    """Bytes as one of the allowed messages. Raises ProtocolError on anything else."""
+    try:
+        name, values = json.loads(data)
+        kind = MESSAGES[name]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ProtocolError(f"not a message: {data[:60]!r}") from error
+    if kind not in allowed:
+        raise ProtocolError(f"{name} is not this peer's to say")
+    expected = {field.name: str(field.type) for field in fields(kind)}
+    if not isinstance(values, dict) or values.keys() != expected.keys():
+        raise ProtocolError(f"{name} has the wrong fields")
+    if not all(_has_type(values[key], expected[key]) for key in expected):
+        raise ProtocolError(f"{name} has a field of the wrong type")
+    return kind(**values)
+
+
+def _has_type(value: Any, wanted: str) -> bool:
+    if wanted == "list[int]":
+        return isinstance(value, list) and all(type(item) is int for item in value)
+    return type(value).__name__ == wanted
+
+
+class Channel:
+    """One end of a control channel. `allowed` is what the other end may say."""
+
+    def __init__(self, sock: socket.socket, allowed: Sequence[type[Message]]) -> None:
+        self.sock = sock
+        self.allowed = tuple(allowed)
+
+    def fileno(self) -> int:
+        """The descriptor, for an event loop."""
+        return self.sock.fileno()
+
+    def close(self) -> None:
+        """Close this end; the other sees the end of the channel."""
+        self.sock.close()
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send one message. Raises BlockingIOError where a non-blocking channel is full."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self.sock.sendmsg([encode(message)], rights, socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[Message, list[int]] | None:
+        """The next message and its descriptors; None at the end of the channel. Raises ProtocolError."""
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(
+                self.sock, MAX_MESSAGE, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ProtocolError("a message longer than any may be")
+            message = decode(data, self.allowed)
+            taken = _DESCRIPTORS_TAKEN.get(type(message), 0)
+            if not isinstance(message, Descriptors) and len(descriptors) != taken:
+                raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
+        except ProtocolError:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            raise
+        return message, descriptors
+
+
+def channel_pair() -> tuple[socket.socket, socket.socket]:
+    """The two ends of a new control channel."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,0 +1,56 @@
+"""When to start a worker: the policy, apart from the doing. Pure: it is given the time, and holds no process.
+
+An identity has a worker when something waits for it, one more when its workers say that they are busy, and never
+more than its limit. An identity whose workers keep dying is throttled, alone: each early death doubles the wait
+before its next start. No other identity notices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+EARLY_DEATH = 10.0  # seconds: a worker that fails sooner than this counts against its identity
+FIRST_WAIT = 0.25  # seconds before the start after one early death
+LONGEST_WAIT = 60.0  # seconds
+BUSY_INTERVAL = 0.25  # seconds between two extra workers
+
+
+@dataclass(slots=True)
+class SpawnPolicy:
+    """One identity's workers, as numbers. Times are monotonic seconds."""
+
+    limit: int
+    workers: int = 0  # alive, or being forked
+    early_deaths: int = 0  # in a row
+    not_before: float = 0.0  # no start before this time
+    last_extra: float = field(default=-BUSY_INTERVAL)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the identity's processes keep dying."""
+        return self.early_deaths > 0
+
+    def wanted(self, now: float) -> bool:
+        """Whether to start a worker now that something waits and nobody is there to take it."""
+        return self.workers == 0 and now >= self.not_before
+
+    def busy(self, now: float) -> bool:
+        """Whether to start one more, now that a worker says that it cannot keep up."""
+        if not 0 < self.workers < self.limit or now < max(self.not_before, self.last_extra + BUSY_INTERVAL):
+            return False
+        self.last_extra = now
+        return True
+
+    def started(self) -> None:
+        """A worker is being started."""
+        self.workers += 1
+
+    def ended(self, now: float, lived: float, failed: bool) -> None:
+        """A worker ended, `lived` seconds after its start; `failed` unless it left by itself."""
+        self.workers -= 1
+        if failed and lived < EARLY_DEATH:
+            self.not_before = now + min(FIRST_WAIT * 2**self.early_deaths, LONGEST_WAIT)
+            self.early_deaths += 1
+        elif lived >= EARLY_DEATH or not failed:
+            self.early_deaths = 0
+            self.not_before = now

@@ -1,0 +1,108 @@
+"""A slice: what one process is told of the configuration, and how it gets there.
+
+The supervisor pickles a slice into a sealed memory file and sends that, with the descriptors that the slice names by
+number. The forkserver only ever sees the channel's end: no owner's setting passes through it, so no process
+forked later can have it in memory. Unpickling is safe in this one direction: the supervisor is more trusted
+than whoever reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ownhost.config.model import ListenAddress, VirtualHost
+from ownhost.identity.identity import Assignment, Identity
+from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
+from ownhost.request.errorlog import LogTarget
+from ownhost.request.hosts import HostIndex
+
+DEFAULT_IDENTITY = 0  # the identity number of User and Group
+
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+@dataclass(slots=True)
+class LoggerSlice:
+    """What the logger is told: how many logs there are. Their descriptors come with it, in order."""
+
+    logs: int
+
+
+@dataclass(slots=True)
+class GateSlice:
+    """What a gate is told: where to listen, which name belongs to whom. Nothing that is an owner's secret.
+
+    Its descriptors: the listeners in order, then where its own log lines go.
+    """
+
+    number: int
+    listeners: list[ListenAddress]
+    index: HostIndex
+    own: dict[int, int]  # server id -> the identity that serves what no section gives to another
+    views: dict[int, VirtualHost]  # servers that choose by folder: what choosing needs (resolve.routing_view)
+    assignments: dict[Assignment | None, int]  # what a request's sections say -> identity number
+    identities: int  # how many there are: their numbers are 0 to this, exclusive
+    secret: bytes  # keys the tickets that connections carry
+    main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
+
+
+@dataclass(slots=True)
+class WorkerSlice:
+    """What a worker is told: the virtual hosts that its identity may serve, whole, and nothing of any other.
+
+    `logs` says which descriptor (by number) each log is written to.
+    """
+
+    number: int
+    identity: Identity
+    servers: list[VirtualHost]
+    assignments: dict[Assignment | None, int]
+    main: VirtualHost  # for messages that belong to no virtual host (resolve.routing_view)
+    refusals: dict[Assignment, str] = field(default_factory=dict)  # assignments that give no identity, and why
+    refused_servers: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
+    logs: dict[LogTarget, int] = field(default_factory=dict)
+    idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+
+
+def send_slice(channel: Channel, content: object, descriptors: Sequence[int]) -> None:
+    """Send a slice and its descriptors over a channel to a new process."""
+    memory = os.memfd_create("slice", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            pickle.dump(content, file, pickle.HIGHEST_PROTOCOL)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
+        channel.send(Begin(len(descriptors)), [memory])
+    finally:
+        os.close(memory)
+    for start in range(0, len(descriptors), MAX_DESCRIPTORS):
+        channel.send(Descriptors(), descriptors[start : start + MAX_DESCRIPTORS])
+
+
+def receive_slice(channel: Channel) -> tuple[Any, list[int]]:
+    """Receive what `send_slice` sent (a blocking channel). Raises ProtocolError, EOFError."""
+    message, (memory,) = _expect(channel, Begin)
+    assert isinstance(message, Begin)
+    with contextlib.closing(mmap.mmap(memory, 0, access=mmap.ACCESS_READ)) as content:
+        loaded = pickle.loads(content)  # noqa: S301 - from the supervisor, see above
+    os.close(memory)
+    descriptors: list[int] = []
+    while len(descriptors) < message.descriptors:
+        _, more = _expect(channel, Descriptors)
+        descriptors += more
+    return loaded, descriptors
+
+
+def _expect(channel: Channel, kind: type) -> tuple[Any, list[int]]:
+    received = channel.receive()
+    if received is None:
+        raise EOFError("the supervisor is gone")
+    if not isinstance(received[0], kind):
+        raise ProtocolError(f"expected {kind.__name__}, got {received[0]}")
+    return received

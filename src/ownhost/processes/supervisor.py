@@ -1,0 +1,449 @@
+"""The supervisor.
+
+NAME        reads the configuration, opens listeners and logs, decides what runs
+TRUSTS      the configuration; from its processes only the messages in `messages.TO_SUPERVISOR`
+RUNS AS     root's uid with CAP_DAC_OVERRIDE and CAP_NET_BIND_SERVICE, and no other
+TALKS TO    every process, over one channel each; reads nothing from the network
+ENDS WHEN   it is told to by a signal, or the forkserver dies; all processes end with it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ownhost.config.directive import ConfigError
+from ownhost.identity import become
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.processes import startup
+from ownhost.processes.logs import Logs
+from ownhost.processes.mailbox import mailbox_pair
+from ownhost.processes.messages import (
+    TO_SUPERVISOR,
+    Busy,
+    Channel,
+    Exited,
+    Fork,
+    Mailbox,
+    Message,
+    ProtocolError,
+    Sender,
+    Signal,
+    Started,
+    Stop,
+    Want,
+    channel_pair,
+)
+from ownhost.processes.options import Options, read_config
+from ownhost.processes.plan import Plan, make_plan
+from ownhost.processes.policy import SpawnPolicy
+from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, send_slice
+from ownhost.request.request import Level
+
+FORKS_AT_ONCE = 64  # forks asked for and not yet answered
+CORES = len(os.sched_getaffinity(0))
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A process that the forkserver made for us, or is about to."""
+
+    role: str
+    number: int  # of its identity, or of the gate
+    channel: Channel
+    since: float
+    pid: int = 0  # until `Started`
+    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    stopping: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    """An identity that somebody asked for: its mailbox and its policy. The mailbox outlives any worker."""
+
+    gates: socket.socket
+    workers: socket.socket
+    policy: SpawnPolicy
+    watched: bool = False
+
+
+def run(options: Options) -> int:
+    """Run the server in the foreground until a signal ends it. Returns the exit status."""
+    forkserver = startup.start_forkserver()
+    try:
+        config = read_config(options)
+        plan = make_plan(config, startup.look_up(config))
+        startup.raise_descriptor_limit()
+        logs = Logs(config, plan)
+        listeners = startup.open_listeners(config)
+        pid_file = startup.PidFile(config)
+        if os.geteuid() == 0:
+            become.limit_supervisor()
+        return asyncio.run(Supervisor(plan, forkserver, logs, listeners, pid_file).run())
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except startup.StartError as error:
+        print(f"ownhost: {error}", file=sys.stderr)
+    finally:
+        forkserver.end()
+    return 1
+
+
+class Supervisor:
+    """What runs, and what each process may ask for."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        forkserver: startup.ForkserverProcess,
+        logs: Logs,
+        listeners: list[socket.socket],
+        pid_file: startup.PidFile,
+    ) -> None:
+        self.plan = plan
+        self.forkserver = forkserver
+        self.control = Channel(forkserver.control, TO_SUPERVISOR["forkserver"])
+        self.logs = logs
+        self.listeners = listeners
+        self.pid_file = pid_file
+        self.secret = secrets.token_bytes(32)
+        self.children: dict[int, Child] = {}  # by pid
+        self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
+        self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
+        self.serial = 0
+        self.services: dict[int, Service] = {}  # by identity number
+        self.gates = {number: SpawnPolicy(limit=1) for number in range(CORES)}
+        self.logger_policy = SpawnPolicy(limit=1)
+        self.logger: Child | None = None
+        self.stopping = False
+        self.finished: asyncio.Future[int]
+        # Every request that a process may make, and what answers it; `Channel` lets nothing else in.
+        self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
+            Want: self.on_want,
+            Busy: self.on_busy,
+        }
+
+    async def run(self) -> int:
+        """Start everything, and serve until the end."""
+        self.loop = asyncio.get_running_loop()
+        self.finished = self.loop.create_future()
+        self.control.sock.setblocking(False)
+        self.loop.add_reader(self.control.fileno(), self.on_forkserver)
+        self.take_signals()
+        self.logs.watch_pipes(self.loop)
+        self.start_logger()
+        for number in self.gates:
+            self.start_gate(number)
+        self.announce()
+        try:
+            return await self.finished
+        finally:
+            self.pid_file.remove()
+            self.logs.close()
+
+    def take_signals(self) -> None:
+        """Signals as Apache takes them."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self.stop_now, number)
+        self.loop.add_signal_handler(signal.SIGWINCH, self.stop_gracefully)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            self.loop.add_signal_handler(number, self.refuse_reload, number)
+
+    def announce(self) -> None:
+        """Say that clients are being listened to: to the log, to the terminal, to systemd."""
+        where = ", ".join(str(listener.address) for listener in self.plan.config.listeners)
+        count = len(self.plan.config.virtual_hosts)
+        message = f"listening on {where}; {count} virtual hosts, {len(self.plan.identities)} identities"
+        self.logs.error(Level.NOTICE, f"ownhost {startup.VERSION}: {message}")
+        print(f"ownhost: {message}", file=sys.stderr, flush=True)
+        for server, reason in self.plan.refused_servers():
+            source = self.plan.config.servers[server].source
+            self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
+        startup.notify_systemd("READY=1\nMAINPID=%d" % os.getpid())
+
+    # The forkserver
+
+    def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
+        """Have a process forked; its slice waits in its channel for it."""
+        ours, theirs = channel_pair()
+        ours.setblocking(False)
+        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), time.monotonic())
+        send_slice(child.channel, content, descriptors)
+        self.loop.add_reader(ours.fileno(), self.on_message, child)
+        who = self.plan.identities[identity]
+        self.serial += 1
+        order = Fork(self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice)
+        self.to_fork.append((order, theirs.detach()))
+        self.unborn[self.serial] = child
+        self.send_forks()
+        return child
+
+    def send_forks(self) -> None:
+        """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
+        while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
+            order, descriptor = self.to_fork.popleft()
+            self.control.send(order, [descriptor])
+            os.close(descriptor)
+
+    def on_forkserver(self) -> None:
+        """Take what the forkserver says."""
+        with contextlib.suppress(BlockingIOError):
+            while received := self.control.receive():
+                match received[0]:
+                    case Started() as started:
+                        self.on_started(started)
+                    case Exited() as exited:
+                        self.on_exited(exited)
+            self.loop.remove_reader(self.control.fileno())
+            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.finish(1)
+
+    def on_started(self, started: Started) -> None:
+        """A child has a pid, or could not be forked."""
+        child = self.unborn.pop(started.serial)
+        child.pid = started.pid
+        if started.pid:
+            self.children[started.pid] = child
+        else:
+            self.gone(child, failed=True)
+        self.send_forks()
+
+    def on_exited(self, exited: Exited) -> None:
+        """A child is gone."""
+        child = self.children.pop(exited.pid)
+        if exited.status != 0 and not child.stopping:
+            how = f"by signal {-exited.status}" if exited.status < 0 else f"with status {exited.status}"
+            who = self.plan.identities[child.number].name if child.role == "worker" else ""
+            self.logs.error(Level.ERROR, f"{child.role} {who} (pid {exited.pid}) ended {how}".replace("  ", " "))
+        self.gone(child, failed=exited.status != 0)
+
+    def gone(self, child: Child, failed: bool) -> None:
+        """Forget a child, and let its policy say what comes next."""
+        self.loop.remove_reader(child.channel.fileno())
+        child.channel.close()
+        for _, descriptor in child.senders:
+            os.close(descriptor)
+        now = time.monotonic()
+        policy = self.policy_of(child)
+        policy.ended(now, now - child.since, failed)
+        if child.role == "worker":
+            self.attend(child.number)
+        elif not self.stopping:
+            again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
+            self.loop.call_later(max(0.0, policy.not_before - now), again)
+        if child is self.logger:
+            self.logger = None
+        if self.stopping:
+            self.go_on_stopping()
+
+    def policy_of(self, child: Child) -> SpawnPolicy:
+        """The policy that counts this child."""
+        match child.role:
+            case "worker":
+                return self.services[child.number].policy
+            case "gate":
+                return self.gates[child.number]
+            case _:
+                return self.logger_policy
+
+    def tell(self, child: Child, message: Message, descriptors: list[int]) -> None:
+        """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
+        try:
+            child.channel.send(message, descriptors)
+        except BlockingIOError:
+            self.kill(child)
+        except OSError:
+            pass  # its `Exited` follows
+
+    def kill(self, child: Child) -> None:
+        """End a process that broke the rules."""
+        if child.pid:
+            self.control.send(Signal(child.pid, signal.SIGKILL))
+
+    # What each kind of process is given
+
+    def start_logger(self) -> None:
+        """Start the process that writes the logs which several identities share."""
+        if self.stopping:
+            return
+        self.logger_policy.started()
+        shared = self.logs.shared_descriptors()
+        self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
+        for child in (*self.children.values(), *self.unborn.values()):
+            for log, descriptor in child.senders:
+                self.tell(self.logger, Sender(log), [descriptor])
+
+    def start_gate(self, number: int) -> None:
+        """Start a gate; the listeners are the same for all."""
+        if self.stopping:
+            return
+        self.gates[number].started()
+        log, sender = self.new_sender(self.logs.main_log)
+        descriptors = [*(listener.fileno() for listener in self.listeners), sender]
+        child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
+        os.close(sender)
+        child.senders.append((self.logs.main_log, log))
+
+    def start_worker(self, number: int) -> None:
+        """Start a worker: its mailbox, its virtual hosts, its logs."""
+        service = self.services[number]
+        service.policy.started()
+        self.unwatch(service)
+        descriptors = [service.workers.fileno()]
+        senders: list[tuple[int, int]] = []
+        ends: list[int] = []
+        places = {}
+        for target in self.logs.written_by(number):
+            places[target] = len(descriptors)
+            shared = self.logs.shared_number(target)
+            if shared is None:
+                descriptors.append(self.logs.descriptor(target))
+                continue
+            receiving, sending = self.new_sender(shared)
+            senders.append((shared, receiving))
+            ends.append(sending)
+            descriptors.append(sending)
+        child = self.fork("worker", number, number, self.plan.worker_slice(number, places), descriptors)
+        child.senders = senders
+        for end in ends:
+            os.close(end)
+
+    def new_sender(self, log: int) -> tuple[int, int]:
+        """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
+        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sending.setblocking(False)
+        if self.logger is not None:
+            self.tell(self.logger, Sender(log), [receiving.fileno()])
+        return receiving.detach(), sending.detach()
+
+    # Mailboxes
+
+    def service(self, number: int) -> Service:
+        """The service of an identity; made when it is first asked for."""
+        if number not in self.services:
+            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES))
+        return self.services[number]
+
+    def attend(self, number: int) -> None:
+        """Have a worker started as soon as something waits in a mailbox that nobody reads."""
+        service = self.services[number]
+        if service.policy.workers or service.watched:
+            return
+        wait = service.policy.not_before - time.monotonic()
+        if wait > 0:
+            name = self.plan.identities[number].name
+            self.logs.error(Level.ERROR, f"identity {name}: its processes keep dying; next try in {wait:.1f} s")
+            self.loop.call_later(wait, self.attend, number)
+            return
+        service.watched = True
+        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
+
+    def unwatch(self, service: Service) -> None:
+        """A worker will read the mailbox: leave it alone."""
+        if service.watched:
+            service.watched = False
+            self.loop.remove_reader(service.workers.fileno())
+
+    # Requests
+
+    def on_message(self, child: Child) -> None:
+        """Answer one request of a process; one that says what it may not is ended."""
+        try:
+            received = child.channel.receive()
+        except BlockingIOError:
+            return
+        except ProtocolError as error:
+            self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
+            self.loop.remove_reader(child.channel.fileno())
+            self.kill(child)
+            return
+        if received is None:
+            self.loop.remove_reader(child.channel.fileno())  # its `Exited` follows
+            return
+        message, descriptors = received
+        self.requests[type(message)](child, message, descriptors)
+
+    def on_want(self, child: Child, message: Message, _: list[int]) -> None:
+        """A gate has a connection for an identity: give it the mailbox, and see that somebody reads it."""
+        assert isinstance(message, Want)
+        if not 0 <= message.identity < len(self.plan.identities):
+            self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
+            self.kill(child)
+            return
+        service = self.service(message.identity)
+        self.tell(child, Mailbox(message.identity), [service.gates.fileno()])
+        # A first request need not wait until it has arrived in the mailbox.
+        if service.policy.wanted(time.monotonic()):
+            self.start_worker(message.identity)
+        else:
+            self.attend(message.identity)
+
+    def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
+        """A worker cannot keep up: start one more, if the policy lets it."""
+        if not self.stopping and self.services[child.number].policy.busy(time.monotonic()):
+            self.start_worker(child.number)
+
+    # The end
+
+    def stop_now(self, number: int) -> None:
+        """TERM, INT: end every process."""
+        self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
+        self.finish(0)
+
+    def stop_gracefully(self) -> None:
+        """WINCH: accept nothing more, finish what is begun, then end."""
+        if self.stopping:
+            return
+        self.stopping = True
+        self.logs.error(Level.NOTICE, "caught SIGWINCH, finishing what is begun, then stopping")
+        for listener in self.listeners:
+            listener.close()
+        self.tell_to_stop("gate")
+        timeout = self.plan.config.main.settings[GRACEFUL_SHUTDOWN_TIMEOUT]
+        if timeout:
+            self.loop.call_later(timeout, self.finish, 0)
+        self.go_on_stopping()
+
+    def tell_to_stop(self, role: str) -> None:
+        """Ask every process of a role to finish."""
+        for child in (*self.children.values(), *self.unborn.values()):
+            if child.role == role and not child.stopping:
+                child.stopping = True
+                self.tell(child, Stop(), [])
+
+    def go_on_stopping(self) -> None:
+        """Gates first, so that no connection arrives late; then workers; then it is over."""
+        roles = {child.role for child in (*self.children.values(), *self.unborn.values())}
+        if "gate" in roles:
+            return
+        self.tell_to_stop("worker")
+        if "worker" not in roles and not any(_has_mail(service.workers) for service in self.services.values()):
+            self.finish(0)
+
+    def refuse_reload(self, number: int) -> None:
+        """HUP, USR1."""
+        name = signal.Signals(number).name
+        self.logs.error(Level.WARN, f"caught {name}: reloading is not supported yet; restart to apply changes")
+
+    def finish(self, status: int) -> None:
+        """End the loop; `run` ends the forkserver, and that every process."""
+        if not self.finished.done():
+            self.finished.set_result(status)
+
+
+def _has_mail(mailbox: socket.socket) -> bool:
+    try:
+        mailbox.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""The processes, as a table: what each role runs. Who may say what to whom stands in `messages`.
+
+Only the forkserver imports this: gate, worker and logger never import each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ownhost import modules
+from ownhost.processes import gate, logger, worker
+from ownhost.processes.messages import Channel
+
+modules.load()  # so that every process forked later has all of them, already imported
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A role that the forkserver can fork. `main` runs it on its channel, as its identity, and returns at its end."""
+
+    role: str
+    main: Callable[[Channel], None]
+
+
+PROCESSES: dict[str, Process] = {
+    process.role: process
+    for process in (
+        Process("gate", gate.main),
+        Process("worker", worker.main),
+        Process("logger", logger.main),
+    )
+}

@@ -1,0 +1,63 @@
+"""When workers start: on demand, more when busy, slower when they keep dying."""
+
+from __future__ import annotations
+
+from ownhost.processes.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_WAIT, SpawnPolicy
+
+
+def test_one_worker_on_demand() -> None:
+    policy = SpawnPolicy(limit=2)
+    assert policy.wanted(0.0)
+    policy.started()
+    assert not policy.wanted(0.0)
+
+
+def test_one_more_when_busy_up_to_the_limit() -> None:
+    policy = SpawnPolicy(limit=2)
+    assert not policy.busy(0.0), "nobody is there who could be busy"
+    policy.started()
+    assert policy.busy(0.0)
+    policy.started()
+    assert not policy.busy(10.0), "the limit"
+
+
+def test_extra_workers_take_their_time() -> None:
+    policy = SpawnPolicy(limit=9)
+    policy.started()
+    assert policy.busy(1.0)
+    policy.started()
+    assert not policy.busy(1.0 + BUSY_INTERVAL / 2)
+    assert policy.busy(1.0 + BUSY_INTERVAL)
+
+
+def test_early_deaths_double_the_wait_up_to_a_bound() -> None:
+    policy = SpawnPolicy(limit=1)
+    now, waits = 0.0, []
+    for _ in range(12):
+        policy.started()
+        policy.ended(now, lived=0.1, failed=True)
+        assert policy.throttled
+        assert not policy.wanted(now)
+        waits.append(policy.not_before - now)
+        now = policy.not_before
+        assert policy.wanted(now)
+    assert waits[:3] == [FIRST_WAIT, FIRST_WAIT * 2, FIRST_WAIT * 4]
+    assert max(waits) == LONGEST_WAIT
+
+
+def test_a_good_life_ends_the_throttle() -> None:
+    policy = SpawnPolicy(limit=1)
+    policy.started()
+    policy.ended(0.0, lived=0.1, failed=True)
+    policy.started()
+    policy.ended(100.0, lived=99.0, failed=True)
+    assert not policy.throttled
+    assert policy.wanted(100.0)
+
+
+def test_leaving_when_idle_is_no_death() -> None:
+    policy = SpawnPolicy(limit=1)
+    policy.started()
+    policy.ended(1.0, lived=1.0, failed=False)
+    assert not policy.throttled
+    assert policy.wanted(1.0)
