@@ -1,0 +1,200 @@
+"""The command line, as people and programs use it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from ownhost import __version__
+from ownhost.admin.cli import main
+
+GOOD = """\
+ServerRoot {root}
+Listen 127.0.0.1:19420
+ServerName localhost
+User www-data
+Group www-data
+<VirtualHost 127.0.0.1:19420>
+    ServerName alice.localhost
+    ServerAlias www.alice.localhost *.alice.localhost
+    AssignUserID "#50001" "#50011"
+    <Directory {root}/shared>
+        AssignUserID "#50003" "#50003"
+    </Directory>
+</VirtualHost>
+<VirtualHost 127.0.0.1:19420>
+    ServerName nobody.localhost
+    AssignUserID no-such-user no-such-group
+</VirtualHost>
+"""
+BAD = """\
+ServerRoot {root}
+DocumentRot /srv
+KeepAlive perhaps
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="ownhost.conf"):
+        file = tmp_path / name
+        file.write_text(text.format(root=tmp_path))
+        return str(file)
+
+    return write
+
+
+def ownhost(*arguments):
+    return CliRunner().invoke(main, arguments)
+
+
+def test_version():
+    assert ownhost("--version").output == f"ownhost {__version__}\n"
+
+
+def test_check_of_a_good_configuration(write):
+    result = ownhost("check", "-f", write("Listen 127.0.0.1:19420\nServerName localhost\n"))
+    assert (result.exit_code, result.stdout) == (0, "Syntax OK\n")
+
+
+def test_check_says_every_error_where_it_is(write):
+    file = write(BAD)
+    result = ownhost("check", "-f", file)
+    first, second = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert first.startswith(f"{file}:2: ")
+    assert "DocumentRoot" in first
+    assert second.startswith(f"{file}:3: ")
+    assert "KeepAlive" in second
+
+
+def test_check_as_json(write):
+    file = write(BAD)
+    result = ownhost("check", "--json", "-f", file)
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["ok"]) == (1, False)
+    assert [(p["file"], p["line"]) for p in answer["problems"]] == [(file, 2), (file, 3)]
+    assert all(p["message"] for p in answer["problems"])
+
+
+def test_check_notes_an_identity_that_there_is_not_but_passes(write):
+    file = write(GOOD)
+    result = ownhost("check", "-f", file)
+    assert (result.exit_code, result.stdout) == (0, "Syntax OK\n")
+    assert f"{file}:16: note: no identity: " in result.stderr
+    assert "no-such-user" in result.stderr
+    notes = json.loads(ownhost("check", "--json", "-f", file).stdout)["notes"]
+    assert (file, 16) in [(note["file"], note["line"]) for note in notes]
+
+
+def test_directives_before_and_after_the_file(write):
+    file = write("<IfDefine LATE>\nNoSuchDirective\n</IfDefine>\nListen 127.0.0.1:${{PORT}}\n")
+    assert ownhost("check", "-f", file, "-C", "Define PORT 19421").exit_code == 0
+    assert ownhost("check", "-f", file, "-C", "Define PORT 19421", "-D", "LATE").exit_code == 1
+    after = ownhost("check", "-f", file, "-C", "Define PORT 19421", "-c", "NoSuchDirective on")
+    assert after.exit_code == 1
+    assert "NoSuchDirective" in after.stdout
+
+
+def test_server_root_from_the_command_line(write, tmp_path):
+    write("Listen 127.0.0.1:19422\n", "ports.conf")
+    file = write("Include ports.conf\n")
+    assert ownhost("check", "-f", file, "-d", str(tmp_path)).exit_code == 0
+    assert ownhost("check", "-f", file, "-d", "/nonexistent").exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["check", "vhosts", "run"])
+def test_a_file_that_is_not_there_is_one_sentence(command, tmp_path):
+    result = ownhost(command, "-f", str(tmp_path / "missing.conf"))
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 1
+    assert "missing.conf" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+    file = tmp_path / "binary.conf"
+    file.write_bytes(b"Listen \xff\xfe\n")
+    result = ownhost("check", "-f", str(file))
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 1
+    assert "binary.conf" in result.output
+
+
+def test_no_file_named_is_wrong_use():
+    result = ownhost("check")
+    assert result.exit_code == 2
+    assert "-f" in result.stderr
+
+
+def test_vhosts_shows_who_serves_what_and_where_it_was_said(write):
+    file = write(GOOD)
+    result = ownhost("vhosts", "-f", file)
+    assert result.exit_code == 0
+    rows = {line.split()[1]: line for line in result.stdout.splitlines()}
+    alice = rows["alice.localhost"]
+    for part in (
+        "127.0.0.1:19420",
+        "www.alice.localhost *.alice.localhost",
+        "50001",
+        "50011",
+        f"{file}:6",
+        f"{file}:9",
+    ):
+        assert part in alice
+    assert "refused" in rows["nobody.localhost"]
+    assert "50003" in next(line for line in result.stdout.splitlines() if "<Directory" in line)
+    assert f"{file}:16: no identity: " in result.stderr
+
+
+def test_vhosts_as_json(write, tmp_path):
+    file = write(GOOD)
+    server, alice, nobody = json.loads(ownhost("vhosts", "--json", "-f", file).stdout)
+    assert (server["main"], server["owner"]["user"]) == (True, "www-data")
+    assert alice["addresses"] == ["127.0.0.1:19420"]
+    assert alice["aliases"] == ["www.alice.localhost", "*.alice.localhost"]
+    assert (alice["owner"]["uid"], alice["owner"]["gid"], alice["owner"]["refused"]) == (50001, 50011, "")
+    assert alice["owner"]["declared"] == {"file": file, "line": 9}
+    (section,) = alice["sections"]
+    assert section["section"] == f'<Directory "{tmp_path}/shared">'
+    assert section["owner"]["uid"] == 50003
+    assert nobody["owner"]["uid"] is None
+    assert nobody["owner"]["refused"]
+
+
+def test_directives_lists_what_is_declared():
+    names = {entry["name"] for entry in json.loads(ownhost("directives", "--json").stdout)}
+    assert {"AssignUserID", "DocumentRoot", "<VirtualHost>", "Listen"} <= names
+
+
+def test_one_directive():
+    result = ownhost("directives", "assignuserid")
+    assert result.exit_code == 0
+    assert "AssignUserID user group" in result.stdout
+    assert "mpm_itk" in result.stdout
+    assert json.loads(ownhost("directives", "--json", "assignuserid").stdout)["name"] == "AssignUserID"
+
+
+def test_an_unknown_directive_gets_the_nearest_name():
+    result = ownhost("directives", "DocumentRot")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "DocumentRoot" in result.stderr
+
+
+def test_a_program_reads_what_a_person_does_not_see_drawn(write):
+    """Output that goes into a pipe is plain: no box, no colour; rich is not even loaded."""
+    code = (
+        "import sys; from ownhost.admin.cli import main; main(standalone_mode=False); print('rich' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "vhosts", "-f", write(GOOD)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.isascii()
+    assert output.splitlines()[-1] == "False"
+
+
+def test_a_folder_is_one_sentence(tmp_path):
+    result = ownhost("check", "-f", str(tmp_path))
+    assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
+    assert str(tmp_path) in result.output
