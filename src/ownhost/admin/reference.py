@@ -48,7 +48,7 @@ def entry(directive: Directive) -> Entry:
 
 
 def find(name: str) -> Directive:
-    """The directive of that name, in any case, in angle brackets or not. Raises LookupError with the nearest names."""
+    """The directive of that name, in any case, in angle brackets or not. LookupError names nearby ones."""
     wanted = name.strip("<>/ ").lower()
     if wanted in REGISTRY:
         return REGISTRY[wanted]
