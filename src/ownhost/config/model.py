@@ -77,7 +77,8 @@ class VirtualHost:
     """A server that answers requests: the main server (id 0) or a <VirtualHost>.
 
     In a finished `Config` the settings and sections of the main server are merged in already: `sections` has the
-    main server's first, then the virtual host's own.
+    main server's first, then the virtual host's own. `hosts` holds the host part of each address as written in
+    <VirtualHost>, in lower case without brackets: a name of last resort.
     """
 
     id: int
@@ -86,6 +87,7 @@ class VirtualHost:
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Source] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

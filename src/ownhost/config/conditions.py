@@ -1,0 +1,125 @@
+"""The sections that are decided while the configuration is read: IfModule, IfDefine, IfVersion, IfFile and others.
+
+What stands in one that says no is skipped unread, so it may name directives that nobody knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from ownhost.config import known
+from ownhost.config.arguments import ignored
+from ownhost.config.directive import ANYWHERE, REGISTRY, ArgumentError, Directive, Override, declare
+from ownhost.config.lexer import words
+from ownhost.config.regex import compile_pcre
+
+APACHE_VERSION = (2, 4, 62)  # the Apache that configurations see in <IfVersion>
+
+_COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "=": lambda ours, theirs: ours == theirs,
+    "==": lambda ours, theirs: ours == theirs,
+    ">": lambda ours, theirs: ours > theirs,
+    ">=": lambda ours, theirs: ours >= theirs,
+    "<": lambda ours, theirs: ours < theirs,
+    "<=": lambda ours, theirs: ours <= theirs,
+}
+
+
+class Surroundings(Protocol):
+    """What a condition may look at."""
+
+    server_root: str
+    defines: set[str]
+
+
+def if_module(_: Surroundings, argument: str) -> bool:
+    """Whether a module is provided, by either of its names: mod_x.c or x_module."""
+    return argument in known.provided()
+
+
+def if_define(surroundings: Surroundings, argument: str) -> bool:
+    """Whether a name was defined, by -D or by Define. Names differ by case here."""
+    return argument in surroundings.defines
+
+
+def if_file(surroundings: Surroundings, argument: str) -> bool:
+    """Whether a file or folder exists; a relative name starts at ServerRoot."""
+    return Path(surroundings.server_root, argument).exists()
+
+
+def if_directive(_: Surroundings, argument: str) -> bool:
+    """Whether a directive, or with "<" a section, is known and does something here."""
+    declared = REGISTRY.get(argument.removeprefix("<").lower())
+    return declared is not None and declared.section == argument.startswith("<")
+
+
+def if_section(_: Surroundings, argument: str) -> bool:
+    """Whether a section is known and does something here. Its name is written without "<"."""
+    declared = REGISTRY.get(argument.lower())
+    return declared is not None and declared.section
+
+
+def if_version(raw: str) -> bool:
+    """Compare Apache's version with `[!][operator] version`; a missing part of the version is 0."""
+    arguments = words(raw)
+    if not 1 <= len(arguments) <= 2:
+        raise ArgumentError(f"expected an operator and a version, got {len(arguments) or 'none'}")
+    operator, wanted = ("=", arguments[0]) if len(arguments) == 1 else arguments
+    negated = operator.startswith("!")
+    operator = operator.removeprefix("!")
+    if operator == "~":
+        pattern = wanted
+    elif operator in ("=", "==") and len(wanted) > 1 and wanted[0] == wanted[-1] == "/":
+        pattern = wanted[1:-1]
+    elif operator in _COMPARISONS:
+        return _COMPARISONS[operator](APACHE_VERSION, _version(wanted)) != negated
+    else:
+        raise ArgumentError(
+            f"expected one of =, >, >=, <, <=, ~, each also with ! before it, not {arguments[0]!r}"
+        )
+    return bool(compile_pcre(pattern).search(".".join(map(str, APACHE_VERSION)))) != negated
+
+
+def _version(text: str) -> tuple[int, ...]:
+    match = re.fullmatch(r"(\d+)(?:\.(\d*))?(?:\.(\d*))?", text, re.ASCII)
+    if not match:
+        raise ArgumentError(f"expected a version such as 2.4 or 2.4.10, not {text!r}")
+    return tuple(int(part or 0) for part in match.groups())
+
+
+_ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
+    "ifmodule": if_module,
+    "ifdefine": if_define,
+    "iffile": if_file,
+    "ifdirective": if_directive,
+    "ifsection": if_section,
+}
+CONDITIONS = frozenset((*_ONE_ARGUMENT, "ifversion"))
+
+
+def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
+    """Answer a condition: `name` in lower case, `raw` what stands between the name and ">"."""
+    if name == "ifversion":
+        return if_version(raw)
+    arguments = words(raw)
+    if len(arguments) != 1 or not arguments[0].removeprefix("!"):
+        raise ArgumentError(f"expected one argument, got {len(arguments) or 'none'}")
+    negated = arguments[0].startswith("!")
+    return _ONE_ARGUMENT[name](surroundings, arguments[0].removeprefix("!").strip()) != negated
+
+
+def _condition(name: str, module: str, syntax: str, text: str) -> None:
+    declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, section=True))
+
+
+_condition("IfModule", "core", "[!]module", "What it holds counts if a module is provided: mod_x.c or x_module.")
+_condition("IfDefine", "core", "[!]name", "What it holds counts if a name was defined, by -D or by Define.")
+_condition("IfFile", "core", "[!]file", "What it holds counts if a file or folder exists.")
+_condition("IfDirective", "core", "[!]directive", "What it holds counts if a directive is known.")
+_condition("IfSection", "core", "[!]section", "What it holds counts if a section is known.")
+_condition(
+    "IfVersion", "mod_version", "[[!]operator] version", "What it holds counts for some versions of Apache."
+)

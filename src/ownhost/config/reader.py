@@ -1,0 +1,267 @@
+"""From configuration files to a checked `Config`: the two steps of `read`.
+
+The first (`tree`) reads files, and obeys what steers the reading. The second, here, checks each directive that is
+left against its declaration and lets it say its setting. Every problem is collected, so that one run shows all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ownhost.config import addresses, known, sections
+from ownhost.config.addresses import LISTENERS, Resolver
+from ownhost.config.arguments import either
+from ownhost.config.directive import (
+    REGISTRY,
+    Answer,
+    ArgumentError,
+    Call,
+    ConfigError,
+    Directive,
+    Problem,
+    Settings,
+    Source,
+    Where,
+)
+from ownhost.config.lexer import logical_lines, words
+from ownhost.config.model import Config, ListenAddress, Listener, Section, SectionKind, VirtualHost
+from ownhost.config.server_name import SERVER_NAME
+from ownhost.config.tree import Node, ReadingStopped, TreeReader
+
+
+def read(
+    file: str,
+    *,
+    server_root: str | None = None,
+    defines: Iterable[str] = (),
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    resolver: Resolver = addresses.resolve,
+) -> Config:
+    """Read a configuration: Apache's -f, -d, -D, -C and -c.
+
+    `server_root` None is the folder of `file`, until ServerRoot says otherwise. `environ` None is the process's
+    own. Raises `ConfigError` with all problems, in order; OSError where `file` itself cannot be read.
+    """
+    file = str(Path.cwd() / file)
+    root = str(Path.cwd() / server_root) if server_root else str(Path(file).parent)
+    tree = TreeReader(root, defines, os.environ if environ is None else environ)
+    nodes = []
+    try:
+        nodes += tree.read_lines(logical_lines("\n".join(before), "-C"))
+        nodes += tree.read_file(file)
+        nodes += tree.read_lines(logical_lines("\n".join(after), "-c"))
+    except ReadingStopped:
+        nodes = []
+    builder = _Builder(tree, Source(file, 1), resolver)
+    return builder.build(nodes)
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Where directives are being read: a server or a section, whose own parts these are."""
+
+    where: Where
+    values: dict[str, object]
+    origins: dict[str, Source]
+    sections: list[Section]
+    section: Section | None = None
+    outer: _Scope | None = None
+
+    @property
+    def kind(self) -> SectionKind | None:
+        return self.section.kind if self.section else None
+
+    def target(self, directive: Directive) -> _Scope:
+        """The scope that a directive speaks for: in a <Limit>, all but access rules mean what is around it."""
+        limited = self.kind in (SectionKind.LIMIT, SectionKind.LIMIT_EXCEPT)
+        if limited and self.outer and directive.module not in sections.LIMITED_MODULES:
+            return self.outer.target(directive)
+        return self
+
+
+def _server_scope(server: VirtualHost, where: Where) -> _Scope:
+    return _Scope(where, server.settings.values, server.origins, server.sections)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Makes a `Config` of a tree."""
+
+    tree: TreeReader
+    source: Source
+    resolver: Resolver
+    main: VirtualHost = field(init=False)
+    virtual_hosts: list[VirtualHost] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)
+
+    def build(self, nodes: list[Node]) -> Config:
+        self.main = VirtualHost(0, self.source)
+        self.walk(nodes, _server_scope(self.main, Where.SERVER))
+        listeners = self.listeners()
+        if self.tree.problems:
+            raise ConfigError([problem for _, problem in sorted(self.tree.problems, key=lambda found: found[0])])
+        return Config(
+            self.tree.server_root,
+            self.main,
+            [_inherited(self.main, server) for server in self.virtual_hosts],
+            listeners,
+            self.tree.notes.lines,
+            self.tree.files,
+        )
+
+    def walk(self, nodes: list[Node], scope: _Scope) -> None:
+        for node in nodes:
+            try:
+                self.apply(node, scope)
+            except ArgumentError as error:
+                shown = node.name if node.children is None else f"<{node.name}>"
+                self.problem(node, f"{shown}: {error}")
+
+    def problem(self, node: Node, message: str) -> None:
+        self.tree.problems.append((node.place, Problem(node.source, message + node.used)))
+
+    def apply(self, node: Node, scope: _Scope) -> None:
+        """Obey one directive or section. Raises `ArgumentError`."""
+        directive = REGISTRY.get(node.name.lower())
+        if directive is None or directive.section != (node.children is not None):
+            self.problem(node, known.directive_problem(node.name, section=node.children is not None))
+        elif directive.answer is Answer.UNSUPPORTED:
+            self.problem(
+                node,
+                f"{directive.name} ({directive.module}) is known but not supported. {directive.note}".rstrip(),
+            )
+        elif directive.name == "VirtualHost":
+            self.virtual_host(node, scope)
+        elif node.children is None:
+            self.say(node, directive, scope)
+        elif node.name.lower() in sections.KINDS:
+            self.section(node, node.children, scope)
+        else:
+            self.problem(node, f"<{directive.name}> ({directive.module}) is known but not supported yet")
+
+    def say(self, node: Node, directive: Directive, scope: _Scope) -> None:
+        """Let a directive say its setting."""
+        if not directive.where & scope.where:
+            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(directive.where))}")
+        call = Call(
+            directive.name,
+            words(node.raw),
+            node.raw,
+            node.source,
+            scope.where,
+            self.tree.server_root,
+            frozenset(self.tree.defines),
+        )
+        try:
+            value = directive.parse(call)
+            if directive.setting is not None:
+                name = directive.setting.name
+                target = scope.target(directive)
+                target.values[name] = directive.fold(target.values.get(name), value)
+                target.origins[name] = node.source
+        except ArgumentError as error:
+            raise ArgumentError(f"{error}; syntax: {directive.name} {directive.syntax}".rstrip()) from None
+        if directive.note and directive.name not in self.noted:
+            self.noted.add(directive.name)
+            self.tree.notes.add(node.source, f"{directive.name}: {directive.note}")
+
+    def section(self, node: Node, children: list[Node], scope: _Scope) -> None:
+        kind = sections.KINDS[node.name.lower()]
+        section = Section(
+            kind, node.raw, node.source
+        )  # so that what it holds is checked even if it is wrong itself
+        try:
+            sections.check_place(kind, scope.kind)
+            sections.check_follows(kind, scope.sections)
+            section = sections.make(kind, node.raw, node.source)
+        finally:
+            inner = _Scope(
+                Where.DIRECTORY, section.settings.values, section.origins, section.sections, section, scope
+            )
+            scope.sections.append(section)
+            self.walk(children, inner)
+
+    def virtual_host(self, node: Node, scope: _Scope) -> None:
+        server = VirtualHost(len(self.virtual_hosts) + 1, node.source)
+        self.walk(node.children or [], _server_scope(server, Where.VIRTUAL_HOST))
+        if scope.where is not Where.SERVER:
+            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(Where.SERVER))}")
+        arguments = words(node.raw)
+        if not arguments:
+            raise ArgumentError("expected an address, got none")
+        found: list[tuple[ListenAddress, str]] = []
+        for argument in arguments:
+            found += self.addresses(node, argument)
+        server.addresses = tuple(address for address, _ in found)
+        server.hosts = tuple(host for _, host in found)
+        self.virtual_hosts.append(server)
+
+    def addresses(self, node: Node, argument: str) -> list[tuple[ListenAddress, str]]:
+        """What an argument of <VirtualHost> stands for, each with its host as written."""
+        name = Settings(self.main.settings.values)[SERVER_NAME]
+        try:
+            found = addresses.virtual_addresses(argument, name.port, self.resolver)
+        except OSError as error:
+            message = f"<VirtualHost>: {argument} has no address ({error.strerror}) and is ignored"
+            self.tree.notes.add(node.source, message)
+            return []
+        host = argument if argument == "*" else addresses.split_address(argument)[0]
+        return [(address, host.lower()) for address in found]
+
+    def listeners(self) -> list[Listener]:
+        """The Listen lines, with host names resolved."""
+        found: dict[ListenAddress, Listener] = {}
+        for listener in self.main.settings[LISTENERS]:
+            try:
+                resolved = self.resolved(listener)
+            except OSError as error:
+                self.listen_problem(listener, f"{listener.address.host} has no address: {error.strerror}")
+                continue
+            for one in resolved:
+                if one.address in found:
+                    self.listen_problem(listener, f"{one.address} is in {found[one.address].source} already")
+                found[one.address] = one
+        return list(found.values())
+
+    def listen_problem(self, listener: Listener, message: str) -> None:
+        self.tree.problems.append((self.tree.place, Problem(listener.source, f"Listen: {message}")))
+
+    def resolved(self, listener: Listener) -> list[Listener]:
+        host, port = listener.address.host, listener.address.port
+        if not host or addresses.numeric(host):
+            return [listener]
+        return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
+
+
+def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
+    """A virtual host with what the main server says merged in."""
+    return VirtualHost(
+        server.id,
+        server.source,
+        server.addresses,
+        main.settings.merged(server.settings),
+        {**main.origins, **server.origins},
+        [*main.sections, *server.sections],
+        server.hosts,
+    )
+
+
+_PLACES = {
+    Where.SERVER: ["the server configuration"],
+    Where.VIRTUAL_HOST: ["<VirtualHost>"],
+    Where.DIRECTORY: ["<Directory>", "<Files>", "<Location>", "<If>"],
+    Where.HTACCESS: [".htaccess"],
+}
+
+
+def _places(where: Where) -> list[str]:
+    return [name for place, names in _PLACES.items() if place & where for name in names]
+
+
+def _shown(scope: _Scope) -> str:
+    return f"<{scope.kind}>" if scope.kind else _PLACES[scope.where][0]

@@ -1,0 +1,171 @@
+"""The sections that limit directives to some requests: where each may stand, and what its argument means.
+
+Directory, Files and Location take a path, a shell pattern, or `~` and a regular expression; their Match forms take
+a regular expression. Patterns of Directory and Location match path components one by one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+
+from ownhost.config.arguments import either, ignored
+from ownhost.config.directive import (
+    ANYWHERE,
+    SERVER_ONLY,
+    SERVERS,
+    ArgumentError,
+    Directive,
+    Override,
+    Source,
+    Where,
+    declare,
+)
+from ownhost.config.globs import compile_glob, is_glob
+from ownhost.config.lexer import words
+from ownhost.config.model import Section, SectionKind
+from ownhost.config.regex import compile_pcre
+
+K = SectionKind
+
+_OUTSIDE = "the server configuration"
+_DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
+_FILES = {K.FILES, K.FILES_MATCH}
+_LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
+_IFS = {K.IF, K.ELSE_IF, K.ELSE}
+_LIMITS = {K.LIMIT, K.LIMIT_EXCEPT}
+
+# Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
+INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
+    **dict.fromkeys(_DIRECTORIES | _LOCATIONS, frozenset({None})),
+    **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
+    **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
+    **dict.fromkeys(_LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _IFS | _LIMITS)),
+}
+KINDS = {kind.lower(): kind for kind in SectionKind}
+
+# What <Limit> can limit; anything else in it counts for every method, as in Apache.
+LIMITED_MODULES = frozenset({"mod_authz_core", "mod_access_compat"})
+
+METHODS = frozenset(
+    """
+    GET HEAD POST PUT DELETE CONNECT OPTIONS PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK VERSION-CONTROL
+    CHECKOUT UNCHECKOUT CHECKIN UPDATE LABEL REPORT MKWORKSPACE MKACTIVITY BASELINE-CONTROL MERGE
+    """.split()  # noqa: SIM905 - a table
+)
+
+
+def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
+    """Refuse a section that cannot stand in another."""
+    if outer not in INSIDE[kind]:
+        allowed = [
+            f"<{place}>" if place else f"{_OUTSIDE}, <VirtualHost>"
+            for place in (None, *SectionKind)
+            if place in INSIDE[kind]
+        ]
+        where = f"<{outer}>" if outer else _OUTSIDE
+        raise ArgumentError(f"cannot stand in {where}; expected in {either(allowed)}")
+
+
+def check_follows(kind: SectionKind, before: list[Section]) -> None:
+    """Refuse an <ElseIf> or <Else> without its <If>: directives may stand between them, no other section."""
+    if kind in (K.ELSE_IF, K.ELSE) and not any(section.kind in (K.IF, K.ELSE_IF) for section in before[-1:]):
+        raise ArgumentError("expected after an <If> or <ElseIf> in the same section")
+
+
+def make(kind: SectionKind, raw: str, source: Source) -> Section:
+    """A section from its argument. Raises `ArgumentError`."""
+    if kind is K.ELSE:
+        if raw:
+            raise ArgumentError(f"expected no argument, got {raw}")
+        return Section(kind, "", source)
+    if not raw:
+        raise ArgumentError("expected an argument, got none")
+    return _MAKERS[kind](kind, raw, source)
+
+
+def _make_match(kind: SectionKind, raw: str, source: Source) -> Section:
+    pattern = _argument(words(raw))
+    return Section(kind, pattern, source, compile_pcre(pattern))
+
+
+_MATCH_FORMS = {K.DIRECTORY: K.DIRECTORY_MATCH, K.FILES: K.FILES_MATCH, K.LOCATION: K.LOCATION_MATCH}
+
+
+def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
+    arguments = words(raw)
+    if arguments[0] == "~":
+        pattern = _argument(arguments[1:])
+        return Section(_MATCH_FORMS[kind], pattern, source, compile_pcre(pattern))
+    pattern = _argument(arguments)
+    if kind is K.DIRECTORY:
+        pattern = _directory(pattern)
+    elif kind is K.FILES:
+        pattern = posixpath.normpath(pattern)
+    return Section(kind, pattern, source, _glob(kind, pattern))
+
+
+def _glob(kind: SectionKind, pattern: str) -> re.Pattern[str] | None:
+    return compile_glob(pattern, within_path=kind is not K.FILES) if is_glob(pattern) else None
+
+
+def _directory(path: str) -> str:
+    """A folder's path in the form that is compared: no "//", "." or "..", a "/" at the end."""
+    if not path.startswith("/"):
+        raise ArgumentError(f"expected an absolute path, not {path!r}")
+    folder = posixpath.normpath(re.sub("/+", "/", path))
+    return folder if folder == "/" else f"{folder}/"
+
+
+def _make_if(kind: SectionKind, raw: str, source: Source) -> Section:
+    arguments = words(raw)
+    expression = arguments[0] if len(arguments) == 1 else raw
+    if expression.lower() not in ("true", "false"):
+        raise ArgumentError(f"expressions are not supported yet: expected true or false, not {expression}")
+    return Section(kind, expression.lower(), source)
+
+
+def _make_limit(kind: SectionKind, raw: str, source: Source) -> Section:
+    methods = words(raw)
+    for method in methods:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
+            raise ArgumentError(f"expected HTTP methods, not {method!r}")
+        if method == "TRACE" and kind is K.LIMIT:
+            raise ArgumentError("TRACE cannot be limited here; TraceEnable is for that")
+        if method not in METHODS and method.upper() in METHODS:
+            raise ArgumentError(f"expected {method.upper()}, not {method}: methods differ by case")
+    return Section(kind, " ".join(methods), source)
+
+
+def _argument(arguments: tuple[str, ...]) -> str:
+    if len(arguments) != 1 or not arguments[0]:
+        raise ArgumentError(f"expected one argument, got {len(arguments) or 'none'}")
+    return arguments[0]
+
+
+_MAKERS: dict[SectionKind, Callable[[SectionKind, str, Source], Section]] = {
+    **dict.fromkeys((K.DIRECTORY_MATCH, K.FILES_MATCH, K.LOCATION_MATCH), _make_match),
+    **dict.fromkeys((K.DIRECTORY, K.FILES, K.LOCATION), _make_path),
+    **dict.fromkeys((K.IF, K.ELSE_IF), _make_if),
+    **dict.fromkeys((K.LIMIT, K.LIMIT_EXCEPT), _make_limit),
+}
+
+
+def _section(name: str, syntax: str, where: Where, text: str, override: Override = Override.NONE) -> None:
+    declare(Directive(name, "core", syntax, where, text, ignored(), override=override, section=True))
+
+
+_INNER = Where.DIRECTORY | Where.HTACCESS
+_section("VirtualHost", "address[:port]...", SERVER_ONLY, "A server of its own, at some addresses or by its name.")
+_section("Directory", "path|pattern", SERVERS, "For files in a folder and the folders in it.")
+_section("DirectoryMatch", "regex", SERVERS, "For folders whose path matches, and what is in them.")
+_section("Files", "name|pattern", ANYWHERE, "For files of that name, in any folder.", Override.ALL)
+_section("FilesMatch", "regex", ANYWHERE, "For files whose name matches.", Override.ALL)
+_section("Location", "path|pattern", SERVERS, "For requests whose path begins with it.")
+_section("LocationMatch", "regex", SERVERS, "For requests whose path matches.")
+_section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL)
+_section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
+_section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)
+_section("Limit", "method...", _INNER, "For requests with one of the methods: only access rules.", Override.LIMIT)
+_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", Override.LIMIT)

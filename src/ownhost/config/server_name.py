@@ -1,0 +1,52 @@
+"""ServerName: read here because a <VirtualHost> address without a port means the main ServerName's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownhost.config.arguments import number, single
+from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
+from ownhost.config.globs import is_glob
+
+
+@dataclass(frozen=True, slots=True)
+class ServerName:
+    """The name that a server has for itself: what UseCanonicalName and %v show. "" and 0 where it is not said."""
+
+    host: str = ""  # lower case
+    port: int = 0
+    scheme: str = ""
+
+    def __str__(self) -> str:
+        return self.host
+
+
+def parse_server_name(call: Call) -> ServerName:
+    """Parse [scheme://]host[:port]."""
+    word = single(call)
+    if is_glob(word):
+        raise ArgumentError(
+            f"expected a host name, not {word!r}; further names and wildcards belong into ServerAlias"
+        )
+    scheme, separator, rest = word.partition("://")
+    if not separator:
+        scheme, rest = "", word
+    host, colon, port = rest.partition(":")
+    if not host:
+        raise ArgumentError(f"expected a host name, not {word!r}")
+    return ServerName(host.lower(), number(port, 1, 65535) if colon else 0, scheme.lower())
+
+
+SERVER_NAME = Setting("ServerName", ServerName())
+
+declare(
+    Directive(
+        "ServerName",
+        "core",
+        "[scheme://]host[:port]",
+        SERVERS,
+        "The host name that a server has for itself, and that requests for it are recognised by.",
+        parse_server_name,
+        setting=SERVER_NAME,
+    )
+)

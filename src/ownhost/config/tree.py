@@ -1,0 +1,395 @@
+"""From files to a tree of directives: includes, conditions, macros and variables are gone after this step."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ownhost.config import conditions, known, macros
+from ownhost.config.arguments import ignored
+from ownhost.config.directive import (
+    SECTIONS,
+    SERVER_ONLY,
+    ArgumentError,
+    Directive,
+    Notes,
+    Problem,
+    Source,
+    declare,
+)
+from ownhost.config.globs import expand_path, is_glob
+from ownhost.config.lexer import Line, expand, logical_lines, next_word, words
+
+MAX_INCLUDE_DEPTH = 128
+MAX_SECTION_DEPTH = 100
+MAX_LINES = 5_000_000  # what macros that use macros may come to
+
+
+@dataclass(slots=True)
+class Node:
+    """A directive, or with `children` a section: its name as typed, and the rest of its line, expanded."""
+
+    name: str
+    raw: str
+    source: Source
+    place: int  # its number among all lines read, which orders problems
+    used: str = ""
+    children: list[Node] | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A section that is open. A condition that is true has no node: its lines belong to what is around it."""
+
+    name: str
+    line: Line
+    place: int
+    children: list[Node]
+
+
+class Lines:
+    """The lines of one file, with those of macros put in where they are used."""
+
+    def __init__(self, lines: Iterable[Line], parent: Lines | None = None) -> None:
+        self.layers: list[tuple[str, Iterator[Line]]] = [("", iter(lines))]
+        self.parent = parent
+
+    def __iter__(self) -> Iterator[Line]:
+        while self.layers:
+            line = next(self.layers[-1][1], None)
+            if line is None:
+                self.layers.pop()
+            else:
+                yield line
+
+    def insert(self, macro: str, lines: Iterable[Line]) -> None:
+        """Give these lines next."""
+        self.layers.append((macro, iter(lines)))
+
+    def uses(self, macro: str) -> bool:
+        """Whether the line read last came out of a macro, directly or by way of others."""
+        inside = any(name == macro for name, _ in self.layers)
+        return inside or (self.parent is not None and self.parent.uses(macro))
+
+    @property
+    def depth(self) -> int:
+        """How many files include this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+
+class TreeReader:
+    """Reads files; what they define holds for those read later."""
+
+    def __init__(self, server_root: str, defines: Iterable[str], environ: Mapping[str, str]) -> None:
+        self.server_root = server_root
+        self.defines = set(defines)
+        self.variables: dict[str, str] = {}  # lower-case name to value
+        self.environ = environ
+        self.macros: dict[str, macros.Macro] = {}
+        self.problems: list[tuple[int, Problem]] = []
+        self.notes = Notes()
+        self.files: list[str] = []
+        self.place = 0
+
+    # Files
+
+    def read_file(self, path: str, parent: Lines | None = None) -> list[Node]:
+        """The tree of a file. Raises OSError."""
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8", "surrogateescape")
+        self.files.append(path)
+        return self.read_lines(logical_lines(text, path), parent)
+
+    def read_lines(self, lines: Iterable[Line], parent: Lines | None = None) -> list[Node]:
+        """The tree of some lines, in which every section must be closed that is opened."""
+        stream = Lines(lines, parent)
+        top: list[Node] = []
+        stack: list[_Open] = []
+        for line in stream:
+            self.place += 1
+            if self.place > MAX_LINES:
+                raise self.fatal(line, f"more than {MAX_LINES} lines; do macros use each other?")
+            if "\0" in line.text:
+                self.problem(line, "expected text, found a NUL byte")
+                continue
+            text = self.expanded(line)
+            name, raw = next_word(text)
+            siblings = stack[-1].children if stack else top
+            if name.startswith("</"):
+                self.close(name, line, stack)
+            elif name.startswith("<"):
+                self.open(name, raw, line, stack, siblings, stream)
+            else:
+                self.directive(name, raw, line, siblings, stream)
+        for opened in stack:
+            self.not_closed(opened)
+        return top
+
+    def expanded(self, line: Line) -> str:
+        text, missing = expand(line.text, self.value_of)
+        for name in missing:
+            if ":" not in name:  # ${map:key} is RewriteMap's
+                self.notes.add(line.source, f"${{{name}}} is not defined and stays as written{line.used}")
+        return text
+
+    def value_of(self, name: str) -> str | None:
+        value = self.variables.get(name.lower())
+        return self.environ.get(name) if value is None else value
+
+    # Problems
+
+    def problem(self, line: Line, message: str, place: int | None = None) -> None:
+        self.problems.append((self.place if place is None else place, Problem(line.source, message + line.used)))
+
+    def fatal(self, line: Line, message: str) -> ReadingStopped:
+        self.problem(line, message)
+        return ReadingStopped(message)
+
+    def not_closed(self, opened: _Open) -> None:
+        wanted = f"expected </{opened.name}> before the end of {opened.line.source.file}"
+        self.problem(opened.line, f"<{opened.name}> is not closed: {wanted}", opened.place)
+
+    # Sections
+
+    def open(
+        self, word: str, rest: str, line: Line, stack: list[_Open], siblings: list[Node], stream: Lines
+    ) -> None:
+        name = word[1:].removesuffix(">")
+        raw, bracket, after = rest.rpartition(">") if not word.endswith(">") else ("", ">", rest)
+        if not name:
+            self.problem(line, "expected a section's name directly after <")
+            name = "?"
+        elif not bracket:
+            self.problem(line, f"<{name} is not ended: expected > at the end of the line")
+            raw = rest
+        elif after:
+            self.notes.add(line.source, f"{after!r} after > is ignored{line.used}")
+        if len(stack) >= MAX_SECTION_DEPTH:
+            raise self.fatal(line, f"sections nested deeper than {MAX_SECTION_DEPTH} levels")
+        opened = _Open(name, line, self.place, siblings)
+        key = name.lower()
+        if key == "macro":
+            self.define_macro(raw, opened, stream)
+        elif key not in conditions.CONDITIONS:
+            opened.children = []
+            siblings.append(Node(name, raw.strip(), line.source, self.place, line.used, opened.children))
+            stack.append(opened)
+        elif self.holds(key, raw, opened):
+            stack.append(opened)
+        else:
+            self.skip(opened, stream)
+
+    def close(self, word: str, line: Line, stack: list[_Open]) -> None:
+        name = word[2:].removesuffix(">")
+        if not word.endswith(">"):
+            self.problem(line, f"</{name} is not ended: expected </{name}>")
+        if not any(opened.name.lower() == name.lower() for opened in stack):
+            where = f"expected </{stack[-1].name}>, for line {stack[-1].line.source.line}" if stack else ""
+            self.problem(line, f"</{name}> closes nothing: {where or f'there is no open <{name}>'}")
+            return
+        while (opened := stack.pop()).name.lower() != name.lower():
+            self.not_closed_before(opened, line, name)
+
+    def not_closed_before(self, opened: _Open, line: Line, name: str) -> None:
+        message = f"expected </{opened.name}>, for line {opened.line.source.line}, not </{name}>"
+        self.problem(line, message)
+
+    def holds(self, key: str, raw: str, opened: _Open) -> bool:
+        try:
+            return conditions.decide(key, raw, self)
+        except ArgumentError as error:
+            self.problem(opened.line, f"<{opened.name}>: {error}")
+            return False
+
+    def skip(self, opened: _Open, stream: Lines) -> list[Line]:
+        """Pass over what a section holds, which is only asked to be well nested; gives the lines passed."""
+        passed: list[Line] = []
+        nested: list[str] = []
+        for line in stream:
+            self.place += 1
+            word, _ = next_word(line.text)
+            if word.startswith("</"):
+                name = word[2:].removesuffix(">").lower()
+                if not nested and name == opened.name.lower():
+                    return passed
+                if nested and nested.pop() != name:
+                    self.problem(line, f"</{name}> does not close the section that was opened last")
+            elif word.startswith("<"):
+                nested.append(word[1:].removesuffix(">").lower())
+            passed.append(line)
+        self.not_closed(opened)
+        return passed
+
+    # Macros
+
+    def define_macro(self, raw: str, opened: _Open, stream: Lines) -> None:
+        lines = self.macro_lines(opened, stream)
+        try:
+            macro = macros.define(raw, lines, opened.line.source)
+        except ArgumentError as error:
+            self.problem(opened.line, f"<Macro>: {error}", opened.place)
+            return
+        if macro.name in self.macros:
+            self.notes.add(macro.source, f"macro {macro.name} replaces that of {self.macros[macro.name].source}")
+        self.macros[macro.name] = macro
+
+    def macro_lines(self, opened: _Open, stream: Lines) -> list[Line]:
+        """The lines up to </Macro>. Sections in a macro need not be closed there, macros in it must be."""
+        passed: list[Line] = []
+        depth = 0
+        for line in stream:
+            self.place += 1
+            word = next_word(line.text)[0].lower()
+            if word == "</macro>":
+                if depth == 0:
+                    return passed
+                depth -= 1
+            depth += word in ("<macro", "<macro>")
+            passed.append(line)
+        self.not_closed(opened)
+        return passed
+
+    def use(self, raw: str, line: Line, stream: Lines) -> None:
+        name, *arguments = words(raw) or ("",)
+        macro = self.macros.get(name.lower())
+        if macro is None:
+            raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
+        if stream.uses(macro.name):
+            raise ArgumentError(f"macro {macro.name} uses itself")
+        stream.insert(macro.name, macro.used(arguments, line))
+
+    def undef_macro(self, raw: str, _line: Line, _stream: Lines) -> None:
+        name = one(raw)
+        if self.macros.pop(name.lower(), None) is None:
+            raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
+
+    # Directives obeyed while reading
+
+    def directive(self, name: str, raw: str, line: Line, siblings: list[Node], stream: Lines) -> None:
+        key = name.lower()
+        try:
+            if key in ("include", "includeoptional"):
+                self.include(raw, siblings, stream, optional=key == "includeoptional")
+            elif key in _OBEYED:
+                _OBEYED[key](self, raw, line, stream)
+            else:
+                siblings.append(Node(name, raw, line.source, self.place, line.used))
+        except ArgumentError as error:
+            self.problem(line, f"{name}: {error}")
+
+    def define(self, raw: str, _line: Line, _stream: Lines) -> None:
+        arguments = words(raw)
+        if not 1 <= len(arguments) <= 2 or not arguments[0]:
+            raise ArgumentError(f"expected a name and perhaps a value, got {len(arguments) or 'none'}")
+        if ":" in arguments[0]:
+            raise ArgumentError(f"expected a name without ':', not {arguments[0]!r}")
+        self.defines.add(arguments[0])
+        if len(arguments) == 2 and arguments[1]:
+            self.variables[arguments[0].lower()] = arguments[1]
+
+    def undefine(self, raw: str, _line: Line, _stream: Lines) -> None:
+        name = one(raw)
+        if ":" in name:
+            raise ArgumentError(f"expected a name without ':', not {name!r}")
+        self.defines.discard(name)
+        self.variables.pop(name.lower(), None)
+
+    def set_server_root(self, raw: str, _line: Line, _stream: Lines) -> None:
+        path = one(raw)
+        if not path.startswith("/") or not Path(path).is_dir():
+            raise ArgumentError(f"expected the absolute name of a folder that exists, not {path!r}")
+        self.server_root = posixpath.normpath(path)
+
+    def load_module(self, raw: str, line: Line, _stream: Lines) -> None:
+        arguments = words(raw)
+        if len(arguments) != 2:
+            raise ArgumentError(f"expected a module and a file, got {len(arguments) or 'no'} arguments")
+        if arguments[0] not in known.IDENTIFIERS:
+            raise ArgumentError(
+                f"unknown module {arguments[0]}{known.suggestion(arguments[0], known.IDENTIFIERS)}"
+            )
+        if arguments[0] not in known.provided():
+            message = f"{arguments[0]} is known but not provided: <IfModule> answers no"
+            self.notes.add(line.source, message)
+
+    # Include
+
+    def include(self, raw: str, siblings: list[Node], stream: Lines, *, optional: bool) -> None:
+        pattern = posixpath.join(self.server_root, one(raw))
+        if stream.depth >= MAX_INCLUDE_DEPTH:
+            raise ArgumentError(f"files include each other more than {MAX_INCLUDE_DEPTH} deep")
+        try:
+            paths = list(expand_path(pattern))
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"cannot read {pattern}: {_why(error)}") from None
+        if not paths and is_glob(pattern) and not optional:
+            raise ArgumentError(f"no file matches {pattern}; expected one, or IncludeOptional")
+        for path in paths:
+            try:
+                siblings += self.read_file(path, stream)
+            except FileNotFoundError as error:
+                if not optional:
+                    raise ArgumentError(f"cannot read {path}: {_why(error)}") from None
+            except OSError as error:
+                raise ArgumentError(f"cannot read {path}: {_why(error)}") from None
+
+
+_Obey = Callable[[TreeReader, str, Line, Lines], None]
+_OBEYED: dict[str, _Obey] = {
+    "define": TreeReader.define,
+    "undefine": TreeReader.undefine,
+    "serverroot": TreeReader.set_server_root,
+    "loadmodule": TreeReader.load_module,
+    "use": TreeReader.use,
+    "undefmacro": TreeReader.undef_macro,
+}
+
+
+class ReadingStopped(Exception):  # noqa: N818 - not an error of its own: the problem is recorded already
+    """Reading cannot go on; why is in the reader's problems."""
+
+
+def one(raw: str) -> str:
+    """The one word of a line."""
+    arguments = words(raw)
+    if len(arguments) != 1 or not arguments[0]:
+        raise ArgumentError(f"expected one argument, got {len(arguments) or 'none'}")
+    return arguments[0]
+
+
+def _why(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+for _directive in (
+    Directive("Define", "core", "name [value]", SECTIONS, "Defines a name, and ${name}'s value.", ignored()),
+    Directive("UnDefine", "core", "name", SECTIONS, "Takes a Define back.", ignored()),
+    Directive("ServerRoot", "core", "folder", SERVER_ONLY, "Where relative file names start.", ignored()),
+    Directive(
+        "Include",
+        "core",
+        "file|folder|pattern",
+        SECTIONS,
+        "Reads files in its place: one, all in a folder, or all that match. No match is an error.",
+        ignored(),
+    ),
+    Directive(
+        "IncludeOptional",
+        "core",
+        "file|folder|pattern",
+        SECTIONS,
+        "Reads files in its place, like Include; no match is fine.",
+        ignored(),
+    ),
+    Directive(
+        "LoadModule",
+        "mod_so",
+        "module file",
+        SERVER_ONLY,
+        "Nothing is loaded: a module that is known is either built in or not provided.",
+        ignored(),
+    ),
+):
+    declare(_directive)

@@ -1,0 +1,18 @@
+"""mod_so. LoadModule is obeyed while the configuration is read: `config.tree`."""
+
+from __future__ import annotations
+
+from ownhost.config.arguments import words
+from ownhost.config.directive import SERVER_ONLY, Answer, Directive, declare
+
+declare(
+    Directive(
+        "LoadFile",
+        "mod_so",
+        "file...",
+        SERVER_ONLY,
+        "Nothing is loaded: no module here needs a library of its own.",
+        words(1),
+        answer=Answer.NO_EFFECT,
+    )
+)

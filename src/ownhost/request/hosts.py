@@ -1,0 +1,216 @@
+"""Which virtual host a request is for: its local address and port first, then its host name.
+
+Apache's rules (vhosts/details.html): a virtual host with the address and port is preferred to one with the address
+and any port, that to one with any address and the port, that to any address and any port. Among the virtual hosts
+that share such an address the first that goes by the name is chosen (ServerName, ServerAlias, in the order of the
+configuration); else one whose <VirtualHost> was written with that name; else the first. The main server answers
+where no virtual host has the address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ownhost.config.arguments import choice, flag, ignored, words
+from ownhost.config.directive import (
+    SECTIONS,
+    SERVER_ONLY,
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Setting,
+    Where,
+    declare,
+    extend,
+)
+from ownhost.config.model import VirtualHost
+from ownhost.config.server_name import SERVER_NAME, ServerName
+
+__all__ = [
+    "SERVER_ALIASES",
+    "SERVER_NAME",
+    "USE_CANONICAL_NAME",
+    "USE_CANONICAL_PHYSICAL_PORT",
+    "HostIndex",
+    "NameTable",
+    "ServerName",
+]
+
+_LAST = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class NameTable:
+    """The virtual hosts that share an address: names to server ids.
+
+    Each name has the place of its server in the configuration, since an earlier wildcard beats a later exact name.
+    """
+
+    default: int = 0
+    exact: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> place, server id
+    wildcards: tuple[tuple[int, re.Pattern[str], int], ...] = ()  # place, pattern, server id
+
+    def find(self, host: str) -> int:
+        """The server for a host name: lower case, no port, no dot at its end, "" if the request names none."""
+        if not host:
+            return self.default
+        place, server = self.exact.get(host, (_LAST, self.default))
+        for earlier, pattern, wild in self.wildcards:
+            if earlier >= place:
+                break
+            if pattern.fullmatch(host):
+                return wild
+        return server
+
+
+@dataclass(frozen=True, slots=True)
+class HostIndex:
+    """All virtual hosts, by address. Plain data, which pickles; built once per configuration."""
+
+    tables: dict[tuple[str, int], NameTable]  # address or "", port or 0
+
+    @classmethod
+    def build(cls, servers: Sequence[VirtualHost]) -> HostIndex:
+        """Index the main server, which comes first, and the virtual hosts."""
+        members: dict[tuple[str, int], dict[int, VirtualHost]] = {}
+        for server in servers[1:]:
+            for address in server.addresses:
+                members.setdefault((address.host, address.port), {})[server.id] = server
+        return cls({place: _table(list(hosts.values()), place, servers[0]) for place, hosts in members.items()})
+
+    def names(self, local_address: str, local_port: int) -> NameTable:
+        """The table for connections to a local address: numeric, without brackets."""
+        host = _plain(local_address)
+        for place in ((host, local_port), (host, 0), ("", local_port), ("", 0)):
+            table = self.tables.get(place)
+            if table is not None:
+                return table
+        return _MAIN
+
+
+_MAIN = NameTable()
+
+
+def _plain(address: str) -> str:
+    """An address in its usual form; IPv4 in IPv6 (::ffff:a.b.c.d) as IPv4."""
+    if ":" not in address:
+        return address
+    parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(parsed.ipv4_mapped or parsed)
+
+
+def _table(hosts: list[VirtualHost], place: tuple[str, int], main: VirtualHost) -> NameTable:
+    exact: dict[str, tuple[int, int]] = {}
+    wildcards = []
+    for order, server in enumerate(hosts):
+        for name in _names(server, main):
+            exact.setdefault(name, (order, server.id))
+        for alias in server.settings[SERVER_ALIASES]:
+            if "*" in alias or "?" in alias:
+                wildcards.append((order, _wildcard(alias), server.id))
+            else:
+                exact.setdefault(alias, (order, server.id))
+    for order, server in enumerate(hosts, len(hosts)):
+        for address, written in zip(server.addresses, server.hosts, strict=False):
+            if (address.host, address.port) == place:
+                exact.setdefault(f"[{written}]" if ":" in written else written, (order, server.id))
+    return NameTable(hosts[0].id, exact, tuple(wildcards))
+
+
+def _names(server: VirtualHost, main: VirtualHost) -> list[str]:
+    """The server's ServerName. One that is the main server's counts only for a virtual host at any address."""
+    inherited = server.origins.get(SERVER_NAME.name) == main.origins.get(SERVER_NAME.name)
+    if inherited and not any(address.host == "" for address in server.addresses):
+        return []
+    name = server.settings[SERVER_NAME].host
+    return [name] if name else []
+
+
+def _wildcard(alias: str) -> re.Pattern[str]:
+    """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special."""
+    parts = (
+        ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", alias)
+    )
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def parse_aliases(call: Call) -> tuple[str, ...]:
+    """Parse ServerAlias: names in lower case."""
+    return tuple(name.lower() for name in words(1)(call))
+
+
+def parse_canonical(call: Call) -> bool:
+    """Parse UseCanonicalName, whose DNS would look names up while a request waits."""
+    if call.args and call.args[0].lower() == "dns":
+        raise ArgumentError("DNS is not supported yet: expected On or Off")
+    return choice({"On": True, "Off": False})(call)
+
+
+SERVER_ALIASES: Setting[tuple[str, ...]] = Setting("ServerAlias", ())
+USE_CANONICAL_NAME = Setting("UseCanonicalName", False)
+USE_CANONICAL_PHYSICAL_PORT = Setting("UseCanonicalPhysicalPort", False)
+
+declare(
+    Directive(
+        "ServerAlias",
+        "core",
+        "name...",
+        Where.VIRTUAL_HOST,
+        "Further names of a virtual host; * and ? are wildcards.",
+        parse_aliases,
+        setting=SERVER_ALIASES,
+        fold=extend,
+    )
+)
+declare(
+    Directive(
+        "ServerPath",
+        "core",
+        "path",
+        Where.VIRTUAL_HOST,
+        "The path of a virtual host for clients that do not send its name.",
+        ignored(),
+        answer=Answer.NO_EFFECT,
+        note="has no effect: requests that name no host get the first virtual host at their address",
+    )
+)
+declare(
+    Directive(
+        "NameVirtualHost",
+        "core",
+        "address[:port]",
+        SERVER_ONLY,
+        "Not needed since Apache 2.4: virtual hosts at one address are told apart by name.",
+        ignored(),
+        answer=Answer.NO_EFFECT,
+    )
+)
+declare(
+    Directive(
+        "UseCanonicalName",
+        "core",
+        "On|Off",
+        SECTIONS,
+        "Whether a server calls itself by its ServerName, or as the request does.",
+        parse_canonical,
+        setting=USE_CANONICAL_NAME,
+        default="Off",
+    )
+)
+declare(
+    Directive(
+        "UseCanonicalPhysicalPort",
+        "core",
+        "On|Off",
+        SECTIONS,
+        "Whether a server that names its port gives the one that the connection came in at.",
+        flag(),
+        setting=USE_CANONICAL_PHYSICAL_PORT,
+        default="Off",
+    )
+)
