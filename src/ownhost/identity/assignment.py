@@ -1,0 +1,129 @@
+"""The directives that say who serves a request (mpm-itk's), and what other products call the same."""
+
+from __future__ import annotations
+
+from ownhost.config.arguments import words
+from ownhost.config.directive import (
+    SECTIONS,
+    SERVER_ONLY,
+    SERVERS,
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Setting,
+    declare,
+)
+from ownhost.identity.identity import Assignment
+
+HIGHEST_ID = 2**32 - 2  # uid_t's last; 2**32 - 1 means "leave as it is" to setresuid(2)
+ALL_BUT_ROOT = (1, HIGHEST_ID)
+
+ASSIGN_USER_ID: Setting[Assignment | None] = Setting("AssignUserID", None)
+LIMIT_UID_RANGE: Setting[tuple[int, int]] = Setting("LimitUIDRange", ALL_BUT_ROOT)
+LIMIT_GID_RANGE: Setting[tuple[int, int]] = Setting("LimitGIDRange", ALL_BUT_ROOT)
+
+
+def parse_assignment(call: Call) -> Assignment:
+    """A user and a group, each a name or "#number"."""
+    user, group = words(2, 2)(call)
+    return Assignment(_name(user, "user"), _name(group, "group"))
+
+
+def _name(word: str, what: str) -> str:
+    if not word:
+        raise ArgumentError(f"expected a {what} name, or # and a number, not an empty word")
+    if word.startswith("#") and not (word[1:].isascii() and word[1:].isdigit() and int(word[1:]) <= HIGHEST_ID):
+        raise ArgumentError(f"expected # and a number up to {HIGHEST_ID} as the {what}, not {word!r}")
+    return word
+
+
+def parse_range(call: Call) -> tuple[int, int]:
+    """The lowest and the highest id, inclusive."""
+    found = words(2, 2)(call)
+    for word in found:
+        if not (word.isascii() and word.isdigit() and int(word) <= HIGHEST_ID):
+            raise ArgumentError(f"expected two numbers from 0 to {HIGHEST_ID}, not {word!r}")
+    low, high = map(int, found)
+    if low > high:
+        raise ArgumentError(f"expected the lower number first: {low} is more than {high}")
+    return low, high
+
+
+declare(
+    Directive(
+        name="AssignUserID",
+        module="mpm_itk",
+        syntax="user group",
+        where=SECTIONS,
+        default="the values of User and Group",
+        help="The user and group that requests are served as; #number for an id without an account.",
+        parse=parse_assignment,
+        setting=ASSIGN_USER_ID,
+    )
+)
+declare(
+    Directive(
+        name="LimitUIDRange",
+        module="mpm_itk",
+        syntax="min max",
+        where=SERVER_ONLY,
+        default=f"{ALL_BUT_ROOT[0]} {ALL_BUT_ROOT[1]}",
+        help="The uids that requests may be served as, inclusive. 0 is refused even inside the range.",
+        parse=parse_range,
+        setting=LIMIT_UID_RANGE,
+    )
+)
+declare(
+    Directive(
+        name="LimitGIDRange",
+        module="mpm_itk",
+        syntax="min max",
+        where=SERVER_ONLY,
+        default=f"{ALL_BUT_ROOT[0]} {ALL_BUT_ROOT[1]}",
+        help="The gids, supplementary ones included, that requests may be served with. 0 is never given.",
+        parse=parse_range,
+        setting=LIMIT_GID_RANGE,
+    )
+)
+
+
+def _alias(name: str, module: str, where: str) -> None:
+    """Another product's word for AssignUserID."""
+    declare(
+        Directive(
+            name=name,
+            module=module,
+            syntax="user group",
+            where=SERVERS if where == "servers" else SECTIONS,
+            help=f"{module}'s way to say AssignUserID; understood as that.",
+            parse=parse_assignment,
+            setting=ASSIGN_USER_ID,
+            note=f"{name} is understood as AssignUserID",
+        )
+    )
+
+
+_alias("SuexecUserGroup", "mod_suexec", "servers")
+_alias("RUidGid", "mod_ruid2", "sections")
+
+
+def _unsupported(name: str, syntax: str, help_: str) -> None:
+    declare(
+        Directive(
+            name=name,
+            module="mpm_itk",
+            syntax=syntax,
+            where=SECTIONS,
+            help=help_,
+            parse=lambda call: call.raw,
+            answer=Answer.UNSUPPORTED,
+        )
+    )
+
+
+_unsupported("AssignUserIDExpr", "expression", "The user that a request is served as, computed for each request.")
+_unsupported("AssignGroupIDExpr", "expression", "The group that a request is served as, computed for each request.")
+_unsupported("MaxClientsVHost", "number", "How many clients may be connected to a virtual host at the same time.")
+_unsupported("NiceValue", "-20..19", "The scheduling priority while serving.")
+_unsupported("EnableCapabilities", "On|Off", "Whether the privileged process runs as User with capabilities.")

@@ -1,0 +1,103 @@
+"""AssignUserID and its limits: from words to an identity, or to a refusal that says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from ownhost.config.directive import REGISTRY, ArgumentError, Call, Source, Where
+from ownhost.identity.accounts import Account, look_up
+from ownhost.identity.assignment import ALL_BUT_ROOT, HIGHEST_ID
+from ownhost.identity.identity import Assignment, Identity, Refusal
+
+
+class People:
+    """A user database: alice is in staff (50), root's group and a group beyond the range."""
+
+    def user(self, name: str) -> Account | None:
+        return {"alice": Account("alice", 1000, 1000), "root": Account("root", 0, 0)}.get(name)
+
+    def user_of(self, uid: int) -> Account | None:
+        return Account("alice", 1000, 1000) if uid == 1000 else None
+
+    def group(self, name: str) -> int | None:
+        return {"alice": 1000, "staff": 50, "root": 0}.get(name)
+
+    def groups(self, name: str, gid: int) -> list[int]:
+        return [gid, 50, 0, 99_999] if name == "alice" else [gid]
+
+
+def find(user: str, group: str, uids: tuple[int, int] = ALL_BUT_ROOT, gids: tuple[int, int] = ALL_BUT_ROOT) -> object:
+    return look_up(Assignment(user, group), uids, gids, People())
+
+
+def test_a_user_gets_the_groups_of_the_user_but_never_roots() -> None:
+    assert find("alice", "alice") == Identity(1000, 1000, (50, 99_999), "alice")
+
+
+def test_supplementary_groups_obey_the_range_too() -> None:
+    assert find("alice", "alice", gids=(40, 2000)) == Identity(1000, 1000, (50,), "alice")
+
+
+def test_a_number_with_an_account_is_that_user() -> None:
+    assert find("#1000", "#1000") == find("alice", "alice")
+
+
+def test_a_number_without_an_account_has_no_supplementary_groups() -> None:
+    assert find("#50001", "#50001") == Identity(50001, 50001, (), "#50001")
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "ranges", "says"),
+    [
+        ("nobody-of-that-name", "alice", {}, "'nobody-of-that-name'"),
+        ("alice", "no-such-group", {}, "'no-such-group'"),
+        ("root", "alice", {}, "LimitUIDRange"),
+        ("#0", "alice", {}, "LimitUIDRange"),
+        ("#0", "#0", {"uids": (0, 10), "gids": (0, 10)}, "root's"),
+        ("alice", "root", {}, "LimitGIDRange"),
+        ("alice", "#0", {"gids": (0, 10)}, "root's"),
+        ("alice", "alice", {"uids": (2000, 3000)}, "LimitUIDRange 2000 3000"),
+        ("alice", "alice", {"gids": (2000, 3000)}, "LimitGIDRange 2000 3000"),
+        ("#4294967295", "alice", {"uids": (1, 2**32 - 1)}, "LimitUIDRange"),
+    ],
+)
+def test_refusals_say_why(user: str, group: str, ranges: dict[str, tuple[int, int]], says: str) -> None:
+    found = find(user, group, **ranges)
+    assert isinstance(found, Refusal)
+    assert says in found.reason
+
+
+def call(name: str, *args: str) -> object:
+    directive = REGISTRY[name.lower()]
+    return directive.parse(Call(name, args, " ".join(args), Source("f", 1), Where.SERVER, "/"))
+
+
+def test_arguments() -> None:
+    assert call("AssignUserID", "alice", "#50") == Assignment("alice", "#50")
+    assert call("RUidGid", "alice", "alice") == Assignment("alice", "alice")
+    assert call("LimitUIDRange", "0", "10") == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("AssignUserID", ("alice",)),
+        ("AssignUserID", ("alice", "b", "c")),
+        ("AssignUserID", ("#x", "b")),
+        ("AssignUserID", ("#-1", "b")),
+        ("AssignUserID", ("", "b")),
+        ("AssignUserID", (f"#{HIGHEST_ID + 1}", "b")),
+        ("LimitUIDRange", ("5",)),
+        ("LimitUIDRange", ("9", "5")),
+        ("LimitGIDRange", ("-1", "5")),
+        ("LimitGIDRange", ("a", "b")),
+    ],
+)
+def test_wrong_arguments_are_refused(name: str, args: tuple[str, ...]) -> None:
+    with pytest.raises(ArgumentError, match="expected"):
+        call(name, *args)
+
+
+def test_an_identity_never_stands_in_htaccess() -> None:
+    for name in ("AssignUserID", "LimitUIDRange", "LimitGIDRange", "SuexecUserGroup", "RUidGid"):
+        assert Where.HTACCESS not in REGISTRY[name.lower()].where
