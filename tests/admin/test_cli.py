@@ -114,13 +114,12 @@ def test_a_file_that_is_not_there_is_one_sentence(command, tmp_path):
     assert "Traceback" not in result.output
 
 
-def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+def test_a_message_may_quote_bytes_that_are_no_text(tmp_path):
     file = tmp_path / "binary.conf"
     file.write_bytes(b"Listen \xff\xfe\n")
     result = ownhost("check", "-f", str(file))
     assert result.exit_code == 1
-    assert len(result.output.splitlines()) == 1
-    assert "binary.conf" in result.output
+    assert result.stdout.startswith(f"{file}:1: ")
 
 
 def test_no_file_named_is_wrong_use():
@@ -158,7 +157,7 @@ def test_vhosts_as_json(write, tmp_path):
     assert (alice["owner"]["uid"], alice["owner"]["gid"], alice["owner"]["refused"]) == (50001, 50011, "")
     assert alice["owner"]["declared"] == {"file": file, "line": 9}
     (section,) = alice["sections"]
-    assert section["section"] == f'<Directory "{tmp_path}/shared">'
+    assert section["section"] == f'<Directory "{tmp_path}/shared/">'
     assert section["owner"]["uid"] == 50003
     assert nobody["owner"]["uid"] is None
     assert nobody["owner"]["refused"]

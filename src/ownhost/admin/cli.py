@@ -7,6 +7,7 @@ code 2. Whatever a program might read is on standard output, as JSON with --json
 from __future__ import annotations
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -56,6 +57,10 @@ def takes_configuration(command: Command) -> Command:
 @click.version_option(__version__, prog_name="ownhost", message="%(prog)s %(version)s")
 def main() -> None:
     """A web server that reads Apache's configuration and serves every virtual host as its owner."""
+    for stream in (sys.stdout, sys.stderr):
+        # A configuration may hold bytes that are no text; a message that quotes one must still come out.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -69,8 +74,8 @@ def run(options: Options) -> None:
 
     try:
         code = supervisor.run(options)
-    except (ConfigError, OSError, UnicodeError) as error:
-        fail(error, options)
+    except (ConfigError, OSError) as error:
+        fail(error)
     sys.exit(code)
 
 
@@ -87,8 +92,8 @@ def check(options: Options, as_json: bool) -> None:
         else:
             click.echo(error)
         sys.exit(1)
-    except (OSError, UnicodeError) as error:
-        fail(error, options)
+    except OSError as error:
+        fail(error)
     notes = [*config.notes, *listing.refusals(listing.hosts(config))]
     if as_json:
         print_json({"ok": True, "problems": [], "notes": _problems(notes)})
@@ -105,8 +110,8 @@ def vhosts(options: Options, as_json: bool) -> None:
     """List the virtual hosts: addresses, names, identity, and where each was declared."""
     try:
         config = read_config(options)
-    except (ConfigError, OSError, UnicodeError) as error:
-        fail(error, options)
+    except (ConfigError, OSError) as error:
+        fail(error)
     hosts = listing.hosts(config)
     if as_json:
         print_json([asdict(host) for host in hosts])
@@ -123,9 +128,7 @@ def directives(name: str | None, as_json: bool) -> None:
     """List the directives that are known here, or say all about NAME."""
     modules.load()
     if name is None:
-        known = [
-            reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())
-        ]
+        known = [reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())]
         if as_json:
             print_json([asdict(entry) for entry in known])
         else:
@@ -149,13 +152,11 @@ class Failure(click.ClickException):
         click.echo(f"ownhost: {self.message}", file=file, err=True)
 
 
-def fail(error: ConfigError | OSError | UnicodeError, options: Options) -> NoReturn:
+def fail(error: ConfigError | OSError) -> NoReturn:
     """End the command with what is wrong: a configuration's errors, one a line, or one sentence."""
     if isinstance(error, ConfigError):
         click.echo(error, err=True)
         sys.exit(1)
-    if isinstance(error, UnicodeError):
-        raise Failure(f"{options.file} is not UTF-8 text: {error}.") from None
     about = f"{error.filename}: " if error.filename else ""
     raise Failure(f"{about}{error.strerror or error}.") from None
 

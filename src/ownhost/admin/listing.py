@@ -63,9 +63,11 @@ def hosts(config: Config) -> list[Host]:
     A section that virtual hosts inherit from the main server is listed there alone.
     """
     settings = config.main.settings
-    find = functools.cache(
-        functools.partial(look_up, uid_range=settings[LIMIT_UID_RANGE], gid_range=settings[LIMIT_GID_RANGE])
-    )
+
+    @functools.cache
+    def find(assignment: Assignment) -> Identity | Refusal:
+        return look_up(assignment, settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE])
+
     inherited = {section.source for section in config.main.sections}
     result = [_host(config, config.main, config.main.sections, find)]
     for server in config.virtual_hosts:
@@ -83,8 +85,8 @@ def _host(config: Config, server: VirtualHost, sections: list[Section], find: Lo
     return Host(
         main=server is config.main,
         addresses=[str(address) for address in server.addresses],
-        name=server.settings[SERVER_NAME] or "",
-        aliases=list(server.settings[SERVER_ALIASES]),
+        name=server.settings[SERVER_NAME].host,
+        aliases=[*server.settings[SERVER_ALIASES]],
         declared=server.source,
         owner=_owner(assignment, declared, find),
         sections=list(_owned(sections, find)),
