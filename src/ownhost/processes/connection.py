@@ -11,32 +11,28 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import Coroutine
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ownhost.http.body import BodyReader
-from ownhost.http.framing import chunk, last_chunk, response_head
 from ownhost.http.head import head_end, parse_head
+from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
-from ownhost.processes.mailbox import Handover
-from ownhost.request.exchange import Exchange
+from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
+from ownhost.processes.sending import Gone, Sender, Sending, receive
 from ownhost.request.request import Endpoints, Level, Request
-from ownhost.request.serve import fast, refuse, respond
+from ownhost.request.serve import error_response, respond
 
 if TYPE_CHECKING:
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
-SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
 LINGER_IN_ALL = 30.0  # seconds
 SEND = MSG_DONTWAIT | MSG_NOSIGNAL
-
-
-class Gone(Exception):
-    """The client left, or took too long."""
 
 
 class Connection:
@@ -46,6 +42,7 @@ class Connection:
         "buffer",
         "endpoints",
         "first_byte",
+        "fresh",
         "handled",
         "moves",
         "reading",
@@ -54,7 +51,6 @@ class Connection:
         "task",
         "ticket",
         "timer",
-        "used",
         "waiting_since",
         "worker",
     )
@@ -67,8 +63,8 @@ class Connection:
         self.moves = handover.moves
         self.buffer = handover.data  # received and not used
         self.service: Service | None = None  # of the request being answered, or the last one
+        self.fresh = True  # the next request is the one that a gate handed the connection over for
         self.handled = 0  # requests answered on this connection
-        self.used = 0  # bytes of the request being answered
         self.reading = False  # whether the event loop watches for bytes
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -120,11 +116,11 @@ class Connection:
             except HTTPError as error:
                 self.refuse(error)
                 return
-            if service is None:
-                self.hand_back(head)
+            if isinstance(service, int):
+                self.hand_back(service)
                 return
             self.service = service
-            self.used = end
+            self.fresh = False
             self.buffer = self.buffer[end:]
             self.first_byte = 0.0
             if not self.answer(service, head) or self.sock.fileno() < 0:
@@ -133,13 +129,31 @@ class Connection:
                 self.wait()
                 return
 
+    @property
+    def limits(self) -> HeadLimits:
+        """What a head may be, by the last virtual host that was chosen here."""
+        return (self.service or self.worker.default).limits
+
+    def too_long(self) -> bool:
+        """Whether an incomplete head is longer than any complete one may be: parsing it says which limit it broke."""
+        return len(self.buffer) > self.limits.total or len(self.buffer) > MAX_READ_AHEAD - READ_SIZE
+
+    def log(self, level: Level, module: str, message: str) -> None:
+        """Write to the error log of the virtual host, with the client's address."""
+        service = self.service or self.worker.default
+        service.error_log.log(level, module, message, f"{self.endpoints.client}:{self.endpoints.client_port}")
+
     # Answering
 
     def answer(self, service: Service, head: Head) -> bool:
         """Answer one request. False where a task has taken over, which goes on with the next when it is done."""
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
-        response = fast(request) if not head.has_body else None
-        if response is None:
+        limit = service.body_limit
+        if limit and head.content_length > limit:
+            message = f"the request body of {head.content_length} bytes is larger than LimitRequestBody {limit}"
+            response = error_response(request, HTTPError(413, message))
+            response.close = True
+        else:
             response = respond(request)
         return self.send_response(service, request, response)
 
@@ -147,15 +161,196 @@ class Connection:
         """Send a response, at once if it goes. False where a task has taken over."""
         head = request.head
         if head.expect_continue and not self.buffer:
-            response.close = True  # the client may send the body or not: there is no telling (RFC 9110, 10.1.1)
-        keep = self.may_keep(service, head, response)
-        data, body = service.frame(head, response, keep, self.handled)
-        sent = self.try_send(data)
-        if sent < 0:
-            self.done(service, request, response, 0, len(data), aborted=True, keep=False)
+            response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
+        keep = service.keeps(head, response, self.handled) and not self.worker.stopping
+        sending = Sending(request, response, keep)
+        data = service.frame(sending, self.handled)
+        try:
+            sending.sent = self.sock.send(data, SEND)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.finish(sending, aborted=True)
             return True
-        if sent < len(data) or body is not None or head.has_body:
-            self.begin_task(self.finish(service, request, response, data, sent, keep))
+        if sending.sent < len(data) or sending.body is not None or head.has_body:
+            self.begin_task(self.go_on(sending, data[sending.sent :]))
             return False
-        self.done(service, request, response, sent, len(data), aborted=False, keep=keep)
+        self.finish(sending)
         return True
+
+    def refuse(self, error: HTTPError) -> None:
+        """Answer a head that is no request (400, 414, 431...), and close: what follows it cannot be told apart."""
+        service = self.service or self.worker.default
+        end = self.buffer.find(b"\r\n")
+        line = self.buffer[: end if end >= 0 else 200].decode("latin-1")
+        head = Head("-", "-", 0, "", "/", None, [], {}, keep_alive=False)
+        request = Request(head, self.endpoints, service.site, time.time(), self.log)
+        self.log(Level.INFO, "core", f"{error.status}: {error.reason}")
+        response = error_response(request, error)
+        response.close = True
+        self.buffer = b""
+        sending = Sending(request, response, keep=False, line=line, unread=True)
+        try:
+            sending.sent = self.sock.send(service.frame(sending, self.handled), SEND)
+        except OSError:
+            self.finish(sending, aborted=True)
+            return
+        self.finish(sending)
+
+    def finish(self, sending: Sending, aborted: bool = False) -> None:
+        """A response is out, or the client left: log it, then close or be ready for the next request."""
+        keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
+        service = self.service or self.worker.default
+        service.record(self, sending, keep, aborted)
+        self.handled += 1
+        self.moves = 0
+        if keep:
+            return
+        if sending.unread and not aborted:
+            self.begin_task(self.linger())
+        else:
+            self.close()
+
+    # Waiting
+
+    def wait(self) -> None:
+        """Leave the connection to the event loop until there is more."""
+        loop = self.worker.loop
+        now = loop.time()
+        if self.buffer and not self.first_byte:
+            self.first_byte = now
+        self.waiting_since = now
+        if not self.reading:
+            self.reading = True
+            self.worker.adopt(self)
+            loop.add_reader(self.sock.fileno(), self.on_readable)
+        if self.timer is None:
+            self.timer = loop.call_later(max(0.0, self.deadline() - now), self.check_time)
+
+    def deadline(self) -> float:
+        """When to give up waiting, in loop time: KeepAliveTimeout between requests, RequestReadTimeout within one."""
+        service = self.service or self.worker.default
+        if self.first_byte:
+            return service.read_timeout.head_deadline(self.first_byte, len(self.buffer))
+        return self.waiting_since + service.keep_alive_timeout
+
+    def check_time(self) -> None:
+        """The timer: one per connection, not one per request, so it may find that there is time left."""
+        self.timer = None
+        if not self.reading:
+            return  # a task is at work; `wait` sets the timer again
+        loop = self.worker.loop
+        left = self.deadline() - loop.time()
+        if left > 0:
+            self.timer = loop.call_later(left, self.check_time)
+        elif self.first_byte:
+            self.refuse(HTTPError(408, "the request head took longer than RequestReadTimeout"))
+        else:
+            self.close()
+
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Leave the connection to a task: nothing is read meanwhile but by it."""
+        self.pause()
+        self.worker.adopt(self)
+        self.task = self.worker.loop.create_task(work)
+
+    def pause(self) -> None:
+        """Stop watching for bytes."""
+        if self.reading:
+            self.reading = False
+            self.worker.loop.remove_reader(self.sock.fileno())
+
+    async def go_on(self, sending: Sending, rest: bytes) -> None:
+        """Finish a response that did not go out at once, and read what is left of its request."""
+        service = self.service
+        assert service is not None
+        sender = Sender(self.worker.loop, self.sock, service.timeout)
+        try:
+            await sender.send(rest)
+            await sender.send_body(sending.body, chunked=sending.request.head.minor > 0)
+            if sending.request.head.has_body and sending.keep:
+                await self.discard_body(sending, service)
+        except (Gone, OSError):
+            sending.aborted = True
+        except HTTPError as error:
+            # The body broke the rules after its response was sent: nothing more to say, but the end.
+            self.log(Level.INFO, "core", error.reason)
+            sending.keep, sending.unread = False, True
+        except Exception:
+            self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            sending.aborted = True
+        finally:
+            sending.sent += sender.sent
+            if isinstance(sending.body, FileBody):
+                os.close(sending.body.fd)
+        self.task = None
+        sending.unread = sending.unread or (sending.request.head.has_body and not sending.keep)
+        self.finish(sending, sending.aborted)
+        if sending.keep:
+            self.resume()
+
+    def resume(self) -> None:
+        """After a task: go on with what is in the buffer, or wait."""
+        if self.buffer:
+            self.serve()
+        else:
+            self.wait()
+
+    async def discard_body(self, sending: Sending, service: Service) -> None:
+        """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone."""
+        head = sending.request.head
+        reader = BodyReader(head, service.body_limit)
+        begun = self.worker.loop.time()
+        data = self.buffer
+        self.buffer = b""
+        while True:
+            if data:
+                reader.feed(data)
+                sending.received += len(data)
+            if reader.complete:
+                self.buffer = reader.leftover
+                sending.received -= len(reader.leftover)
+                return
+            left = service.read_timeout.body_deadline(begun, sending.received) - self.worker.loop.time()
+            data = await receive(self.worker.loop, self.sock, min(left, service.timeout))
+
+    async def linger(self) -> None:
+        """Close in two steps: a close with bytes unread would reset the connection, and the response with it."""
+        loop = self.worker.loop
+        end = loop.time() + LINGER_IN_ALL
+        with contextlib.suppress(Gone, OSError):
+            self.sock.shutdown(SHUT_WR)
+            while loop.time() < end:
+                await receive(loop, self.sock, LINGER)
+        self.close()
+
+    # Leaving
+
+    def hand_back(self, identity: int) -> None:
+        """Give the connection to whom the next request belongs to, with the bytes read so far."""
+        if self.moves >= MAX_MOVES:
+            self.log(Level.ERROR, "core", f"a request was passed on {self.moves} times and belongs nowhere")
+            self.refuse(HTTPError(500, "its identity cannot be told"))
+            return
+        self.pause()
+        message = Return(identity, self.moves, self.ticket, self.buffer)
+        try:
+            send_return(self.worker.mailbox, self.sock.fileno(), message)
+        except OSError as error:
+            self.refuse(HTTPError(503, f"the gates don't take the connection back: {error.strerror}"))
+            return
+        self.close()
+
+    def close_if_idle(self) -> None:
+        """For a stop: nothing is begun here."""
+        if self.reading and not self.buffer:
+            self.close()
+
+    def close(self) -> None:
+        """Close this process's end, and forget the connection."""
+        self.pause()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.worker.forget(self)
+        self.sock.close()

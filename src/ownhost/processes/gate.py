@@ -92,7 +92,7 @@ class Gate:
         self.pending_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append))
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.stopping = False
         self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
@@ -158,7 +158,7 @@ class Gate:
         def accept() -> None:
             for _ in range(ACCEPT_BATCH):
                 try:
-                    descriptor, address = listener._accept()
+                    descriptor, address = listener._accept()  # type: ignore[attr-defined]
                 except BlockingIOError:
                     return
                 except OSError as error:
@@ -196,7 +196,7 @@ class Gate:
             found = peek(data)
             if not found.complete and len(data) < PEEK_SIZE:
                 # An end of the stream shows as no progress: nothing more will come.
-                if len(data) <= client.seen and client.seen or not data:
+                if not data or (client.seen and len(data) <= client.seen):
                     self.drop(client)
                 else:
                     self.wait_for_more(client, len(data))

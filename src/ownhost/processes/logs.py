@@ -7,10 +7,11 @@ a rule) stays with the logger process: its writers get a socket, and nobody can 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 
 from ownhost.config.model import Config
-from ownhost.processes.logfiles import PipedLog, open_log, targets
+from ownhost.processes.logfiles import LogError, PipedLog, open_log, targets
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.plan import Plan
 from ownhost.processes.slices import DEFAULT_IDENTITY
@@ -24,9 +25,7 @@ class Logs:
     def __init__(self, config: Config, plan: Plan) -> None:
         self.writers: dict[LogTarget, set[int]] = {}  # identity numbers
         for target, servers in targets(config).items():
-            self.writers[target] = {
-                number for number, served in plan.serves.items() if not servers.isdisjoint(served)
-            }
+            self.writers[target] = {number for number, served in plan.serves.items() if not servers.isdisjoint(served)}
         main = config.main.settings[ERROR_LOG]
         # Whoever serves nothing else still has something to say to the main log; gates do, too.
         self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
@@ -34,10 +33,10 @@ class Logs:
         self.descriptors = {target: self._open(target) for target in self.writers}
         self.shared = [target for target, numbers in self.writers.items() if len(numbers) > 1 or target == main]
         self.main_log = self.shared.index(main)
-        self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()))
+        self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()).write)
 
     def _open(self, target: LogTarget) -> int:
-        if target.kind == "pipe":
+        if target.kind != "file":
             self.pipes[target] = PipedLog(target)
             return self.pipes[target].fileno()
         return open_log(target)
@@ -63,7 +62,14 @@ class Logs:
         self._error_log.log(level, "core", message)
 
     def watch_pipes(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Restart a piped log's program when it ends."""
+        """See to it that piped logs' programs run: one that ended is started again, at most once a second."""
+        for pipe in self.pipes.values():
+            if pipe.ended():
+                self.error(Level.ERROR, f"the log program |{pipe.target.value} ended: starting it again")
+                with contextlib.suppress(LogError):
+                    pipe.start()
+        if self.pipes:
+            loop.call_later(1.0, self.watch_pipes, loop)
 
     def close(self) -> None:
         """Close everything; piped logs' programs end when their input does."""

@@ -92,8 +92,8 @@ def make_plan(config: Config, look_up: LookUp) -> Plan:
         if number is None:
             continue
         others = (_number(plan, assignment, look_up) for assignment in _in_sections(server.sections))
-        for number in dict.fromkeys((number, *(other for other in others if other is not None))):
-            plan.serves.setdefault(number, []).append(server.id)
+        for served_by in dict.fromkeys((number, *(other for other in others if other is not None))):
+            plan.serves.setdefault(served_by, []).append(server.id)
     return plan
 
 

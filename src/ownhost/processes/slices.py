@@ -42,7 +42,6 @@ class GateSlice:
     Its descriptors: the listeners in order, then where its own log lines go.
     """
 
-    number: int
     listeners: list[ListenAddress]
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that serves what no section gives to another

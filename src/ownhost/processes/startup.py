@@ -183,4 +183,3 @@ def notify_systemd(state: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
         sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
-

@@ -15,7 +15,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -169,7 +168,7 @@ class Supervisor:
         for server, reason in self.plan.refused_servers():
             source = self.plan.config.servers[server].source
             self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
-        startup.notify_systemd("READY=1\nMAINPID=%d" % os.getpid())
+        startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
     # The forkserver
 

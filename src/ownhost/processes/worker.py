@@ -12,33 +12,35 @@ It holds its own identity's virtual hosts, logs and mailbox, and nothing of any 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
-import os
 import socket
-import time
 import traceback
+from typing import NoReturn
 
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.messages import Busy, Channel, ProtocolError, Stop
+from ownhost.processes.mailbox import ASK_THE_GATE, Handover
+from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
+from ownhost.request import resolve
 from ownhost.request.request import Level
-from ownhost.request.site import Site
 
-TAKE_BATCH = 8  # connections taken out of the mailbox per turn
-BUSY_TURNS = 16  # turns in a row that left the mailbox not empty, before the supervisor is told
-TITLE_INTERVAL = 2.0  # seconds between updates of the process title
+TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
+BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
+TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 MAX_NAMES = 4_096  # host names remembered
 
 
-def main(channel: Channel) -> None:
+def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
     seccomp.install(seccomp.WORKER)
@@ -48,31 +50,177 @@ def main(channel: Channel) -> None:
     gc.collect()
     gc.freeze()
     worker.run()
+    raise SystemExit(0)
 
 
 class Worker:
-    """One identity's sites, and the connections that are being served."""
+    """One identity's virtual hosts, and the connections that are being served."""
 
     def __init__(
         self, channel: Channel, slice_: WorkerSlice, descriptors: list[int], loop: asyncio.AbstractEventLoop
     ) -> None:
         self.channel = channel
         self.loop = loop
-        self.number = slice_.number
-        self.name = slice_.identity.name
-        self.assignments = slice_.assignments
-        self.refusals = slice_.refusals
-        self.refused_servers = slice_.refused_servers
-        self.idle_timeout = slice_.idle_timeout
+        self.slice = slice_
         self.mailbox = socket.socket(fileno=descriptors[0])
-        writers: dict[LogTarget, LogWriter] = {
-            target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()
-        }
-        self.sites = {server.id: SiteInService(server, writers, self) for server in slice_.servers}
-        self.error_log = ErrorLog(slice_.main, writers[slice_.main.settings[ERROR_LOG]])
-        self.names: dict[tuple[str, int, str], Site] = {}
+        writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
+        self.writers = list(writers.values())
+        self.services = {server.id: Service(server, writers) for server in slice_.servers}
+        # For what belongs to no virtual host: the main server's settings, where this identity has its log.
+        self.default = next(iter(self.services.values())) if self.services else Service(slice_.main, writers)
+        self.names: dict[tuple[str, int, str], Service | str] = {}
         self.connections: set[Connection] = set()
-        self.served = 0
-        self.last_served = -1
-        self.turns_behind = 0
+        self.taken = 0  # connections, in all
+        self.full_batches = 0
+        self.title_due = False
         self.stopping = False
+
+    def run(self) -> None:
+        """Serve until idle, told to stop, or alone."""
+        self.channel.sock.setblocking(False)
+        self.loop.add_reader(self.channel.fileno(), self.take_message)
+        self.loop.add_reader(self.mailbox.fileno(), self.take)
+        self.loop.set_exception_handler(self.on_bug)
+        self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
+        self.update_title()
+        self.loop.run_forever()
+        for writer in self.writers:
+            writer.flush()
+
+    def on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """An exception that nobody expected: say so in the log, and go on with the other connections."""
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+        self.log(Level.ERROR, f"a bug in Ownhost, please report it: {context.get('message')} {trace}")
+
+    def log(self, level: Level, message: str) -> None:
+        """Write to the error log of no virtual host in particular."""
+        self.default.error_log.log(level, "core", message)
+
+    # Connections arrive
+
+    def take(self) -> None:
+        """Take connections out of the mailbox, and serve each one's first request at once."""
+        for _ in range(TAKE_BATCH):
+            try:
+                received = mailbox.receive_handover(self.mailbox)
+            except BlockingIOError:
+                self.full_batches = 0
+                return
+            except ProtocolError as error:
+                self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
+                continue
+            if received is None:
+                self.loop.stop()  # the supervisor, which holds the other end, is gone
+                return
+            handover, descriptor = received
+            self.taken += 1
+            self.learn(handover)
+            family = socket.AF_INET6 if ":" in handover.local else socket.AF_INET
+            sock = socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
+            Connection(self, sock, handover).begin()
+        self.full_batches += 1
+        if self.full_batches >= BUSY_TURNS:
+            self.full_batches = 0
+            with contextlib.suppress(OSError):
+                self.channel.send(Busy())
+
+    def learn(self, handover: Handover) -> None:
+        """Remember a gate's verdict: at this address, this name is this virtual host."""
+        key = (handover.local, handover.local_port, handover.host)
+        if key in self.names:
+            return
+        if len(self.names) >= MAX_NAMES:
+            self.names.clear()
+        service = self.services.get(handover.server)
+        if service is not None:
+            self.names[key] = service
+        elif handover.server in self.slice.refused_servers:
+            self.names[key] = self.slice.refused_servers[handover.server]
+
+    def find(self, connection: Connection, head: Head) -> Service | int:
+        """The virtual host of a request; or, where it is not this identity's, the number of whose it may be.
+
+        Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
+        """
+        endpoints = connection.endpoints
+        found = self.names.get((endpoints.local, endpoints.local_port, head.host))
+        if found is None:
+            if connection.fresh:
+                raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
+            return ASK_THE_GATE
+        if isinstance(found, str):
+            raise HTTPError(500, found)
+        return found if found.fixed else self.check_identity(found, head)
+
+    def check_identity(self, service: Service, head: Head) -> Service | int:
+        """For a virtual host that chooses by folder: is this request ours? The same function as in the gate."""
+        assignment: Assignment | None = resolve.assignment_for_path(service.server, head.path)
+        number = self.slice.assignments.get(assignment)
+        if number is None:
+            raise HTTPError(500, self.slice.refusals.get(assignment, "") if assignment else "")
+        return service if number == self.slice.number else number
+
+    # Connections stay, and leave
+
+    def adopt(self, connection: Connection) -> None:
+        """A connection stays for longer than one turn."""
+        self.connections.add(connection)
+        self.title_changed()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed, or somebody else's."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.title_changed()
+            if self.stopping and not self.connections:
+                self.loop.stop()
+
+    def title_changed(self) -> None:
+        """Have the title updated, but not at every change."""
+        if not self.title_due:
+            self.title_due = True
+            self.loop.call_later(TITLE_INTERVAL, self.update_title)
+
+    def update_title(self) -> None:
+        """Show role, identity and load to ps(1)."""
+        self.title_due = False
+        count = len(self.connections)
+        plural = "" if count == 1 else "s"
+        setproctitle(f"ownhost: worker {self.slice.identity.name} ({count} connection{plural})")
+
+    # The end
+
+    def take_message(self) -> None:
+        """The supervisor says stop, or is gone."""
+        received = None
+        with contextlib.suppress(ProtocolError, OSError):
+            received = self.channel.receive()
+        if received is None:
+            self.loop.stop()
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""
+        self.stopping = True
+        self.loop.remove_reader(self.mailbox.fileno())
+        while self.take_one_batch():
+            pass
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        if not self.connections:
+            self.loop.stop()
+
+    def take_one_batch(self) -> bool:
+        """Whether there may be more in the mailbox."""
+        before = self.taken
+        self.take()
+        return self.taken > before
+
+    def leave_if_idle(self, taken_before: int) -> None:
+        """Leave where nothing happened for a while. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if self.connections or self.taken != taken_before:
+            self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
+        else:
+            self.loop.stop()

@@ -1,0 +1,174 @@
+"""mod_log_config: access logs.
+
+LogFormat names formats, CustomLog and TransferLog say where lines of which format go. A virtual host with logs of its
+own does not write to the main server's; GlobalLog is written whatever else there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ownhost.config.arguments import words
+from ownhost.config.directive import (
+    SERVER_ONLY,
+    SERVERS,
+    ArgumentError,
+    Call,
+    Directive,
+    Setting,
+    append,
+    declare,
+    outer_then_inner,
+)
+from ownhost.config.model import VirtualHost
+from ownhost.request.errorlog import LogTarget, parse_target
+from ownhost.request.exchange import Exchange
+from ownhost.request.logformat import compile_format
+from ownhost.request.module import Module, register
+
+COMMON = '%h %l %u %t "%r" %>s %b'
+
+
+@dataclass(frozen=True, slots=True)
+class CustomLog:
+    """One access log. `format` is a nickname or a format; `condition` is NAME, !NAME or ""."""
+
+    target: LogTarget
+    format: str | None
+    condition: str = ""
+
+
+def _merge_formats(outer: dict[str, str], inner: dict[str, str]) -> dict[str, str]:
+    return {**outer, **inner}
+
+
+# "" is the format that LogFormat without a nickname sets for the TransferLogs after it.
+LOG_FORMATS: Setting[dict[str, str]] = Setting("LogFormat", {"": COMMON, "common": COMMON}, _merge_formats)
+CUSTOM_LOGS: Setting[tuple[CustomLog, ...]] = Setting("CustomLog", ())
+GLOBAL_LOGS: Setting[tuple[CustomLog, ...]] = Setting("GlobalLog", (), outer_then_inner)
+
+
+def parse_format(call: Call) -> dict[str, str]:
+    """A format, and the nickname it gets."""
+    found = words(1, 2)(call)
+    if len(found) == 2:
+        if "%" in found[1]:
+            raise ArgumentError(f"expected a nickname without % after the format, not {found[1]!r}")
+        compile_format(found[0])
+        return {found[1]: found[0]}
+    if "%" in found[0]:
+        compile_format(found[0])
+    return {"": found[0]}
+
+
+def parse_custom_log(call: Call) -> CustomLog:
+    """A place, a format or its nickname, and a condition."""
+    found = words(2, 3)(call)
+    condition = ""
+    if len(found) == 3:
+        kind, equals, condition = found[2].partition("=")
+        if kind.lower() == "expr" and equals:
+            raise ArgumentError("expr= is not supported yet; expected env=NAME or env=!NAME")
+        if kind.lower() != "env" or not equals or condition in ("", "!"):
+            raise ArgumentError(f"expected env=NAME or env=!NAME, not {found[2]!r}")
+    if "%" in found[1]:
+        compile_format(found[1])
+    return CustomLog(parse_target(call, found[0]), found[1], condition)
+
+
+def parse_transfer_log(call: Call) -> CustomLog:
+    """A place; the format is the last LogFormat without a nickname."""
+    (place,) = words(1, 1)(call)
+    return CustomLog(parse_target(call, place), None)
+
+
+def _fold_formats(before: dict[str, str] | None, formats: dict[str, str]) -> dict[str, str]:
+    return {**(before or {}), **formats}
+
+
+declare(
+    Directive(
+        name="LogFormat",
+        module="mod_log_config",
+        syntax="format|nickname [nickname]",
+        where=SERVERS,
+        default=f'"{COMMON}"'.replace('\\"', '"'),
+        help="Names a format for access logs.",
+        parse=parse_format,
+        setting=LOG_FORMATS,
+        fold=_fold_formats,
+    )
+)
+declare(
+    Directive(
+        name="CustomLog",
+        module="mod_log_config",
+        syntax="file|pipe format|nickname [env=[!]environment-variable]",
+        where=SERVERS,
+        help="An access log: where, in which format, for which requests.",
+        parse=parse_custom_log,
+        setting=CUSTOM_LOGS,
+        fold=append,
+    )
+)
+declare(
+    Directive(
+        name="GlobalLog",
+        module="mod_log_config",
+        syntax="file|pipe format|nickname [env=[!]environment-variable]",
+        where=SERVER_ONLY,
+        help="An access log that virtual hosts with logs of their own write to as well.",
+        parse=parse_custom_log,
+        setting=GLOBAL_LOGS,
+        fold=append,
+    )
+)
+declare(
+    Directive(
+        name="TransferLog",
+        module="mod_log_config",
+        syntax="file|pipe",
+        where=SERVERS,
+        help="An access log in the last format that LogFormat set without a nickname.",
+        parse=parse_transfer_log,
+        setting=CUSTOM_LOGS,
+        fold=append,
+    )
+)
+
+
+def logs_of(server: VirtualHost) -> tuple[CustomLog, ...]:
+    """Every access log of a virtual host."""
+    return (*server.settings[CUSTOM_LOGS], *server.settings[GLOBAL_LOGS])
+
+
+class AccessLog:
+    """A virtual host's access logs, formats compiled. `writer` gives what takes the lines for a place."""
+
+    def __init__(self, server: VirtualHost, writer: Callable[[LogTarget], Callable[[str], None]]) -> None:
+        formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
+        self.logs = [
+            (writer(log.target), compile_format(self._format(log, formats)), log.condition.lstrip("!"), log.condition)
+            for log in logs_of(server)
+        ]
+
+    @staticmethod
+    def _format(log: CustomLog, formats: dict[str, str]) -> str:
+        name = "" if log.format is None else log.format
+        if name == "":
+            # LogFormat NICKNAME makes an earlier format the default.
+            return formats.get(formats[""], formats[""])
+        return formats.get(name, name)
+
+    def record(self, exchange: Exchange) -> None:
+        """Log one exchange wherever it belongs."""
+        for write, format_, name, condition in self.logs:
+            if condition:
+                present = exchange.request is not None and name in exchange.request.env
+                if present == condition.startswith("!"):
+                    continue
+            write(format_(exchange))
+
+
+register(Module(name="mod_log_config", identifier="log_config_module"))

@@ -1,0 +1,108 @@
+"""Opening logs, as root, in the supervisor: appending, never through a link, and programs that read them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+
+from ownhost.config.model import Config
+from ownhost.modules.log_config import logs_of
+from ownhost.request.errorlog import ERROR_LOG, LogTarget
+
+# A new log is for root and its group alone: it holds what visitors did. (Apache: whatever umask leaves of 0666.)
+MODE = 0o640
+STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
+class LogError(Exception):
+    """A log cannot be opened. The message names it and says why."""
+
+
+def targets(config: Config) -> dict[LogTarget, set[int]]:
+    """Every log of a configuration, and the ids of the servers that write to it."""
+    found: dict[LogTarget, set[int]] = {}
+    for server in config.servers:
+        found.setdefault(server.settings[ERROR_LOG], set()).add(server.id)
+        for log in logs_of(server):
+            found.setdefault(log.target, set()).add(server.id)
+    return found
+
+
+def open_log(target: LogTarget) -> int:
+    """Open a log file for appending. Raises LogError.
+
+    The last component is never followed where it is a link: whoever may write to the folder must not choose which
+    of root's files we append to. /dev/stdout and /dev/stderr are this process's own.
+    """
+    path = target.value
+    if path in STANDARD:
+        return os.dup(STANDARD[path])
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
+    except OSError as error:
+        raise LogError(f"cannot open the log {path}: {_why(path, error)}") from error
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+        os.close(descriptor)
+        raise LogError(f"cannot open the log {path}: it is neither a file nor a terminal")
+    return descriptor
+
+
+def _why(path: str, error: OSError) -> str:
+    if Path(path).is_symlink():
+        return "it is a symbolic link, which a log must not be"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no folder {Path(path).parent}; create it first"
+    return error.strerror or str(error)
+
+
+class PipedLog:
+    """A program that reads a log from its standard input; started again when it ends.
+
+    The pipe is made once and outlives the program: what is written meanwhile waits in it, and writers notice nothing.
+    """
+
+    def __init__(self, target: LogTarget) -> None:
+        self.target = target
+        self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.write_end, False)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def fileno(self) -> int:
+        """Where lines are written."""
+        return self.write_end
+
+    def start(self) -> None:
+        """Start the program. Raises LogError."""
+        command: str | list[str] = self.target.value
+        if self.target.kind == "pipe":
+            try:
+                command = shlex.split(self.target.value)
+            except ValueError as error:
+                raise LogError(f"the log program |{self.target.value} has an unclosed quote") from error
+        try:
+            self.process = subprocess.Popen(
+                command,
+                shell=self.target.kind == "shell",  # |$ asks for one
+                stdin=self.read_end,
+                process_group=0,  # a terminal's Ctrl-C is not for it: it ends when its input does
+            )
+        except OSError as error:
+            raise LogError(f"cannot start the log program |{self.target.value}: {error.strerror}") from error
+
+    def ended(self) -> bool:
+        """Whether the program is gone."""
+        return self.process is None or self.process.poll() is not None
+
+    def stop(self) -> None:
+        """End the program's input, and give it a moment to write what it has read."""
+        for end in (self.write_end, self.read_end):
+            os.close(end)
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)

@@ -1,0 +1,131 @@
+"""Sending a response that does not go out at once, and receiving what has to be waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
+from typing import Any
+
+from ownhost.http.framing import LAST_CHUNK, chunk
+from ownhost.http.message import FileBody, Response
+from ownhost.request.request import Request
+
+SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
+RECEIVE_SIZE = 65_536
+
+
+class Gone(Exception):
+    """The client left, or takes too long."""
+
+
+@dataclass(slots=True, eq=False)
+class Sending:
+    """A response on its way."""
+
+    request: Request
+    response: Response
+    keep: bool  # the connection stays open after it
+    line: str = ""  # the request line of what is no request
+    unread: bool = False  # the client may still be sending: close in two steps
+    body: FileBody | AsyncIterator[bytes] | None = None  # what is not in the first send
+    head_size: int = 0  # bytes
+    sent: int = 0  # bytes, head included
+    received: int = 0  # bytes of the request's body
+    fields: list[tuple[str, str]] = field(default_factory=list)  # the head as sent, for %{...}o
+    aborted: bool = False
+
+
+async def ready(add: Callable[..., Any], remove: Callable[[int], Any], fd: int, timeout: float) -> None:
+    """Wait until a descriptor can be read or written. Raises Gone after `timeout` seconds."""
+    future = asyncio.get_running_loop().create_future()
+    add(fd, _wake, future)
+    try:
+        async with asyncio.timeout(timeout):
+            await future
+    except TimeoutError:
+        raise Gone from None
+    finally:
+        remove(fd)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def receive(loop: asyncio.AbstractEventLoop, sock: SocketType, timeout: float) -> bytes:
+    """The next bytes. Raises Gone at the end of the stream and after `timeout` seconds, OSError."""
+    while True:
+        try:
+            data = sock.recv(RECEIVE_SIZE, MSG_DONTWAIT)
+        except BlockingIOError:
+            await ready(loop.add_reader, loop.remove_reader, sock.fileno(), timeout)
+        else:
+            if not data:
+                raise Gone
+            return data
+
+
+class Sender:
+    """Sends bytes, files and iterators to one socket; `sent` counts. `timeout` is seconds without progress."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: SocketType, timeout: float) -> None:
+        self.loop = loop
+        self.sock = sock
+        self.timeout = timeout
+        self.sent = 0
+
+    async def writable(self) -> None:
+        """Wait for room. Raises Gone."""
+        await ready(self.loop.add_writer, self.loop.remove_writer, self.sock.fileno(), self.timeout)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it. Raises Gone, OSError."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                count = self.sock.send(rest, MSG_DONTWAIT | MSG_NOSIGNAL)
+            except BlockingIOError:
+                await self.writable()
+                continue
+            self.sent += count
+            rest = rest[count:]
+
+    async def send_body(self, body: FileBody | AsyncIterator[bytes] | None, chunked: bool) -> None:
+        """Send what follows the head. Raises Gone where the client, or part of the file, is."""
+        if isinstance(body, FileBody):
+            self.sock.setblocking(False)  # sendfile has no flag for it
+            for part in body.parts:
+                if isinstance(part, bytes):
+                    await self.send(part)
+                else:
+                    await self.send_file(body.fd, *part)
+        elif body is not None:
+            async for data in body:
+                if data:
+                    await self.send(chunk(data) if chunked else data)
+            if chunked:
+                await self.send(LAST_CHUNK)
+
+    async def send_file(self, fd: int, offset: int, length: int) -> None:
+        """Send a range of a file. Raises Gone where the file is shorter by now: no wrong byte is ever sent for it."""
+        end = offset + length
+        while offset < end:
+            try:
+                count = os.sendfile(self.sock.fileno(), fd, offset, min(end - offset, SENDFILE_SIZE))
+            except BlockingIOError:
+                await self.writable()
+                continue
+            if count == 0:
+                raise Gone
+            self.sent += count
+            offset += count
+            await asyncio.sleep(0)
+
+
+def body_of(response: Response) -> FileBody | AsyncIterator[bytes] | None:
+    """What of a response's body is not sent with its head."""
+    return None if isinstance(response.body, bytes) else response.body
