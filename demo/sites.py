@@ -100,9 +100,7 @@ def _make_site(sites: Path, owner: Owner, neighbour: Owner, port: int) -> None:
     for page in PAGES.iterdir():
         (pages / page.name).write_text(Template(page.read_text()).substitute(words))
     (pages / "own.txt").write_text(f"This is {owner.name}'s own file. Uid {owner.id} may read it, and did.\n")
-    (pages / "secret.txt").write_text(
-        f"{owner.name}'s secret. If anybody else's site shows this, Ownhost is broken.\n"
-    )
+    (pages / "secret.txt").write_text(f"{owner.name}'s secret. If anybody else's site shows this, Ownhost is broken.\n")
     (pages / f"{neighbour.name}s-secret.txt").symlink_to(sites / neighbour.name / "htdocs" / "secret.txt")
     (pages / f"{neighbour.name}s-folder").symlink_to(sites / neighbour.name / "htdocs")
     _give(home, owner.id)

@@ -213,7 +213,9 @@ class World:
                 path.chmod(mode if path.is_dir() else mode & 0o666)
         return root
 
-    def server(self, body: str, *, preamble: bool = True, start: bool = True, arguments: list[str] | None = None) -> Server:
+    def server(
+        self, body: str, *, preamble: bool = True, start: bool = True, arguments: list[str] | None = None
+    ) -> Server:
         """A server of this configuration; `@PORT@` and `@DIR@` in it are replaced."""
         port = free_port()
         head = (

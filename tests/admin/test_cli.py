@@ -184,9 +184,7 @@ def test_an_unknown_directive_gets_the_nearest_name():
 
 def test_a_program_reads_what_a_person_does_not_see_drawn(write):
     """Output that goes into a pipe is plain: no box, no colour; rich is not even loaded."""
-    code = (
-        "import sys; from ownhost.admin.cli import main; main(standalone_mode=False); print('rich' in sys.modules)"
-    )
+    code = "import sys; from ownhost.admin.cli import main; main(standalone_mode=False); print('rich' in sys.modules)"
     command = [sys.executable, "-c", code, "vhosts", "-f", write(GOOD)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert output.isascii()

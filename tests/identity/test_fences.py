@@ -227,7 +227,7 @@ def test_a_workers_work_is_allowed_and_the_rest_refused() -> None:
         attempt("io_uring_setup", lambda: call(425, 1, 0))
         status("Seccomp", "NoNewPrivs")
     """
-    refused = "setuid setgroups execve ptrace unshare mount bpf process_vm_readv pidfd_getfd".split()
+    refused = ["setuid", "setgroups", "execve", "ptrace", "unshare", "mount", "bpf", "process_vm_readv", "pidfd_getfd"]
     expected = ["worked", *(f"{name} EPERM" for name in refused), "io_uring_setup ENOSYS", "Seccomp 2", "NoNewPrivs 1"]
     assert run(code) == (0, expected)
 

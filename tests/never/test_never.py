@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harness import ALICE, BOB, WWW, Server, World, eventually
 
 
@@ -90,8 +91,7 @@ def test_2_a_secret_of_the_environment_is_its_users_alone(world: World) -> None:
     os.environ["OWNHOST_TEST_SECRET"] = "from-the-environment-77aa"
     try:
         server = world.server(
-            world.virtual_host("alice", ALICE, "SetEnv KEY ${OWNHOST_TEST_SECRET}\n")
-            + world.virtual_host("bob", BOB)
+            world.virtual_host("alice", ALICE, "SetEnv KEY ${OWNHOST_TEST_SECRET}\n") + world.virtual_host("bob", BOB)
         )
     finally:
         del os.environ["OWNHOST_TEST_SECRET"]

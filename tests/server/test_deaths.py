@@ -7,6 +7,7 @@ import signal
 import socket
 
 import pytest
+
 from harness import ALICE, BOB, Server, World, eventually
 
 

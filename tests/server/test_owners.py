@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harness import ALICE, BOB, CAROL, WWW, Process, Server, World, eventually
 
 
@@ -60,7 +61,15 @@ def test_gates_and_logger_are_fenced(two: Server) -> None:
 
 
 def test_the_privileged_processes_keep_only_what_they_use(two: Server) -> None:
-    names = {1: "dac_override", 5: "kill", 6: "setgid", 7: "setuid", 8: "setpcap", 10: "net_bind_service", 23: "sys_nice"}
+    names = {
+        1: "dac_override",
+        5: "kill",
+        6: "setgid",
+        7: "setuid",
+        8: "setpcap",
+        10: "net_bind_service",
+        23: "sys_nice",
+    }
 
     def capabilities(role: str, field: str) -> set[str]:
         bits = int(two.processes(role)[0].status[field], 16)
@@ -132,7 +141,11 @@ def test_folders_locations_and_files_of_other_owners(world: World) -> None:
     inner.mkdir()
     (inner / "index.html").write_text("bob\n")
     (alice / "carol.txt").write_text("carol\n")
-    for path, uid, mode in ((inner, BOB, 0o700), (inner / "index.html", BOB, 0o600), (alice / "carol.txt", CAROL, 0o600)):
+    for path, uid, mode in (
+        (inner, BOB, 0o700),
+        (inner / "index.html", BOB, 0o600),
+        (alice / "carol.txt", CAROL, 0o600),
+    ):
         os.chown(path, uid, uid)
         path.chmod(mode)
     server = world.server(

@@ -72,9 +72,7 @@ def virtual_addresses(text: str, default_port: int, resolver: Resolver) -> list[
 def parse_listen(call: Call) -> Listener:
     """Parse Listen. A host name is resolved once the whole configuration is read."""
     if not 1 <= len(call.args) <= 2:
-        raise ArgumentError(
-            f"expected an address and port, and perhaps a protocol, got {len(call.args) or 'none'}"
-        )
+        raise ArgumentError(f"expected an address and port, and perhaps a protocol, got {len(call.args) or 'none'}")
     host, port = split_address(call.args[0])
     if not port:
         raise ArgumentError(f"expected a port: {call.args[0]}:80")

@@ -77,9 +77,7 @@ def if_version(raw: str) -> bool:
     elif operator in _COMPARISONS:
         return _COMPARISONS[operator](APACHE_VERSION, _version(wanted)) != negated
     else:
-        raise ArgumentError(
-            f"expected one of =, >, >=, <, <=, ~, each also with ! before it, not {arguments[0]!r}"
-        )
+        raise ArgumentError(f"expected one of =, >, >=, <, <=, ~, each also with ! before it, not {arguments[0]!r}")
     return bool(compile_pcre(pattern).search(".".join(map(str, APACHE_VERSION)))) != negated
 
 
@@ -120,6 +118,4 @@ _condition("IfDefine", "core", "[!]name", "What it holds counts if a name was de
 _condition("IfFile", "core", "[!]file", "What it holds counts if a file or folder exists.")
 _condition("IfDirective", "core", "[!]directive", "What it holds counts if a directive is known.")
 _condition("IfSection", "core", "[!]section", "What it holds counts if a section is known.")
-_condition(
-    "IfVersion", "mod_version", "[[!]operator] version", "What it holds counts for some versions of Apache."
-)
+_condition("IfVersion", "mod_version", "[[!]operator] version", "What it holds counts for some versions of Apache.")

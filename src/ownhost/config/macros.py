@@ -68,7 +68,5 @@ declare(
         section=True,
     )
 )
-declare(
-    Directive("Use", "mod_macro", "name [argument]...", SECTIONS, "Stands for the lines of a macro.", ignored())
-)
+declare(Directive("Use", "mod_macro", "name [argument]...", SECTIONS, "Stands for the lines of a macro.", ignored()))
 declare(Directive("UndefMacro", "mod_macro", "name", SECTIONS, "Forgets a macro.", ignored()))

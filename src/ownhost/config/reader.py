@@ -98,6 +98,7 @@ class _Builder:
     main: VirtualHost = field(init=False)
     virtual_hosts: list[VirtualHost] = field(default_factory=list)
     noted: set[str] = field(default_factory=set)
+    listen_places: dict[Source, int] = field(default_factory=dict)
 
     def build(self, nodes: list[Node]) -> Config:
         self.main = VirtualHost(0, self.source)
@@ -166,23 +167,21 @@ class _Builder:
                 target.origins[name] = node.source
         except ArgumentError as error:
             raise ArgumentError(f"{error}; syntax: {directive.name} {directive.syntax}".rstrip()) from None
+        if directive.setting is LISTENERS:
+            self.listen_places[node.source] = node.place
         if directive.note and directive.name not in self.noted:
             self.noted.add(directive.name)
             self.tree.notes.add(node.source, f"{directive.name}: {directive.note}")
 
     def section(self, node: Node, children: list[Node], scope: _Scope) -> None:
         kind = sections.KINDS[node.name.lower()]
-        section = Section(
-            kind, node.raw, node.source
-        )  # so that what it holds is checked even if it is wrong itself
+        section = Section(kind, node.raw, node.source)  # so that what it holds is checked even if it is wrong itself
         try:
             sections.check_place(kind, scope.kind)
             sections.check_follows(kind, scope.sections)
             section = sections.make(kind, node.raw, node.source)
         finally:
-            inner = _Scope(
-                Where.DIRECTORY, section.settings.values, section.origins, section.sections, section, scope
-            )
+            inner = _Scope(Where.DIRECTORY, section.settings.values, section.origins, section.sections, section, scope)
             scope.sections.append(section)
             self.walk(children, inner)
 
@@ -229,7 +228,8 @@ class _Builder:
         return list(found.values())
 
     def listen_problem(self, listener: Listener, message: str) -> None:
-        self.tree.problems.append((self.tree.place, Problem(listener.source, f"Listen: {message}")))
+        place = self.listen_places[listener.source]
+        self.tree.problems.append((place, Problem(listener.source, f"Listen: {message}")))
 
     def resolved(self, listener: Listener) -> list[Listener]:
         host, port = listener.address.host, listener.address.port

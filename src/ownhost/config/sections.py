@@ -29,7 +29,7 @@ from ownhost.config.regex import compile_pcre
 
 K = SectionKind
 
-_OUTSIDE = "the server configuration"
+_NAMED = (K.DIRECTORY, K.FILES, K.LOCATION, K.IF)  # those that a message names; the others go with them
 _DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
 _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
@@ -59,13 +59,10 @@ METHODS = frozenset(
 def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
     """Refuse a section that cannot stand in another."""
     if outer not in INSIDE[kind]:
-        allowed = [
-            f"<{place}>" if place else f"{_OUTSIDE}, <VirtualHost>"
-            for place in (None, *SectionKind)
-            if place in INSIDE[kind]
-        ]
-        where = f"<{outer}>" if outer else _OUTSIDE
-        raise ArgumentError(f"cannot stand in {where}; expected in {either(allowed)}")
+        sections = [f"<{place}>" for place in _NAMED if place in INSIDE[kind]]
+        outside = ["the server configuration", "<VirtualHost>"] if None in INSIDE[kind] else []
+        where = f"<{outer}>" if outer else "the server configuration"
+        raise ArgumentError(f"cannot stand in {where}; expected in {either(outside + sections)}")
 
 
 def check_follows(kind: SectionKind, before: list[Section]) -> None:
@@ -121,9 +118,9 @@ def _directory(path: str) -> str:
 def _make_if(kind: SectionKind, raw: str, source: Source) -> Section:
     arguments = words(raw)
     expression = arguments[0] if len(arguments) == 1 else raw
-    if expression.lower() not in ("true", "false"):
+    if expression not in ("true", "false"):
         raise ArgumentError(f"expressions are not supported yet: expected true or false, not {expression}")
-    return Section(kind, expression.lower(), source)
+    return Section(kind, expression, source)
 
 
 def _make_limit(kind: SectionKind, raw: str, source: Source) -> Section:

@@ -25,9 +25,7 @@ def parse_server_name(call: Call) -> ServerName:
     """Parse [scheme://]host[:port]."""
     word = single(call)
     if is_glob(word):
-        raise ArgumentError(
-            f"expected a host name, not {word!r}; further names and wildcards belong into ServerAlias"
-        )
+        raise ArgumentError(f"expected a host name, not {word!r}; further names and wildcards belong into ServerAlias")
     scheme, separator, rest = word.partition("://")
     if not separator:
         scheme, rest = "", word

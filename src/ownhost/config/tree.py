@@ -153,14 +153,11 @@ class TreeReader:
 
     # Sections
 
-    def open(
-        self, word: str, rest: str, line: Line, stack: list[_Open], siblings: list[Node], stream: Lines
-    ) -> None:
+    def open(self, word: str, rest: str, line: Line, stack: list[_Open], siblings: list[Node], stream: Lines) -> None:
         name = word[1:].removesuffix(">")
         raw, bracket, after = rest.rpartition(">") if not word.endswith(">") else ("", ">", rest)
         if not name:
             self.problem(line, "expected a section's name directly after <")
-            name = "?"
         elif not bracket:
             self.problem(line, f"<{name} is not ended: expected > at the end of the line")
             raw = rest
@@ -174,7 +171,8 @@ class TreeReader:
             self.define_macro(raw, opened, stream)
         elif key not in conditions.CONDITIONS:
             opened.children = []
-            siblings.append(Node(name, raw.strip(), line.source, self.place, line.used, opened.children))
+            if name:
+                siblings.append(Node(name, raw.strip(), line.source, self.place, line.used, opened.children))
             stack.append(opened)
         elif self.holds(key, raw, opened):
             stack.append(opened)
@@ -203,24 +201,23 @@ class TreeReader:
             self.problem(opened.line, f"<{opened.name}>: {error}")
             return False
 
-    def skip(self, opened: _Open, stream: Lines) -> list[Line]:
-        """Pass over what a section holds, which is only asked to be well nested; gives the lines passed."""
-        passed: list[Line] = []
+    def skip(self, opened: _Open, stream: Lines) -> None:
+        """Pass over what a section holds, which is only asked to be well nested."""
         nested: list[str] = []
         for line in stream:
             self.place += 1
             word, _ = next_word(line.text)
             if word.startswith("</"):
-                name = word[2:].removesuffix(">").lower()
-                if not nested and name == opened.name.lower():
-                    return passed
-                if nested and nested.pop() != name:
-                    self.problem(line, f"</{name}> does not close the section that was opened last")
+                name = word[2:].removesuffix(">")
+                inner = nested[-1] if nested else opened.name
+                if name.lower() != inner.lower():
+                    self.problem(line, f"expected </{inner}>, not </{name}>")
+                elif not nested:
+                    return
+                del nested[-1:]
             elif word.startswith("<"):
-                nested.append(word[1:].removesuffix(">").lower())
-            passed.append(line)
+                nested.append(word[1:].removesuffix(">"))
         self.not_closed(opened)
-        return passed
 
     # Macros
 
@@ -307,9 +304,7 @@ class TreeReader:
         if len(arguments) != 2:
             raise ArgumentError(f"expected a module and a file, got {len(arguments) or 'no'} arguments")
         if arguments[0] not in known.IDENTIFIERS:
-            raise ArgumentError(
-                f"unknown module {arguments[0]}{known.suggestion(arguments[0], known.IDENTIFIERS)}"
-            )
+            raise ArgumentError(f"unknown module {arguments[0]}{known.suggestion(arguments[0], known.IDENTIFIERS)}")
         if arguments[0] not in known.provided():
             message = f"{arguments[0]} is known but not provided: <IfModule> answers no"
             self.notes.add(line.source, message)
@@ -347,7 +342,7 @@ _OBEYED: dict[str, _Obey] = {
 }
 
 
-class ReadingStopped(Exception):  # noqa: N818 - not an error of its own: the problem is recorded already
+class ReadingStopped(Exception):
     """Reading cannot go on; why is in the reader's problems."""
 
 

@@ -132,11 +132,16 @@ def _names(server: VirtualHost, main: VirtualHost) -> list[str]:
 
 
 def _wildcard(alias: str) -> re.Pattern[str]:
-    """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special."""
-    parts = (
-        ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in re.sub(r"\*+", "*", alias)
-    )
-    return re.compile("".join(parts), re.DOTALL)
+    """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special.
+
+    The first place where a part between two stars fits is as good as any later one, so none is tried again.
+    """
+    first, *others = (re.escape(part).replace(r"\?", ".") for part in alias.split("*"))
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *middle, last = others
+    parts = "".join(f"(?>.*?{part})" for part in middle if part)
+    return re.compile(f"{first}{parts}.*{last}", re.DOTALL)
 
 
 def parse_aliases(call: Call) -> tuple[str, ...]:

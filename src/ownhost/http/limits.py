@@ -1,0 +1,205 @@
+"""How much a client may send, and how long a connection may last: core's directives for the protocol.
+
+Source of every directive here: https://httpd.apache.org/docs/2.4/mod/core.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownhost.config.arguments import choice, duration, flag, integer
+from ownhost.config.directive import (
+    SECTIONS,
+    SERVERS,
+    ArgumentError,
+    Call,
+    Directive,
+    Setting,
+    Settings,
+    Where,
+    declare,
+)
+
+MAX_HEAD = 65536  # bytes of a whole head that a connection ever buffers
+
+LIMIT_REQUEST_LINE = Setting("LimitRequestLine", 8190)
+LIMIT_REQUEST_FIELDS = Setting("LimitRequestFields", 100)  # 0: no limit of its own
+LIMIT_REQUEST_FIELD_SIZE = Setting("LimitRequestFieldSize", 8190)
+LIMIT_REQUEST_BODY = Setting("LimitRequestBody", 1 << 30)  # 0: unlimited
+TIMEOUT = Setting("Timeout", 60.0)
+KEEP_ALIVE = Setting("KeepAlive", True)
+KEEP_ALIVE_TIMEOUT = Setting("KeepAliveTimeout", 5.0)
+MAX_KEEP_ALIVE_REQUESTS = Setting("MaxKeepAliveRequests", 100)  # 0: unlimited
+TRACE_ENABLE = Setting("TraceEnable", "On")  # "On", "Off" or "extended"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolOptions:
+    """What HttpProtocolOptions says."""
+
+    registered_methods: bool = False  # only the methods known to the server
+    require_1_0: bool = True  # HTTP/0.9 is refused; never otherwise
+
+
+HTTP_PROTOCOL_OPTIONS = Setting("HttpProtocolOptions", ProtocolOptions())
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """Limits on a request head: bytes of a line, fields, bytes of a field, bytes of the whole head."""
+
+    line: int
+    fields: int
+    field_size: int
+    total: int
+
+
+def head_limits(settings: Settings) -> HeadLimits:
+    """The limits that a server's merged settings put on request heads. `fields` 0 is no limit."""
+    line = settings[LIMIT_REQUEST_LINE]
+    fields = settings[LIMIT_REQUEST_FIELDS]
+    field_size = settings[LIMIT_REQUEST_FIELD_SIZE]
+    needed = line + 2 + fields * (field_size + 2) + 2 if fields else MAX_HEAD
+    return HeadLimits(line, fields, field_size, min(needed, MAX_HEAD))
+
+
+def _protocol_options(call: Call) -> ProtocolOptions:
+    registered = False
+    for word in call.args:
+        match word.lower():
+            case "strict" | "require1.0":
+                pass
+            case "registeredmethods" | "lenientmethods":
+                registered = word.lower() == "registeredmethods"
+            case "unsafe":
+                raise ArgumentError("Unsafe is not offered: malformed requests are always refused; write Strict")
+            case "allow0.9":
+                raise ArgumentError("Allow0.9 is not offered: HTTP/0.9 is always refused; write Require1.0")
+            case _:
+                raise ArgumentError(f"expected Strict, RegisteredMethods, LenientMethods or Require1.0, not {word!r}")
+    if not call.args:
+        raise ArgumentError("expected Strict, RegisteredMethods, LenientMethods or Require1.0, got none")
+    return ProtocolOptions(registered)
+
+
+declare(
+    Directive(
+        name="LimitRequestLine",
+        module="core",
+        syntax="bytes",
+        where=SERVERS,
+        help="Longest request line accepted; a longer one gets 414.",
+        parse=integer(0, MAX_HEAD),
+        setting=LIMIT_REQUEST_LINE,
+        default="8190",
+    )
+)
+declare(
+    Directive(
+        name="LimitRequestFields",
+        module="core",
+        syntax="number",
+        where=SERVERS,
+        help="Most header fields accepted in a request; 0 is no limit. More get 431.",
+        parse=integer(0, 32767),
+        setting=LIMIT_REQUEST_FIELDS,
+        default="100",
+    )
+)
+declare(
+    Directive(
+        name="LimitRequestFieldSize",
+        module="core",
+        syntax="bytes",
+        where=SERVERS,
+        help="Longest header field accepted in a request, name and value; a longer one gets 431.",
+        parse=integer(0, MAX_HEAD),
+        setting=LIMIT_REQUEST_FIELD_SIZE,
+        default="8190",
+    )
+)
+declare(
+    Directive(
+        name="LimitRequestBody",
+        module="core",
+        syntax="bytes",
+        where=SECTIONS,
+        help="Largest request body accepted; 0 is no limit. A larger one gets 413.",
+        parse=integer(0),
+        setting=LIMIT_REQUEST_BODY,
+        default="1073741824",
+    )
+)
+declare(
+    Directive(
+        name="Timeout",
+        module="core",
+        syntax="time",
+        where=SERVERS,
+        help="How long to wait for the client to send or to take data before the connection ends.",
+        parse=duration(),
+        setting=TIMEOUT,
+        default="60",
+    )
+)
+declare(
+    Directive(
+        name="KeepAlive",
+        module="core",
+        syntax="On|Off",
+        where=SERVERS,
+        help="Whether a connection may carry more than one request.",
+        parse=flag(),
+        setting=KEEP_ALIVE,
+        default="On",
+    )
+)
+declare(
+    Directive(
+        name="KeepAliveTimeout",
+        module="core",
+        syntax="time",
+        where=SERVERS,
+        help="How long a connection stays open for its next request; 100ms is a tenth of a second.",
+        parse=duration(),
+        setting=KEEP_ALIVE_TIMEOUT,
+        default="5",
+    )
+)
+declare(
+    Directive(
+        name="MaxKeepAliveRequests",
+        module="core",
+        syntax="number",
+        where=SERVERS,
+        help="Most requests that one connection carries; 0 is no limit.",
+        parse=integer(0),
+        setting=MAX_KEEP_ALIVE_REQUESTS,
+        default="100",
+    )
+)
+declare(
+    Directive(
+        name="TraceEnable",
+        module="core",
+        syntax="On|Off|extended",
+        where=SERVERS,
+        help="Whether TRACE is answered; extended lets it carry a body.",
+        parse=choice({"On": "On", "Off": "Off", "extended": "extended"}),
+        setting=TRACE_ENABLE,
+        default="On",
+    )
+)
+declare(
+    Directive(
+        name="HttpProtocolOptions",
+        module="core",
+        syntax="[Strict] [RegisteredMethods|LenientMethods] [Require1.0]",
+        where=Where.SERVER | Where.VIRTUAL_HOST,
+        help="How strictly requests are read. Always strictly: Unsafe and Allow0.9 are refused.",
+        parse=_protocol_options,
+        setting=HTTP_PROTOCOL_OPTIONS,
+        default="Strict LenientMethods",
+        note="",
+    )
+)

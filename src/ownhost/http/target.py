@@ -1,0 +1,86 @@
+"""A request target's path: percent-decoded, without dot segments and doubled slashes (RFC 3986, 5.2.4; Apache's core)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from ownhost.config.arguments import flag, keyword
+from ownhost.config.directive import SERVERS, Directive, Setting, declare
+from ownhost.http.message import HTTPError
+
+ALLOW_ENCODED_SLASHES: Setting[str] = Setting("AllowEncodedSlashes", "Off")
+MERGE_SLASHES: Setting[bool] = Setting("MergeSlashes", True)
+
+declare(
+    Directive(
+        name="AllowEncodedSlashes",
+        module="core",
+        syntax="On|Off|NoDecode",
+        where=SERVERS,
+        default="Off",
+        help="Whether %2F may stand in a path: Off is a 404, On decodes it, NoDecode leaves it as it is.",
+        parse=keyword("On", "Off", "NoDecode"),
+        setting=ALLOW_ENCODED_SLASHES,
+    )
+)
+declare(
+    Directive(
+        name="MergeSlashes",
+        module="core",
+        syntax="On|Off",
+        where=SERVERS,
+        default="On",
+        help="Whether several slashes in a path count as one.",
+        parse=flag(),
+        setting=MERGE_SLASHES,
+    )
+)
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ENCODED_SLASH = re.compile(r"%2[Ff]")
+_SLASHES = re.compile(r"/{2,}")
+_PLAIN = re.compile(r"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
+
+
+def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = True) -> str:
+    """The path that a raw one (as sent, "/..." or "*") means. Undecodable bytes become surrogate escapes.
+
+    Raises HTTPError: 400 for a bad escape or a path that climbs above the root, 404 for %00 and for %2F where AllowEncodedSlashes is Off.
+    """
+    if _PLAIN.fullmatch(raw):
+        return raw  # nothing to decode, nothing to resolve
+    if raw == "*":
+        return raw
+    if _BAD_ESCAPE.search(raw):
+        raise HTTPError(400, f"the path {raw!r} has a % that is no escape")
+    if _ENCODED_SLASH.search(raw):
+        if encoded_slashes == "Off":
+            raise HTTPError(404, f"the path {raw!r} has an encoded slash (AllowEncodedSlashes is Off)")
+        if encoded_slashes == "NoDecode":
+            raw = _ENCODED_SLASH.sub("%252F", raw)
+    decoded = unquote_to_bytes(raw.encode("latin-1"))
+    if b"\0" in decoded:
+        raise HTTPError(404, f"the path {raw!r} has a NUL in it")
+    path = decoded.decode("utf-8", "surrogateescape")
+    if merge_slashes:
+        path = _SLASHES.sub("/", path)
+    return _without_dots(path)
+
+
+def _without_dots(path: str) -> str:
+    """Resolve . and .. segments. Raises HTTPError 400 above the root."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            if not kept:
+                raise HTTPError(400, f"the path {path!r} climbs above the root")
+            kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", "..") and (not kept or kept[-1]):
+        kept.append("")
+    return "/" + "/".join(kept)
