@@ -73,10 +73,18 @@ class FileBody:
 class Response:
     """A response before it is framed: no Date, Server, Content-Length, Connection or Transfer-Encoding in it.
 
-    `body` is bytes, a file, or an iterator of unknown length (sent chunked to HTTP/1.1).
+    `body` is bytes, a file, or an iterator of unknown length (sent chunked to HTTP/1.1). `first_status` is the status
+    before an internal redirect (ErrorDocument) led to this response. `prepared` is for framing: what it made of a
+    response that is sent more than once, which therefore nobody may change any more.
     """
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | FileBody | AsyncIterator[bytes] = b""
     close: bool = False  # end the connection after it
+    first_status: int = 0  # 0: the same
+    prepared: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a field, by its lower-case name."""
+        return next((value for field, value in self.headers if field.lower() == name), None)

@@ -1,4 +1,4 @@
-"""A request target's path: percent-decoded, without dot segments and doubled slashes (RFC 3986, 5.2.4; Apache's core)."""
+"""A request target's path: percent-decoded, without dot segments and doubled slashes (RFC 3986, 5.2.4)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ _PLAIN = re.compile(r"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
 def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = True) -> str:
     """The path that a raw one (as sent, "/..." or "*") means. Undecodable bytes become surrogate escapes.
 
-    Raises HTTPError: 400 for a bad escape or a path that climbs above the root, 404 for %00 and for %2F where AllowEncodedSlashes is Off.
+    Raises HTTPError: 400 for a bad escape or a path that climbs above the root, 404 for %00, and for %2F where
+    AllowEncodedSlashes is Off.
     """
     if _PLAIN.fullmatch(raw):
         return raw  # nothing to decode, nothing to resolve

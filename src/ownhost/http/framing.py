@@ -1,0 +1,72 @@
+"""Responses to bytes: the head, its framing and the connection's fields (RFC 9112, sections 4, 6, 7 and 9)."""
+
+from __future__ import annotations
+
+import functools
+import time
+from http import HTTPStatus
+
+from ownhost.http.dates import format_date
+from ownhost.http.message import FileBody, Response
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+STAY = b"\r\n"  # HTTP/1.1 stays open where nothing is said
+
+_date = (-1, b"")
+
+
+def reason(status: int) -> str:
+    """The reason phrase of a status code."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def date_line() -> bytes:
+    """The Date field of this second."""
+    global _date
+    second = int(time.time())
+    if _date[0] != second:
+        _date = (second, f"Date: {format_date(second)}\r\n".encode())
+    return _date[1]
+
+
+def prepare(response: Response, server: str) -> bytes:
+    """The part of a response's head that does not depend on the connection or the time: all but its end and Date."""
+    length = body_length(response)
+    lines = [f"HTTP/1.1 {response.status} {reason(response.status)}"]
+    if server:
+        lines.append(f"Server: {server}")
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    if length is not None and response.status not in (204, 304):
+        lines.append(f"Content-Length: {length}")
+    head = "\r\n".join(lines) + "\r\n"
+    return head.encode("latin-1", "replace")
+
+
+def head_bytes(response: Response, server: str, connection: bytes) -> bytes:
+    """A response's whole head. `connection` is its end: CLOSE, STAY or `keep_alive_end`."""
+    prepared = response.prepared or prepare(response, server)
+    return prepared + date_line() + connection
+
+
+@functools.lru_cache(maxsize=1024)
+def keep_alive_end(value: str) -> bytes:
+    """The end of a head whose client asked to stay connected: with Keep-Alive's parameters."""
+    return f"Keep-Alive: {value}\r\nConnection: Keep-Alive\r\n\r\n".encode()
+
+
+def body_length(response: Response) -> int | None:
+    """Bytes of the body; None where that is not known before it is sent."""
+    body = response.body
+    if isinstance(body, bytes):
+        return len(body)
+    return body.length if isinstance(body, FileBody) else None
+
+
+def chunk(data: bytes) -> bytes:
+    """Some bytes of a chunked body, which must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

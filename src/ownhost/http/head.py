@@ -1,0 +1,212 @@
+"""A request's head: found in a stream, and strictly parsed (RFC 9112, sections 2 to 6).
+
+Fields are read by llhttp (httptools), which refuses what smuggling is made of: bare CR and LF, folded lines, NUL, doubled and
+conflicting lengths. The request line is read here, because llhttp takes forms that RFC 9112 doesn't know.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from ownhost.http.authority import Authority, parse_authority
+from ownhost.http.limits import HeadLimits
+from ownhost.http.message import Head, HTTPError
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
+# Characters that RFC 3986 lets stand in a path and a query, and those that browsers leave unescaped.
+_ORIGIN = re.compile(rb"(/[A-Za-z0-9_.~!$&'()*+,;=:@/%|{}^`\[\]\"\\-]*)(?:\?([A-Za-z0-9_.~!$&'()*+,;=:@/?%|{}^`\[\]\"\\<>-]*))?")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(.*)", re.DOTALL)
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_END = b"\r\n\r\n"
+
+Fields = list[tuple[str, str]]
+
+
+def head_end(buffer: bytes) -> int:
+    """Where the head ends (behind its empty line); -1 where it is not complete.
+
+    An empty line in front of a head belongs to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that it
+    can be refused at once.
+    """
+    end = buffer.find(_END, 2 if buffer.startswith(b"\r\n") else 0)
+    if end >= 0:
+        return end + 4
+    for bare in (b"\n\n", b"\n\r\n"):
+        end = buffer.find(bare, 2 if buffer.startswith(b"\r\n") else 0)
+        if end >= 0:
+            return end + len(bare)
+    return -1
+
+
+def parse_head(data: bytes, limits: HeadLimits) -> Head:
+    """Parse a head: all of it, or as much as there is of one that is too long.
+
+    Raises HTTPError: 400 for what is malformed, 414 and 431 for what is too long, 501 for a transfer coding that is not
+    chunked, 505 for another version, 417 for another expectation, 405 for CONNECT.
+    """
+    if data.startswith(b"\r\n"):
+        data = data[2:]
+    _check_size(data, limits)
+    line_end = data.find(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(data, 0, line_end)
+    if line is None:
+        raise HTTPError(400, "the request line is not 'METHOD target HTTP/1.1'")
+    method, target = line[1], line[2]
+    if line[3] != b"1":
+        raise HTTPError(505, f"HTTP/{line[3].decode()}.{line[4].decode()} is not spoken here")
+    minor = min(int(line[4]), 1)
+    fields = _Parser().parse(b"GET / HTTP/1.%d%b" % (minor, data[line_end:]))
+    values = _joined(fields)
+    head = Head(
+        method=method.decode(),
+        target=target.decode(),
+        minor=minor,
+        host="",
+        path="",
+        query=None,
+        fields=fields,
+        values=values,
+        keep_alive=_keeps_alive(values.get("connection"), minor),
+    )
+    _read_host(head)
+    _read_target(head, target)
+    if "transfer-encoding" in values or "content-length" in values:
+        _read_framing(head, values)
+    if "expect" in values:
+        _read_expect(head, values["expect"])
+    return head
+
+
+class _Parser:
+    """Collects what llhttp finds."""
+
+    __slots__ = ("complete", "fields")
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+        self.complete = False
+
+    def parse(self, data: bytes) -> Fields:
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # an Upgrade that is not taken up is a request like any other (RFC 9110, 7.8)
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
+            raise HTTPError(400, f"malformed header fields: {error}") from None
+        if not self.complete:
+            raise HTTPError(400, "malformed header fields")
+        return self.fields
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def _check_size(data: bytes, limits: HeadLimits) -> None:
+    end = data.find(b"\r\n")
+    if (len(data) if end < 0 else end) > limits.line:
+        raise HTTPError(414, f"the request line is longer than LimitRequestLine {limits.line}")
+    if limits.fields and data.count(b"\r\n") - 2 > limits.fields:
+        raise HTTPError(431, f"more header fields than LimitRequestFields {limits.fields}")
+    if len(data) - end > limits.field_size:
+        longest = max(data[end + 2 :].split(b"\r\n"), key=len)
+        if len(longest) > limits.field_size:
+            name = longest.partition(b":")[0][:40].decode("latin-1")
+            raise HTTPError(431, f"the header field {name!r} is longer than LimitRequestFieldSize {limits.field_size}")
+    if len(data) > limits.total:
+        raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
+    if end < 0 or head_end(data) < 0:
+        raise HTTPError(400, "lines that don't end with CR LF")
+
+
+def _joined(fields: Fields) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in values:
+            values[key] = f"{values[key]}{'; ' if key == 'cookie' else ', '}{value}"
+        else:
+            values[key] = value
+    return values
+
+
+def _keeps_alive(connection: str | None, minor: int) -> bool:
+    if connection is None:
+        return minor > 0
+    options = {option.strip() for option in connection.lower().split(",")}
+    if "close" in options:
+        return False
+    return minor > 0 or "keep-alive" in options
+
+
+def _read_host(head: Head) -> None:
+    """Host: exactly one in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112, 3.2)."""
+    value = head.values.get("host")
+    if value is None:
+        if head.minor > 0:
+            raise HTTPError(400, "a HTTP/1.1 request without Host")
+        return
+    authority = parse_authority(value.encode("latin-1"))
+    if authority is None:  # two fields, too: joined by a comma, they are no name
+        raise HTTPError(400, f"the Host {value!r} is no host name")
+    head.host, head.host_port = authority
+
+
+def _read_target(head: Head, target: bytes) -> None:
+    """The four forms of a target (RFC 9112, 3.2)."""
+    match = _ORIGIN.fullmatch(target)
+    if match is None:
+        if head.method == "CONNECT":
+            raise HTTPError(405, "CONNECT is for proxies", (("Allow", "GET, HEAD, OPTIONS"),))
+        if target == b"*" and head.method == "OPTIONS":
+            head.path = "*"
+            return
+        authority, rest = split_absolute(target)
+        head.host, head.host_port = authority
+        match = _ORIGIN.fullmatch(rest)
+        if match is None:
+            raise HTTPError(400, f"the target {head.target!r} has characters that must be escaped")
+    head.path = match[1].decode()
+    if match[2] is not None:
+        head.query = match[2].decode()
+
+
+def split_absolute(target: bytes) -> tuple[Authority, bytes]:
+    """The authority of an absolute-form target, and its path and query. Raises HTTPError 400."""
+    match = _ABSOLUTE.fullmatch(target)
+    authority = parse_authority(match[1]) if match else None
+    if match is None or authority is None or not authority[0]:
+        raise HTTPError(400, f"the target {target.decode('latin-1')!r} is neither a path nor an http URL")
+    rest = match[2]
+    return authority, rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _read_framing(head: Head, values: dict[str, str]) -> None:
+    """How long the body is (RFC 9112, 6.3). Any doubt ends the connection."""
+    coding, length = values.get("transfer-encoding"), values.get("content-length")
+    if coding is not None:
+        if length is not None:
+            raise HTTPError(400, "both Transfer-Encoding and Content-Length")
+        if head.minor == 0:
+            raise HTTPError(400, "Transfer-Encoding in a HTTP/1.0 request")
+        if coding.lower() != "chunked":
+            raise HTTPError(501, f"the transfer coding {coding!r} is not known here; chunked is")
+        head.chunked = True
+    elif length is not None:
+        if not _DIGITS.fullmatch(length):
+            raise HTTPError(400, f"the Content-Length {length!r} is no number")
+        head.content_length = int(length)
+
+
+def _read_expect(head: Head, value: str) -> None:
+    """Expect (RFC 9110, 10.1.1); it means nothing in HTTP/1.0."""
+    if head.minor == 0:
+        return
+    if value.lower() != "100-continue":
+        raise HTTPError(417, f"the expectation {value!r} cannot be met")
+    head.expect_continue = head.has_body

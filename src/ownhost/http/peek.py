@@ -1,0 +1,51 @@
+"""A glance at a request's head: enough to tell whose it is. Never raises, decides nothing that a worker doesn't check.
+
+What is malformed has no host here: it goes to the default virtual host's worker, whose parser refuses it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ownhost.http.authority import parse_authority
+from ownhost.http.head import head_end, split_absolute
+from ownhost.http.message import HTTPError
+
+_HOST = re.compile(rb"\r\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r\n")
+_TARGET = re.compile(rb"(?:\r\n)?[^ \r\n]+ ([^ ?\r\n]*)")
+_NOBODY = ("", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What a gate sees of a head: whether all of it is here, the host as in `Head.host`, the path still encoded."""
+
+    complete: bool
+    host: str
+    path: str
+
+
+_INCOMPLETE = Peek(False, "", "")
+
+
+def peek(data: bytes, *, cut: bool = False) -> Peek:
+    """Look at the bytes that are here. With `cut`, there will be no more: a head that long is to be refused."""
+    end = head_end(data)
+    if end < 0:
+        if not cut:
+            return _INCOMPLETE
+        end = len(data)
+    target = _TARGET.match(data, 0, end)
+    if target is None:
+        return Peek(True, "", "")
+    path = target[1]
+    if path.startswith(b"/") or path == b"*":
+        found = _HOST.search(data, target.end(), end)
+        host = (parse_authority(found[1]) or _NOBODY)[0] if found else ""
+        return Peek(True, host, path.decode("latin-1"))
+    try:
+        authority, path = split_absolute(path)
+    except HTTPError:
+        return Peek(True, "", "")
+    return Peek(True, authority[0], path.decode("latin-1"))
