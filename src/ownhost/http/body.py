@@ -57,7 +57,7 @@ class BodyReader:
 
     def _check(self, size: int) -> None:
         if self.limit and size > self.limit:
-            raise HTTPError(413, f"a request body of {size} bytes and more is larger than LimitRequestBody {self.limit}")
+            raise HTTPError(413, f"a request body of {size} bytes is larger than LimitRequestBody {self.limit}")
 
 
 def _chunk_parser() -> h11.Connection:

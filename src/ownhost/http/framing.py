@@ -13,6 +13,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 STAY = b"\r\n"  # HTTP/1.1 stays open where nothing is said
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 _date = (-1, b"")
 
@@ -47,10 +48,9 @@ def prepare(response: Response, server: str) -> bytes:
     return head.encode("latin-1", "replace")
 
 
-def head_bytes(response: Response, server: str, connection: bytes) -> bytes:
-    """A response's whole head. `connection` is its end: CLOSE, STAY or `keep_alive_end`."""
-    prepared = response.prepared or prepare(response, server)
-    return prepared + date_line() + connection
+def head_bytes(response: Response, end: bytes) -> bytes:
+    """The whole head of a response that is prepared. `end` is CLOSE, STAY or `keep_alive_end`."""
+    return response.prepared + date_line() + end
 
 
 @functools.lru_cache(maxsize=1024)

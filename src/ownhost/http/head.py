@@ -1,7 +1,7 @@
 """A request's head: found in a stream, and strictly parsed (RFC 9112, sections 2 to 6).
 
-Fields are read by llhttp (httptools), which refuses what smuggling is made of: bare CR and LF, folded lines, NUL, doubled and
-conflicting lengths. The request line is read here, because llhttp takes forms that RFC 9112 doesn't know.
+Fields are read by llhttp (httptools), which refuses what smuggling is made of: bare CR and LF, folded lines, NUL,
+doubled and conflicting lengths. The request line is read here, because llhttp takes forms that RFC 9112 doesn't know.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ownhost.http.authority import Authority, parse_authority
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9])\.([0-9])")
-# Characters that RFC 3986 lets stand in a path and a query, and those that browsers leave unescaped.
-_ORIGIN = re.compile(rb"(/[A-Za-z0-9_.~!$&'()*+,;=:@/%|{}^`\[\]\"\\-]*)(?:\?([A-Za-z0-9_.~!$&'()*+,;=:@/?%|{}^`\[\]\"\\<>-]*))?")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
+# As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
+_ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(.*)", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _END = b"\r\n\r\n"
@@ -27,8 +27,8 @@ Fields = list[tuple[str, str]]
 def head_end(buffer: bytes) -> int:
     """Where the head ends (behind its empty line); -1 where it is not complete.
 
-    An empty line in front of a head belongs to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that it
-    can be refused at once.
+    An empty line in front of a head belongs to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that
+    it can be refused at once.
     """
     end = buffer.find(_END, 2 if buffer.startswith(b"\r\n") else 0)
     if end >= 0:
@@ -61,7 +61,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     values = _joined(fields)
     head = Head(
         method=method.decode(),
-        target=target.decode(),
+        target=target.decode("latin-1"),
         minor=minor,
         host="",
         path="",
@@ -170,10 +170,10 @@ def _read_target(head: Head, target: bytes) -> None:
         head.host, head.host_port = authority
         match = _ORIGIN.fullmatch(rest)
         if match is None:
-            raise HTTPError(400, f"the target {head.target!r} has characters that must be escaped")
-    head.path = match[1].decode()
+            raise HTTPError(400, f"the target {head.target!r} has what cannot stand there")
+    head.path = match[1].decode("latin-1")
     if match[2] is not None:
-        head.query = match[2].decode()
+        head.query = match[2].decode("latin-1")
 
 
 def split_absolute(target: bytes) -> tuple[Authority, bytes]:

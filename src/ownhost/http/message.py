@@ -8,13 +8,19 @@ from http import HTTPStatus
 
 
 class HTTPError(Exception):
-    """A request that ends in an error response. `reason` is for the error log, never for the client."""
+    """A request that ends in an error response.
 
-    def __init__(self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+    `reason` is for the error log, under the name of `module`; the client never sees it.
+    """
+
+    def __init__(
+        self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = (), module: str = "core"
+    ) -> None:
         super().__init__(reason or HTTPStatus(status).phrase)
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.module = module
 
 
 @dataclass(slots=True)

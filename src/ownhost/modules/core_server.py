@@ -1,11 +1,8 @@
-"""Directives of Apache's core about the server as a whole: what it calls itself, and where its own files are."""
+"""Directives of Apache's core about the server as a whole: its own files, what it speaks, what it looks up."""
 
 from __future__ import annotations
 
-import platform
-
-from ownhost import __version__
-from ownhost.config.arguments import choice, ignored, one_word, path, single, words
+from ownhost.config.arguments import ignored, path, single, words
 from ownhost.config.directive import (
     SECTIONS,
     SERVER_ONLY,
@@ -15,32 +12,11 @@ from ownhost.config.directive import (
     Call,
     Directive,
     Setting,
-    Settings,
     declare,
 )
 
-SERVER_ADMIN = Setting("ServerAdmin", "")  # "" where it is not said
-SERVER_SIGNATURE = Setting("ServerSignature", "Off")  # "On", "Off" or "EMail"
-SERVER_TOKENS = Setting("ServerTokens", "Full")  # "Full", "OS", "Minimal", "Minor", "Major" or "Prod"
 PID_FILE = Setting("PidFile", "")  # an absolute path; "" for none
 PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))
-
-_TOKENS = {
-    **dict.fromkeys(("Prod", "ProductOnly"), "Prod"),
-    **dict.fromkeys(("Minimal", "Min"), "Minimal"),
-    "Major": "Major",
-    "Minor": "Minor",
-    "OS": "OS",
-    "Full": "Full",
-}
-
-
-def server_token(settings: Settings) -> str:
-    """The value of the Server response header, as detailed as the main server's ServerTokens asks."""
-    level = settings[SERVER_TOKENS]
-    major, minor, *_ = __version__.split(".")
-    version = {"Prod": "", "Major": f"/{major}", "Minor": f"/{major}.{minor}"}.get(level, f"/{__version__}")
-    return f"Ownhost{version}" + (f" ({platform.system()})" if level in ("OS", "Full") else "")
 
 
 def parse_lookups(call: Call) -> None:
@@ -61,35 +37,6 @@ def parse_protocols(call: Call) -> tuple[str, ...]:
 
 
 for _directive in (
-    Directive(
-        "ServerAdmin",
-        "core",
-        "email|URL",
-        SERVERS,
-        "The address of whoever keeps the server, for error pages.",
-        one_word(),
-        setting=SERVER_ADMIN,
-    ),
-    Directive(
-        "ServerSignature",
-        "core",
-        "On|Off|EMail",
-        SECTIONS,
-        "Whether pages that the server makes end with a line about it.",
-        choice({"On": "On", "Off": "Off", "EMail": "EMail"}),
-        setting=SERVER_SIGNATURE,
-        default="Off",
-    ),
-    Directive(
-        "ServerTokens",
-        "core",
-        "Full|OS|Minimal|Minor|Major|Prod",
-        SERVER_ONLY,
-        "How much the Server header tells.",
-        choice(_TOKENS),
-        setting=SERVER_TOKENS,
-        default="Full",
-    ),
     Directive(
         "PidFile",
         "core",

@@ -61,7 +61,9 @@ def parse_read_timeout(call: Call) -> dict[str, Stage]:
     for word in call.args:
         match = _STAGE.fullmatch(word)
         if match is None:
-            raise ArgumentError(f"expected header=, body= or handshake= and seconds, as in header=20-40,MinRate=500, not {word!r}")
+            raise ArgumentError(
+                f"expected header=, body= or handshake= and seconds, as in header=20-40,MinRate=500, not {word!r}"
+            )
         first, last, rate = (int(part or 0) for part in match.groups()[1:])
         if match[3] and last <= first:
             raise ArgumentError(f"expected a maximum above {first} seconds, not {last}")

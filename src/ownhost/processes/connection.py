@@ -44,6 +44,7 @@ class Connection:
         "first_byte",
         "fresh",
         "handled",
+        "head_size",
         "moves",
         "reading",
         "service",
@@ -65,6 +66,7 @@ class Connection:
         self.service: Service | None = None  # of the request being answered, or the last one
         self.fresh = True  # the next request is the one that a gate handed the connection over for
         self.handled = 0  # requests answered on this connection
+        self.head_size = 0  # bytes of the last request's head
         self.reading = False  # whether the event loop watches for bytes
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -122,6 +124,7 @@ class Connection:
             self.service = service
             self.fresh = False
             self.buffer = self.buffer[end:]
+            self.head_size = end
             self.first_byte = 0.0
             if not self.answer(service, head) or self.sock.fileno() < 0:
                 return
@@ -163,7 +166,7 @@ class Connection:
         if head.expect_continue and not self.buffer:
             response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
         keep = service.keeps(head, response, self.handled) and not self.worker.stopping
-        sending = Sending(request, response, keep)
+        sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
         try:
             sending.sent = self.sock.send(data, SEND)
@@ -185,11 +188,10 @@ class Connection:
         line = self.buffer[: end if end >= 0 else 200].decode("latin-1")
         head = Head("-", "-", 0, "", "/", None, [], {}, keep_alive=False)
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
-        self.log(Level.INFO, "core", f"{error.status}: {error.reason}")
         response = error_response(request, error)
         response.close = True
+        sending = Sending(request, response, keep=False, line=line, unread=True, head_in=len(self.buffer))
         self.buffer = b""
-        sending = Sending(request, response, keep=False, line=line, unread=True)
         try:
             sending.sent = self.sock.send(service.frame(sending, self.handled), SEND)
         except OSError:
@@ -201,7 +203,7 @@ class Connection:
         """A response is out, or the client left: log it, then close or be ready for the next request."""
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
-        service.record(self, sending, keep, aborted)
+        service.record(sending, self.handled, aborted)
         self.handled += 1
         self.moves = 0
         if keep:

@@ -31,10 +31,10 @@ from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Return
 from ownhost.processes.messages import Channel, Mailbox, ProtocolError, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
-from ownhost.request import resolve
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
 from ownhost.request.request import Level
+from ownhost.request.resolve import Router
 
 EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
@@ -88,6 +88,7 @@ class Gate:
         self.names: dict[tuple[str, int], NameTable] = {}
         self.mailboxes: dict[int, SocketType] = {}
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here
+        self.routers = {id_: Router(view) for id_, view in slice_.views.items()}
         self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
         self.pending_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
@@ -183,7 +184,7 @@ class Gate:
     def look(self, client: Client) -> None:
         """See whether the head is complete; if so, pass the connection on."""
         if client.data:
-            found = peek(client.data)
+            found = peek(client.data, cut=True)
         else:
             try:
                 data = client.sock.recv(PEEK_SIZE, MSG_PEEK | MSG_DONTWAIT)
@@ -193,8 +194,8 @@ class Gate:
             except OSError:
                 self.drop(client)
                 return
-            found = peek(data)
-            if not found.complete and len(data) < PEEK_SIZE:
+            found = peek(data, cut=len(data) >= PEEK_SIZE)
+            if not found.complete:
                 # An end of the stream shows as no progress: nothing more will come.
                 if not data or (client.seen and len(data) <= client.seen):
                     self.drop(client)
@@ -226,9 +227,9 @@ class Gate:
         client.host = found.host
         client.server = server = names.find(found.host)
         identity = self.slice.own[server]
-        view = self.slice.views.get(server)
-        if view is not None:
-            identity = self.slice.assignments.get(resolve.assignment_for_path(view, found.path), identity)
+        router = self.routers.get(server)
+        if router is not None:
+            identity = self.slice.assignments.get(router.assignment(found.path), identity)
         self.deliver(client, identity)
 
     def deliver(self, client: Client, identity: int) -> None:
@@ -313,7 +314,7 @@ class Gate:
 
     def named(self, client: Client) -> tuple[str, int]:
         """The host that a returned request asks for, and the server that it belongs to."""
-        host = peek(client.data).host
+        host = peek(client.data, cut=True).host
         return host, self.slice.index.names(client.local, client.local_port).find(host)
 
     def returned(self, message: Return, descriptor: int) -> Client | None:

@@ -7,11 +7,11 @@ default identity's workers, which answer 500 and log why; they are sent the reas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ownhost.config.directive import ConfigError, Problem
-from ownhost.config.model import Config, Section, VirtualHost
+from ownhost.config.model import Config, VirtualHost
 from ownhost.identity.assignment import ASSIGN_USER_ID
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
@@ -91,7 +91,7 @@ def make_plan(config: Config, look_up: LookUp) -> Plan:
         number = _number(plan, own, look_up)
         if number is None:
             continue
-        others = (_number(plan, assignment, look_up) for assignment in _in_sections(server.sections))
+        others = (_number(plan, assignment, look_up) for assignment in resolve.assigning(server.sections))
         for served_by in dict.fromkeys((number, *(other for other in others if other is not None))):
             plan.serves.setdefault(served_by, []).append(server.id)
     return plan
@@ -113,11 +113,3 @@ def _number(plan: Plan, assignment: Assignment | None, look_up: LookUp) -> int |
         plan.identities.append(identity)
     plan.assignments[assignment] = number
     return number
-
-
-def _in_sections(sections: Iterable[Section]) -> Iterator[Assignment]:
-    for section in sections:
-        assignment = section.settings[ASSIGN_USER_ID]
-        if assignment is not None:
-            yield assignment
-        yield from _in_sections(section.sections)

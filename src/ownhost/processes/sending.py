@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
 from typing import Any
 
@@ -28,13 +28,13 @@ class Sending:
     request: Request
     response: Response
     keep: bool  # the connection stays open after it
-    line: str = ""  # the request line of what is no request
+    line: str | None = None  # the request line of what is no request
+    head_in: int = 0  # bytes of the request's head
     unread: bool = False  # the client may still be sending: close in two steps
     body: FileBody | AsyncIterator[bytes] | None = None  # what is not in the first send
-    head_size: int = 0  # bytes
+    head: bytes = b""  # as sent
     sent: int = 0  # bytes, head included
     received: int = 0  # bytes of the request's body
-    fields: list[tuple[str, str]] = field(default_factory=list)  # the head as sent, for %{...}o
     aborted: bool = False
 
 
@@ -124,8 +124,3 @@ class Sender:
             self.sent += count
             offset += count
             await asyncio.sleep(0)
-
-
-def body_of(response: Response) -> FileBody | AsyncIterator[bytes] | None:
-    """What of a response's body is not sent with its head."""
-    return None if isinstance(response.body, bytes) else response.body

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import time
+from collections.abc import Collection
 
 from ownhost.config.model import VirtualHost
+from ownhost.http import framing
 from ownhost.http.limits import (
     KEEP_ALIVE,
     KEEP_ALIVE_TIMEOUT,
@@ -13,17 +16,16 @@ from ownhost.http.limits import (
     TIMEOUT,
     head_limits,
 )
-from ownhost.http.message import Head, Response
-from ownhost.modules.core_server import server_token
+from ownhost.http.message import FileBody, Head, Response
+from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes.logwriter import LogWriter
-from ownhost.request import resolve
+from ownhost.processes.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
+from ownhost.request.exchange import Exchange
+from ownhost.request.names import server_token
 from ownhost.request.site import Site
-
-if TYPE_CHECKING:
-    pass
 
 BODILESS = frozenset((204, 304))  # RFC 9110, 6.4.1; 1xx never come this way
 
@@ -31,11 +33,12 @@ BODILESS = frozenset((204, 304))  # RFC 9110, 6.4.1; 1xx never come this way
 class Service:
     """One virtual host, with everything that doesn't change between requests worked out."""
 
-    def __init__(self, server: VirtualHost, writers: dict[LogTarget, LogWriter]) -> None:
+    def __init__(
+        self, server: VirtualHost, mine: Collection[Assignment | None], writers: dict[LogTarget, LogWriter]
+    ) -> None:
         settings = server.settings
-        self.server = server
-        self.site = Site(server)
-        self.fixed = resolve.is_fixed(server)
+        self.site = Site(server, mine)
+        self.fixed = self.site.router.fixed
         self.limits = head_limits(settings)
         self.timeout = settings[TIMEOUT]
         self.keep_alive = settings[KEEP_ALIVE]
@@ -56,9 +59,56 @@ class Service:
             and (self.max_requests == 0 or handled + 1 < self.max_requests)
         )
 
-    def keep_alive_field(self, head: Head, handled: int) -> str | None:
-        """The Keep-Alive field, for clients that asked: what is left to them. As Apache's ap_set_keepalive."""
-        if head.minor > 0 and "keep-alive" not in head.values.get("connection", "").lower():
-            return None
+    def frame(self, sending: Sending, handled: int) -> bytes:
+        """What of a response goes out first: its head, and its body where that is bytes. The rest is `sending.body`."""
+        request, response = sending.request.head, sending.response
+        body = response.body
+        if not response.prepared:
+            response.prepared = framing.prepare(response, self.token)
+        end = self._end(request, handled) if sending.keep else framing.CLOSE
+        if isinstance(body, bytes):
+            content = body if request.method != "HEAD" and response.status not in BODILESS else b""
+            sending.head = head = framing.head_bytes(response, end)
+            return head + content
+        if not isinstance(body, FileBody) and request.minor > 0:
+            end = framing.CHUNKED + end
+        if request.method != "HEAD" and response.status not in BODILESS:
+            sending.body = body
+        elif isinstance(body, FileBody):
+            os.close(body.fd)
+        sending.head = framing.head_bytes(response, end)
+        return sending.head
+
+    def _end(self, head: Head, handled: int) -> bytes:
+        """The end of a head after which the connection stays: Keep-Alive only for clients that asked, as in Apache."""
+        connection = head.values.get("connection")
+        if head.minor > 0 and (connection is None or "keep-alive" not in connection.lower()):
+            return framing.STAY
         left = f", max={self.max_requests - handled - 1}" if self.max_requests else ""
-        return f"timeout={self.keep_alive_timeout:.0f}{left}"
+        return framing.keep_alive_end(f"timeout={self.keep_alive_timeout:.0f}{left}")
+
+    def record(self, sending: Sending, handled: int, aborted: bool) -> None:
+        """Write the access log's line of a response that is out, `handled` requests into its connection."""
+        if not self.access_log.logs:
+            return
+        request, response = sending.request, sending.response
+        head = request.head
+        line = sending.line
+        self.access_log.record(
+            Exchange(
+                request=request if line is None else None,
+                response=response,
+                endpoints=request.endpoints,
+                request_line=f"{head.method} {head.target} HTTP/1.{head.minor}" if line is None else line,
+                started=request.time,
+                duration=time.time() - request.time,
+                first_status=response.first_status or response.status,
+                body_bytes=max(0, sending.sent - len(sending.head)),
+                bytes_in=sending.head_in + sending.received,
+                bytes_out=sending.sent,
+                keep_alive_requests=handled,
+                kept_alive=sending.keep,
+                aborted=aborted,
+                head_sent=sending.head,
+            )
+        )

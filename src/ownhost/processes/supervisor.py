@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 
 from ownhost.config.directive import ConfigError
 from ownhost.identity import become
+from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
 from ownhost.processes import startup
+from ownhost.processes.logfiles import LogError
 from ownhost.processes.logs import Logs
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
@@ -91,7 +93,7 @@ def run(options: Options) -> int:
         return asyncio.run(Supervisor(plan, forkserver, logs, listeners, pid_file).run())
     except ConfigError as error:
         print(error, file=sys.stderr)
-    except startup.StartError as error:
+    except (startup.StartError, LogError, SeccompError) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     finally:
         forkserver.end()

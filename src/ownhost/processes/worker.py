@@ -23,7 +23,6 @@ from setproctitle import setproctitle
 
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
-from ownhost.identity.identity import Assignment
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
 from ownhost.processes.logwriter import LogWriter
@@ -31,7 +30,6 @@ from ownhost.processes.mailbox import ASK_THE_GATE, Handover
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
-from ownhost.request import resolve
 from ownhost.request.request import Level
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
@@ -65,9 +63,10 @@ class Worker:
         self.mailbox = socket.socket(fileno=descriptors[0])
         writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
         self.writers = list(writers.values())
-        self.services = {server.id: Service(server, writers) for server in slice_.servers}
+        mine = [assignment for assignment, number in slice_.assignments.items() if number == slice_.number]
+        self.services = {server.id: Service(server, mine, writers) for server in slice_.servers}
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
-        self.default = next(iter(self.services.values())) if self.services else Service(slice_.main, writers)
+        self.default = next(iter(self.services.values())) if self.services else Service(slice_.main, mine, writers)
         self.names: dict[tuple[str, int, str], Service | str] = {}
         self.connections: set[Connection] = set()
         self.taken = 0  # connections, in all
@@ -155,7 +154,7 @@ class Worker:
 
     def check_identity(self, service: Service, head: Head) -> Service | int:
         """For a virtual host that chooses by folder: is this request ours? The same function as in the gate."""
-        assignment: Assignment | None = resolve.assignment_for_path(service.server, head.path)
+        assignment = service.site.router.assignment(head.path)
         number = self.slice.assignments.get(assignment)
         if number is None:
             raise HTTPError(500, self.slice.refusals.get(assignment, "") if assignment else "")

@@ -30,4 +30,10 @@ class Exchange:
     keep_alive_requests: int  # answered on this connection before this one
     kept_alive: bool  # the connection stays open
     aborted: bool  # the client left before the response was complete
-    response_headers: list[tuple[str, str]]  # as sent, framing included
+    head_sent: bytes
+
+    @property
+    def response_headers(self) -> list[tuple[str, str]]:
+        """The response's fields as sent, framing included. Parsed here, as few formats ask for one."""
+        lines = self.head_sent.decode("latin-1").split("\r\n")[1:]
+        return [(name, value) for name, colon, value in (line.partition(": ") for line in lines) if colon]

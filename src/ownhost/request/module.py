@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from ownhost.config.directive import Setting, Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import Response
 from ownhost.request.request import Request
 
+
+class Place(NamedTuple):
+    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none)."""
+
+    filename: str
+    handler: str = ""
+
+
 Phase = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
+Locate = Callable[[Settings, str], "Place | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +35,18 @@ class Module:
 
     `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and sections; a
     module that leaves it out is always asked. Hooks of one phase run in ascending `order`, then by name.
+
+    `locate` maps a server's settings and a URI to a file name. Gates ask it too, to choose an identity by folder: it
+    looks at nothing but the settings in `routing`, which are all that a gate is told.
     """
 
     name: str  # "mod_dir"
     identifier: str  # "dir_module"
     order: int = 50
     uses: Callable[[VirtualHost], bool] | None = None
-    translate: Phase | None = None  # URI to file name
+    translate: Phase | None = None  # answers that need no file: redirects
+    locate: Locate | None = None  # URI to file name
+    routing: tuple[Setting[Any], ...] = ()
     access: Phase | None = None  # may this client see it
     fixup: Phase | None = None  # types, environment, redirects that need the file
     log: Callable[[Request, Response], None] | None = None
@@ -38,6 +54,12 @@ class Module:
 
 
 MODULES: dict[str, Module] = {}
+
+
+def in_order(server: VirtualHost) -> list[Module]:
+    """The modules that a virtual host uses, in the order in which their hooks run."""
+    used = [module for module in MODULES.values() if module.uses is None or module.uses(server)]
+    return sorted(used, key=lambda module: (module.order, module.name))
 
 
 def register(module: Module) -> Module:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
@@ -70,6 +71,8 @@ class Request:
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
+    encodings: list[str] = field(default_factory=list)  # Content-Encoding
+    languages: list[str] = field(default_factory=list)  # Content-Language
     env: dict[str, str] = field(default_factory=dict)  # subprocess_env
     notes: dict[str, str] = field(default_factory=dict)
     # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
@@ -86,3 +89,32 @@ class Request:
     def virtual_host(self) -> VirtualHost:
         """The virtual host that answers."""
         return self.site.virtual_host
+
+    def become(self, other: Request) -> None:
+        """Take over what was found for another request, to go on as that one: an index in its folder's stead."""
+        for name in _FOUND:
+            setattr(self, name, getattr(other, name))
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the file name leads to a folder."""
+        return self.stat is not None and S_ISDIR(self.stat.st_mode)
+
+
+# What the phases find. Head, endpoints and what came before stay a request's own.
+_FOUND = (
+    "uri",
+    "query",
+    "filename",
+    "alias",
+    "path_info",
+    "stat",
+    "settings",
+    "handler",
+    "content_type",
+    "encodings",
+    "languages",
+    "env",
+    "notes",
+    "pure",
+)

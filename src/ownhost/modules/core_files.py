@@ -1,0 +1,320 @@
+"""Directives of Apache's core about files, and the default handler, which sends them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ownhost.config.arguments import flag, ignored, keyword, words
+from ownhost.config.directive import (
+    ANYWHERE,
+    SECTIONS,
+    SERVERS,
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    Where,
+    declare,
+)
+from ownhost.http import conditional, ranges
+from ownhost.http.dates import format_date
+from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.request.memory import LARGEST_FILE, same
+from ownhost.request.module import Module, register
+from ownhost.request.request import Request
+from ownhost.request.serve import DEFAULT_HANDLER
+from ownhost.request.walk import refusal
+
+ETAG_PARTS = ("inode", "mtime", "size")
+METHODS = "GET, HEAD, POST, OPTIONS"  # what the default handler answers
+RECENT = 1.0  # seconds: a file changed this lately may change again with the same time, so its ETag is weak
+
+
+@dataclass(frozen=True, slots=True)
+class ETagParts:
+    """What FileETag says: a list of its own (`listed`), or changes to that of the scope around it."""
+
+    listed: frozenset[str] | None = None
+    added: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+
+    @property
+    def effective(self) -> frozenset[str]:
+        """The parts, where no scope is around this one."""
+        return ((frozenset(("mtime", "size")) if self.listed is None else self.listed) | self.added) - self.removed
+
+
+def merge_etag(outer: ETagParts, inner: ETagParts) -> ETagParts:
+    """Parts with + and - change those around them; a list replaces them."""
+    if inner.listed is not None:
+        return inner
+    return ETagParts(
+        outer.listed, (outer.added | inner.added) - inner.removed, (outer.removed - inner.added) | inner.removed
+    )
+
+
+def parse_etag(call: Call) -> ETagParts:
+    """All, None, or INode, MTime and Size, perhaps with + or - in front."""
+    found = [word.lower() for word in words(1)(call)]
+    if found in (["all"], ["none"]):
+        return ETagParts(frozenset(ETAG_PARTS if found == ["all"] else ()))
+    listed: set[str] = set()
+    added: set[str] = set()
+    removed: set[str] = set()
+    for word in found:
+        part = word.lstrip("+-")
+        if part not in ETAG_PARTS or len(word) - len(part) > 1:
+            raise ArgumentError(f"expected All, None, INode, MTime or Size, perhaps with + or -, not {word!r}")
+        {"+": added, "-": removed}.get(word[0], listed).add(part)
+    if listed and (added or removed):
+        raise ArgumentError("either all parts have + or - in front of them, or none has")
+    return ETagParts(frozenset(listed) if listed else None, frozenset(added), frozenset(removed))
+
+
+def parse_allow_override(call: Call) -> None:
+    """None. Anything else would promise that .htaccess is read; ignoring one could open what it closes."""
+    if [word.lower() for word in words(1)(call)] != ["none"]:
+        raise ArgumentError(f".htaccess is not read yet: expected None, not {call.raw!r}")
+
+
+def parse_filter(call: Call) -> None:
+    """Filters, of which only those may be left out that merely compress."""
+    for name in words(1)(call)[0].split(";"):
+        if name.upper() not in ("DEFLATE", "BROTLI_COMPRESS", "NONE"):
+            raise ArgumentError(f"the filter {name} is not supported yet; only DEFLATE may be named, and does nothing")
+
+
+FILE_ETAG: Setting[ETagParts] = Setting("FileETag", ETagParts(), merge_etag)
+ACCEPT_PATH_INFO = Setting("AcceptPathInfo", "Default")
+ENABLE_SENDFILE = Setting("EnableSendfile", True)
+
+for _directive in (
+    Directive(
+        "FileETag",
+        "core",
+        "[+|-]INode|MTime|Size ...|All|None",
+        ANYWHERE,
+        "What of a file its ETag is made of.",
+        parse_etag,
+        setting=FILE_ETAG,
+        fold=lambda before, parts: parts if before is None else merge_etag(before, parts),
+        default="MTime Size",
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "AcceptPathInfo",
+        "core",
+        "On|Off|Default",
+        ANYWHERE,
+        "Whether a path may go on behind a file's name. By default only programs accept that.",
+        keyword("On", "Off", "Default"),
+        setting=ACCEPT_PATH_INFO,
+        default="Default",
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "EnableSendfile",
+        "core",
+        "On|Off",
+        ANYWHERE,
+        "Whether large files are sent by the kernel itself; off for file systems that cannot.",
+        flag(),
+        setting=ENABLE_SENDFILE,
+        default="On",
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "EnableMMAP",
+        "core",
+        "On|Off",
+        ANYWHERE,
+        "Whether files are mapped into memory. They never are.",
+        flag(),
+        answer=Answer.NO_EFFECT,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "AllowOverride",
+        "core",
+        "None",
+        Where.DIRECTORY,
+        "What .htaccess files may say. They are not read yet, so only None is accepted.",
+        parse_allow_override,
+        default="None",
+    ),
+    Directive(
+        "AccessFileName",
+        "core",
+        "name...",
+        SERVERS,
+        "The names of .htaccess files. They are not read yet.",
+        ignored(),
+        answer=Answer.NO_EFFECT,
+    ),
+    Directive(
+        "SetOutputFilter",
+        "core",
+        "filter[;filter...]",
+        ANYWHERE,
+        "Filters for what is sent. DEFLATE is accepted and does nothing yet.",
+        parse_filter,
+        answer=Answer.NO_EFFECT,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "AddOutputFilterByType",
+        "mod_filter",
+        "filter[;filter...] media-type...",
+        ANYWHERE,
+        "Filters for what is sent with a type. DEFLATE is accepted and does nothing yet.",
+        parse_filter,
+        answer=Answer.NO_EFFECT,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "AddOutputFilter",
+        "mod_mime",
+        "filter[;filter...] extension...",
+        SECTIONS | Where.HTACCESS,
+        "Filters for files with an extension. DEFLATE is accepted and does nothing yet.",
+        parse_filter,
+        answer=Answer.NO_EFFECT,
+        override=Override.FILE_INFO,
+    ),
+):
+    declare(_directive)
+
+
+def send_file(request: Request) -> Response:
+    """The default handler. Raises HTTPError."""
+    method = request.method
+    if method == "OPTIONS":
+        return Response(200, [("Allow", METHODS)])
+    if method not in ("GET", "HEAD", "POST"):
+        known = method in ("PUT", "DELETE", "PATCH", "PROPFIND", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK")
+        raise HTTPError(405 if known else 501, f"{request.filename}: files don't take {method}", (("Allow", METHODS),))
+    if request.stat is None:
+        raise HTTPError(404, f"{request.filename} does not exist")
+    if request.is_folder:
+        raise HTTPError(403, f"{request.filename} is a folder")
+    if request.path_info and request.settings[ACCEPT_PATH_INFO] != "On":
+        raise HTTPError(404, f"{request.filename} is a file; AcceptPathInfo does not let {request.path_info} follow it")
+    descriptor = _open(request)
+    try:
+        return _respond(request, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _open(request: Request) -> int:
+    """The open file; `request.stat` becomes what it is now. Raises HTTPError."""
+    try:
+        # Non-blocking: what was a file when we looked may be a FIFO by now.
+        descriptor = os.open(request.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise refusal(request.filename, error) from None
+    request.stat = os.fstat(descriptor)
+    if request.is_folder:
+        os.close(descriptor)
+        raise HTTPError(403, f"{request.filename} has become a folder")
+    return descriptor
+
+
+def _respond(request: Request, descriptor: int) -> Response:
+    """The response for an open file. The descriptor goes into it, or is closed."""
+    stat = request.stat
+    assert stat is not None
+    etag = _etag(request, stat)
+    fields = _fields(request, stat, etag)
+    size = stat.st_size
+    if not request.error_status:
+        status = conditional.evaluate(request.head, etag, stat.st_mtime)
+        if status is not None:
+            os.close(descriptor)
+            if status == 412:
+                raise HTTPError(412, f"{request.filename} is not what the request's condition says")
+            return Response(304, fields)
+        wanted = _ranges(request, etag, stat)
+        if wanted is not None:
+            return _partial(request, descriptor, fields, size, wanted)
+    if request.content_type:
+        fields.append(("Content-Type", request.content_type))
+    if size <= LARGEST_FILE or not request.settings[ENABLE_SENDFILE]:
+        content = _read(request, descriptor)
+        if content is not None:
+            os.close(descriptor)
+            return Response(200, fields, content)
+    return Response(200, fields, FileBody(descriptor, [(0, size)]))
+
+
+def _read(request: Request, descriptor: int) -> bytes | None:
+    """All of a small file; None where it changed while it was read, and sendfile's rules must do."""
+    stat = request.stat
+    assert stat is not None
+    content = os.pread(descriptor, stat.st_size + 1, 0)
+    return content if len(content) == stat.st_size and same(os.fstat(descriptor), stat) else None
+
+
+def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tuple[str, str]]:
+    fields = [("Last-Modified", format_date(min(stat.st_mtime, request.time)))]
+    if etag is not None:
+        fields.append(("ETag", etag))
+    fields.append(("Accept-Ranges", "bytes"))
+    if request.encodings:
+        fields.append(("Content-Encoding", ", ".join(request.encodings)))
+    if request.languages:
+        fields.append(("Content-Language", ", ".join(request.languages)))
+    return fields
+
+
+def _etag(request: Request, stat: os.stat_result) -> str | None:
+    """The entity tag, as Apache makes it: inode, size and microseconds of the last change, in hexadecimal."""
+    parts = request.settings[FILE_ETAG].effective
+    values = {"inode": stat.st_ino, "size": stat.st_size, "mtime": stat.st_mtime_ns // 1000}
+    chosen = [f"{values[part]:x}" for part in ("inode", "size", "mtime") if part in parts]
+    if not chosen:
+        return None
+    weak = "W/" if request.time - stat.st_mtime < RECENT else ""
+    return f'{weak}"{"-".join(chosen)}"'
+
+
+def _ranges(request: Request, etag: str | None, stat: os.stat_result) -> ranges.Ranges | None:
+    """The ranges that are asked for; None for all of the file. Raises HTTPError 416."""
+    value = request.head.values.get("range")
+    if value is None or request.method != "GET":
+        return None
+    condition = request.head.values.get("if-range")
+    if condition is not None and not conditional.if_range_matches(condition, etag, stat.st_mtime):
+        return None
+    settings = request.settings
+    found = ranges.parse_ranges(
+        value,
+        stat.st_size,
+        settings[ranges.MAX_RANGES],
+        settings[ranges.MAX_RANGE_OVERLAPS],
+        settings[ranges.MAX_RANGE_REVERSALS],
+    )
+    if found == []:
+        field = ("Content-Range", f"bytes */{stat.st_size}")
+        raise HTTPError(416, f"{request.filename}: no byte of {value!r} is in the file", (field,))
+    return found
+
+
+def _partial(
+    request: Request, descriptor: int, fields: list[tuple[str, str]], size: int, wanted: ranges.Ranges
+) -> Response:
+    if len(wanted) == 1:
+        fields.append(("Content-Range", ranges.content_range(*wanted[0], size)))
+        if request.content_type:
+            fields.append(("Content-Type", request.content_type))
+        return Response(206, fields, FileBody(descriptor, [wanted[0]]))
+    content_type, parts = ranges.multipart(wanted, size, request.content_type)
+    fields.append(("Content-Type", content_type))
+    return Response(206, fields, FileBody(descriptor, parts))
+
+
+register(Module(name="core", identifier="core_module", handlers={DEFAULT_HANDLER: send_file}))

@@ -1,0 +1,68 @@
+"""mod_env: the environment of requests."""
+
+from __future__ import annotations
+
+import os
+
+from ownhost.config.arguments import words
+from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Setting, declare
+from ownhost.http.message import Response
+from ownhost.request.module import Module, register
+from ownhost.request.request import Request
+
+Changes = dict[str, str | None]  # None takes a variable away
+
+
+def parse_set(call: Call) -> Changes:
+    """A name and a value, which is "" where there is none."""
+    name, *value = words(1, 2)(call)
+    return {name: value[0] if value else ""}
+
+
+def parse_pass(call: Call) -> Changes:
+    """Names of variables of the server's own environment: read once, with the configuration."""
+    return {name: os.environ[name] for name in words(1)(call) if name in os.environ}
+
+
+def parse_unset(call: Call) -> Changes:
+    """Names of variables to take away."""
+    return dict.fromkeys(words(1)(call))
+
+
+def _both(before: Changes | None, after: Changes) -> Changes:
+    return {**(before or {}), **after}
+
+
+ENVIRONMENT: Setting[Changes] = Setting("SetEnv", {}, _both)
+
+for _name, _syntax, _help, _parse in (
+    ("SetEnv", "name [value]", "Sets a variable for programs and logs.", parse_set),
+    ("PassEnv", "name...", "Passes on variables of the environment that the server was started in.", parse_pass),
+    ("UnsetEnv", "name...", "Takes variables away that were set or passed on.", parse_unset),
+):
+    declare(
+        Directive(
+            name=_name,
+            module="mod_env",
+            syntax=_syntax,
+            where=ANYWHERE,
+            override=Override.FILE_INFO,
+            help=_help,
+            parse=_parse,
+            setting=ENVIRONMENT,
+            fold=_both,
+        )
+    )
+
+
+def fixup(request: Request) -> Response | None:
+    """Put the variables into the request's environment."""
+    for name, value in request.settings[ENVIRONMENT].items():
+        if value is None:
+            request.env.pop(name, None)
+        else:
+            request.env[name] = value
+    return None
+
+
+register(Module(name="mod_env", identifier="env_module", order=10, fixup=fixup))

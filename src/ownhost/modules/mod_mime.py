@@ -1,0 +1,293 @@
+"""mod_mime: what a file's name says of it: type, language, character set, encoding, handler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ownhost.config.arguments import path, single, words
+from ownhost.config.directive import (
+    ANYWHERE,
+    SECTIONS,
+    SERVER_ONLY,
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    Where,
+    declare,
+)
+from ownhost.http.message import Response
+from ownhost.request.module import Module, register
+from ownhost.request.request import Request
+
+_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:\s*;.*)?")
+Table = dict[str, str]  # an extension in lower case, without a dot; "" where Remove... took it away
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What extensions stand for, by kind."""
+
+    types: Table = field(default_factory=dict)
+    languages: Table = field(default_factory=dict)
+    charsets: Table = field(default_factory=dict)
+    encodings: Table = field(default_factory=dict)
+    handlers: Table = field(default_factory=dict)
+
+
+KINDS = ("types", "languages", "charsets", "encodings", "handlers")
+
+
+def _merge(outer: Extensions, inner: Extensions) -> Extensions:
+    return Extensions(*({**getattr(outer, kind), **getattr(inner, kind)} for kind in KINDS))
+
+
+def _fold(before: Extensions | None, more: Extensions) -> Extensions:
+    return more if before is None else _merge(before, more)
+
+
+EXTENSIONS = Setting("AddType", Extensions(), _merge)
+TYPES_CONFIG: Setting[Table] = Setting("TypesConfig", {})
+FORCE_TYPE = Setting("ForceType", "")
+SET_HANDLER = Setting("SetHandler", "")
+DEFAULT_CHARSET = Setting("AddDefaultCharset", "")
+DEFAULT_LANGUAGE = Setting("DefaultLanguage", "")
+
+
+def _add(kind: str) -> Callable[[Call], Extensions]:
+    def parse(call: Call) -> Extensions:
+        value, *extensions = words(2)(call)
+        if kind == "types" and not _TYPE.fullmatch(value):
+            raise ArgumentError(f"expected a media type such as text/html, not {value!r}")
+        if kind in ("languages", "encodings", "handlers", "charsets"):
+            value = value.lower()
+        return replace(Extensions(), **{kind: dict.fromkeys(map(_extension, extensions), value)})
+
+    return parse
+
+
+def _remove(kind: str) -> Callable[[Call], Extensions]:
+    def parse(call: Call) -> Extensions:
+        return replace(Extensions(), **{kind: dict.fromkeys(map(_extension, words(1)(call)), "")})
+
+    return parse
+
+
+def _extension(word: str) -> str:
+    return word.removeprefix(".").lower()
+
+
+def parse_types_config(call: Call) -> Table:
+    """A file of media types and their extensions, read once, with the configuration."""
+    name = path()(call)
+    try:
+        with open(name, encoding="utf-8", errors="surrogateescape") as file:
+            return parse_types(file.read())
+    except OSError as error:
+        raise ArgumentError(f"cannot read {name}: {error.strerror}") from None
+
+
+def parse_types(text: str) -> Table:
+    """The format of mime.types: a type, then its extensions; # begins a comment."""
+    table: Table = {}
+    for line in text.splitlines():
+        type_, *extensions = line.partition("#")[0].split() or [""]
+        table.update(dict.fromkeys(map(_extension, extensions), type_))
+    return table
+
+
+def parse_default_type(call: Call) -> None:
+    """DefaultType, of which 2.4 knows only "none"."""
+    if single(call).lower() != "none":
+        raise ArgumentError(f"expected none, not {call.args[0]!r}: use ForceType for a folder or Files section")
+
+
+def parse_force_type(call: Call) -> str:
+    """A media type, or none."""
+    word = single(call)
+    if word.lower() == "none":
+        return ""
+    if not _TYPE.fullmatch(word):
+        raise ArgumentError(f"expected a media type such as text/html, or none, not {word!r}")
+    return word
+
+
+def parse_handler(call: Call) -> str:
+    """A handler's name, or none. Which handlers there are shows when a file asks for one."""
+    word = single(call)
+    if word.lower().startswith("expr="):
+        raise ArgumentError("expr= is not supported yet; expected the name of a handler")
+    return "" if word.lower() == "none" else word
+
+
+def parse_default_charset(call: Call) -> str:
+    """On, Off or a character set."""
+    word = single(call)
+    return {"on": "iso-8859-1", "off": ""}.get(word.lower(), word)
+
+
+for _verb, _noun, _kind, _what in (
+    ("Type", "media-type", "types", "a media type"),
+    ("Language", "language", "languages", "a language"),
+    ("Charset", "charset", "charsets", "a character set"),
+    ("Encoding", "encoding", "encodings", "an encoding, such as gzip"),
+    ("Handler", "handler", "handlers", "a handler"),
+):
+    declare(
+        Directive(
+            name=f"Add{_verb}",
+            module="mod_mime",
+            syntax=f"{_noun} extension...",
+            where=ANYWHERE,
+            override=Override.FILE_INFO,
+            help=f"Files with these extensions have {_what}.",
+            parse=_add(_kind),
+            setting=EXTENSIONS,
+            fold=_fold,
+        )
+    )
+    declare(
+        Directive(
+            name=f"Remove{_verb}",
+            module="mod_mime",
+            syntax="extension...",
+            where=ANYWHERE,
+            override=Override.FILE_INFO,
+            help=f"Takes back what Add{_verb} says of these extensions.",
+            parse=_remove(_kind),
+            setting=EXTENSIONS,
+            fold=_fold,
+        )
+    )
+
+for _directive in (
+    Directive(
+        "TypesConfig",
+        "mod_mime",
+        "file",
+        SERVER_ONLY,
+        "A file of media types and their extensions.",
+        parse_types_config,
+        setting=TYPES_CONFIG,
+    ),
+    Directive(
+        "ForceType",
+        "core",
+        "media-type|None",
+        Where.DIRECTORY | Where.HTACCESS,
+        "The type of every file here, whatever its name.",
+        parse_force_type,
+        setting=FORCE_TYPE,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "SetHandler",
+        "core",
+        "handler|None",
+        ANYWHERE,
+        "The handler for every file here, whatever its name.",
+        parse_handler,
+        setting=SET_HANDLER,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "DefaultType",
+        "core",
+        "None",
+        ANYWHERE,
+        "Does nothing since Apache 2.4; None is accepted.",
+        parse_default_type,
+        answer=Answer.NO_EFFECT,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "AddDefaultCharset",
+        "core",
+        "On|Off|charset",
+        ANYWHERE,
+        "The character set of text/plain and text/html files that say none.",
+        parse_default_charset,
+        setting=DEFAULT_CHARSET,
+        default="Off",
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "DefaultLanguage",
+        "mod_mime",
+        "language",
+        ANYWHERE,
+        "The language of files whose extensions say none.",
+        single,
+        setting=DEFAULT_LANGUAGE,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "ModMimeUsePathInfo",
+        "mod_mime",
+        "On|Off",
+        SECTIONS,
+        "Whether extensions in what follows the file's name in a path count.",
+        single,
+        answer=Answer.UNSUPPORTED,
+    ),
+):
+    declare(_directive)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a name says of its file."""
+
+    type: str = ""
+    charset: str = ""
+    encodings: list[str] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+    handler: str = ""
+
+
+def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
+    """What the extensions of a file name say, together: index.html.de.gz has three."""
+    facts = Facts()
+    for part in name.lstrip(".").split(".")[1:]:
+        extension = part.lower()
+        type_ = extensions.types.get(extension)
+        if type_ is None:
+            type_ = types.get(extension)
+        facts.type = type_ or facts.type
+        facts.charset = extensions.charsets.get(extension) or facts.charset
+        facts.handler = extensions.handlers.get(extension) or facts.handler
+        if encoding := extensions.encodings.get(extension):
+            facts.encodings.append(encoding)
+        if language := extensions.languages.get(extension):
+            facts.languages.append(language)
+    return facts
+
+
+def fixup(request: Request) -> Response | None:
+    """Find type, language, encoding and handler of the file."""
+    settings = request.settings
+    if request.is_folder:
+        request.handler = settings[SET_HANDLER] or request.alias
+        return None
+    facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
+    request.content_type = settings[FORCE_TYPE] or facts.type
+    request.handler = settings[SET_HANDLER] or request.alias or facts.handler
+    charset = facts.charset or _default_charset(settings[DEFAULT_CHARSET], request.content_type)
+    if charset and request.content_type and "charset=" not in request.content_type.lower():
+        request.content_type += f"; charset={charset}"
+    request.encodings = facts.encodings
+    default = settings[DEFAULT_LANGUAGE]
+    request.languages = facts.languages or ([default] if default else [])
+    return None
+
+
+def _default_charset(charset: str, content_type: str) -> str:
+    plain = content_type.partition(";")[0].strip().lower()
+    return charset if plain in ("text/plain", "text/html") else ""
+
+
+register(Module(name="mod_mime", identifier="mime_module", order=30, fixup=fixup))

@@ -1,0 +1,137 @@
+"""Error responses: ErrorDocument, and the page that is sent where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from ownhost.config.arguments import number
+from ownhost.config.directive import ANYWHERE, ArgumentError, Call, Directive, Override, Setting, declare
+from ownhost.config.lexer import next_word
+from ownhost.http.framing import reason
+from ownhost.http.message import HTTPError, Response
+from ownhost.request.names import server_name, signature
+from ownhost.request.request import Request
+
+TEXT_TYPE = "text/html; charset=iso-8859-1"
+
+# What went wrong, for visitors: nothing about the server's inside.
+_EXPLAINED = {
+    400: "Your browser sent a request that this server could not understand.",
+    403: "You don't have permission to see this page.",
+    404: "There is nothing at this address.",
+    405: "This page does not take such requests.",
+    408: "The request took too long to arrive.",
+    410: "What was here is gone, and no new address is known.",
+    413: "The request is larger than this server takes.",
+    414: "The address is longer than this server takes.",
+    416: "The part that was asked for is not in the file.",
+    417: "What the request expects cannot be met.",
+    431: "The request's header fields are more than this server takes.",
+    500: "The server could not answer because of an error of its own. Its error log says more.",
+    501: "This server does not know that method.",
+    503: "This site is busy. Try it again in a moment.",
+    505: "This server does not speak that version of HTTP.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an ErrorDocument says: a "text", the "path" of another page of this server, a "url", or "default"."""
+
+    kind: str
+    value: str
+
+
+def _merge(outer: dict[int, Document], inner: dict[int, Document]) -> dict[int, Document]:
+    return {**outer, **inner}
+
+
+def parse_document(call: Call) -> dict[int, Document]:
+    """A status and a text, a path or a URL."""
+    word, rest = next_word(call.raw)
+    status = number(word, 400, 599)
+    what = call.args[1] if len(call.args) == 2 else ""
+    if not rest:
+        raise ArgumentError("expected a text, a path or a URL after the status, got none")
+    if rest.startswith('"') and (len(call.args) != 2 or not rest.endswith('"') or len(rest) == 1):
+        return {status: Document("text", rest[1:])}  # Apache 1.3's form: one quote, up to the line's end
+    if len(call.args) > 2:
+        raise ArgumentError(f"expected quotes around a text of several words, not {rest!r}")
+    if what.lower() == "default" and not rest.startswith('"'):
+        return {status: Document("default", "")}
+    if what.startswith("/"):
+        return {status: Document("path", what)}
+    if what.lower().startswith(("http://", "https://")):
+        if status == 401:
+            raise ArgumentError(
+                "expected a path or a text for 401: a redirect would take the question for a password away"
+            )
+        return {status: Document("url", what)}
+    return {status: Document("text", what)}
+
+
+ERROR_DOCUMENTS: Setting[dict[int, Document]] = Setting("ErrorDocument", {}, _merge)
+
+declare(
+    Directive(
+        name="ErrorDocument",
+        module="core",
+        syntax="status text|path|URL|default",
+        where=ANYWHERE,
+        override=Override.FILE_INFO,
+        help="What is sent for an error: a text, another page of this server, or a redirect to a URL.",
+        parse=parse_document,
+        setting=ERROR_DOCUMENTS,
+        fold=lambda before, documents: {**(before or {}), **documents},
+    )
+)
+
+
+def document_for(request: Request, status: int) -> Document | None:
+    """What ErrorDocument says for a status; None where that is nothing."""
+    settings = request.settings or request.site.settings
+    document = settings[ERROR_DOCUMENTS].get(status)
+    return None if document is None or document.kind == "default" else document
+
+
+def page(request: Request, status: int, note: str = "") -> Response:
+    """The plain page for an error or a redirect. `note` is HTML."""
+    title = f"{status} {reason(status)}"
+    text = note or escape(_EXPLAINED.get(status, "The request could not be answered."))
+    footer = signature(request)
+    body = (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f"<body><h1>{reason(status)}</h1>\n<p>{text}</p>\n{footer}</body></html>\n"
+    )
+    return Response(status, [("Content-Type", "text/html; charset=utf-8")], body.encode("utf-8", "replace"))
+
+
+def text(document: Document, status: int) -> Response:
+    """An ErrorDocument that is a text."""
+    return Response(status, [("Content-Type", TEXT_TYPE)], document.value.encode("utf-8", "surrogateescape"))
+
+
+def redirect(request: Request, status: int, location: str) -> Response:
+    """A redirect; a location without a host gets this server's."""
+    if location.startswith("/"):
+        location = f"{base_url(request)}{location}"
+    shown = escape(location)
+    response = page(request, status, f'The document is <a href="{shown}">here</a>.')
+    response.headers.append(("Location", location))
+    return response
+
+
+def base_url(request: Request) -> str:
+    """Scheme, host and port by which this server is asked, without a slash at the end."""
+    scheme = "https" if request.endpoints.secure else "http"
+    host, port = server_name(request)
+    default = 443 if request.endpoints.secure else 80
+    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+
+
+def simple(request: Request, error: HTTPError) -> Response:
+    """The plain page of an error, with the fields that belong to it."""
+    response = page(request, error.status)
+    response.headers += error.headers
+    return response

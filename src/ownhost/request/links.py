@@ -1,0 +1,160 @@
+"""The rules on symbolic links (Options FollowSymLinks and SymLinksIfOwnerMatch), and Options itself.
+
+The kernel's permissions are what keeps owners apart; these rules are for an owner's own tree. They are checked by name,
+component by component, as in Apache: whoever can change the tree meanwhile can get around them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Flag, auto
+
+from ownhost.config.directive import ANYWHERE, ArgumentError, Call, Directive, Override, Setting, declare
+from ownhost.config.model import Section, SectionKind, VirtualHost
+from ownhost.http.message import HTTPError
+from ownhost.request.sections import Sections
+
+
+class Option(Flag):
+    """What Options can switch on."""
+
+    NONE = 0
+    INDEXES = auto()
+    INCLUDES = auto()
+    INCLUDES_NOEXEC = auto()
+    FOLLOW_SYMLINKS = auto()
+    SYMLINKS_IF_OWNER_MATCH = auto()
+    EXEC_CGI = auto()
+    MULTI_VIEWS = auto()
+
+
+ALL = (
+    Option.INDEXES | Option.INCLUDES | Option.FOLLOW_SYMLINKS | Option.SYMLINKS_IF_OWNER_MATCH | Option.EXEC_CGI
+)  # all but MultiViews, as Apache says
+DEFAULT = Option.FOLLOW_SYMLINKS
+_NAMES = {
+    "none": Option.NONE,
+    "all": ALL,
+    "indexes": Option.INDEXES,
+    "includes": Option.INCLUDES,
+    "includesnoexec": Option.INCLUDES_NOEXEC,
+    "followsymlinks": Option.FOLLOW_SYMLINKS,
+    "symlinksifownermatch": Option.SYMLINKS_IF_OWNER_MATCH,
+    "execcgi": Option.EXEC_CGI,
+    "multiviews": Option.MULTI_VIEWS,
+}
+_WORDS = "None, All, Indexes, Includes, IncludesNOEXEC, FollowSymLinks, SymLinksIfOwnerMatch, ExecCGI or MultiViews"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What Options says: a list of its own (`listed`), or changes to that of the scope around it."""
+
+    listed: Option | None = None
+    added: Option = Option.NONE
+    removed: Option = Option.NONE
+
+    def __contains__(self, option: Option) -> bool:
+        return bool(self.effective & option)
+
+    @property
+    def effective(self) -> Option:
+        """What is switched on, where no scope is around this one."""
+        return ((DEFAULT if self.listed is None else self.listed) | self.added) & ~self.removed
+
+
+def merge_options(outer: Options, inner: Options) -> Options:
+    """Options with + and - change those around them; a list replaces them."""
+    if inner.listed is not None:
+        return inner
+    return Options(
+        outer.listed, (outer.added | inner.added) & ~inner.removed, (outer.removed & ~inner.added) | inner.removed
+    )
+
+
+def parse_options(call: Call) -> Options:
+    """Names, all with + or - in front, or none."""
+    if not call.args:
+        raise ArgumentError(f"expected {_WORDS}, got none")
+    relative = call.args[0][:1] in "+-"
+    listed = added = removed = Option.NONE
+    for word in call.args:
+        sign, name = (word[0], word[1:]) if word[:1] in ("+", "-") else ("", word)
+        if bool(sign) != relative:
+            raise ArgumentError("either all options have + or - in front of them, or none has")
+        option = _NAMES.get(name.lower())
+        if option is None:
+            raise ArgumentError(f"expected {_WORDS}, not {name!r}")
+        if sign == "-":
+            removed, added = removed | option, added & ~option
+        elif sign:
+            added, removed = added | option, removed & ~option
+        else:
+            listed = Option.NONE if option is Option.NONE else listed | option
+    return Options(None, added, removed) if relative else Options(listed)
+
+
+OPTIONS: Setting[Options] = Setting("Options", Options(), merge_options)
+
+declare(
+    Directive(
+        name="Options",
+        module="core",
+        syntax="[+|-]option ...",
+        where=ANYWHERE,
+        override=Override.OPTIONS,
+        default="FollowSymLinks",
+        help="Which features a folder has: links, listings, programs.",
+        parse=parse_options,
+        setting=OPTIONS,
+        fold=lambda before, options: options if before is None else merge_options(before, options),
+    )
+)
+
+
+def follows_links_everywhere(server: VirtualHost) -> bool:
+    """Whether no folder of a server has links that may not be followed: nothing to check then."""
+    if Option.FOLLOW_SYMLINKS not in server.settings[OPTIONS]:
+        return False
+    return all(_follows(section) for section in _directories(server.sections))
+
+
+def _directories(sections: list[Section]) -> Iterator[Section]:
+    for section in sections:
+        if section.kind in (SectionKind.DIRECTORY, SectionKind.DIRECTORY_MATCH):
+            yield section
+
+
+def _follows(section: Section) -> bool:
+    options = section.settings[OPTIONS]
+    if options.listed is not None:
+        return bool(options.listed & Option.FOLLOW_SYMLINKS)
+    return not options.removed & Option.FOLLOW_SYMLINKS
+
+
+def check_links(sections: Sections, filename: str) -> None:
+    """Refuse a file name with a link in it that its folder's Options don't allow. Raises HTTPError 403."""
+    folders = ["/"]
+    for part in filename.rstrip("/").split("/")[1:-1]:
+        folders.append(f"{folders[-1]}{part}/")
+    names = filename.rstrip("/").split("/")[1:]
+    for (folder, settings), name in zip(sections.folder_settings(folders), names, strict=True):
+        options = settings[OPTIONS]
+        if Option.FOLLOW_SYMLINKS not in options:
+            _check_component(folder + name, options)
+
+
+def _check_component(path: str, options: Options) -> None:
+    try:
+        link = os.lstat(path)
+        if not stat.S_ISLNK(link.st_mode):
+            return
+        matches = Option.SYMLINKS_IF_OWNER_MATCH in options and os.stat(path).st_uid == link.st_uid
+    except OSError:
+        return  # what is not there, or not ours to see, is refused by whoever opens it
+    if not matches:
+        why = "its owner is not its target's" if Option.SYMLINKS_IF_OWNER_MATCH in options else "FollowSymLinks is off"
+        raise HTTPError(403, f"the link {path} is not followed: {why}")

@@ -1,0 +1,208 @@
+"""Which sections apply to a request, and what they say together: in Apache's order (sections.html, "How the sections
+are merged").
+
+Directory, shortest path first; DirectoryMatch; Files and FilesMatch; Location and LocationMatch; If. Within a group in
+the order of the configuration, the main server's before the virtual host's. Sections inside of a Directory, Files or
+Location belong to their own kind's group, behind those outside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ownhost.config.directive import Settings
+from ownhost.config.model import Section, SectionKind
+
+K = SectionKind
+_DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
+_FILES = (K.FILES, K.FILES_MATCH)
+_LOCATION = (K.LOCATION, K.LOCATION_MATCH)
+_IF = (K.IF, K.ELSE_IF, K.ELSE)
+_LIMIT = (K.LIMIT, K.LIMIT_EXCEPT)
+_SLASHES = re.compile("/{2,}")
+MAX_REMEMBERED = 4_096  # merges
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What sections look at.
+
+    `folders` are those on the way to the file, each with "/" at its end, outermost first. `name` is the last component
+    of `filename`; "" for a folder.
+    """
+
+    uri: str
+    filename: str
+    folders: Sequence[str]
+    name: str
+    method: str
+
+
+@dataclass(slots=True)
+class Match:
+    """The sections that apply, in the order of merging, and the MATCH_ variables of named groups."""
+
+    sections: list[Section] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def target_of(uri: str, filename: str, method: str, *, folder_too: bool = False) -> Target:
+    """The target for a file name; one that ends with "/" is a folder.
+
+    `folder_too` treats one that doesn't as a folder, too: for choosing by the name alone.
+    """
+    folder, _, name = filename.rpartition("/")
+    folders = ["/"]
+    for part in folder.split("/")[1:]:
+        folders.append(f"{folders[-1]}{part}/")
+    if folder == "":
+        folders = ["/"]
+    if folder_too and name:
+        folders.append(f"{filename}/")
+    return Target(uri, filename, folders, name, method)
+
+
+class Sections:
+    """The sections of one server, sorted by kind, and what was merged already."""
+
+    def __init__(self, server: Settings, sections: Sequence[Section]) -> None:
+        self.server = server
+        self.merges: dict[tuple[int, ...], Settings] = {}
+        self.directories: dict[str, list[tuple[int, Section]]] = {}  # literal paths
+        self.directory_globs: list[tuple[int, Section]] = []
+        self.directory_matches: list[Section] = []
+        for place, section in enumerate(sections):
+            if section.kind is K.DIRECTORY:
+                if section.regex is None:
+                    self.directories.setdefault(section.pattern, []).append((place, section))
+                else:
+                    self.directory_globs.append((place, section))
+            elif section.kind is K.DIRECTORY_MATCH:
+                self.directory_matches.append(section)
+        self.files = [section for section in sections if section.kind in _FILES]
+        self.locations = [section for section in sections if section.kind in _LOCATION]
+        self.ifs = [section for section in sections if section.kind in _IF]
+        self.empty = not sections
+
+    def match(self, target: Target) -> Match:
+        """The sections that apply to a target."""
+        found = Match()
+        if self.empty:
+            return found
+        self._add(found, self._directories(target), target)
+        self._add(found, self._matching(found, self.directory_matches, target.filename), target)
+        if target.name:
+            nested = [section for outer in found.sections for section in outer.sections if section.kind in _FILES]
+            self._add_files(found, [*self.files, *nested], target)
+        self._add(found, self._locations(found, target), target)
+        self._add_ifs(found, target)
+        return found
+
+    def merge(self, match: Match) -> Settings:
+        """The server's settings with those of the sections laid over them; remembered for the next request."""
+        if not match.sections:
+            return self.server
+        key = tuple(map(id, match.sections))
+        merged = self.merges.get(key)
+        if merged is None:
+            merged = self.server
+            for section in match.sections:
+                merged = merged.merged(section.settings)
+            if len(self.merges) >= MAX_REMEMBERED:
+                self.merges.clear()
+            self.merges[key] = merged
+        return merged
+
+    def folder_settings(self, folders: Sequence[str]) -> Iterable[tuple[str, Settings]]:
+        """Each folder, and the settings that Directory sections alone give it: for the rules on links."""
+        merged = self.server
+        for folder in folders:
+            for section in self._at(folder):
+                merged = merged.merged(section.settings)
+            yield folder, merged
+
+    # Groups
+
+    def _directories(self, target: Target) -> Iterable[Section]:
+        for folder in target.folders:
+            yield from self._at(folder)
+
+    def _at(self, folder: str) -> Iterable[Section]:
+        """The Directory sections for exactly this folder."""
+        literal = self.directories.get(folder, ())
+        if not self.directory_globs:
+            return (section for _, section in literal)
+        globs = (item for item in self.directory_globs if item[1].regex and item[1].regex.match(folder))
+        return (section for _, section in sorted((*literal, *globs), key=lambda item: item[0]))
+
+    def _matching(self, found: Match, sections: Iterable[Section], text: str) -> Iterable[Section]:
+        """Those whose regular expression finds something; their named groups become variables."""
+        for section in sections:
+            assert section.regex is not None
+            match = section.regex.search(text)
+            if match is not None:
+                for name, value in match.groupdict().items():
+                    found.variables[f"MATCH_{name.upper()}"] = value or ""
+                yield section
+
+    def _add_files(self, found: Match, sections: Iterable[Section], target: Target) -> None:
+        for section in sections:
+            if section.kind is K.FILES_MATCH:
+                applies = any(True for _ in self._matching(found, (section,), target.name))
+            elif section.regex is not None:
+                applies = section.regex.match(target.name) is not None
+            else:
+                applies = section.pattern == target.name
+            if applies:
+                self._add(found, (section,), target)
+                self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
+
+    def _locations(self, found: Match, target: Target) -> Iterable[Section]:
+        path = _SLASHES.sub("/", target.uri)
+        for section in self.locations:
+            if section.kind is K.LOCATION_MATCH:
+                yield from self._matching(found, (section,), target.uri)
+            elif section.regex is not None:
+                if section.regex.match(path):
+                    yield section
+            elif _is_below(path, section.pattern):
+                yield section
+
+    def _add_ifs(self, found: Match, target: Target) -> None:
+        nested = [section for outer in found.sections for section in outer.sections if section.kind in _IF]
+        self._add_chain(found, [*self.ifs, *nested], target)
+
+    def _add_chain(self, found: Match, sections: Iterable[Section], target: Target) -> None:
+        decided = False  # whether an <If> of the chain said yes
+        for section in sections:
+            if section.kind is K.IF:
+                decided = False
+            applies = not decided and (section.kind is K.ELSE or section.pattern == "true")
+            decided = decided or applies
+            if applies:
+                self._add(found, (section,), target)
+                if target.name:
+                    self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
+                self._add_chain(found, [inner for inner in section.sections if inner.kind in _IF], target)
+
+    def _add(self, found: Match, sections: Iterable[Section], target: Target) -> None:
+        """Add sections, each followed by what it says for some methods alone (<Limit>, <LimitExcept>)."""
+        for section in sections:
+            found.sections.append(section)
+            limits = [inner for inner in section.sections if inner.kind in _LIMIT]
+            self._add(found, [limit for limit in limits if _limits(limit, target.method)], target)
+
+
+def _limits(section: Section, method: str) -> bool:
+    methods = section.pattern.split()
+    listed = method in methods or (method == "HEAD" and "GET" in methods)
+    return listed == (section.kind is K.LIMIT)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    """Whether a literal <Location> applies: whole components only."""
+    if not path.startswith(prefix):
+        return False
+    return len(path) == len(prefix) or prefix.endswith("/") or path[len(prefix)] == "/"

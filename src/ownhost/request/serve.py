@@ -1,0 +1,170 @@
+"""Serving a request: the phases in their order, and what happens when one of them says no.
+
+translate -> walk -> access -> fixups -> handler. Internal redirects (DirectoryIndex, ErrorDocument) go through them
+again as a request of their own.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+
+from ownhost.http.limits import TRACE_ENABLE
+from ownhost.http.message import HTTPError, Response
+from ownhost.request import errors
+from ownhost.request.request import Level, Request
+from ownhost.request.translate import translate
+from ownhost.request.walk import walk
+
+MAX_REDIRECTS = 10  # internal ones, for one request (Apache's LimitInternalRecursion)
+DEFAULT_HANDLER = "default-handler"
+_SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to what may be a script
+
+
+def respond(request: Request) -> Response:
+    """The response to a request, whatever happens. Never raises."""
+    memory = request.site.memory
+    remembered = memory.recall(request)
+    if remembered is not None:
+        return remembered
+    try:
+        response = run(request)
+    except HTTPError as error:
+        return error_response(request, error)
+    except Exception:
+        request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+        return error_response(request, HTTPError(500))
+    if request.pure:
+        memory.remember(request, response)
+    return response
+
+
+def run(request: Request) -> Response:
+    """All phases. Raises HTTPError."""
+    if request.method == "TRACE":
+        return _trace(request)
+    if request.head.path == "*":
+        return Response(200)
+    response = find(request)
+    if response is None:
+        response = fixup(request)
+    return handle(request) if response is None else response
+
+
+def _trace(request: Request) -> Response:
+    """TRACE: the request's head, for whoever sent it (RFC 9110, 9.3.8). Raises HTTPError."""
+    enabled = request.site.settings[TRACE_ENABLE]
+    head = request.head
+    if enabled == "Off":
+        raise HTTPError(405, "TraceEnable is off", (("Allow", "GET, HEAD, POST, OPTIONS"),))
+    if head.has_body and enabled != "extended":
+        raise HTTPError(413, "a TRACE request with a body")
+    lines = [f"{name}: {value}" for name, value in head.fields if name.lower() not in _SECRET]
+    text = "\r\n".join((f"{head.method} {head.target} {head.protocol}", *lines, "", ""))
+    return Response(200, [("Content-Type", "message/http")], text.encode("latin-1"))
+
+
+def find(request: Request) -> Response | None:
+    """The phases up to the permission to see the file: translate, walk, access. Raises HTTPError."""
+    if not request.uri:
+        request.uri = request.site.router.clean(request.head.path)
+        request.query = request.head.query
+    response = translate(request)
+    if response is not None:
+        return response
+    walk(request)
+    for hook in request.site.accesses:
+        response = hook(request)
+        if response is not None:
+            return response
+    return None
+
+
+def fixup(request: Request) -> Response | None:
+    """Types, environment, redirects that need the file. Raises HTTPError."""
+    for hook in request.site.fixups:
+        response = hook(request)
+        if response is not None:
+            return response
+    return None
+
+
+def handle(request: Request) -> Response:
+    """Have the handler make the response. A handler that there is not is an error: never the file's source."""
+    name = request.handler or DEFAULT_HANDLER
+    handler = request.site.handlers.get(name)
+    if handler is None:
+        raise HTTPError(500, f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead")
+    return handler(request)
+
+
+def redirected(request: Request, uri: str, query: str | None = None) -> Request:
+    """A request for another URI (decoded) of this server, in a request's stead. Raises HTTPError 500 for a loop."""
+    count, step = 0, request.previous
+    while step is not None:
+        count, step = count + 1, step.previous
+    if count >= MAX_REDIRECTS:
+        raise HTTPError(500, f"more than {MAX_REDIRECTS} internal redirects, the last one to {uri}")
+    return Request(
+        request.head,
+        request.endpoints,
+        request.site,
+        request.time,
+        request.log,
+        uri=uri,
+        query=query,
+        previous=request,
+        error_status=request.error_status,
+        pure=request.pure,
+    )
+
+
+def error_response(request: Request, error: HTTPError) -> Response:
+    """The response for an error: what ErrorDocument says, else the plain page. Logs why. Never raises."""
+    if error.reason:
+        request.log(_level(error.status), error.module, error.reason)
+    document = errors.document_for(request, error.status)
+    if document is None or request.error_status:
+        response = errors.simple(request, error)
+    elif document.kind == "text":
+        response = errors.text(document, error.status)
+        response.headers += error.headers
+    elif document.kind == "url":
+        response = errors.redirect(request, 302, document.value)
+        response.first_status = error.status
+    else:
+        response = _document(request, error, document.value)
+    return response
+
+
+def _document(request: Request, error: HTTPError, path: str) -> Response:
+    """Another page of this server, with the error's status."""
+    uri, mark, query = path.partition("?")
+    try:
+        request.error_status = error.status
+        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET", values={})
+        inner = redirected(request, uri, query if mark else None)
+        inner.head = get
+        inner.env = {
+            **{f"REDIRECT_{name}": value for name, value in request.env.items()},
+            "REDIRECT_STATUS": str(error.status),
+            "REDIRECT_URL": request.uri or request.head.path,
+        }
+        response = run(inner)
+    except HTTPError as second:
+        request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent ({second.status}): {second.reason}")
+        return errors.simple(request, error)
+    except Exception:
+        request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+        return errors.simple(request, error)
+    if response.status == 200:
+        response.status = error.status
+    response.headers += [field for field in error.headers if response.header(field[0].lower()) is None]
+    return response
+
+
+def _level(status: int) -> Level:
+    """How loud an error is: what an administrator must act on, and what visitors do all day."""
+    if status in (401, 403) or status >= 500:
+        return Level.ERROR
+    return Level.INFO

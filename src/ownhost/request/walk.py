@@ -1,0 +1,102 @@
+"""The second phase: what the file name leads to, and which settings hold there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from ownhost.config.directive import Settings
+from ownhost.http.message import HTTPError
+from ownhost.identity.assignment import ASSIGN_USER_ID
+from ownhost.request.links import check_links
+from ownhost.request.request import Request
+from ownhost.request.sections import target_of
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+
+def walk(request: Request) -> None:
+    """Find the file, what of the path is behind it, and merge what the configuration says of it.
+
+    A missing file is not an error yet: `stat` stays None. Raises HTTPError: 403 for what may not be read or followed,
+    500 where the settings belong to another identity.
+    """
+    request.filename, request.path_info, request.stat = _find(request.filename)
+    merge(request)
+    if not request.site.follows_links:
+        request.pure = False  # a link may come to be where there was none
+        check_links(request.site.sections, request.filename)
+    if request.stat is not None and not _is_served(request.stat):
+        raise HTTPError(403, f"{request.filename} is neither a file nor a folder")
+
+
+def merge(request: Request) -> None:
+    """Merge the settings for what `filename` and `uri` are now. Raises HTTPError 500."""
+    sections = request.site.sections
+    match = sections.match(target_of(request.uri, request.filename, request.head.method))
+    request.settings = sections.merge(match)
+    if match.variables:
+        request.env.update(match.variables)
+    check_identity(request, request.settings)
+
+
+def check_identity(request: Request, settings: Settings) -> None:
+    """Refuse what belongs to another identity: gates choose by name, the file system may say otherwise."""
+    assignment = settings[ASSIGN_USER_ID]
+    if assignment not in request.site.mine:
+        who = f"{assignment.user} {assignment.group}" if assignment else "User and Group"
+        raise HTTPError(500, f"{request.filename} belongs to {who}, which its URI did not tell; refused")
+
+
+def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
+    """The part of a name that is there, what is behind it (path info), and the part's status. Folders end with "/".
+
+    Where nothing is there, the part ends with the first component that is missing, and its status is None.
+    """
+    found = _stat(filename)
+    if found is not None:
+        return _named(filename, found), "", found
+    parts = filename.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        path = "/".join(parts[:count]) or "/"
+        found = _stat(path)
+        if found is None:
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            return path, "/" + "/".join(parts[count:]), found
+        rest = parts[count + 1 :]
+        return f"{path.rstrip('/')}/{parts[count]}", "/" + "/".join(rest) if rest else "", None
+    return filename, "", None
+
+
+def _named(path: str, found: os.stat_result) -> str:
+    return f"{path}/" if stat.S_ISDIR(found.st_mode) and not path.endswith("/") else path
+
+
+def _stat(path: str) -> os.stat_result | None:
+    """A file's status; None where there is none. Raises HTTPError."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise refusal(path, error) from None
+        return None
+
+
+def refusal(path: str, error: OSError) -> HTTPError:
+    """What an error of the file system means to the client: 404 where there is nothing, else 403."""
+    if error.errno in _MISSING:
+        return HTTPError(404, f"{path} does not exist")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
+        return HTTPError(500, f"{path} cannot be read: {error.strerror}")
+    if error.errno == errno.EACCES:
+        who = f"uid {os.geteuid()}"
+        return HTTPError(
+            403, f"{path}: the kernel refuses access to {who}; check the modes of the file and its folders"
+        )
+    return HTTPError(403, f"{path} cannot be read: {error.strerror}")
+
+
+def _is_served(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
