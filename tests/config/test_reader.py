@@ -14,7 +14,8 @@ from ownhost.config.directive import ConfigError
 from ownhost.config.model import Config
 from ownhost.config.reader import read
 from ownhost.config.server_name import SERVER_NAME
-from ownhost.modules.core_server import PID_FILE, SERVER_ADMIN
+from ownhost.modules.core_server import PID_FILE
+from ownhost.request.names import SERVER_ADMIN
 
 modules.load()
 

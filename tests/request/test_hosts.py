@@ -15,8 +15,8 @@ import pytest
 from ownhost import modules
 from ownhost.config.model import Config
 from ownhost.config.reader import read
-from ownhost.modules.core_server import SERVER_ADMIN
 from ownhost.request.hosts import HostIndex
+from ownhost.request.names import SERVER_ADMIN
 
 modules.load()
 
