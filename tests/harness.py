@@ -105,12 +105,13 @@ class Server:
     config: Path
     process: subprocess.Popen[bytes] | None = None
     arguments: list[str] = field(default_factory=list)
+    said_before: int = 0  # characters on standard error that an earlier server left
 
     def start(self, wait: bool = True) -> Server:
-        stderr = open(self.folder / "stderr", "ab")
         command = [sys.executable, "-m", "ownhost", "run", "-f", str(self.config), *self.arguments]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
-        stderr.close()
+        with open(self.folder / "stderr", "ab") as stderr:
+            self.said_before = stderr.tell()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
         if wait:
             eventually(self._listening, 30, "the server did not start")
         return self
@@ -122,7 +123,7 @@ class Server:
 
     @property
     def stderr(self) -> str:
-        return (self.folder / "stderr").read_text()
+        return (self.folder / "stderr").read_text()[self.said_before :]
 
     @property
     def pid(self) -> int:

@@ -1,13 +1,14 @@
 """What must never happen (docs/architecture.md), tried against the real server and refused.
 
-Owners' code shares its worker's uid, so a worker is treated as hostile: these tests act as a process with an owner's uid, or
-put hostile code into a worker's place and speak its channels.
+Owners' code shares its worker's uid, so a worker is treated as hostile: these tests act as a process with an owner's
+uid, or put hostile code into a worker's place and speak its channels.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -205,19 +206,24 @@ def steal(pid: int, descriptor: int) -> int:
         os.close(pidfd)
 
 
+def kind_of(descriptor: int) -> int:
+    """The type of a socket, which is left open."""
+    copy = socket.socket(fileno=os.dup(descriptor))
+    with copy:
+        return copy.type
+
+
 def test_3_a_worker_cannot_pass_off_a_socket_of_its_own_as_a_clients(two: Server) -> None:
     """A hostile worker returns a connection that no gate accepted, with a request for somebody else."""
     from ownhost.processes.mailbox import ASK_THE_GATE, Return, send_return
 
     worker = two.worker(ALICE)
-    import socket
-
     box = next(
         socket.socket(fileno=descriptor)
         for number, name in worker.descriptors().items()
         if name.startswith("socket:") and number > 3
         for descriptor in [steal(worker.pid, number)]
-        if socket.socket(fileno=os.dup(descriptor)).type == socket.SOCK_SEQPACKET
+        if kind_of(descriptor) == socket.SOCK_SEQPACKET
     )
     before = two.log("bob.access")
     with box, two.connect() as made_up:

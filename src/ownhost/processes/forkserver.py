@@ -28,7 +28,7 @@ from setproctitle import setproctitle
 
 from ownhost.identity import become, prctl
 from ownhost.identity.identity import Identity
-from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Fork, Message, Signal, Started
+from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.table import PROCESSES
 
 CONTROL = 3  # the descriptor on which the forkserver and every child of it have their channel
@@ -154,12 +154,19 @@ def _child(order: Fork, control: int, parent: int) -> NoReturn:
         channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[order.role])
         process.main(channel)
         status = 0
+    except SystemExit as leaving:
+        status = int(leaving.code or 0)
     except BaseException:
-        traceback.print_exc()
+        _say_why(order.role)
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
         os._exit(status)
+
+
+def _say_why(role: str) -> None:
+    """Tell the supervisor, for the log: there is no terminal any more."""
+    with contextlib.suppress(Exception):
+        channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[role])
+        channel.send(Failed(traceback.format_exc()[-4096:]))
 
 
 def _keep_only(control: int) -> None:

@@ -29,7 +29,7 @@ from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Return
-from ownhost.processes.messages import Channel, Mailbox, ProtocolError, Stop, Want
+from ownhost.processes.messages import Channel, Mailbox, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
@@ -108,6 +108,7 @@ class Gate:
             listener.setblocking(False)
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+        self.channel.send(Ready())
         while not (self.stopping and not self.pending and not self.waiting):
             for descriptor, _ in self.epoll.poll(1.0 if self.pending else -1):
                 # A handler earlier in this turn may have closed what this event was for.

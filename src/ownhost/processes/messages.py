@@ -111,13 +111,39 @@ class Busy(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Ready(Message):
+    """gate -> supervisor: I accept connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Message):
+    """gate, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop(Message):
     """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
 
 
 MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
-    for kind in (Fork, Signal, Started, Exited, Begin, Descriptors, Want, Mailbox, Sender, Busy, Stop)
+    for kind in (
+        Fork,
+        Signal,
+        Started,
+        Exited,
+        Begin,
+        Descriptors,
+        Want,
+        Mailbox,
+        Sender,
+        Busy,
+        Ready,
+        Failed,
+        Stop,
+    )
 }
 
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
@@ -129,9 +155,9 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
-    "gate": (Want,),
-    "worker": (Busy,),
-    "logger": (),
+    "gate": (Ready, Want, Failed),
+    "worker": (Busy, Failed),
+    "logger": (Failed,),
 }
 
 _DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number

@@ -21,6 +21,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from setproctitle import setproctitle
+
 from ownhost.config.directive import ConfigError
 from ownhost.identity import become
 from ownhost.identity.seccomp import SeccompError
@@ -34,10 +36,12 @@ from ownhost.processes.messages import (
     Busy,
     Channel,
     Exited,
+    Failed,
     Fork,
     Mailbox,
     Message,
     ProtocolError,
+    Ready,
     Sender,
     Signal,
     Started,
@@ -126,12 +130,15 @@ class Supervisor:
         self.gates = {number: SpawnPolicy(limit=1) for number in range(CORES)}
         self.logger_policy = SpawnPolicy(limit=1)
         self.logger: Child | None = None
+        self.ready: set[int] = set()  # gates that accept connections
         self.stopping = False
         self.finished: asyncio.Future[int]
         # Every request that a process may make, and what answers it; `Channel` lets nothing else in.
         self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
+            Ready: self.on_ready,
             Want: self.on_want,
             Busy: self.on_busy,
+            Failed: self.on_failed,
         }
 
     async def run(self) -> int:
@@ -141,11 +148,11 @@ class Supervisor:
         self.control.sock.setblocking(False)
         self.loop.add_reader(self.control.fileno(), self.on_forkserver)
         self.take_signals()
+        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
         self.logs.watch_pipes(self.loop)
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
-        self.announce()
         try:
             return await self.finished
         finally:
@@ -373,6 +380,23 @@ class Supervisor:
             return
         message, descriptors = received
         self.requests[type(message)](child, message, descriptors)
+
+    def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
+        """A gate accepts connections. The first time that all do, the server is up."""
+        started = len(self.ready) < len(self.gates)
+        self.ready.add(child.number)
+        if started and len(self.ready) == len(self.gates):
+            self.announce()
+
+    def on_failed(self, child: Child, message: Message, _: list[int]) -> None:
+        """A process says why it ends. One that fails before the server is up keeps it from starting."""
+        assert isinstance(message, Failed)
+        self.logs.error(Level.ERROR, f"{child.role} (pid {child.pid}) fails: {message.reason}")
+        self.loop.remove_reader(child.channel.fileno())
+        self.kill(child)
+        if child.role != "worker" and len(self.ready) < len(self.gates):
+            print(f"ownhost: a {child.role} could not start; the error log says why", file=sys.stderr, flush=True)
+            self.finish(1)
 
     def on_want(self, child: Child, message: Message, _: list[int]) -> None:
         """A gate has a connection for an identity: give it the mailbox, and see that somebody reads it."""
