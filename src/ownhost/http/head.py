@@ -48,8 +48,11 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     """
     if data.startswith(b"\r\n"):
         data = data[2:]
-    _check_size(data, limits)
+    if len(data) > limits.harmless:
+        _check_size(data, limits)
     line_end = data.find(b"\r\n")
+    if line_end < 0:
+        raise HTTPError(400, "lines that don't end with CR LF")
     line = _REQUEST_LINE.fullmatch(data, 0, line_end)
     if line is None:
         raise HTTPError(400, "the request line is not 'METHOD target HTTP/1.1'")
@@ -120,8 +123,6 @@ def _check_size(data: bytes, limits: HeadLimits) -> None:
             raise HTTPError(431, f"the header field {name!r} is longer than LimitRequestFieldSize {limits.field_size}")
     if len(data) > limits.total:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
-    if end < 0 or head_end(data) < 0:
-        raise HTTPError(400, "lines that don't end with CR LF")
 
 
 def _joined(fields: Fields) -> dict[str, str]:

@@ -5,6 +5,7 @@ Source of every directive here: https://httpd.apache.org/docs/2.4/mod/core.html
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ownhost.config.arguments import choice, duration, flag, integer
@@ -44,7 +45,7 @@ class ProtocolOptions:
 HTTP_PROTOCOL_OPTIONS = Setting("HttpProtocolOptions", ProtocolOptions())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeadLimits:
     """Limits on a request head: bytes of a line, fields, bytes of a field, bytes of the whole head."""
 
@@ -52,6 +53,11 @@ class HeadLimits:
     fields: int
     field_size: int
     total: int
+
+    @functools.cached_property
+    def harmless(self) -> int:
+        """A head of no more bytes than this is within all limits: a field takes four bytes at least."""
+        return min(self.line, self.field_size, self.total, 4 * self.fields if self.fields else self.total)
 
 
 def head_limits(settings: Settings) -> HeadLimits:

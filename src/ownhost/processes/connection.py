@@ -107,6 +107,8 @@ class Connection:
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
+        if not self.worker.load_is_watched:
+            self.worker.watch_load()
         while True:
             end = head_end(self.buffer)
             if end < 0 and not self.too_long():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ownhost.config.model import VirtualHost
 from ownhost.http import framing
@@ -34,10 +34,14 @@ class Service:
     """One virtual host, with everything that doesn't change between requests worked out."""
 
     def __init__(
-        self, server: VirtualHost, mine: Collection[Assignment | None], writers: dict[LogTarget, LogWriter]
+        self,
+        server: VirtualHost,
+        mine: Collection[Assignment | None],
+        writers: dict[LogTarget, LogWriter],
+        at_turn_end: Callable[[Callable[[], None]], object],
     ) -> None:
         settings = server.settings
-        self.site = Site(server, mine)
+        self.site = Site(server, mine, at_turn_end)
         self.fixed = self.site.router.fixed
         self.limits = head_limits(settings)
         self.timeout = settings[TIMEOUT]

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import time
 import traceback
 from typing import NoReturn
 
@@ -33,6 +34,8 @@ from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.request.request import Level
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
+LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
+BUSY_SHARE = 0.8  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 MAX_NAMES = 4_096  # host names remembered
@@ -64,13 +67,15 @@ class Worker:
         writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
         self.writers = list(writers.values())
         mine = [assignment for assignment, number in slice_.assignments.items() if number == slice_.number]
-        self.services = {server.id: Service(server, mine, writers) for server in slice_.servers}
+        self.services = {server.id: Service(server, mine, writers, loop.call_soon) for server in slice_.servers}
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
-        self.default = next(iter(self.services.values())) if self.services else Service(slice_.main, mine, writers)
+        served = next(iter(self.services.values()), None)
+        self.default = served or Service(slice_.main, mine, writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str] = {}
         self.connections: set[Connection] = set()
         self.taken = 0  # connections, in all
         self.full_batches = 0
+        self.load_is_watched = False
         self.title_due = False
         self.stopping = False
 
@@ -121,8 +126,23 @@ class Worker:
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
-            with contextlib.suppress(OSError):
-                self.channel.send(Busy())
+            self.ask_for_help()
+
+    def watch_load(self) -> None:
+        """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
+        self.load_is_watched = True
+        self.loop.call_later(LOAD_INTERVAL, self.check_load, time.process_time(), self.loop.time())
+
+    def check_load(self, cpu_before: float, time_before: float) -> None:
+        """A worker that fills its core asks for another: connections to come go to whoever has time."""
+        self.load_is_watched = False
+        if time.process_time() - cpu_before > BUSY_SHARE * (self.loop.time() - time_before):
+            self.ask_for_help()
+
+    def ask_for_help(self) -> None:
+        """Tell the supervisor that one worker is not enough; what comes of it is its policy's to say."""
+        with contextlib.suppress(OSError):
+            self.channel.send(Busy())
 
     def learn(self, handover: Handover) -> None:
         """Remember a gate's verdict: at this address, this name is this virtual host."""

@@ -7,6 +7,7 @@ stat then takes the place of every phase.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost.config.directive import Settings
@@ -49,13 +50,19 @@ class Answer:
 
 
 class Memory:
-    """The answers of one site."""
+    """The answers of one site.
 
-    __slots__ = ("answers", "size")
+    All requests of one turn of the event loop see the file system in one state: within a turn, a file is looked at once.
+    `at_turn_end` has a function called when the turn is over.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("answers", "at_turn_end", "seen", "size")
+
+    def __init__(self, at_turn_end: Callable[[Callable[[], None]], object]) -> None:
         self.answers: dict[str, Answer] = {}  # by the path as sent
         self.size = 0  # bytes of bodies
+        self.seen: set[str] = set()  # paths whose answers were found true in this turn
+        self.at_turn_end = at_turn_end
 
     def recall(self, request: Request) -> Response | None:
         """The answer to a request, if it is remembered and still true."""
@@ -63,12 +70,7 @@ class Memory:
         answer = self.answers.get(head.path)
         if answer is None or head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
             return None
-        try:
-            now = os.stat(answer.path)
-        except OSError:
-            now = None
-        if now is None or not same(now, answer.stat):
-            self.forget(head.path)
+        if head.path not in self.seen and not self._is_true(head.path, answer):
             return None
         request.uri = answer.uri
         request.filename = answer.filename
@@ -76,6 +78,20 @@ class Memory:
         request.content_type = answer.content_type
         request.env = answer.env
         return answer.response
+
+    def _is_true(self, path: str, answer: Answer) -> bool:
+        """Whether an answer's file is as it was. One that is not is forgotten."""
+        try:
+            now = os.stat(answer.path)
+        except OSError:
+            now = None
+        if now is None or not same(now, answer.stat):
+            self.forget(path)
+            return False
+        if not self.seen:
+            self.at_turn_end(self.seen.clear)
+        self.seen.add(path)
+        return True
 
     def remember(self, request: Request, response: Response) -> None:
         """Remember the answer to a request, where it is one that the next request for the path will get, too."""
@@ -104,6 +120,7 @@ class Memory:
 
     def forget(self, path: str) -> None:
         """Forget the answer for a path, if there is one."""
+        self.seen.discard(path)
         answer = self.answers.pop(path, None)
         if answer is not None:
             assert isinstance(answer.response.body, bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from ownhost.config.model import VirtualHost
@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """One virtual host in one process. `mine` are the assignments that come to this process's identity."""
+    """One virtual host in one process.
 
-    def __init__(self, server: VirtualHost, mine: Collection[Assignment | None]) -> None:
+    `mine` are the assignments that come to this process's identity; `at_turn_end` is the event loop's call_soon.
+    """
+
+    def __init__(
+        self,
+        server: VirtualHost,
+        mine: Collection[Assignment | None],
+        at_turn_end: Callable[[Callable[[], None]], object],
+    ) -> None:
         self.virtual_host = server
         self.settings = server.settings
         self.mine = frozenset(mine)
@@ -33,4 +41,4 @@ class Site:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
-        self.memory = Memory()
+        self.memory = Memory(at_turn_end)
