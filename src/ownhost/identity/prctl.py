@@ -8,6 +8,8 @@ import os
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+SECCOMP_MODE_FILTER = 2
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -41,6 +43,11 @@ def set_no_new_privs() -> None:
 def set_dumpable(dumpable: bool) -> None:
     """Whether a process of the same uid may look into this one: ptrace, /proc/PID/mem, core dumps."""
     prctl(PR_SET_DUMPABLE, int(dumpable))
+
+
+def set_seccomp_filter(program: int) -> None:
+    """Put this process under a filter: the address of a struct sock_fprog. For good. Raises OSError."""
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program)
 
 
 def set_parent_death_signal(number: int) -> None:

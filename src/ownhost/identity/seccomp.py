@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from ownhost.identity import prctl
 
 ALLOW = 0x7FFF_0000  # SCMP_ACT_ALLOW
 KILL = 0x8000_0000  # SCMP_ACT_KILL_PROCESS
@@ -109,7 +112,7 @@ def _library() -> ctypes.CDLL:
     library.seccomp_rule_add_array.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p,
     ]  # fmt: skip
-    library.seccomp_load.argtypes = [ctypes.c_void_p]
+    library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.seccomp_release.argtypes = [ctypes.c_void_p]
     library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     return library
@@ -120,8 +123,25 @@ def check_available() -> None:
     _library()
 
 
+class _Program(ctypes.Structure):
+    """struct sock_fprog: a filter as the kernel takes it."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+_INSTRUCTION = 8  # bytes, sizeof(struct sock_filter)
+
+
 def install(policy: Policy) -> None:
     """Put this process under a filter, for good. Needs no_new_privs or root. Raises SeccompError."""
+    program = compiled(policy)
+    fprog = _Program(len(program) // _INSTRUCTION, program)
+    prctl.set_seccomp_filter(ctypes.addressof(fprog))
+
+
+@cache
+def compiled(policy: Policy) -> bytes:
+    """A filter as BPF. Compiled once in the forkserver, every child of it only has to load it. Raises SeccompError."""
     library = _library()
     context = library.seccomp_init(policy.default)
     if not context:
@@ -130,7 +150,10 @@ def install(policy: Policy) -> None:
         for action, names in policy.rules:
             for name in names:
                 _add(library, context, action, name)
-        _check(library.seccomp_load(context), "load")
+        with open(os.memfd_create("seccomp"), "rb") as file:
+            _check(library.seccomp_export_bpf(context, file.fileno()), "export")
+            file.seek(0)
+            return file.read()
     finally:
         library.seccomp_release(context)
 

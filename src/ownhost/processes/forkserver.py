@@ -49,6 +49,8 @@ def main() -> NoReturn:
     setproctitle("ownhost: forkserver")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's to act on
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
+    for process in PROCESSES.values():
+        process.rehearse()
     Forkserver(channel).run()
 
 

@@ -26,6 +26,11 @@ from ownhost.processes.slices import receive_slice
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
 
+def rehearse() -> None:
+    """Have in the forkserver what every logger needs."""
+    seccomp.compiled(seccomp.LOGGER)
+
+
 def main(channel: Channel) -> NoReturn:
     """Run the logger: see the head of this file."""
     _, logs = receive_slice(channel)

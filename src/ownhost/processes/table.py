@@ -17,17 +17,21 @@ modules.load()  # so that every process forked later has all of them, already im
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A role that the forkserver can fork. `main` runs it on its channel, as its identity, and returns at its end."""
+    """A role that the forkserver can fork.
+
+    `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
+    """
 
     role: str
     main: Callable[[Channel], None]
+    rehearse: Callable[[], None]
 
 
 PROCESSES: dict[str, Process] = {
     process.role: process
     for process in (
-        Process("gate", gate.main),
-        Process("worker", worker.main),
-        Process("logger", logger.main),
+        Process("gate", gate.main, gate.rehearse),
+        Process("worker", worker.main, worker.rehearse),
+        Process("logger", logger.main, logger.rehearse),
     )
 }

@@ -14,16 +14,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import pickle
 import socket
 import time
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.config.directive import Settings, Source
+from ownhost.config.model import VirtualHost
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
+from ownhost.identity.identity import Identity
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
 from ownhost.processes.logwriter import LogWriter
@@ -31,7 +37,9 @@ from ownhost.processes.mailbox import ASK_THE_GATE, Handover
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
+from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Level
+from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
@@ -52,6 +60,33 @@ def main(channel: Channel) -> NoReturn:
     gc.freeze()
     worker.run()
     raise SystemExit(0)
+
+
+def rehearse() -> None:
+    """Serve a request of our own, in the forkserver, where there is nobody's data yet.
+
+    What Python loads, compiles and specialises at the first use is shared by all workers from then on.
+    """
+    seccomp.compiled(seccomp.WORKER)
+    settings = Settings({DOCUMENT_ROOT.name: str(Path(__file__).parent)})
+    server = VirtualHost(0, Source(__file__, 1), settings=settings)
+    slice_ = WorkerSlice(0, Identity(0, 0, (), "rehearsal"), [server], {None: 0}, server)
+    slice_ = pickle.loads(pickle.dumps(slice_))  # noqa: S301 - our own
+    box, gates = mailbox.mailbox_pair()
+    loop = uvloop.new_event_loop()
+    with open(os.devnull, "wb") as log, box, gates:
+        slice_.logs = {settings[ERROR_LOG]: 1}
+        worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), log.fileno()], loop)
+        for path in ("/worker.py", "/missing", "/worker.py") * 5:
+            ours, client = socket.socketpair()
+            handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+            client.send(f"GET {path} HTTP/1.1\r\nHost: rehearsal\r\nConnection: close\r\n\r\n".encode())
+            worker.learn(handover)
+            with client:
+                Connection(worker, socket.SocketType(fileno=ours.detach()), handover).begin()
+        loop.run_until_complete(asyncio.sleep(0))
+        worker.mailbox.close()
+    loop.close()
 
 
 class Worker:

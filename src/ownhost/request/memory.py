@@ -52,7 +52,7 @@ class Answer:
 class Memory:
     """The answers of one site.
 
-    All requests of one turn of the event loop see the file system in one state: within a turn, a file is looked at once.
+    All requests of one turn of the event loop see the file system in one state: a file is looked at once per turn.
     `at_turn_end` has a function called when the turn is over.
     """
 
