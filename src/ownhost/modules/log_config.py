@@ -149,7 +149,12 @@ class AccessLog:
     def __init__(self, server: VirtualHost, writer: Callable[[LogTarget], Callable[[str], None]]) -> None:
         formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
         self.logs = [
-            (writer(log.target), compile_format(self._format(log, formats)), log.condition.lstrip("!"), log.condition)
+            (
+                writer(log.target),
+                compile_format(self._format(log, formats), server),
+                log.condition.lstrip("!"),
+                log.condition,
+            )
             for log in logs_of(server)
         ]
 

@@ -1,6 +1,7 @@
 """LogFormat: a format string, compiled once, to a function from an exchange to a line.
 
-Source: the table in Apache's manual, mod_log_config ("Custom Log Formats"), and mod_logio for %I and %O.
+Source: the tables in Apache's manual: mod_log_config ("Custom Log Formats"), mod_logio (%I %O %S %^FB), mod_ssl (%x).
+What a client, or an owner's configuration, put into a value is escaped: one exchange is one line, whatever it says.
 """
 
 from __future__ import annotations
@@ -10,81 +11,102 @@ import time
 from collections.abc import Callable
 from os import getpid
 
-from ownhost.config.directive import ArgumentError
+from ownhost.config.directive import ArgumentError, Source
+from ownhost.config.model import VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import USE_CANONICAL_NAME
+from ownhost.request.request import Request
 
 Getter = Callable[[Exchange], str]
+NOBODY = VirtualHost(0, Source("", 0))  # a server that says nothing of itself: for checking a format
 
 # One directive: %, then in any order a condition, < or >, and an argument in braces, then the letter.
 _ITEM = re.compile(
     r"%(?P<before>[<>]?)(?:(?P<not>!)?(?P<status>[0-9]{3}(?:,[0-9]{3})*))?(?P<between>[<>]?)"
-    r"(?:\{(?P<argument>[^}]*)\})?(?P<after>[<>]?)(?P<code>\^t[io]|[%a-zA-Z])"
+    r"(?:\{(?P<argument>[^}]*)\})?(?P<after>[<>]?)(?P<code>\^(?:t[io]|FB)|[a-zA-Z])"
 )
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_LITERAL = re.compile(r'%%|\\[ntr"\\]|[^%]', re.DOTALL)
+_ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\"": '"', r"\\": "\\"}
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\xff"\\]')
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\v": "\\v", "\f": "\\f", "\\": "\\\\", '"': '\\"'}
 
 
 def escape(text: str) -> str:
-    """What a client sent, so that it cannot end the line or a quoted field (Apache's ap_escape_logitem)."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+    """What a client sent, so that it cannot end the line or a quoted field (Apache's ap_escape_logitem).
+
+    Text of the wire is ISO 8859-1, and its bytes are shown; text with anything beyond that is UTF-8.
+    """
+    if _is_plain(text):
         return text
-    return _UNSAFE.sub(_escaped, text.encode("utf-8", "surrogateescape").decode("latin-1") if _wide(text) else text)
+    return _UNSAFE.sub(_escaped, text if text.isascii() or max(text) <= "\xff" else _utf8_bytes(text))
 
 
-def _wide(text: str) -> bool:
-    return any(ord(character) > 0xFF for character in text)
+def escape_name(text: str) -> str:
+    """The same for file names, paths and configured text, which are decoded as UTF-8 already."""
+    return text if _is_plain(text) else _UNSAFE.sub(_escaped, _utf8_bytes(text))
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+def _utf8_bytes(text: str) -> str:
+    """The UTF-8 bytes of a text, one character each."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "replace").decode("latin-1")
 
 
 def _escaped(match: re.Match[str]) -> str:
     return _SHORT.get(match[0]) or f"\\x{ord(match[0]):02x}"
 
 
-def compile_format(text: str) -> Getter:
-    """A format as a function. Raises ArgumentError that points at what is unknown."""
+def compile_format(text: str, server: VirtualHost = NOBODY) -> Getter:
+    """A format, as a function to a line with its newline, for a virtual host's exchanges. Raises ArgumentError."""
     template: list[str] = []
     getters: list[Getter] = []
     position = 0
     while position < len(text):
-        if text[position] == "%":
-            match = _ITEM.match(text, position)
-            if match is None:
-                raise ArgumentError(
-                    f"expected a format code at column {position + 1}: {text[position : position + 9]!r}"
-                )
-            if match["code"] == "%":
-                template.append("%%")
-            else:
-                template.append("%s")
-                getters.append(_item(match))
-            position = match.end()
-        elif text[position] == "\\" and text[position + 1 : position + 2] in (*_ESCAPES, "\\", '"'):
-            template.append(_ESCAPES.get(text[position + 1], text[position + 1]))
-            position += 2
+        if (match := _ITEM.match(text, position)) is not None:
+            template.append("%s")
+            getters.append(_item(match, server))
+        elif (match := _LITERAL.match(text, position)) is not None:
+            template.append(_ESCAPES.get(match[0], match[0]))
         else:
-            template.append(text[position].replace("%", "%%"))
-            position += 1
+            raise ArgumentError(_what_is_wrong(text, position))
+        position = match.end()
     pattern, functions = "".join(template) + "\n", tuple(getters)
     return lambda exchange: pattern % tuple([get(exchange) for get in functions])
 
 
-def _item(match: re.Match[str]) -> Getter:
+def _what_is_wrong(text: str, position: int) -> str:
+    """Why no format code stands at a %."""
+    rest = text[position:]
+    where = f"at column {position + 1}: {rest[:12]!r}"
+    if "{" in rest and "}" not in rest:
+        return f"a {{ without }} {where}"
+    return f"expected a format code such as %h or %{{Referer}}i, or %% for a percent sign, {where}"
+
+
+def _item(match: re.Match[str], server: VirtualHost) -> Getter:
     """The getter of one format code, with its conditions."""
-    code, argument = match["code"], match["argument"]
+    code, argument = match["code"], match["argument"] or ""
     which = match["before"] or match["between"] or match["after"]
-    if code in _WITH_ARGUMENT:
-        getter = _WITH_ARGUMENT[code](argument or "")
+    if code in _OF_SERVER:
+        getter = _OF_SERVER[code](server, argument)
+    elif code in _WITH_ARGUMENT:
+        getter = _WITH_ARGUMENT[code](argument)
     elif code == "s":
         getter = _final_status if which == ">" else _first_status
     elif code in _PLAIN:
         getter = _PLAIN[code]
     else:
-        raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1})")
+        raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
     if match["status"]:
         wanted, negated = frozenset(map(int, match["status"].split(","))), bool(match["not"])
-        return lambda exchange: getter(exchange) if (exchange.first_status in wanted) != negated else "-"
+        return lambda exchange: getter(exchange) if (exchange.response.status in wanted) != negated else "-"
     return getter
 
 
@@ -101,37 +123,32 @@ def _first_status(exchange: Exchange) -> str:
 _last_second = (-1, "")
 
 
-def _clf_time(exchange: Exchange) -> str:
+def _clf(at: float) -> str:
     global _last_second
-    second = int(exchange.started)
+    second = int(at)
     if _last_second[0] != second:
         _last_second = (second, time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(second)))
     return _last_second[1]
 
 
+_TIMES: dict[str, Callable[[float], str]] = {
+    "": _clf,
+    "sec": lambda at: str(int(at)),
+    "msec": lambda at: str(int(at * 1000)),
+    "usec": lambda at: str(int(at * 1_000_000)),
+    "msec_frac": lambda at: f"{int(at * 1000) % 1000:03d}",
+    "usec_frac": lambda at: f"{int(at * 1_000_000) % 1_000_000:06d}",
+}
+
+
 def _time(argument: str) -> Getter:
-    if not argument:
-        return _clf_time
+    """%{form}t, %{begin:form}t and %{end:form}t: a form of `_TIMES`, else strftime(3)'s."""
     kind, colon, rest = argument.partition(":")
-    at_end = colon != "" and kind == "end"
     form = rest if colon and kind in ("begin", "end") else argument
-
-    def moment(exchange: Exchange) -> float:
-        return exchange.started + exchange.duration if at_end else exchange.started
-
-    if not form:
-        return _clf_time
-    numbers: dict[str, Callable[[float], str]] = {
-        "sec": lambda at: str(int(at)),
-        "msec": lambda at: str(int(at * 1000)),
-        "usec": lambda at: str(int(at * 1_000_000)),
-        "msec_frac": lambda at: f"{int(at * 1000) % 1000:03d}",
-        "usec_frac": lambda at: f"{int(at * 1_000_000) % 1_000_000:06d}",
-    }
-    if form in numbers:
-        number = numbers[form]
-        return lambda exchange: number(moment(exchange))
-    return lambda exchange: time.strftime(form, time.localtime(moment(exchange)))
+    show = _TIMES.get(form) or (lambda at: time.strftime(form, time.localtime(at)))
+    if colon and kind == "end":
+        return lambda exchange: show(exchange.started + exchange.duration)
+    return lambda exchange: show(exchange.started)
 
 
 def _duration(argument: str) -> Getter:
@@ -150,16 +167,16 @@ def _address(argument: str) -> Getter:
     return lambda exchange: exchange.endpoints.client
 
 
-def _port(argument: str) -> Getter:
-    getters: dict[str, Getter] = {
-        "": lambda exchange: str(exchange.endpoints.local_port),
-        "canonical": lambda exchange: str(exchange.endpoints.local_port),
-        "local": lambda exchange: str(exchange.endpoints.local_port),
-        "remote": lambda exchange: str(exchange.endpoints.client_port),
-    }
-    if argument not in getters:
-        raise ArgumentError(f"expected canonical, local or remote in %{{...}}p, not {argument!r}")
-    return getters[argument]
+def _port(server: VirtualHost, argument: str) -> Getter:
+    """%p: what ServerName or <VirtualHost> says, else where the client came in (Apache says 80 or 443 then)."""
+    configured = server.settings[SERVER_NAME].port or (server.addresses[0].port if server.addresses else 0)
+    if argument in ("", "canonical"):
+        return (lambda _: str(configured)) if configured else (lambda exchange: str(exchange.endpoints.local_port))
+    if argument == "local":
+        return lambda exchange: str(exchange.endpoints.local_port)
+    if argument == "remote":
+        return lambda exchange: str(exchange.endpoints.client_port)
+    raise ArgumentError(f"expected canonical, local or remote in %{{...}}p, not {argument!r}")
 
 
 def _process(argument: str) -> Getter:
@@ -168,20 +185,17 @@ def _process(argument: str) -> Getter:
     return (lambda _: f"{getpid():x}") if argument == "hextid" else (lambda _: str(getpid()))
 
 
-def _server_name(exchange: Exchange) -> str:
-    if exchange.request is None:
-        return "-"
-    name = exchange.request.virtual_host.settings[SERVER_NAME]
-    return name.host if name and name.host else exchange.endpoints.local
+def _server_name(server: VirtualHost, _: str) -> Getter:
+    name = escape_name(server.settings[SERVER_NAME].host)
+    return (lambda _: name) if name else (lambda exchange: exchange.endpoints.local)
 
 
-def _requested_name(exchange: Exchange) -> str:
+def _requested_name(server: VirtualHost, _: str) -> Getter:
     """%V: by UseCanonicalName."""
-    if exchange.request is None:
-        return "-"
-    if exchange.request.virtual_host.settings[USE_CANONICAL_NAME]:
-        return _server_name(exchange)
-    return escape(exchange.request.head.host) or _server_name(exchange)
+    canonical = _server_name(server, "")
+    if server.settings[USE_CANONICAL_NAME]:
+        return canonical
+    return lambda exchange: (escape(exchange.request.head.host) if exchange.request else "") or canonical(exchange)
 
 
 # The request.
@@ -204,15 +218,17 @@ def _response_header(name: str) -> Getter:
         values = [value for field, value in exchange.response_headers if field.lower() == key]
         return escape(", ".join(values)) if values else "-"
 
+    if key == "content-type":  # Apache shows it without parameters
+        return lambda exchange: get(exchange).partition(";")[0].rstrip()
     return get
 
 
 def _cookie(name: str) -> Getter:
     def get(exchange: Exchange) -> str:
         for pair in (exchange.request.head.values.get("cookie", "") if exchange.request else "").split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                return escape(value)
+            key, equals, value = pair.partition("=")
+            if equals and key.strip() == name:
+                return escape(value.strip())
         return "-"
 
     return get
@@ -231,9 +247,15 @@ def _from(table: str) -> Callable[[str], Getter]:
     return make
 
 
-def _of_request(get: Callable[[Exchange], str]) -> Getter:
+def _of_request(get: Callable[[Request], str]) -> Getter:
     """Something that only a parsed request has."""
-    return lambda exchange: escape(get(exchange)) if exchange.request is not None else "-"
+    return lambda exchange: get(exchange.request) if exchange.request is not None else "-"
+
+
+def _user(request: Request) -> str:
+    """%u: "" is shown as two quotes, as in Apache."""
+    name = request.env.get("REMOTE_USER")
+    return "-" if name is None else escape(name) or '""'
 
 
 def _connection(exchange: Exchange) -> str:
@@ -241,20 +263,32 @@ def _connection(exchange: Exchange) -> str:
     return "X" if exchange.aborted else "+" if exchange.kept_alive else "-"
 
 
+def _nothing(_: str) -> Getter:
+    """What this server never knows: trailers are read and dropped, nothing measures the first byte."""
+    return lambda _: "-"
+
+
+_OF_SERVER: dict[str, Callable[[VirtualHost, str], Getter]] = {
+    "p": _port,
+    "v": _server_name,
+    "V": _requested_name,
+}
+
 _WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "a": _address,
     "C": _cookie,
     "e": _from("env"),
-    "h": lambda argument: _address(argument),
+    "h": _address,  # names are never looked up
     "i": _request_header,
     "n": _from("notes"),
     "o": _response_header,
-    "p": _port,
     "P": _process,
     "t": _time,
     "T": _duration,
-    "^ti": lambda _: lambda _: "-",  # trailers are read and dropped
-    "^to": lambda _: lambda _: "-",
+    "x": _nothing,  # mod_ssl's, for a connection without TLS
+    "^FB": _nothing,
+    "^ti": _nothing,
+    "^to": _nothing,
 }
 
 _PLAIN: dict[str, Getter] = {
@@ -262,21 +296,19 @@ _PLAIN: dict[str, Getter] = {
     "B": lambda exchange: str(exchange.body_bytes),
     "b": lambda exchange: str(exchange.body_bytes) if exchange.body_bytes else "-",
     "D": lambda exchange: str(int(exchange.duration * 1_000_000)),
-    "f": _of_request(lambda exchange: exchange.request.filename or "-"),  # type: ignore[union-attr]
-    "H": _of_request(lambda exchange: exchange.request.head.protocol),  # type: ignore[union-attr]
+    "f": _of_request(lambda request: escape_name(request.filename) or "-"),
+    "H": _of_request(lambda request: request.head.protocol),
     "I": lambda exchange: str(exchange.bytes_in),
     "k": lambda exchange: str(exchange.keep_alive_requests),
-    "l": lambda _: "-",
+    "l": lambda _: "-",  # identd is never asked
     "L": lambda _: "-",  # the error log's lines carry no id
-    "m": _of_request(lambda exchange: exchange.request.head.method),  # type: ignore[union-attr]
+    "m": _of_request(lambda request: escape(request.head.method)),
     "O": lambda exchange: str(exchange.bytes_out),
-    "q": _of_request(lambda exchange: "" if exchange.request.query is None else f"?{exchange.request.query}"),  # type: ignore[union-attr]
-    "r": lambda exchange: escape(exchange.request_line),
-    "R": lambda exchange: (exchange.request.handler or "-") if exchange.request else "-",
+    "q": _of_request(lambda request: "" if request.query is None else f"?{escape(request.query)}"),
+    "r": lambda exchange: escape(exchange.request_line) or "-",
+    "R": _of_request(lambda request: escape_name(request.handler) or "-"),
     "S": lambda exchange: str(exchange.bytes_in + exchange.bytes_out),
-    "u": lambda exchange: escape(exchange.request.env.get("REMOTE_USER", "-")) if exchange.request else "-",
-    "U": _of_request(lambda exchange: exchange.request.uri or exchange.request.head.path),  # type: ignore[union-attr]
-    "v": _server_name,
-    "V": _requested_name,
+    "u": _of_request(_user),
+    "U": _of_request(lambda request: escape_name(request.uri) or escape(request.head.path)),
     "X": _connection,
 }
