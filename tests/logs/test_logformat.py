@@ -347,8 +347,7 @@ def test_no_content_ever_breaks_a_line_or_a_quoted_field(text: str, sent: str, s
 def test_any_format_compiles_or_is_refused(format_: str) -> None:
     try:
         log = compile_format(format_)
-    except ArgumentError as error:
-        assert str(error)
-    else:
-        assert log(exchange()).endswith("\n")
-        assert log(no_request()).endswith("\n")
+    except ArgumentError:
+        return
+    assert log(exchange()).endswith("\n")
+    assert log(no_request()).endswith("\n")

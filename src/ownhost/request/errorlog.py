@@ -1,7 +1,4 @@
-"""The error log: where it goes (ErrorLog), what it takes (LogLevel), how a line looks.
-
-A line is Apache 2.4's: [time] [module:level] [pid N] [client ADDRESS:PORT] message.
-"""
+"""The error log: where it goes (ErrorLog), what it takes (LogLevel), how a line looks (ErrorLogFormat)."""
 
 from __future__ import annotations
 
@@ -22,7 +19,8 @@ from ownhost.config.directive import (
     declare,
 )
 from ownhost.config.model import VirtualHost
-from ownhost.request.request import Level
+from ownhost.request import errorformat
+from ownhost.request.request import Level, Request
 
 LEVELS = {level.name.lower(): level for level in Level}
 
@@ -52,29 +50,36 @@ def parse_target(call: Call, word: str) -> LogTarget:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What LogLevel says: a level for all, and others for single modules ("rewrite", without mod_)."""
+    """What LogLevel says: a level for all (None: not said), and others for single modules ("rewrite", without mod_)."""
 
-    default: Level = Level.WARN
+    default: Level | None = None
     modules: dict[str, Level] = field(default_factory=dict)
 
     def of(self, module: str) -> Level:
         """The level up to which this module's messages are kept."""
-        return self.modules.get(module, self.default)
+        return self.modules.get(module, Level.WARN if self.default is None else self.default)
 
 
 def parse_levels(call: Call) -> Levels:
-    """LogLevel's arguments: `level`, `module:level`, several."""
-    default, modules = None, {}
+    """LogLevel's arguments: `level`, `module:level`, several. Raises ArgumentError."""
+    levels = Levels()
     for word in words(1)(call):
         module, colon, name = word.rpartition(":")
         level = LEVELS.get(name.lower())
         if level is None:
             raise ArgumentError(f"expected a level from emerg to debug or trace1 to trace8, not {name!r}")
-        if not colon:
-            default = level
-        else:
-            modules[_module_name(module)] = level
-    return Levels(Level.WARN if default is None else default, modules)
+        if colon and not module:
+            raise ArgumentError(f"expected a module in front of the colon in {word!r}")
+        said = Levels(modules={_module_name(module): level}) if colon else Levels(level)
+        levels = merge_levels(levels, said)
+    return levels
+
+
+def merge_levels(before: Levels | None, after: Levels) -> Levels:
+    """What is said later, or further inside: a level for all forgets what was said of single modules."""
+    if before is None or after.default is not None:
+        return after
+    return Levels(before.default, before.modules | after.modules)
 
 
 def _module_name(word: str) -> str:
@@ -82,8 +87,20 @@ def _module_name(word: str) -> str:
     return re.sub(r"^mod_|\.c$|_module$", "", word.lower())
 
 
+def parse_error_log_format(call: Call) -> str:
+    """The format of the error log's lines. Raises ArgumentError."""
+    found = words(1, 2)(call)
+    if len(found) == 2:
+        if found[0].lower() not in ("connection", "request"):
+            raise ArgumentError(f"expected connection or request in front of the format, not {found[0]!r}")
+        raise ArgumentError(f"ErrorLogFormat {found[0]} is not supported; expected only the format of the lines")
+    errorformat.compile_format(found[0])
+    return found[0]
+
+
 ERROR_LOG: Setting[LogTarget] = Setting("ErrorLog", LogTarget("file", "/dev/stderr"))
-LOG_LEVEL: Setting[Levels] = Setting("LogLevel", Levels())
+ERROR_LOG_FORMAT: Setting[str] = Setting("ErrorLogFormat", errorformat.DEFAULT)
+LOG_LEVEL: Setting[Levels] = Setting("LogLevel", Levels(), merge_levels)
 
 declare(
     Directive(
@@ -107,35 +124,40 @@ declare(
         help="How much the error log takes.",
         parse=parse_levels,
         setting=LOG_LEVEL,
+        fold=merge_levels,
     )
 )
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]")
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\v": "\\v", "\f": "\\f", "\\": "\\\\"}
-
-
-def escape(text: str) -> str:
-    """Text that cannot end its line or move a terminal's cursor, as Apache's ap_escape_errorlog_item."""
-    return _UNPRINTABLE.sub(lambda match: _SHORT.get(match[0]) or f"\\x{ord(match[0]):02x}", text)
-
-
-def format_line(now: float, level: Level, module: str, pid: int, client: str, message: str) -> str:
-    """One line, its newline included. `client` is "" or ADDRESS:PORT."""
-    local = time.localtime(now)
-    stamp = time.strftime("%a %b %d %H:%M:%S", local) + f".{int(now % 1 * 1_000_000):06d}" + f" {local.tm_year}"
-    who = f" [client {client}]" if client else ""
-    return f"[{stamp}] [{module}:{level.name.lower()}] [pid {pid}]{who} {escape(message)}\n"
+declare(
+    Directive(
+        name="ErrorLogFormat",
+        module="core",
+        syntax="format",
+        where=SERVERS,
+        default=f'"{errorformat.DEFAULT}"',
+        help="How a line of the error log looks.",
+        parse=parse_error_log_format,
+        setting=ERROR_LOG_FORMAT,
+    )
+)
 
 
 class ErrorLog:
     """A server's error log: keeps what LogLevel lets through, and hands whole lines to `write`."""
 
     def __init__(self, server: VirtualHost, write: Callable[[str], None]) -> None:
+        self.server = server
         self.levels = server.settings[LOG_LEVEL]
+        self.line = errorformat.compile_format(server.settings[ERROR_LOG_FORMAT])
         self.write = write
         self.pid = os.getpid()
 
-    def log(self, level: Level, module: str, message: str, client: str = "") -> None:
-        """Log one message. Notices of the server itself always go through, as in Apache."""
-        if level <= self.levels.of(module) or level == Level.NOTICE:
-            self.write(format_line(time.time(), level, module, self.pid, client, message))
+    def log(self, level: Level, module: str, message: str, client: str = "", request: Request | None = None) -> None:
+        """Log one message; `client` is "" or ADDRESS:PORT. Notices always go through, as in Apache."""
+        here = request is not None and LOG_LEVEL in request.settings  # a section may say its own
+        levels = request.settings[LOG_LEVEL] if request is not None and here else self.levels
+        if level <= levels.of(module) or level == Level.NOTICE:
+            self.write(
+                self.line(
+                    errorformat.Entry(time.time(), level, module, self.pid, self.server, message, client, request)
+                )
+            )

@@ -21,7 +21,7 @@ from ownhost.http.message import HTTPError
 from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path
 from ownhost.identity.assignment import ASSIGN_USER_ID
 from ownhost.identity.identity import Assignment
-from ownhost.request.errorlog import ERROR_LOG, LOG_LEVEL
+from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.module import MODULES, Place, in_order
 from ownhost.request.sections import Sections, target_of
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -34,6 +34,7 @@ _ROUTING = (
     MERGE_SLASHES,
     SERVER_NAME,
     ERROR_LOG,
+    ERROR_LOG_FORMAT,
     LOG_LEVEL,
     TIMEOUT,
     LIMIT_REQUEST_LINE,

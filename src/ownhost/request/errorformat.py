@@ -1,0 +1,186 @@
+"""ErrorLogFormat: a format string, compiled once, to a function from an entry to a line of the error log.
+
+Source: Apache's manual, core ("ErrorLogFormat"), and what Apache 2.4 does. A space begins a field, and is part of
+it; "% " begins one without a space; "\\ " is a space that begins none. A field in which anything has no value is left
+out, but for the message in it, which is never lost.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ownhost.config.directive import ArgumentError
+from ownhost.config.model import VirtualHost
+from ownhost.config.server_name import SERVER_NAME
+from ownhost.request.hosts import USE_CANONICAL_NAME
+from ownhost.request.request import Level, Request
+
+# Apache's own default, but for the thread id: processes have one thread each.
+DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer\ %{Referer}i"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message and what is known about it. `client` is "" or ADDRESS:PORT; `now` is seconds since the epoch."""
+
+    now: float
+    level: Level
+    module: str
+    pid: int
+    server: VirtualHost
+    message: str
+    client: str = ""
+    request: Request | None = None
+
+
+Getter = Callable[[Entry], str]  # "" where there is no value
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A format code or a literal. Messages graver than `level` don't show it; `instead` stands for no value."""
+
+    get: Getter
+    is_message: bool = False
+    level: int = 0
+    instead: str = ""
+
+
+_TOKEN = re.compile(
+    r"(?P<separator>%[ ]|[ ])|(?P<literal>%%|\\.|[^%\\ ]|\\$)"
+    r"|%(?P<flags>[-+0-9]*)(?:\{(?P<argument>[^}]*)\})?(?P<more>[-+0-9]*)(?P<code>[A-Za-z])",
+    re.DOTALL,
+)
+_LITERALS = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\ ": " ", r"\\": "\\", "%%": "%", r"\"": '"'}
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\v": "\\v", "\f": "\\f", "\\": "\\\\"}
+
+
+def escape(text: str) -> str:
+    """Text that cannot end its line or steer a terminal (Apache's ap_escape_errorlog_item); letters stay readable."""
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join([c if c.isprintable() and c != "\\" else _SHORT.get(c) or _as_bytes(c) for c in text])
+
+
+def _as_bytes(character: str) -> str:
+    handler = "surrogateescape" if "\udc80" <= character <= "\udcff" else "replace"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", handler))
+
+
+def compile_format(text: str) -> Callable[[Entry], str]:
+    """A format as a function to a line with its newline. Raises ArgumentError that points at what is wrong."""
+    fields: list[list[_Part]] = [[]]
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ArgumentError(
+                f"expected a format code such as %t, %M or %{{Referer}}i at column {position + 1}: "
+                f"{text[position : position + 12]!r}"
+            )
+        if match["separator"]:
+            fields.append([])
+        if match["code"]:
+            fields[-1].append(_code(match))
+        elif match[0] != "% ":
+            fields[-1].append(_literal(_LITERALS.get(match[0], match[0])))
+        position = match.end()
+    if not any(part.is_message for parts in fields for part in parts):
+        raise ArgumentError("expected %M, the message, in the format")
+    return lambda entry: "".join([_show(parts, entry) for parts in fields]) + "\n"
+
+
+def _show(parts: list[_Part], entry: Entry) -> str:
+    """One field; without a value somewhere, only what is never left out of it."""
+    shown = [(part.get(entry) if entry.level >= part.level else "") or part.instead for part in parts]
+    if all(shown):
+        return "".join(shown)
+    return "".join(text for part, text in zip(parts, shown, strict=True) if part.is_message)
+
+
+def _literal(text: str) -> _Part:
+    return _Part(lambda _: text)
+
+
+def _code(match: re.Match[str]) -> _Part:
+    code, argument = match["code"], match["argument"] or ""
+    flags = match["flags"] + match["more"]
+    if "+" in flags:
+        raise ArgumentError(f"%+ is for the formats of connections and requests, not for {match[0]!r}")
+    if code in _WITH_ARGUMENT:
+        getter = _WITH_ARGUMENT[code](argument)
+    elif code in _PLAIN:
+        getter = _PLAIN[code]
+    else:
+        raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
+    level = re.search("[0-9]+", flags)
+    return _Part(getter, code == "M", int(level[0]) if level else 0, "-" if "-" in flags or code == "M" else "")
+
+
+def _time(argument: str) -> Getter:
+    """%t, with c (compact, as ISO 8601), u (with microseconds) and z (with the time zone) in braces."""
+    if set(argument) - set("cuz"):
+        raise ArgumentError(f"expected c, u or z in %{{...}}t, not {argument!r}")
+
+    def get(entry: Entry) -> str:
+        local = time.localtime(entry.now)
+        fraction = f".{int(entry.now % 1 * 1_000_000):06d}" if "u" in argument else ""
+        zone = time.strftime(" %z", local) if "z" in argument else ""
+        if "c" in argument:
+            return time.strftime("%Y-%m-%d %H:%M:%S", local) + fraction + zone
+        return time.strftime("%a %b %d %H:%M:%S", local) + fraction + f" {local.tm_year}" + zone
+
+    return get
+
+
+def _of_request(get: Callable[[Request], str | None]) -> Getter:
+    """Something that only a message about a request has."""
+    return lambda entry: escape(get(entry.request) or "") if entry.request is not None else ""
+
+
+def _header(name: str) -> Getter:
+    return _of_request(lambda request: request.head.values.get(name.lower()))
+
+
+def _server_name(entry: Entry) -> str:
+    return escape(entry.server.settings[SERVER_NAME].host)
+
+
+def _requested_name(entry: Entry) -> str:
+    """%V: by UseCanonicalName."""
+    if entry.request is None or entry.server.settings[USE_CANONICAL_NAME]:
+        return _server_name(entry)
+    return escape(entry.request.head.host) or _server_name(entry)
+
+
+def _nothing(_: Entry) -> str:
+    """What this server does not know: error numbers, source lines, ids, the count of requests."""
+    return ""
+
+
+_WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
+    "a": lambda _: lambda entry: entry.client,
+    "e": lambda name: _of_request(lambda request: request.env.get(name)),
+    "i": _header,
+    "n": lambda name: _of_request(lambda request: request.notes.get(name)),
+    "t": _time,
+}
+
+_PLAIN: dict[str, Getter] = {
+    "A": _of_request(lambda request: f"{request.endpoints.local}:{request.endpoints.local_port}"),
+    "E": _nothing,
+    "F": _nothing,
+    "k": _nothing,
+    "l": lambda entry: entry.level.name.lower(),
+    "L": _nothing,
+    "m": lambda entry: entry.module,
+    "M": lambda entry: escape(entry.message),
+    "P": lambda entry: str(entry.pid),
+    "T": lambda _: str(threading.get_native_id()),
+    "v": _server_name,
+    "V": _requested_name,
+}
