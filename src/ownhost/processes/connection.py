@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
 LINGER_IN_ALL = 30.0  # seconds
-SEND = MSG_DONTWAIT | MSG_NOSIGNAL
+SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
+RECEIVE = int(MSG_DONTWAIT)
 
 
 class Connection:
@@ -47,6 +48,7 @@ class Connection:
         "head_size",
         "moves",
         "reading",
+        "request",
         "service",
         "sock",
         "task",
@@ -64,6 +66,7 @@ class Connection:
         self.moves = handover.moves
         self.buffer = handover.data  # received and not used
         self.service: Service | None = None  # of the request being answered, or the last one
+        self.request: Request | None = None  # being answered
         self.fresh = True  # the next request is the one that a gate handed the connection over for
         self.handled = 0  # requests answered on this connection
         self.head_size = 0  # bytes of the last request's head
@@ -79,7 +82,7 @@ class Connection:
         """Serve a connection that just came out of the mailbox: its first request is here, as a rule."""
         if not self.buffer:
             try:
-                self.buffer = self.sock.recv(READ_SIZE, MSG_DONTWAIT)
+                self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
             except BlockingIOError:
                 self.wait()
                 return
@@ -94,7 +97,7 @@ class Connection:
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the stream."""
         try:
-            data = self.sock.recv(READ_SIZE, MSG_DONTWAIT)
+            data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
             return
         except OSError:
@@ -146,13 +149,14 @@ class Connection:
     def log(self, level: Level, module: str, message: str) -> None:
         """Write to the error log of the virtual host, with the client's address."""
         service = self.service or self.worker.default
-        service.error_log.log(level, module, message, f"{self.endpoints.client}:{self.endpoints.client_port}")
+        client = f"{self.endpoints.client}:{self.endpoints.client_port}"
+        service.error_log.log(level, module, message, client, self.request)
 
     # Answering
 
     def answer(self, service: Service, head: Head) -> bool:
         """Answer one request. False where a task has taken over, which goes on with the next when it is done."""
-        request = Request(head, self.endpoints, service.site, time.time(), self.log)
+        request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
         limit = service.body_limit
         if limit and head.content_length > limit:
             message = f"the request body of {head.content_length} bytes is larger than LimitRequestBody {limit}"
@@ -206,6 +210,7 @@ class Connection:
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
+        self.request = None
         self.handled += 1
         self.moves = 0
         if keep:

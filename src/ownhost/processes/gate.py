@@ -37,6 +37,8 @@ from ownhost.request.request import Level
 from ownhost.request.resolve import Router
 
 EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE
+STREAM = int(SOCK_STREAM)
+LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
@@ -100,6 +102,7 @@ class Gate:
         *listeners, log = descriptors
         self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
+        self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.stopping = False
         self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
 
@@ -159,19 +162,20 @@ class Gate:
     # Connections
 
     def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[], None]:
-        family = listener.family
+        family = int(listener.family)
         fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
 
         def accept() -> None:
-            for _ in range(ACCEPT_BATCH):
+            for _ in range(self.batch):
                 try:
                     descriptor, address = listener._accept()  # type: ignore[attr-defined]
                 except BlockingIOError:
+                    self.batch = 1
                     return
                 except OSError as error:
                     self.accept_failed(error)
                     return
-                sock = SocketType(family, SOCK_STREAM, 0, descriptor)
+                sock = SocketType(family, STREAM, 0, descriptor)
                 try:
                     here = local if fixed else unmapped(sock.getsockname()[0])
                 except OSError:
@@ -179,6 +183,7 @@ class Gate:
                     continue
                 client = Client(sock, unmapped(address[0]), address[1], here, local_port, time.monotonic())
                 self.look(client)
+            self.batch = min(2 * self.batch, ACCEPT_BATCH)
 
         return accept
 
@@ -193,7 +198,7 @@ class Gate:
             found = peek(client.data, cut=True)
         else:
             try:
-                data = client.sock.recv(PEEK_SIZE, MSG_PEEK | MSG_DONTWAIT)
+                data = client.sock.recv(PEEK_SIZE, LOOK)
             except BlockingIOError:
                 self.wait_for_more(client, 0)
                 return

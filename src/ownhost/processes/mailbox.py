@@ -33,6 +33,11 @@ _HANDOVER = struct.Struct(f"<IBHH{TICKET_SIZE}sH")
 _RETURN = struct.Struct(f"<IB{TICKET_SIZE}s")
 _FD = struct.Struct("i")
 _ONE_FD = socket.CMSG_SPACE(_FD.size)
+# As plain integers: joining enumeration members costs more than a system call.
+_SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+_RECEIVE = int(MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+_CUT_OFF = int(MSG_TRUNC | MSG_CTRUNC)
+_LEVEL, _RIGHTS = int(SOL_SOCKET), int(SCM_RIGHTS)
 # One buffer for all: allocating this much per message would cost more than receiving it.
 _BUFFER = bytearray(_HANDOVER.size + 65_535 + MAX_READ_AHEAD)
 _VIEW = memoryview(_BUFFER)
@@ -74,7 +79,7 @@ def mailbox_pair(buffer_size: int = 4_194_304) -> tuple[socket.socket, socket.so
 
 def make_ticket(client: socket.SocketType, secret: bytes) -> bytes:
     """The ticket of a client's socket: who holds it did not make the socket up."""
-    cookie = client.getsockopt(SOL_SOCKET, SO_COOKIE, 8)
+    cookie = client.getsockopt(_LEVEL, SO_COOKIE, 8)
     return blake2b(cookie, key=secret, digest_size=TICKET_SIZE).digest()
 
 
@@ -94,8 +99,8 @@ def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handove
         handover.ticket,
         len(text),
     )
-    rights = (SOL_SOCKET, SCM_RIGHTS, _FD.pack(descriptor))
-    mailbox.sendmsg((header, text, handover.data), (rights,), MSG_DONTWAIT | MSG_NOSIGNAL)
+    rights = (_LEVEL, _RIGHTS, _FD.pack(descriptor))
+    mailbox.sendmsg((header, text, handover.data), (rights,), _SEND)
 
 
 def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
@@ -114,8 +119,8 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
 def send_return(mailbox: socket.SocketType, descriptor: int, message: Return) -> None:
     """Give a connection back to the gates. Raises BlockingIOError where they don't keep up."""
     header = _RETURN.pack(message.identity, message.moves, message.ticket)
-    rights = (SOL_SOCKET, SCM_RIGHTS, _FD.pack(descriptor))
-    mailbox.sendmsg((header, message.data), (rights,), MSG_DONTWAIT | MSG_NOSIGNAL)
+    rights = (_LEVEL, _RIGHTS, _FD.pack(descriptor))
+    mailbox.sendmsg((header, message.data), (rights,), _SEND)
 
 
 def receive_return(mailbox: socket.SocketType) -> tuple[Return, int] | None:
@@ -135,9 +140,9 @@ def receive_return(mailbox: socket.SocketType) -> tuple[Return, int] | None:
 
 
 def _receive(mailbox: socket.SocketType) -> tuple[bytes, int] | None:
-    size, ancillary, flags, _ = mailbox.recvmsg_into((_BUFFER,), _ONE_FD, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+    size, ancillary, flags, _ = mailbox.recvmsg_into((_BUFFER,), _ONE_FD, _RECEIVE)
     data = bytes(_VIEW[:size])
-    if len(ancillary) == 1 and len(ancillary[0][2]) == _FD.size and not flags & (MSG_TRUNC | MSG_CTRUNC):
+    if len(ancillary) == 1 and len(ancillary[0][2]) == _FD.size and not flags & _CUT_OFF:
         descriptor: int = _FD.unpack(ancillary[0][2])[0]
         return data, descriptor
     for _, _, content in ancillary:

@@ -15,6 +15,7 @@ from ownhost.request.request import Request
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
 RECEIVE_SIZE = 65_536
+SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 class Gone(Exception):
@@ -87,7 +88,7 @@ class Sender:
         rest = memoryview(data)
         while rest:
             try:
-                count = self.sock.send(rest, MSG_DONTWAIT | MSG_NOSIGNAL)
+                count = self.sock.send(rest, SEND)
             except BlockingIOError:
                 await self.writable()
                 continue

@@ -43,9 +43,10 @@ from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
-BUSY_SHARE = 0.8  # of a core: with more, one worker is not enough
+BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
+INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 MAX_NAMES = 4_096  # host names remembered
 
 
@@ -155,9 +156,8 @@ class Worker:
             handover, descriptor = received
             self.taken += 1
             self.learn(handover)
-            family = socket.AF_INET6 if ":" in handover.local else socket.AF_INET
-            sock = socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
-            Connection(self, sock, handover).begin()
+            family = INET6 if ":" in handover.local else INET
+            Connection(self, socket.SocketType(family, STREAM, 0, descriptor), handover).begin()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
