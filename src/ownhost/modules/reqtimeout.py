@@ -91,4 +91,5 @@ declare(
     )
 )
 
-register(Module(name="mod_reqtimeout", identifier="reqtimeout_module"))
+# Gates wait for heads, too.
+register(Module(name="mod_reqtimeout", identifier="reqtimeout_module", routing=(REQUEST_READ_TIMEOUT,)))

@@ -240,7 +240,8 @@ class Connection:
         """When to give up waiting, in loop time: KeepAliveTimeout between requests, RequestReadTimeout within one."""
         service = self.service or self.worker.default
         if self.first_byte:
-            return service.read_timeout.head_deadline(self.first_byte, len(self.buffer))
+            deadline = service.read_timeout.head_deadline(self.first_byte, len(self.buffer))
+            return min(deadline, self.waiting_since + service.timeout)
         return self.waiting_since + service.keep_alive_timeout
 
     def check_time(self) -> None:

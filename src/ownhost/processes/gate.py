@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from select import EPOLLIN, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
+from ownhost.http.limits import TIMEOUT
 from ownhost.http.peek import Peek, peek
 from ownhost.identity import seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
@@ -61,6 +62,7 @@ class Client:
     local: str
     local_port: int
     since: float  # monotonic seconds
+    progress: float = 0.0  # when its last bytes came, while its head is not complete
     moves: int = 0
     data: bytes = b""  # read by a worker before it gave the connection back
     ticket: bytes = b""
@@ -97,7 +99,8 @@ class Gate:
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here
         self.routers = {id_: Router(view) for id_, view in slice_.views.items()}
         self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
-        self.pending_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
+        self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
+        self.timeout = self.slice.main.settings[TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
         self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
@@ -219,6 +222,7 @@ class Gate:
         """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
         descriptor = client.sock.fileno()
         client.seen = seen
+        client.progress = time.monotonic()
         client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, seen + 1)
         if descriptor not in self.pending:
             if len(self.pending) >= MAX_PENDING:
@@ -358,9 +362,12 @@ class Gate:
     def expire(self, now: float) -> None:
         """End connections whose head takes too long (RequestReadTimeout header=)."""
         for client in list(self.pending.values()):
-            if now < self.pending_timeout.head_deadline(client.since, client.seen):
+            deadline = self.read_timeout.head_deadline(client.since, client.seen)
+            if now < min(deadline, client.progress + self.timeout):
                 continue
             if client.seen:
+                who = f"{client.address}:{client.port}"
+                self.log.log(Level.INFO, "reqtimeout", "the request's head took too long: answered 408", who)
                 with contextlib.suppress(OSError):
                     client.sock.send(TOO_SLOW, MSG_DONTWAIT)
             self.drop(client)

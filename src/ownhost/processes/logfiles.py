@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import stat
@@ -16,6 +17,8 @@ from ownhost.request.errorlog import ERROR_LOG, LogTarget
 # A new log is for root and its group alone: it holds what visitors did. (Apache: whatever umask leaves of 0666.)
 MODE = 0o640
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+NEITHER = "neither a file nor a terminal"
+MAX_LINKS = 40  # followed on the way to one log, as in the kernel
 
 
 class LogError(Exception):
@@ -33,31 +36,67 @@ def targets(config: Config) -> dict[LogTarget, set[int]]:
 
 
 def open_log(target: LogTarget) -> int:
-    """Open a log file for appending. Raises LogError.
+    """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
-    The last component is never followed where it is a link: whoever may write to the folder must not choose which
-    of root's files we append to. /dev/stdout and /dev/stderr are this process's own.
+    Whoever may write to a folder must not choose which of root's files we append to. So the log itself is never a link,
+    and on the way to it only links of root are followed.
     """
     path = target.value
     if path in STANDARD:
         return os.dup(STANDARD[path])
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, MODE)
+        folder = _open_folder(Path(path).parent)
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+            descriptor = os.open(Path(path).name, flags, MODE, dir_fd=folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise LogError(f"cannot open the log {path}: {_why(path, error)}") from error
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
         os.close(descriptor)
-        raise LogError(f"cannot open the log {path}: it is neither a file nor a terminal")
+        raise LogError(f"cannot open the log {path}: it is {NEITHER}")
     return descriptor
+
+
+def _open_folder(folder: Path) -> int:
+    """Walk to a folder, component by component. Raises OSError; ELOOP for somebody's link."""
+    trusted = {0, os.geteuid()}
+    found = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    parts = list(reversed(folder.parts[1:]))
+    links = 0
+    try:
+        while parts:
+            part = parts.pop()
+            status = os.stat(part, dir_fd=found, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if status.st_uid not in trusted or links > MAX_LINKS:
+                    raise OSError(errno.ELOOP, f"{part} on the way to it is a symbolic link of another user")
+                leads_to = Path(os.readlink(part, dir_fd=found))
+                parts += reversed(leads_to.parts)
+                continue
+            found, before = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=found), found
+            os.close(before)
+    except BaseException:
+        os.close(found)
+        raise
+    return found
 
 
 def _why(path: str, error: OSError) -> str:
     if Path(path).is_symlink():
         return "it is a symbolic link, which a log must not be"
-    if isinstance(error, FileNotFoundError):
-        return f"there is no folder {Path(path).parent}; create it first"
-    return error.strerror or str(error)
+    match error.errno:
+        case errno.ENOENT:
+            return f"there is no folder {Path(path).parent}; create it first"
+        case errno.ENOTDIR:
+            return f"{Path(path).parent} is no folder"
+        case errno.EISDIR | errno.ENXIO:
+            return f"it is {NEITHER}"
+        case _:
+            return error.strerror or str(error)
 
 
 class PipedLog:
@@ -71,6 +110,7 @@ class PipedLog:
         self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.write_end, False)
         self.process: subprocess.Popen[bytes] | None = None
+        self.failing = False  # the last start did not succeed
         self.start()
 
     def fileno(self) -> int:

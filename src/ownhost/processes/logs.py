@@ -1,14 +1,15 @@
 """The supervisor's logs: every one opened as root at start, each handed to those who write to it.
 
-A log that one identity alone writes to goes to its workers as it is. One that several write to (the main error log, as
-a rule) stays with the logger process: its writers get a socket, and nobody can truncate what others wrote.
+A log file that one identity alone writes to goes to its workers as it is. What several write to (the main error log,
+as a rule), a terminal, and a program stay with the logger process: their writers get a socket, so nobody can truncate
+what others wrote, type into the terminal, or tear a line in two.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import stat
 
 from ownhost.config.model import Config
 from ownhost.processes.logfiles import LogError, PipedLog, open_log, targets
@@ -31,7 +32,7 @@ class Logs:
         self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
         self.pipes: dict[LogTarget, PipedLog] = {}
         self.descriptors = {target: self._open(target) for target in self.writers}
-        self.shared = [target for target, numbers in self.writers.items() if len(numbers) > 1 or target == main]
+        self.shared = self._find_shared(main)
         self.main_log = self.shared.index(main)
         self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()).write)
 
@@ -40,6 +41,19 @@ class Logs:
             self.pipes[target] = PipedLog(target)
             return self.pipes[target].fileno()
         return open_log(target)
+
+    def _find_shared(self, main: LogTarget) -> list[LogTarget]:
+        """What the logger writes. Different names for one file count as one."""
+        status = {target: os.fstat(descriptor) for target, descriptor in self.descriptors.items()}
+        files = {target: (found.st_dev, found.st_ino) for target, found in status.items()}
+        together: dict[tuple[int, int], set[int]] = {}
+        for target, file in files.items():
+            together.setdefault(file, set()).update(self.writers[target])
+        return [
+            target
+            for target, file in files.items()
+            if len(together[file]) > 1 or file == files[main] or not stat.S_ISREG(status[target].st_mode)
+        ]
 
     def written_by(self, number: int) -> list[LogTarget]:
         """The logs that an identity writes to."""
@@ -65,11 +79,21 @@ class Logs:
         """See to it that piped logs' programs run: one that ended is started again, at most once a second."""
         for pipe in self.pipes.values():
             if pipe.ended():
-                self.error(Level.ERROR, f"the log program |{pipe.target.value} ended: starting it again")
-                with contextlib.suppress(LogError):
-                    pipe.start()
+                self._start_again(pipe)
         if self.pipes:
             loop.call_later(1.0, self.watch_pipes, loop)
+
+    def _start_again(self, pipe: PipedLog) -> None:
+        """Start a program that ended; complain once if it cannot be."""
+        was_failing, pipe.failing = pipe.failing, False
+        try:
+            pipe.start()
+        except LogError as error:
+            pipe.failing = True
+            if not was_failing:
+                self.error(Level.ERROR, f"{error}; trying again every second")
+        else:
+            self.error(Level.ERROR, f"the log program |{pipe.target.value} ended: started again")
 
     def close(self) -> None:
         """Close everything; piped logs' programs end when their input does."""

@@ -55,6 +55,7 @@ from ownhost.processes.policy import SpawnPolicy
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, send_slice
 from ownhost.request.request import Level
 
+STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 CORES = len(os.sched_getaffinity(0))
 
@@ -85,15 +86,16 @@ class Service:
 def run(options: Options) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     forkserver = startup.start_forkserver()
+    ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
         config = read_config(options)
         plan = make_plan(config, startup.look_up(config))
         startup.raise_descriptor_limit()
-        logs = Logs(config, plan)
-        listeners = startup.open_listeners(config)
-        pid_file = startup.PidFile(config)
         if os.geteuid() == 0:
             become.limit_supervisor()
+        logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
+        listeners = startup.open_listeners(config)
+        pid_file = startup.PidFile(config)
         return asyncio.run(Supervisor(plan, forkserver, logs, listeners, pid_file).run())
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -101,6 +103,7 @@ def run(options: Options) -> int:
         print(f"ownhost: {error}", file=sys.stderr)
     finally:
         forkserver.end()
+        ended.close()
     return 1
 
 
@@ -131,7 +134,8 @@ class Supervisor:
         self.logger_policy = SpawnPolicy(limit=1)
         self.logger: Child | None = None
         self.ready: set[int] = set()  # gates that accept connections
-        self.stopping = False
+        self.stopping = False  # nothing new begins
+        self.ending = False  # nothing is finished, either
         self.finished: asyncio.Future[int]
         # Every request that a process may make, and what answers it; `Channel` lets nothing else in.
         self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
@@ -157,7 +161,6 @@ class Supervisor:
             return await self.finished
         finally:
             self.pid_file.remove()
-            self.logs.close()
 
     def take_signals(self) -> None:
         """Signals as Apache takes them."""
@@ -244,7 +247,7 @@ class Supervisor:
         now = time.monotonic()
         policy = self.policy_of(child)
         policy.ended(now, now - child.since, failed)
-        if child.role == "worker":
+        if child.role == "worker" and not self.ending:
             self.attend(child.number)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
@@ -421,9 +424,15 @@ class Supervisor:
     # The end
 
     def stop_now(self, number: int) -> None:
-        """TERM, INT: end every process."""
+        """TERM, INT: end every process; the logger last, so that it writes what the others said."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
-        self.finish(0)
+        self.stopping = self.ending = True
+        for child in (*self.children.values(), *self.unborn.values()):
+            if child.role != "logger":
+                child.stopping = True
+                self.kill(child)
+        self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
+        self.go_on_stopping()
 
     def stop_gracefully(self) -> None:
         """WINCH: accept nothing more, finish what is begun, then end."""
@@ -447,12 +456,16 @@ class Supervisor:
                 self.tell(child, Stop(), [])
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; then workers; then it is over."""
+        """Gates first, so that no connection arrives late; then workers; then the logger has heard all."""
         roles = {child.role for child in (*self.children.values(), *self.unborn.values())}
         if "gate" in roles:
             return
         self.tell_to_stop("worker")
-        if "worker" not in roles and not any(_has_mail(service.workers) for service in self.services.values()):
+        waiting = not self.ending and any(_has_mail(service.workers) for service in self.services.values())
+        if "worker" in roles or waiting:
+            return
+        self.tell_to_stop("logger")
+        if "logger" not in roles:
             self.finish(0)
 
     def refuse_reload(self, number: int) -> None:
