@@ -68,6 +68,7 @@ class FileBody:
 
     fd: int
     parts: list[bytes | tuple[int, int]]
+    by_kernel: bool = True  # sendfile(2); otherwise read and sent
 
     @property
     def length(self) -> int:

@@ -30,6 +30,7 @@ from ownhost.request.walk import refusal
 
 ETAG_PARTS = ("inode", "mtime", "size")
 METHODS = "GET, HEAD, POST, OPTIONS"  # what the default handler answers
+TRIES = 3  # to read a small file between two changes of it
 RECENT = 1.0  # seconds: a file changed this lately may change again with the same time, so its ETag is weak
 
 
@@ -203,11 +204,13 @@ def send_file(request: Request) -> Response:
     if request.path_info and request.settings[ACCEPT_PATH_INFO] != "On":
         raise HTTPError(404, f"{request.filename} is a file; AcceptPathInfo does not let {request.path_info} follow it")
     descriptor = _open(request)
+    response = None
     try:
-        return _respond(request, descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        response = _respond(request, descriptor)
+        return response
+    finally:
+        if response is None or not isinstance(response.body, FileBody):
+            os.close(descriptor)
 
 
 def _open(request: Request) -> int:
@@ -225,38 +228,35 @@ def _open(request: Request) -> int:
 
 
 def _respond(request: Request, descriptor: int) -> Response:
-    """The response for an open file. The descriptor goes into it, or is closed."""
-    stat = request.stat
-    assert stat is not None
-    etag = _etag(request, stat)
-    fields = _fields(request, stat, etag)
-    size = stat.st_size
-    if not request.error_status:
-        status = conditional.evaluate(request.head, etag, stat.st_mtime)
-        if status is not None:
-            os.close(descriptor)
-            if status == 412:
-                raise HTTPError(412, f"{request.filename} is not what the request's condition says")
-            return Response(304, fields)
-        wanted = _ranges(request, etag, stat)
-        if wanted is not None:
-            return _partial(request, descriptor, fields, size, wanted)
-    if request.content_type:
-        fields.append(("Content-Type", request.content_type))
-    if size <= LARGEST_FILE or not request.settings[ENABLE_SENDFILE]:
-        content = _read(request, descriptor)
-        if content is not None:
-            os.close(descriptor)
+    """The response for an open file. Its body may hold the descriptor; all ranges and conditions are of one state."""
+    for _ in range(TRIES):
+        stat = os.fstat(descriptor)
+        request.stat = stat
+        etag = _etag(request, stat)
+        fields = _fields(request, stat, etag)
+        if not request.error_status:
+            status = conditional.evaluate(request.head, etag, stat.st_mtime)
+            if status == 304:
+                return Response(304, fields)
+            if status is not None:
+                raise HTTPError(status, f"{request.filename} is not what the request's condition says")
+            wanted = _ranges(request, etag, stat)
+            if wanted is not None:
+                return _partial(request, descriptor, fields, wanted)
+        if request.content_type:
+            fields.append(("Content-Type", request.content_type))
+        if stat.st_size > LARGEST_FILE:
+            return Response(200, fields, _body(request, descriptor, [(0, stat.st_size)]))
+        content = os.pread(descriptor, LARGEST_FILE, 0)
+        if len(content) == stat.st_size and same(os.fstat(descriptor), stat):
             return Response(200, fields, content)
-    return Response(200, fields, FileBody(descriptor, [(0, size)]))
+    # Somebody keeps writing to it: what was read is as good as any state, but no tag or date belongs to it.
+    request.pure = False
+    return Response(200, [field for field in fields if field[0] not in ("ETag", "Last-Modified")], content)
 
 
-def _read(request: Request, descriptor: int) -> bytes | None:
-    """All of a small file; None where it changed while it was read, and sendfile's rules must do."""
-    stat = request.stat
-    assert stat is not None
-    content = os.pread(descriptor, stat.st_size + 1, 0)
-    return content if len(content) == stat.st_size and same(os.fstat(descriptor), stat) else None
+def _body(request: Request, descriptor: int, parts: list[bytes | tuple[int, int]]) -> FileBody:
+    return FileBody(descriptor, parts, request.settings[ENABLE_SENDFILE])
 
 
 def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tuple[str, str]]:
@@ -304,17 +304,17 @@ def _ranges(request: Request, etag: str | None, stat: os.stat_result) -> ranges.
     return found
 
 
-def _partial(
-    request: Request, descriptor: int, fields: list[tuple[str, str]], size: int, wanted: ranges.Ranges
-) -> Response:
+def _partial(request: Request, descriptor: int, fields: list[tuple[str, str]], wanted: ranges.Ranges) -> Response:
+    assert request.stat is not None
+    size = request.stat.st_size
     if len(wanted) == 1:
         fields.append(("Content-Range", ranges.content_range(*wanted[0], size)))
         if request.content_type:
             fields.append(("Content-Type", request.content_type))
-        return Response(206, fields, FileBody(descriptor, [wanted[0]]))
+        return Response(206, fields, _body(request, descriptor, [wanted[0]]))
     content_type, parts = ranges.multipart(wanted, size, request.content_type)
     fields.append(("Content-Type", content_type))
-    return Response(206, fields, FileBody(descriptor, parts))
+    return Response(206, fields, _body(request, descriptor, parts))
 
 
 register(Module(name="core", identifier="core_module", handlers={DEFAULT_HANDLER: send_file}))

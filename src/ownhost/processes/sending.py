@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Sender:
                 if isinstance(part, bytes):
                     await self.send(part)
                 else:
-                    await self.send_file(body.fd, *part)
+                    await (self.send_file if body.by_kernel else self.copy_file)(body.fd, *part)
         elif body is not None:
             async for data in body:
                 if data:
@@ -120,8 +121,24 @@ class Sender:
             except BlockingIOError:
                 await self.writable()
                 continue
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                await self.copy_file(fd, offset, end - offset)  # a file system without sendfile
+                return
             if count == 0:
                 raise Gone
             self.sent += count
             offset += count
+            await asyncio.sleep(0)
+
+    async def copy_file(self, fd: int, offset: int, length: int) -> None:
+        """The same by reading and sending (EnableSendfile Off)."""
+        end = offset + length
+        while offset < end:
+            data = os.pread(fd, min(end - offset, RECEIVE_SIZE), offset)
+            if not data:
+                raise Gone
+            await self.send(data)
+            offset += len(data)
             await asyncio.sleep(0)
