@@ -72,8 +72,12 @@ def _open_folder(folder: Path) -> int:
             status = os.stat(part, dir_fd=found, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 links += 1
-                if status.st_uid not in trusted or links > MAX_LINKS:
+                if status.st_uid not in trusted:
                     raise OSError(errno.ELOOP, f"{part} on the way to it is a symbolic link of another user")
+                if links > MAX_LINKS:
+                    raise OSError(
+                        errno.ELOOP, f"{part} on the way to it is one of more than {MAX_LINKS} symbolic links"
+                    )
                 leads_to = Path(os.readlink(part, dir_fd=found))
                 parts += reversed(leads_to.parts)
                 continue
@@ -111,7 +115,11 @@ class PipedLog:
         os.set_blocking(self.write_end, False)
         self.process: subprocess.Popen[bytes] | None = None
         self.failing = False  # the last start did not succeed
-        self.start()
+        try:
+            self.start()
+        except LogError:
+            self._close()
+            raise
 
     def fileno(self) -> int:
         """Where lines are written."""
@@ -141,8 +149,11 @@ class PipedLog:
 
     def stop(self) -> None:
         """End the program's input, and give it a moment to write what it has read."""
-        for end in (self.write_end, self.read_end):
-            os.close(end)
+        self._close()
         if self.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
+
+    def _close(self) -> None:
+        os.close(self.write_end)
+        os.close(self.read_end)

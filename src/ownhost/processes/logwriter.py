@@ -6,27 +6,32 @@ batch of whole lines, and none is torn, whoever else writes there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import select
+import time
 from collections.abc import Callable
 
 BATCH = 32_768  # bytes per write: a message that the logger takes, a pipe takes, a file takes
 LONGEST_LINE = 16_384  # bytes
 MOST_WAITING = 262_144  # bytes kept while the other end does not take them
+PATIENCE = 1.0  # seconds that the other end gets for the last lines
 RETRY = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 
 
 class LogWriter:
     """Collects lines and writes them when the event loop's turn is over (`schedule`)."""
 
-    __slots__ = ("dropped", "due", "fd", "lines", "schedule", "size")
+    __slots__ = ("due", "fd", "lines", "lost", "schedule", "size", "torn")
 
     def __init__(self, fd: int, schedule: Callable[[Callable[[], None]], object]) -> None:
         self.fd = fd
         self.schedule = schedule
         self.lines: list[bytes] = []
         self.size = 0  # bytes in `lines`
-        self.dropped = 0
+        self.lost = 0  # lines, since the log last said so
+        self.torn = False  # what was written last ends within a line, whose rest is lost
         self.due = False
 
     def write(self, line: str) -> None:
@@ -35,7 +40,7 @@ class LogWriter:
         if len(data) > LONGEST_LINE:
             data = data[: LONGEST_LINE - 4] + b"...\n"
         if self.size + len(data) > MOST_WAITING:
-            self.dropped += 1
+            self.lost += 1
             return
         self.lines.append(data)
         self.size += len(data)
@@ -46,36 +51,50 @@ class LogWriter:
     def flush(self) -> None:
         """Write what there is. What the other end does not take now waits for the next line."""
         self.due = False
+        written = False
         while self.lines:
             count, batch = self._batch()
             try:
-                written = os.write(self.fd, batch)
+                rest = batch[os.write(self.fd, batch) :]
             except OSError as error:
-                if error.errno not in RETRY:
-                    self._drop(count)  # the logger is gone, the disk is full: there is nobody to tell
-                    continue
-                return
-            if written < len(batch):
-                # A disk that fills up tears a line; begin the next one on a line of its own.
-                self.lines[:count] = [b"\n" + batch[written:]]
-                self.size = sum(map(len, self.lines))
-                return
-            self._drop(count, lost=False)
-        if self.dropped:
-            lost, self.dropped = self.dropped, 0
-            self.write(f"({lost} lines are lost: the log was not taken in time)\n")
+                if error.errno in RETRY:
+                    return
+                self._remove(count)  # the disk is full, the logger is gone: there is nobody to tell
+                self.lost += count
+                continue
+            written = True
+            self._remove(count)
+            self.torn = bool(rest)
+            if rest:  # the disk is full, almost; somebody else's line may stand behind the torn one by now
+                self.lost += rest.count(b"\n")
+        if self.lost and written:
+            self._say_what_is_lost()
+
+    def finish(self) -> None:
+        """Write the rest at the end of the process, for which the other end gets a moment."""
+        end = time.monotonic() + PATIENCE
+        self.flush()
+        while self.lines and (left := end - time.monotonic()) > 0:
+            select.select((), (self.fd,), (), left)
+            self.flush()
+
+    def _say_what_is_lost(self) -> None:
+        note = b"(%d lines are lost: the log was not taken in time)\n" % self.lost
+        with contextlib.suppress(OSError):
+            os.write(self.fd, b"\n" + note if self.torn else note)
+            self.lost, self.torn = 0, False
 
     def _batch(self) -> tuple[int, bytes]:
-        """As many whole lines as go into one write."""
-        size = 0
-        for count, line in enumerate(self.lines):
+        """As many whole lines as go into one write, and how many they are."""
+        size = count = 0
+        for line in self.lines:
             if size + len(line) > BATCH and count:
-                return count, b"".join(self.lines[:count])
+                break
             size += len(line)
-        return len(self.lines), b"".join(self.lines)
+            count += 1
+        batch = b"".join(self.lines[:count])
+        return count, b"\n" + batch if self.torn else batch
 
-    def _drop(self, count: int, lost: bool = True) -> None:
+    def _remove(self, count: int) -> None:
         self.size -= sum(map(len, self.lines[:count]))
         del self.lines[:count]
-        if lost:
-            self.dropped += count

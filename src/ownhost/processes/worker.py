@@ -125,7 +125,7 @@ class Worker:
         self.update_title()
         self.loop.run_forever()
         for writer in self.writers:
-            writer.flush()
+            writer.finish()
 
     def on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """An exception that nobody expected: say so in the log, and go on with the other connections."""
