@@ -17,7 +17,7 @@ from ownhost.http.message import Head, HTTPError
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 # As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
-_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)(.*)", re.DOTALL)
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _END = b"\r\n\r\n"
 
