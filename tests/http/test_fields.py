@@ -97,6 +97,10 @@ def test_too_many_ranges_are_all_of_the_file() -> None:
     assert parse_ranges("bytes=5-6,0-1", 10, reversals=0) is None
 
 
+def test_an_empty_file_has_no_ranges() -> None:
+    assert parse_ranges("bytes=0-", 0) is None
+
+
 @given(st.text("0123456789-, =bytes", max_size=60), st.integers(0, 50))
 def test_ranges_stay_in_the_file(value: str, size: int) -> None:
     for offset, length in parse_ranges(f"bytes={value}", size) or []:

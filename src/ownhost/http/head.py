@@ -153,7 +153,8 @@ def _read_host(head: Head) -> None:
             raise HTTPError(400, "a HTTP/1.1 request without Host")
         return
     authority = parse_authority(value.encode("latin-1"))
-    if authority is None:  # two fields, too: joined by a comma, they are no name
+    # Two fields, too: joined by a comma they are no name. http has no URL without a host (RFC 9110, 4.2.1).
+    if authority is None or not authority[0]:
         raise HTTPError(400, f"the Host {value!r} is no host name")
     head.host, head.host_port = authority
 

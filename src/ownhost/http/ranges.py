@@ -58,11 +58,11 @@ def parse_ranges(
 ) -> Ranges | None:
     """The ranges that a Range field asks for, of a file of `size` bytes, each as offset and length.
 
-    None: the field is to be ignored (another unit, malformed, beyond the limits, or all of the file and more). An empty
+    None: the field is to be ignored (another unit, malformed, beyond the limits, an empty file). An empty
     list: none of the ranges can be satisfied, which is a 416. Limits of None do not exist.
     """
     unit, equals, specs = value.partition("=")
-    if unit.strip().lower() != "bytes" or not equals:
+    if unit.lower() != "bytes" or not equals or specs.startswith((" ", "\t")) or not size:
         return None
     found: Ranges = []
     asked = 0
