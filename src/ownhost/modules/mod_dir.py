@@ -107,11 +107,10 @@ def _folder(request: Request) -> Response | None:
         response = _try(request, uri, first=place == 0)
         if response is not None:
             return response
-    if request.settings[FALLBACK_RESOURCE]:
+    if names and request.settings[FALLBACK_RESOURCE]:
         return _fallback(request)
-    raise HTTPError(
-        403, f"{request.filename} has none of the DirectoryIndex files, and no listing is made", module="dir"
-    )
+    why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
+    raise HTTPError(403, why, module="dir")
 
 
 def _try(request: Request, uri: str, first: bool) -> Response | None:

@@ -276,7 +276,8 @@ def fixup(request: Request) -> Response | None:
     facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
     request.content_type = settings[FORCE_TYPE] or facts.type
     request.handler = settings[SET_HANDLER] or request.alias or facts.handler
-    charset = (not settings[FORCE_TYPE] and facts.charset) or _default_charset(settings[DEFAULT_CHARSET], request.content_type)
+    charset = "" if settings[FORCE_TYPE] else facts.charset
+    charset = charset or _default_charset(settings[DEFAULT_CHARSET], request.content_type)
     if charset and request.content_type and "charset=" not in request.content_type.lower():
         request.content_type += f"; charset={charset}"
     request.encodings = facts.encodings
