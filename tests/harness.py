@@ -48,7 +48,10 @@ class Process:
 
     @property
     def title(self) -> str:
-        return Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        """What ps(1) shows; "" for a process that is gone."""
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+        return ""
 
     @property
     def role(self) -> str:
@@ -140,7 +143,7 @@ class Server:
 
     def worker(self, uid: int) -> Process:
         """The worker of an identity; there must be one."""
-        return next(process for process in self.processes("worker") if process.uid == uid)
+        return next(process for process in self.processes("worker") if process.alive and process.uid == uid)
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
