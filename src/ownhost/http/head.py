@@ -6,7 +6,9 @@ doubled and conflicting lengths. The request line is read here, because llhttp t
 
 from __future__ import annotations
 
+import functools
 import re
+from dataclasses import dataclass
 
 import httptools
 
@@ -19,6 +21,7 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HT
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{1,18}")
+MOST_REMEMBERED = 2_048  # bytes of fields: larger ones are read anew each time
 _END = b"\r\n\r\n"
 
 Fields = list[tuple[str, str]]
@@ -56,30 +59,58 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     line = _REQUEST_LINE.fullmatch(data, 0, line_end)
     if line is None:
         raise HTTPError(400, "the request line is not 'METHOD target HTTP/1.1'")
-    method, target = line[1], line[2]
-    if line[3] != b"1":
-        raise HTTPError(505, f"HTTP/{line[3].decode()}.{line[4].decode()} is not spoken here")
-    minor = min(int(line[4]), 1)
-    fields = _Parser().parse(b"GET / HTTP/1.%d%b" % (minor, data[line_end:]))
-    values = _joined(fields)
+    method, target, major, minor = line.groups()
+    if major != b"1":
+        raise HTTPError(505, f"HTTP/{major.decode()}.{minor.decode()} is not spoken here")
+    rest = data[line_end:]
+    read = _read_fields if len(rest) <= MOST_REMEMBERED else _read_fields.__wrapped__
+    block = read(rest, min(int(minor), 1))
     head = Head(
-        method=method.decode(),
-        target=target.decode("latin-1"),
-        minor=minor,
-        host="",
-        path="",
-        query=None,
-        fields=fields,
-        values=values,
-        keep_alive=_keeps_alive(values.get("connection"), minor),
+        method.decode(),
+        target.decode("latin-1"),
+        block.minor,
+        block.host,
+        "",
+        None,
+        block.fields,
+        block.values,
+        block.keep_alive,
+        block.content_length,
+        block.chunked,
+        block.expect_continue,
+        block.host_port,
     )
-    _read_host(head)
     _read_target(head, target)
-    if "transfer-encoding" in values or "content-length" in values:
-        _read_framing(head, values)
-    if "expect" in values:
-        _read_expect(head, values["expect"])
     return head
+
+
+@dataclass(slots=True)
+class _Block:
+    """What the fields of a head say. Shared by all requests with the same fields: read-only once made."""
+
+    minor: int
+    fields: Fields
+    values: dict[str, str]
+    keep_alive: bool
+    host: str = ""
+    host_port: int | None = None
+    content_length: int = 0
+    chunked: bool = False
+    expect_continue: bool = False
+
+
+@functools.lru_cache(maxsize=256)
+def _read_fields(data: bytes, minor: int) -> _Block:
+    """Read the fields of a head, from the end of its request line on. A client sends the same ones again and again."""
+    fields = _Parser().parse(b"GET / HTTP/1.%d%b" % (minor, data))
+    values = _joined(fields)
+    block = _Block(minor, fields, values, _keeps_alive(values.get("connection"), minor))
+    _read_host(block)
+    if "transfer-encoding" in values or "content-length" in values:
+        _read_framing(block, values)
+    if "expect" in values:
+        _read_expect(block, values["expect"])
+    return block
 
 
 class _Parser:
@@ -145,7 +176,7 @@ def _keeps_alive(connection: str | None, minor: int) -> bool:
     return minor > 0 or "keep-alive" in options
 
 
-def _read_host(head: Head) -> None:
+def _read_host(head: _Block) -> None:
     """Host: exactly one in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112, 3.2)."""
     value = head.values.get("host")
     if value is None:
@@ -188,7 +219,7 @@ def split_absolute(target: bytes) -> tuple[Authority, bytes]:
     return authority, rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _read_framing(head: Head, values: dict[str, str]) -> None:
+def _read_framing(head: _Block, values: dict[str, str]) -> None:
     """How long the body is (RFC 9112, 6.3). Any doubt ends the connection."""
     coding, length = values.get("transfer-encoding"), values.get("content-length")
     if coding is not None:
@@ -205,10 +236,10 @@ def _read_framing(head: Head, values: dict[str, str]) -> None:
         head.content_length = int(length)
 
 
-def _read_expect(head: Head, value: str) -> None:
+def _read_expect(head: _Block, value: str) -> None:
     """Expect (RFC 9110, 10.1.1); it means nothing in HTTP/1.0."""
     if head.minor == 0:
         return
     if value.lower() != "100-continue":
         raise HTTPError(417, f"the expectation {value!r} cannot be met")
-    head.expect_continue = head.has_body
+    head.expect_continue = head.chunked or head.content_length > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -30,7 +30,7 @@ class Head:
     `host` is the name that chooses the virtual host: from an absolute-form target, else from Host; lower case,
     without port, without a trailing dot, brackets kept on an IPv6 address; "" where a HTTP/1.0 request has none.
     `path` is the target's path, still percent-encoded; "*" for OPTIONS *. `query` is None without a "?".
-    `values` maps a lower-case field name to its values joined by ", ".
+    `values` maps a lower-case field name to its values joined by ", ". Requests with the same fields share them.
     """
 
     method: str
@@ -39,8 +39,8 @@ class Head:
     host: str
     path: str
     query: str | None
-    fields: list[tuple[str, str]]
-    values: dict[str, str]
+    fields: Sequence[tuple[str, str]]
+    values: Mapping[str, str]
     keep_alive: bool
     content_length: int = 0  # what Content-Length says; 0 where the body is chunked
     chunked: bool = False

@@ -6,7 +6,7 @@ What is malformed has no host here: it goes to the default virtual host's worker
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ownhost.http.authority import parse_authority
 from ownhost.http.head import head_end, split_absolute
@@ -17,8 +17,7 @@ _TARGET = re.compile(rb"(?:\r\n)?[^ \r\n]+ ([^ ?\r\n]*)")
 _NOBODY = ("", None)
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+class Peek(NamedTuple):
     """What a gate sees of a head: whether all of it is here, the host as in `Head.host`, the path still encoded."""
 
     complete: bool

@@ -107,7 +107,8 @@ def _folder(request: Request) -> Response | None:
         response = _try(request, uri, first=place == 0)
         if response is not None:
             return response
-    if names and request.settings[FALLBACK_RESOURCE]:
+    fallback = request.settings[FALLBACK_RESOURCE]
+    if names and fallback:
         return _fallback(request)
     why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
     raise HTTPError(403, why, module="dir")

@@ -38,7 +38,7 @@ class Level(IntEnum):
     TRACE8 = 15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Endpoints:
     """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets."""
 
