@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World, eventually, free_port
 
 HOST = b"Host: alice.test\r\n"
 
@@ -275,3 +275,50 @@ def test_many_connections_at_once(one: Server) -> None:
     for sock in socks:
         sock.close()
     eventually(lambda: all("(0 connections)" in worker.title for worker in one.processes("worker")))
+
+
+def test_limit_request_body_of_a_location(world: World) -> None:
+    server = world.server(
+        "LimitRequestBody 10\n"
+        + world.virtual_host("alice", ALICE, "<Location /large.txt>\nLimitRequestBody 1000\n</Location>\n")
+    )
+    for path, size, status in (("/", 11, 413), ("/large.txt", 11, 404), ("/large.txt", 1001, 413)):
+        head = (
+            b"POST %b HTTP/1.1\r\n" % path.encode() + HOST + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % size
+        )
+        assert statuses(server.raw(head + b"x" * size)) == [status]
+
+
+def test_several_addresses_and_ports(world: World) -> None:
+    other = free_port()
+    body = (
+        f"Listen 127.0.0.1:{other}\nListen [::1]:{other}\n{world.virtual_host('alice', ALICE)}"
+        f"{world.virtual_host('bob', BOB)}"
+    ).replace(
+        "<VirtualHost 127.0.0.1:@PORT@>\nServerName bob",
+        f"<VirtualHost 127.0.0.1:{other} [::1]:{other}>\nServerName bob",
+    )
+    server = world.server(body)
+    request = b"GET / HTTP/1.0\r\n\r\n"
+    answers = {}
+    for address in (("127.0.0.1", server.port), ("127.0.0.1", other), ("::1", other)):
+        with socket.create_connection(address, 10) as sock:
+            sock.sendall(request)
+            answers[address[0], address[1] == other] = sock.makefile("rb").read().rpartition(b"\r\n\r\n")[2]
+    assert answers == {("127.0.0.1", False): b"alice\n", ("127.0.0.1", True): b"bob\n", ("::1", True): b"bob\n"}
+
+
+def test_a_port_alone_listens_on_ipv4_and_ipv6(world: World) -> None:
+    port = free_port()
+    root = world.site("alice", ALICE)
+    server = world.server(
+        f'Listen {port}\nServerName any.test\nUser "#50080"\nGroup "#50080"\nErrorLog @DIR@/error.log\n'
+        f'<VirtualHost *:{port}>\nServerName alice.test\nDocumentRoot {root}\nAssignUserID "#{ALICE}" "#{ALICE}"\n'
+        'CustomLog @DIR@/access.log "%a %A %p"\n</VirtualHost>\n',
+        preamble=False,
+    )
+    for host in ("127.0.0.1", "::1"):
+        with socket.create_connection((host, port), 10) as sock:
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert sock.makefile("rb").read().endswith(b"alice\n")
+    eventually(lambda: server.log("access.log") == f"127.0.0.1 127.0.0.1 {port}\n::1 ::1 {port}\n")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ownhost.http.body import BodyReader
 from ownhost.http.head import head_end, parse_head
-from ownhost.http.limits import HeadLimits
+from ownhost.http.limits import LIMIT_REQUEST_BODY, HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.sending import Gone, Sender, Sending, receive
@@ -157,14 +157,7 @@ class Connection:
     def answer(self, service: Service, head: Head) -> bool:
         """Answer one request. False where a task has taken over, which goes on with the next when it is done."""
         request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
-        limit = service.body_limit
-        if limit and head.content_length > limit:
-            message = f"the request body of {head.content_length} bytes is larger than LimitRequestBody {limit}"
-            response = error_response(request, HTTPError(413, message))
-            response.close = True
-        else:
-            response = respond(request)
-        return self.send_response(service, request, response)
+        return self.send_response(service, request, respond(request))
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
@@ -309,7 +302,9 @@ class Connection:
     async def discard_body(self, sending: Sending, service: Service) -> None:
         """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone."""
         head = sending.request.head
-        reader = BodyReader(head, service.body_limit)
+        # A length is checked already; what was answered before its settings were merged has the server's.
+        limit = (sending.request.settings or service.site.settings)[LIMIT_REQUEST_BODY]
+        reader = BodyReader(head, 0 if head.content_length else limit)
         begun = self.worker.loop.time()
         data = self.buffer
         self.buffer = b""

@@ -56,12 +56,15 @@ class Plan:
     def worker_slice(self, number: int, logs: dict[LogTarget, int]) -> WorkerSlice:
         """What a worker of this identity is told; `logs` maps the targets it writes to its descriptors."""
         refused = dict(self.refused_servers()) if number == DEFAULT_IDENTITY else {}
+        servers = [self.config.servers[id_] for id_ in self.serves[number]]
+        # Who else is served here is not its to know: only the assignments of its own virtual hosts.
+        own = {found for server in servers for found in resolve.assignments(server)} | {None}
         return WorkerSlice(
             number=number,
             identity=self.identities[number],
-            servers=[self.config.servers[id_] for id_ in self.serves[number]],
-            assignments=dict(self.assignments),
-            refusals=dict(self.refusals),
+            servers=servers,
+            assignments={found: number for found, number in self.assignments.items() if found in own},
+            refusals={found: reason for found, reason in self.refusals.items() if found in own},
             refused_servers=refused,
             logs=logs,
             main=resolve.routing_view(self.config.main),
@@ -91,7 +94,7 @@ def make_plan(config: Config, look_up: LookUp) -> Plan:
         number = _number(plan, own, look_up)
         if number is None:
             continue
-        others = (_number(plan, assignment, look_up) for assignment in resolve.assigning(server.sections))
+        others = (_number(plan, assignment, look_up) for assignment in resolve.assignments(server))
         for served_by in dict.fromkeys((number, *(other for other in others if other is not None))):
             plan.serves.setdefault(served_by, []).append(server.id)
     return plan

@@ -11,7 +11,6 @@ from ownhost.http import framing
 from ownhost.http.limits import (
     KEEP_ALIVE,
     KEEP_ALIVE_TIMEOUT,
-    LIMIT_REQUEST_BODY,
     MAX_KEEP_ALIVE_REQUESTS,
     TIMEOUT,
     head_limits,
@@ -48,7 +47,6 @@ class Service:
         self.keep_alive = settings[KEEP_ALIVE]
         self.keep_alive_timeout = settings[KEEP_ALIVE_TIMEOUT]
         self.max_requests = settings[MAX_KEEP_ALIVE_REQUESTS]
-        self.body_limit = settings[LIMIT_REQUEST_BODY]
         self.read_timeout = settings[REQUEST_READ_TIMEOUT]
         self.token = server_token(settings)
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)

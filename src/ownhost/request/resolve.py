@@ -50,16 +50,21 @@ def fixed_assignment(server: VirtualHost) -> Assignment | None:
 
 def is_fixed(server: VirtualHost) -> bool:
     """Whether all requests of a virtual host have one identity: no section says another."""
-    return not any(True for _ in assigning(server.sections))
+    return next(iter(_assigned(server.sections)), None) is None
 
 
-def assigning(sections: Iterable[Section]) -> Iterable[Assignment]:
-    """Every assignment that sections, or those inside of them, make."""
+def assignments(server: VirtualHost) -> Iterable[Assignment | None]:
+    """Every assignment that a virtual host makes: its own, and those of its sections."""
+    yield fixed_assignment(server)
+    yield from _assigned(server.sections)
+
+
+def _assigned(sections: Iterable[Section]) -> Iterable[Assignment]:
     for section in sections:
         assignment = section.settings[ASSIGN_USER_ID]
         if assignment is not None:
             yield assignment
-        yield from assigning(section.sections)
+        yield from _assigned(section.sections)
 
 
 def routing_view(server: VirtualHost) -> VirtualHost:

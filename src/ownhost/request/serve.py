@@ -9,14 +9,17 @@ from __future__ import annotations
 import traceback
 from dataclasses import replace
 
-from ownhost.http.limits import TRACE_ENABLE
-from ownhost.http.message import HTTPError, Response
+from ownhost.config.directive import Settings
+from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
+from ownhost.http.message import Head, HTTPError, Response
 from ownhost.request import errors
 from ownhost.request.request import Level, Request
 from ownhost.request.translate import translate
 from ownhost.request.walk import walk
 
 MAX_REDIRECTS = 10  # internal ones, for one request (Apache's LimitInternalRecursion)
+# After these the connection ends, as in Apache (ap_status_drops_connection): what follows may be part of what failed.
+_LAST = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
 DEFAULT_HANDLER = "default-handler"
 _SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to what may be a script
 
@@ -73,11 +76,19 @@ def find(request: Request) -> Response | None:
     if response is not None:
         return response
     walk(request)
+    check_body(request.head, request.settings)
     for hook in request.site.accesses:
         response = hook(request)
         if response is not None:
             return response
     return None
+
+
+def check_body(head: Head, settings: Settings) -> None:
+    """Refuse a body that announces to be too large. Raises HTTPError 413."""
+    limit = settings[LIMIT_REQUEST_BODY]
+    if limit and head.content_length > limit:
+        raise HTTPError(413, f"the request body of {head.content_length} bytes is larger than LimitRequestBody {limit}")
 
 
 def fixup(request: Request) -> Response | None:
@@ -134,6 +145,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
         response.first_status = error.status
     else:
         response = _document(request, error, document.value)
+    response.close = response.close or error.status in _LAST
     return response
 
 
