@@ -44,16 +44,23 @@ apt_install() (
     rm -f "$log"
 )
 
-# The first Python that is new enough.
+# Whether a Python is new enough, and everybody's: what a site's owner runs must be able to load its modules.
+usable() {
+    local -a as_nobody=()
+    [[ $(id -u) != 0 ]] || as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    (cd / && "${as_nobody[@]}" "$1" -c 'import encodings.idna, sys; sys.exit(sys.version_info < (3, 11))') 2>/dev/null
+}
+
+# The first Python that is usable.
 find_python() {
-    local candidate
-    for candidate in python3.11 python3 python3.12 python3.13; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
+    local candidate path
+    for candidate in python3.11 python3 python3.12 python3.13 /usr/bin/python3.11 /usr/bin/python3; do
+        path=$(command -v "$candidate") && usable "$path" && echo "$path" && return
     done
-    fail "Python 3.11 or newer is needed and was not found (on Debian: apt-get install python3)."
+    [[ $(id -u) == 0 ]] || fail "Python 3.11 or newer is needed and was not found (on Debian: apt-get install python3)."
+    apt_install python3 python3-venv
+    usable /usr/bin/python3 || fail "Python 3.11 or newer is needed; /usr/bin/python3 is older."
+    echo /usr/bin/python3
 }
 
 make_venv() {

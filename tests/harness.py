@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, wherever the checkout is
 ALICE, BOB, CAROL = 50001, 50002, 50003
 WWW = 50080  # User and Group of servers under test: no account, no rights
 

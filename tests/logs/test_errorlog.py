@@ -307,7 +307,8 @@ def test_any_format_compiles_or_is_refused(format_: str) -> None:
     except ArgumentError:
         return
     entry = Entry(NOW, Level.ERROR, "core", 1, server(), "the message", "")
-    assert "the message" in log(entry)
+    if not any(char.isdigit() for char in format_):  # numbers hide a field from lower levels
+        assert "the message" in log(entry)
 
 
 # ErrorLog

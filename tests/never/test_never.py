@@ -10,14 +10,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, WWW, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, WWW, Server, World, eventually
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def two(world: World) -> Server:
 def as_owner(uid: int, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run code as an owner, the way a script of theirs could."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        [PYTHON, "-c", textwrap.dedent(code), *arguments],
         user=uid,
         group=uid,
         extra_groups=[],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, CAROL, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
 
 
 @pytest.fixture
@@ -254,14 +257,36 @@ def test_started_without_root_it_serves_the_caller_alone(world: World) -> None:
     assert "needs root" in other.stderr
 
 
-def run_as(uid: int, server: Server) -> None:
-    """Start a server as somebody without root's rights."""
-    import subprocess
-    import sys
+NEEDED = "ownhost click h11 httptools markdown_it mdurl pygments rich setproctitle uvloop"
 
+
+def install(folder: Path) -> str:
+    """The Python of a virtual environment with what is tested, made if need be."""
+    if not folder.exists():
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder)], check=True)
+        (packages,) = folder.glob("lib/python3*/site-packages")
+        for name in (
+            "ownhost",
+            "click",
+            "h11",
+            "httptools",
+            "markdown_it",
+            "mdurl",
+            "pygments",
+            "rich",
+            "setproctitle",
+            "uvloop",
+        ):
+            shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, packages / name)
+    return str(folder / "bin" / "python")
+
+
+def run_as(uid: int, server: Server) -> None:
+    """Start a server as somebody without root's rights, from an installation that everybody can read."""
+    python = install(server.folder / "installed")
     with open(server.folder / "stderr", "wb") as stderr:
         server.process = subprocess.Popen(
-            [sys.executable, "-m", "ownhost", "run", "-f", str(server.config)],
+            [python, "-m", "ownhost", "run", "-f", str(server.config)],
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,

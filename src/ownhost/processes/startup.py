@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 from ownhost.config.model import Config, ListenAddress
@@ -22,7 +21,6 @@ from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.messages import channel_pair
 
-VERSION = version("ownhost")
 DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from setproctitle import setproctitle
 
+from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.identity import become
 from ownhost.identity.seccomp import SeccompError
@@ -175,7 +176,7 @@ class Supervisor:
         where = ", ".join(str(listener.address) for listener in self.plan.config.listeners)
         count = len(self.plan.config.virtual_hosts)
         message = f"listening on {where}; {count} virtual hosts, {len(self.plan.identities)} identities"
-        self.logs.error(Level.NOTICE, f"ownhost {startup.VERSION}: {message}")
+        self.logs.error(Level.NOTICE, f"ownhost {__version__}: {message}")
         print(f"ownhost: {message}", file=sys.stderr, flush=True)
         for server, reason in self.plan.refused_servers():
             source = self.plan.config.servers[server].source

@@ -78,16 +78,35 @@ def rehearse() -> None:
     with open(os.devnull, "wb") as log, box, gates:
         slice_.logs = {settings[ERROR_LOG]: 1}
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), log.fileno()], loop)
-        for path in ("/worker.py", "/missing", "/worker.py") * 5:
-            ours, client = socket.socketpair()
-            handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
-            client.send(f"GET {path} HTTP/1.1\r\nHost: rehearsal\r\nConnection: close\r\n\r\n".encode())
-            worker.learn(handover)
-            with client:
-                Connection(worker, socket.SocketType(fileno=ours.detach()), handover).begin()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(_rehearse(worker))
         worker.mailbox.close()
     loop.close()
+    "rehearsal".encode("idna")  # what getaddrinfo(3) needs
+
+
+REHEARSED = (
+    *["GET /worker.py HTTP/1.1\r\n\r\n", "GET /missing HTTP/1.1\r\n\r\n"] * 5,
+    "GET /worker.py HTTP/1.1\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+    "GET /worker.py HTTP/1.1\r\nRange: bytes=0-1,5-6\r\n\r\n",
+    "POST /worker.py HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "broken\r\n\r\n",
+)
+
+
+async def _rehearse(worker: Worker) -> None:
+    for request in REHEARSED:
+        ours, client = socket.socketpair()
+        handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+        client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
+        worker.learn(handover)
+        connection = Connection(worker, socket.SocketType(fileno=ours.detach()), handover)
+        connection.begin()
+        client.close()
+        for _ in range(100):
+            if connection.sock.fileno() < 0:
+                break
+            await asyncio.sleep(0)
 
 
 class Worker:
