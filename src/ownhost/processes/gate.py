@@ -249,16 +249,16 @@ class Gate:
 
     def deliver(self, client: Client, identity: int) -> None:
         """Put a connection into an identity's mailbox, or ask for that mailbox first."""
-        box = self.mailboxes.get(identity)
-        if box is None:
-            self.want(client, identity)
-            return
         descriptor = client.sock.fileno()
         if descriptor in self.pending:
             # A descriptor that was passed on stays in epoll until it is unregistered, even when closed here.
             self.forget(descriptor)
             del self.pending[descriptor]
             client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
+        box = self.mailboxes.get(identity)
+        if box is None:
+            self.want(client, identity)
+            return
         ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret)
         handover = Handover(
             client.server,
