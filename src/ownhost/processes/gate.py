@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from select import EPOLLIN, EPOLLRDHUP
+from select import EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http.limits import TIMEOUT
@@ -43,7 +43,8 @@ LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
-MAX_WAITING = 1_024  # connections per identity waiting for its mailbox
+MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
+MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
 
 OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -96,7 +97,7 @@ class Gate:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.names: dict[tuple[str, int], NameTable] = {}
         self.mailboxes: dict[int, SocketType] = {}
-        self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here
+        self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
         self.routers = {id_: Router(view) for id_, view in slice_.views.items()}
         self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
         self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
@@ -121,12 +122,12 @@ class Gate:
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
         while not (self.stopping and not self.pending and not self.waiting):
-            for descriptor, _ in self.epoll.poll(1.0 if self.pending else -1):
+            for descriptor, _ in self.epoll.poll(1.0 if self.pending or self.waiting else -1):
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler()
-            if self.pending:
+            if self.pending or self.waiting:
                 self.expire(time.monotonic())
             while self.turn_end:
                 self.turn_end.pop()()
@@ -157,10 +158,30 @@ class Gate:
         """The mailbox that was asked for is here."""
         box = SocketType(-1, -1, -1, descriptor)
         self.mailboxes[identity] = box
-        self.handlers[descriptor] = lambda: self.take_return(identity, box)
+        self.handlers[descriptor] = lambda: self.attend(identity, box)
         self.epoll.register(descriptor, EPOLLIN | EPOLLEXCLUSIVE)
-        for client in self.waiting.pop(identity, ()):
-            self.deliver(client, identity)
+        self.deliver_waiting(identity)
+
+    def attend(self, identity: int, box: SocketType) -> None:
+        """Something is in a mailbox for us, or there is room in it again."""
+        if identity in self.waiting:
+            self.deliver_waiting(identity)
+        self.take_return(identity, box)
+
+    def deliver_waiting(self, identity: int) -> None:
+        """Put the connections that wait into their mailbox, oldest first, as far as there is room."""
+        queue = self.waiting.get(identity, deque())
+        while queue:
+            if not self.put(queue[0], identity):
+                return
+            queue.popleft()
+        if self.waiting.pop(identity, None) is not None:
+            self.watch(self.mailboxes[identity].fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+
+    def watch(self, descriptor: int, events: int) -> None:
+        """Watch a mailbox for these events: anew, as what is watched exclusively cannot be changed."""
+        self.epoll.unregister(descriptor)
+        self.epoll.register(descriptor, events)
 
     # Connections
 
@@ -255,10 +276,11 @@ class Gate:
             self.forget(descriptor)
             del self.pending[descriptor]
             client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-        box = self.mailboxes.get(identity)
-        if box is None:
-            self.want(client, identity)
-            return
+        if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
+            self.wait_for_mailbox(client, identity)
+
+    def put(self, client: Client, identity: int) -> bool:
+        """Put a connection into its mailbox. False where that is full."""
         ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret)
         handover = Handover(
             client.server,
@@ -272,26 +294,33 @@ class Gate:
             client.data,
         )
         try:
-            mailbox.send_handover(box, descriptor, handover)
+            mailbox.send_handover(self.mailboxes[identity], client.sock.fileno(), handover)
+        except BlockingIOError:
+            return False
         except OSError as error:
-            self.overloaded(client, identity, error)
-            return
+            self.overloaded(client, identity, f" ({error.strerror})")
+            return True
         client.sock.close()
+        return True
 
-    def want(self, client: Client, identity: int) -> None:
-        """Queue a connection until its mailbox is here."""
+    def wait_for_mailbox(self, client: Client, identity: int) -> None:
+        """Queue a connection until its mailbox is here, or takes it: a full one must never block a gate."""
         queue = self.waiting.get(identity)
         if queue is None:
             queue = self.waiting[identity] = deque()
-            self.channel.send(Want(identity))
+            box = self.mailboxes.get(identity)
+            if box is None:
+                self.channel.send(Want(identity))
+            else:
+                self.watch(box.fileno(), EPOLLIN | EPOLLOUT)
         if len(queue) >= MAX_WAITING:
-            self.overloaded(client, identity, None)
+            self.overloaded(client, identity)
         else:
+            client.since = time.monotonic()
             queue.append(client)
 
-    def overloaded(self, client: Client, identity: int, error: OSError | None) -> None:
-        """Answer 503: a full mailbox must never block a gate."""
-        why = f" ({error.strerror})" if error and not isinstance(error, BlockingIOError) else ""
+    def overloaded(self, client: Client, identity: int, why: str = "") -> None:
+        """Answer 503."""
         self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
         with contextlib.suppress(OSError):
             client.sock.send(OVERLOADED, MSG_DONTWAIT)
@@ -360,7 +389,12 @@ class Gate:
     # Connections that end here
 
     def expire(self, now: float) -> None:
-        """End connections whose head takes too long (RequestReadTimeout header=)."""
+        """End connections whose head takes too long (RequestReadTimeout header=), or whose owner's processes do."""
+        for identity, queue in list(self.waiting.items()):
+            while queue and now - queue[0].since > MAX_WAIT:
+                self.overloaded(queue.popleft(), identity)
+            if not queue and identity in self.mailboxes:
+                self.deliver_waiting(identity)
         for client in list(self.pending.values()):
             deadline = self.read_timeout.head_deadline(client.since, client.seen)
             if now < min(deadline, client.progress + self.timeout):
