@@ -79,6 +79,7 @@ class Call:
     where: Where
     server_root: str
     defines: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)  # remarks that `parse` has, shown at start
 
     def path(self, argument: str) -> str:
         """`argument` as an absolute file name: relative ones start at ServerRoot."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ownhost.config.directive import Problem, Settings, Source
+from ownhost.config.expression import Condition
 
 
 class SectionKind(StrEnum):
@@ -35,7 +36,8 @@ class Section:
 
     `pattern` is the argument as written (a path, a glob, an expression, the methods of a <Limit>). `regex` is set
     where matching needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
-    Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list.
+    Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list; `condition` is
+    what the first two ask.
     """
 
     kind: SectionKind
@@ -45,6 +47,7 @@ class Section:
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
     sections: list[Section] = field(default_factory=list)  # nested, in order of appearance
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)

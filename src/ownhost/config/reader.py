@@ -167,6 +167,8 @@ class _Builder:
                 target.origins[name] = node.source
         except ArgumentError as error:
             raise ArgumentError(f"{error}; syntax: {directive.name} {directive.syntax}".rstrip()) from None
+        for remark in call.notes:
+            self.tree.notes.add(node.source, remark)
         if directive.setting is LISTENERS:
             self.listen_places[node.source] = node.place
         if directive.note and directive.name not in self.noted:

@@ -22,6 +22,7 @@ from ownhost.config.directive import (
     Where,
     declare,
 )
+from ownhost.config.expression_parser import parse_condition
 from ownhost.config.globs import compile_glob, is_glob
 from ownhost.config.lexer import words
 from ownhost.config.model import Section, SectionKind
@@ -118,9 +119,7 @@ def _directory(path: str) -> str:
 def _make_if(kind: SectionKind, raw: str, source: Source) -> Section:
     arguments = words(raw)
     expression = arguments[0] if len(arguments) == 1 else raw
-    if expression not in ("true", "false"):
-        raise ArgumentError(f"expressions are not supported yet: expected true or false, not {expression}")
-    return Section(kind, expression, source)
+    return Section(kind, expression, source, condition=parse_condition(expression))
 
 
 def _make_limit(kind: SectionKind, raw: str, source: Source) -> Section:

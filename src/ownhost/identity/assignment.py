@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from ownhost.config.arguments import words
+from ownhost.config.arguments import flag, integer, number, rest, single, words
 from ownhost.config.directive import (
     SECTIONS,
     SERVER_ONLY,
     SERVERS,
-    Answer,
     ArgumentError,
     Call,
     Directive,
     Setting,
+    Where,
     declare,
 )
+from ownhost.config.expression import StringExpression
+from ownhost.config.expression_parser import parse_string
 from ownhost.identity.identity import Assignment
 
 HIGHEST_ID = 2**32 - 2  # uid_t's last; 2**32 - 1 means "leave as it is" to setresuid(2)
 ALL_BUT_ROOT = (1, HIGHEST_ID)
 
+LOWEST_NICE, HIGHEST_NICE = -20, 19  # nice(2)
+
 ASSIGN_USER_ID: Setting[Assignment | None] = Setting("AssignUserID", None)
+ASSIGN_USER_ID_EXPR: Setting[StringExpression | None] = Setting("AssignUserIDExpr", None)
+ASSIGN_GROUP_ID_EXPR: Setting[StringExpression | None] = Setting("AssignGroupIDExpr", None)
+NICE_VALUE = Setting("NiceValue", 0)
+MAX_CLIENTS_VHOST = Setting("MaxClientsVHost", 0)  # 0: as many as come
+ENABLE_CAPABILITIES = Setting("EnableCapabilities", True)
 LIMIT_UID_RANGE: Setting[tuple[int, int]] = Setting("LimitUIDRange", ALL_BUT_ROOT)
 LIMIT_GID_RANGE: Setting[tuple[int, int]] = Setting("LimitGIDRange", ALL_BUT_ROOT)
 
@@ -36,6 +45,20 @@ def _name(word: str, what: str) -> str:
     if word.startswith("#") and not (word[1:].isascii() and word[1:].isdigit() and int(word[1:]) <= HIGHEST_ID):
         raise ArgumentError(f"expected # and a number up to {HIGHEST_ID} as the {what}, not {word!r}")
     return word
+
+
+def parse_expression(call: Call) -> StringExpression:
+    """An expression whose value is a name: the rest of the line, with or without quotes around all of it."""
+    return parse_string(call.args[0] if len(call.args) == 1 else rest()(call))
+
+
+def parse_nice(call: Call) -> int:
+    """A scheduling priority; one that there is not becomes the nearest that there is."""
+    value = number(single(call))
+    clamped = max(LOWEST_NICE, min(value, HIGHEST_NICE))
+    if clamped != value:
+        call.notes.append(f"NiceValue {value} is outside {LOWEST_NICE} to {HIGHEST_NICE}: {clamped} is used")
+    return clamped
 
 
 def parse_range(call: Call) -> tuple[int, int]:
@@ -108,22 +131,54 @@ _alias("SuexecUserGroup", "mod_suexec", "servers")
 _alias("RUidGid", "mod_ruid2", "sections")
 
 
-def _unsupported(name: str, syntax: str, help_: str) -> None:
+for _name, _what, _setting in (
+    ("AssignUserIDExpr", "user", ASSIGN_USER_ID_EXPR),
+    ("AssignGroupIDExpr", "group", ASSIGN_GROUP_ID_EXPR),
+):
     declare(
         Directive(
-            name=name,
+            name=_name,
             module="mpm_itk",
-            syntax=syntax,
+            syntax="expression",
             where=SECTIONS,
-            help=help_,
-            parse=lambda call: call.raw,
-            answer=Answer.UNSUPPORTED,
+            help=f"The {_what} that a request is served as, by name, computed for each request.",
+            parse=parse_expression,
+            setting=_setting,
         )
     )
-
-
-_unsupported("AssignUserIDExpr", "expression", "The user that a request is served as, computed for each request.")
-_unsupported("AssignGroupIDExpr", "expression", "The group that a request is served as, computed for each request.")
-_unsupported("MaxClientsVHost", "number", "How many clients may be connected to a virtual host at the same time.")
-_unsupported("NiceValue", "-20..19", "The scheduling priority while serving.")
-_unsupported("EnableCapabilities", "On|Off", "Whether the privileged process runs as User with capabilities.")
+declare(
+    Directive(
+        name="NiceValue",
+        module="mpm_itk",
+        syntax="-20..19",
+        where=SECTIONS,
+        default="0",
+        help="The scheduling priority of the processes that serve: higher is kinder to others.",
+        parse=parse_nice,
+        setting=NICE_VALUE,
+    )
+)
+declare(
+    Directive(
+        name="MaxClientsVHost",
+        module="mpm_itk",
+        syntax="number",
+        where=Where.VIRTUAL_HOST,
+        default="0 (as many as come)",
+        help="How many clients may be connected to a virtual host at the same time; one more is answered 503.",
+        parse=integer(0, 1_000_000),
+        setting=MAX_CLIENTS_VHOST,
+    )
+)
+declare(
+    Directive(
+        name="EnableCapabilities",
+        module="mpm_itk",
+        syntax="On|Off",
+        where=SERVER_ONLY,
+        default="On",
+        help="Whether the supervisor gives up all capabilities that it does not use.",
+        parse=flag(),
+        setting=ENABLE_CAPABILITIES,
+    )
+)

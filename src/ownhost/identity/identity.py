@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What AssignUserID says: a user and a group, each a name or "#number". One unit: never merged by halves."""
+    """Who is to serve a request, as the configuration says it: a user and a group, each a name or "#number".
 
-    user: str
-    group: str
+    None is what `User` or `Group` says. `nice` is NiceValue's scheduling priority.
+    """
+
+    user: str | None = None
+    group: str | None = None
+    nice: int = 0
+
+
+UNASSIGNED = Assignment()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
-    Settings,
     Where,
     declare,
     inner_then_outer,
@@ -204,10 +203,10 @@ for _name, _syntax, _parse, _help in (
     )
 
 
-def locate(settings: Settings, uri: str) -> Place | None:
-    """The first alias that is for a URI."""
-    for alias in settings[ALIASES]:
-        filename = alias.locate(uri)
+def locate(request: Request) -> Place | None:
+    """The first alias that is for a request's URI."""
+    for alias in request.site.settings[ALIASES]:
+        filename = alias.locate(request.uri)
         if filename is not None:
             return Place(filename, alias.handler)
     return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ownhost.config.directive import Setting, Settings
+from ownhost.config.directive import Setting
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import Response
 from ownhost.request.request import Request
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 Phase = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
-Locate = Callable[[Settings, str], "Place | None"]
+Locate = Callable[[Request], "Place | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,23 @@ class Module:
     `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and sections; a
     module that leaves it out is always asked. Hooks of one phase run in ascending `order`, then by name.
 
-    `locate` maps a server's settings and a URI to a file name. Gates ask it too, to choose an identity by folder: it
-    looks at nothing but the settings in `routing`, which are all that a gate is told.
+    `early`, `translate` and `locate` run before it is known whose a request is, in gates, too. There they look at
+    nothing but the head and the server's settings in `routing`, which are all that a gate is told; what has to look at
+    a file raises `CannotTell` where `request.site.sees_files` is False.
     """
 
     name: str  # "mod_dir"
     identifier: str  # "dir_module"
     order: int = 50
     uses: Callable[[VirtualHost], bool] | None = None
-    translate: Phase | None = None  # answers that need no file: redirects
+    early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
+    translate: Phase | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name
     routing: tuple[Setting[Any], ...] = ()
+    prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in
     access: Phase | None = None  # may this client see it
     fixup: Phase | None = None  # types, environment, redirects that need the file
-    log: Callable[[Request, Response], None] | None = None
+    finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
     handlers: Mapping[str, Handler] = field(default_factory=dict)
 
 

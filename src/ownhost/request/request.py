@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
-from ownhost.http.message import Head
+from ownhost.http.message import Head, HTTPError, Response
+from ownhost.identity.identity import Assignment
 
 if TYPE_CHECKING:
     from ownhost.request.site import Site
@@ -38,6 +39,10 @@ class Level(IntEnum):
     TRACE8 = 15
 
 
+class CannotTell(Exception):
+    """A gate was asked for what only an owner's process may look at: a file, a program's answer."""
+
+
 @dataclass(slots=True)
 class Endpoints:
     """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets."""
@@ -59,7 +64,9 @@ class Request:
     time: float  # when the head was complete, seconds since the epoch
     log: Callable[[Level, str, str], None]  # level, module ("core", "dir"), message
 
-    # translate
+    # begin
+    begun: bool = False
+    outcome: Response | HTTPError | None = None  # an answer found before sections mattered
     uri: str = ""  # the path, percent-decoded and cleaned
     query: str | None = None
     filename: str = ""  # "" until translated
@@ -68,6 +75,7 @@ class Request:
     path_info: str = ""
     stat: os.stat_result | None = None  # of `filename`, where it exists
     settings: Settings = field(default_factory=Settings)
+    assignment: Assignment | None = None  # who serves, where the virtual host lets requests choose
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
@@ -77,6 +85,8 @@ class Request:
     notes: dict[str, str] = field(default_factory=dict)
     # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
     previous: Request | None = None
+    is_subrequest: bool = False  # a look at another URI in the same breath: its variables are the request's own
+    answered_by: Request | None = None  # the request for an ErrorDocument, where one answers in this one's stead
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
 

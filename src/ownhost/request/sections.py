@@ -9,10 +9,11 @@ Location belong to their own kind's group, behind those outside.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ownhost.config.directive import Settings
+from ownhost.config.expression import Condition
 from ownhost.config.model import Section, SectionKind
 
 K = SectionKind
@@ -30,7 +31,7 @@ class Target:
     """What sections look at.
 
     `folders` are those on the way to the file, each with "/" at its end, outermost first. `name` is the last component
-    of `filename`; "" for a folder.
+    of `filename`; "" for a folder. `holds` answers the conditions of <If>.
     """
 
     uri: str
@@ -38,6 +39,7 @@ class Target:
     folders: Sequence[str]
     name: str
     method: str
+    holds: Callable[[Condition], bool]
 
 
 @dataclass(slots=True)
@@ -48,7 +50,9 @@ class Match:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def target_of(uri: str, filename: str, method: str, *, folder_too: bool = False) -> Target:
+def target_of(
+    uri: str, filename: str, method: str, holds: Callable[[Condition], bool], *, folder_too: bool = False
+) -> Target:
     """The target for a file name; one that ends with "/" is a folder.
 
     `folder_too` treats one that doesn't as a folder, too: for choosing by the name alone.
@@ -61,7 +65,7 @@ def target_of(uri: str, filename: str, method: str, *, folder_too: bool = False)
         folders = ["/"]
     if folder_too and name:
         folders.append(f"{filename}/")
-    return Target(uri, filename, folders, name, method)
+    return Target(uri, filename, folders, name, method, holds)
 
 
 class Sections:
@@ -179,7 +183,7 @@ class Sections:
         for section in sections:
             if section.kind is K.IF:
                 decided = False
-            applies = not decided and (section.kind is K.ELSE or section.pattern == "true")
+            applies = not decided and (section.condition is None or target.holds(section.condition))
             decided = decided or applies
             if applies:
                 self._add(found, (section,), target)

@@ -14,7 +14,7 @@ from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.request import errors
 from ownhost.request.request import Level, Request
-from ownhost.request.translate import translate
+from ownhost.request.translate import begin
 from ownhost.request.walk import walk
 
 MAX_REDIRECTS = 10  # internal ones, for one request (Apache's LimitInternalRecursion)
@@ -37,9 +37,16 @@ def respond(request: Request) -> Response:
     except Exception:
         request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
         return error_response(request, HTTPError(500))
+    finish(request, response)
     if request.pure:
         memory.remember(request, response)
     return response
+
+
+def finish(request: Request, response: Response) -> None:
+    """Let modules add to a response that is about to be sent, whatever it is."""
+    for hook in request.site.finishes:
+        hook(request, response)
 
 
 def run(request: Request) -> Response:
@@ -69,13 +76,13 @@ def _trace(request: Request) -> Response:
 
 def find(request: Request) -> Response | None:
     """The phases up to the permission to see the file: translate, walk, access. Raises HTTPError."""
-    if not request.uri:
-        request.uri = request.site.router.clean(request.head.path)
-        request.query = request.head.query
-    response = translate(request)
+    response = begin(request)
     if response is not None:
         return response
     walk(request)
+    if not request.is_subrequest:
+        for prepare in request.site.preparations:
+            prepare(request)
     check_body(request.head, request.settings)
     for hook in request.site.accesses:
         response = hook(request)
@@ -109,8 +116,11 @@ def handle(request: Request) -> Response:
     return handler(request)
 
 
-def redirected(request: Request, uri: str, query: str | None = None) -> Request:
-    """A request for another URI (decoded) of this server, in a request's stead. Raises HTTPError 500 for a loop."""
+def redirected(request: Request, uri: str, query: str | None = None, *, subrequest: bool = False) -> Request:
+    """A request for another URI (decoded) of this server, in a request's stead. Raises HTTPError 500 for a loop.
+
+    Programs find the variables of the request that it stands in for under REDIRECT_ names; a subrequest shares them.
+    """
     count, step = 0, request.previous
     while step is not None:
         count, step = count + 1, step.previous
@@ -127,6 +137,8 @@ def redirected(request: Request, uri: str, query: str | None = None) -> Request:
         previous=request,
         error_status=request.error_status,
         pure=request.pure,
+        is_subrequest=subrequest,
+        env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 
 
@@ -146,6 +158,7 @@ def error_response(request: Request, error: HTTPError) -> Response:
     else:
         response = _document(request, error, document.value)
     response.close = response.close or error.status in _LAST
+    finish(request.answered_by or request, response)
     return response
 
 
@@ -157,12 +170,10 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
         get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET", values={})
         inner = redirected(request, uri, query if mark else None)
         inner.head = get
-        inner.env = {
-            **{f"REDIRECT_{name}": value for name, value in request.env.items()},
-            "REDIRECT_STATUS": str(error.status),
-            "REDIRECT_URL": request.uri or request.head.path,
-        }
+        inner.env["REDIRECT_STATUS"] = str(error.status)
+        inner.env["REDIRECT_URL"] = request.uri or request.head.path
         response = run(inner)
+        request.answered_by = inner
     except HTTPError as second:
         request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent ({second.status}): {second.reason}")
         return errors.simple(request, error)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from ownhost.config.model import VirtualHost
+from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path
 from ownhost.identity.identity import Assignment
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Memory
 from ownhost.request.module import in_order
-from ownhost.request.resolve import Router
+from ownhost.request.routing import is_fixed
+from ownhost.request.sections import Sections
 
 if TYPE_CHECKING:
     from ownhost.request.module import Handler, Phase
@@ -20,25 +22,38 @@ class Site:
     """One virtual host in one process.
 
     `mine` are the assignments that come to this process's identity; `at_turn_end` is the event loop's call_soon.
+    `sees_files` is False in gates, which may not look into an owner's tree: what has to, raises `CannotTell` there.
     """
 
     def __init__(
         self,
         server: VirtualHost,
-        mine: Collection[Assignment | None],
+        mine: Collection[Assignment],
         at_turn_end: Callable[[Callable[[], None]], object],
+        *,
+        sees_files: bool = True,
     ) -> None:
         self.virtual_host = server
+        self.sees_files = sees_files
         self.settings = server.settings
         self.mine = frozenset(mine)
-        self.router = Router(server)
-        self.sections = self.router.sections
+        self.fixed = is_fixed(server)  # whether all requests have one identity
+        self.sections = Sections(server.settings, server.sections)
         self.follows_links = follows_links_everywhere(server)
         modules = in_order(server)
+        self.earlies = [module.early for module in modules if module.early]
         self.translates: list[Phase] = [module.translate for module in modules if module.translate]
+        self.locators = [module.locate for module in modules if module.locate]
+        self.preparations = [module.prepare for module in modules if module.prepare]
         self.accesses: list[Phase] = [module.access for module in modules if module.access]
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
+        self.finishes = [module.finish for module in modules if module.finish]
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
         self.memory = Memory(at_turn_end)
+
+    def clean(self, raw: str) -> str:
+        """A path as sent, decoded and cleaned. Raises HTTPError."""
+        encoded = self.settings[ALLOW_ENCODED_SLASHES]
+        return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])

@@ -6,7 +6,8 @@ import posixpath
 
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
-from ownhost.http.message import Response
+from ownhost.http.message import HTTPError, Response
+from ownhost.request.module import Place
 from ownhost.request.request import Request
 
 
@@ -34,12 +35,43 @@ declare(
 )
 
 
-def translate(request: Request) -> Response | None:
-    """Find the file name for a request whose `uri` is set; or an answer that needs none. Raises HTTPError."""
+def begin(request: Request) -> Response | None:
+    """The phases before sections matter, done once: variables from the head, rewriting, the file name.
+
+    Returns an answer that needs no file; raises HTTPError. A second call says the same again.
+    """
+    if not request.begun:
+        request.begun = True
+        try:
+            request.outcome = _begin(request)
+        except HTTPError as error:
+            request.outcome = error
+    if isinstance(request.outcome, HTTPError):
+        raise request.outcome
+    return request.outcome
+
+
+def _begin(request: Request) -> Response | None:
     site = request.site
+    if not request.is_subrequest:
+        for early in site.earlies:
+            early(request)
+    if not request.uri:
+        request.uri = site.clean(request.head.path)
+        request.query = request.head.query
     for hook in site.translates:
         response = hook(request)
         if response is not None:
             return response
-    request.filename, request.alias = site.router.locate(request.uri)
+    if not request.filename:
+        request.filename, request.alias = locate(request)
     return None
+
+
+def locate(request: Request) -> Place:
+    """The file name that a cleaned URI stands for: what a module says, or below DocumentRoot."""
+    for locator in request.site.locators:
+        place = locator(request)
+        if place is not None:
+            return place
+    return Place(request.site.settings[DOCUMENT_ROOT].rstrip("/") + request.uri)

@@ -8,9 +8,12 @@ import stat
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import HTTPError
-from ownhost.identity.assignment import ASSIGN_USER_ID
+from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR
+from ownhost.request import expressions
 from ownhost.request.links import check_links
 from ownhost.request.request import Request
+from ownhost.request.resolve import assigned
+from ownhost.request.routing import fixed_assignment
 from ownhost.request.sections import target_of
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
@@ -34,7 +37,10 @@ def walk(request: Request) -> None:
 def merge(request: Request) -> None:
     """Merge the settings for what `filename` and `uri` are now. Raises HTTPError 500."""
     sections = request.site.sections
-    match = sections.match(target_of(request.uri, request.filename, request.head.method))
+    target = target_of(
+        request.uri, request.filename, request.head.method, lambda condition: expressions.holds(condition, request)
+    )
+    match = sections.match(target)
     request.settings = sections.merge(match)
     if match.variables:
         request.env.update(match.variables)
@@ -42,11 +48,22 @@ def merge(request: Request) -> None:
 
 
 def check_identity(request: Request, settings: Settings) -> None:
-    """Refuse what belongs to another identity: gates choose by name, the file system may say otherwise."""
-    assignment = settings[ASSIGN_USER_ID]
-    if assignment not in request.site.mine:
-        who = f"{assignment.user} {assignment.group}" if assignment else "User and Group"
-        raise HTTPError(500, f"{request.filename} belongs to {who}, which its URI did not tell; refused")
+    """Refuse what belongs to another identity: gates choose by name, the file system may say otherwise.
+
+    What an expression says is asked once, of the request that the client sent: internal redirects stay with whoever
+    serves that.
+    """
+    mine = request.site.mine
+    if request.site.fixed:
+        return
+    if settings[ASSIGN_USER_ID_EXPR] or settings[ASSIGN_GROUP_ID_EXPR]:
+        if request.previous is not None or assigned(request, settings) in mine:
+            return
+    elif fixed_assignment(settings) in mine:
+        return
+    wanted = settings[ASSIGN_USER_ID]
+    who = f"{wanted.user} {wanted.group}" if wanted else "another identity"
+    raise HTTPError(500, f"{request.filename} belongs to {who}, which its URI did not tell; refused")
 
 
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:

@@ -1,0 +1,143 @@
+"""What of a configuration decides whose a request is: the assignments that a server makes, and what gates are told.
+
+A gate gets no more of a virtual host than choosing takes: no SetEnv, no password, no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from ownhost.config.directive import Settings
+from ownhost.config.model import Section, VirtualHost
+from ownhost.config.server_name import SERVER_NAME
+from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
+from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES
+from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
+from ownhost.identity.identity import UNASSIGNED, Assignment
+from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
+from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
+from ownhost.request.module import MODULES
+from ownhost.request.translate import DOCUMENT_ROOT
+
+IDENTITY = (ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR, NICE_VALUE)
+
+# What a gate is told of a server, beside what modules need to find files: limits, and where its own messages go.
+_ROUTING = (
+    *IDENTITY,
+    DOCUMENT_ROOT,
+    ALLOW_ENCODED_SLASHES,
+    MERGE_SLASHES,
+    SERVER_NAME,
+    USE_CANONICAL_NAME,
+    USE_CANONICAL_PHYSICAL_PORT,
+    ERROR_LOG,
+    ERROR_LOG_FORMAT,
+    LOG_LEVEL,
+    TIMEOUT,
+    LIMIT_REQUEST_LINE,
+    LIMIT_REQUEST_FIELDS,
+    LIMIT_REQUEST_FIELD_SIZE,
+)
+
+
+def fixed_assignment(settings: Settings) -> Assignment:
+    """What settings say of an identity without looking at a request: expressions count for nothing."""
+    assignment = settings[ASSIGN_USER_ID] or UNASSIGNED
+    nice = settings[NICE_VALUE]
+    return replace(assignment, nice=nice) if nice else assignment
+
+
+def is_fixed(server: VirtualHost) -> bool:
+    """Whether all requests of a virtual host have one identity: no section says another, nothing is computed."""
+    choices = choices_of(server)
+    return not choices.computed and not any(True for _ in _speaking(server.sections))
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The assignments that a virtual host can come to."""
+
+    assigned: frozenset[Assignment]
+    nices: frozenset[int]
+    any_user: bool
+    any_group: bool
+
+    @property
+    def computed(self) -> bool:
+        """Whether names come from expressions, so that nobody can list them."""
+        return self.any_user or self.any_group
+
+    def listed(self) -> Iterator[Assignment]:
+        """Those that are written down: each pair of names with each nice value."""
+        for assignment in sorted(self.assigned, key=repr):
+            for nice in sorted(self.nices):
+                yield replace(assignment, nice=nice)
+
+    def allow(self, wanted: Assignment) -> bool:
+        """Whether a request can come to this assignment at all."""
+        return wanted.nice in self.nices and any(
+            (wanted.user == one.user or (self.any_user and _is_name(wanted.user)))
+            and (wanted.group == one.group or (self.any_group and _is_name(wanted.group)))
+            for one in self.assigned
+        )
+
+
+def _is_name(word: str | None) -> bool:
+    """Whether an expression may have given it: names only, as in mpm-itk."""
+    return word is not None and word != "" and not word.startswith("#")
+
+
+def choices_of(server: VirtualHost) -> Choices:
+    """What a virtual host and its sections can come to."""
+    scopes = [server.settings, *(section.settings for section in _speaking(server.sections))]
+    return Choices(
+        frozenset(scope[ASSIGN_USER_ID] or UNASSIGNED for scope in scopes if ASSIGN_USER_ID in scope) | _base(server),
+        frozenset(scope[NICE_VALUE] for scope in scopes),
+        any(scope[ASSIGN_USER_ID_EXPR] is not None for scope in scopes),
+        any(scope[ASSIGN_GROUP_ID_EXPR] is not None for scope in scopes),
+    )
+
+
+def _base(server: VirtualHost) -> frozenset[Assignment]:
+    return frozenset((server.settings[ASSIGN_USER_ID] or UNASSIGNED,))
+
+
+def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
+    """The sections that say something of identities, nested ones included."""
+    for section in sections:
+        if any(setting in section.settings for setting in IDENTITY):
+            yield section
+        yield from _speaking(section.sections)
+
+
+def routing_view(server: VirtualHost) -> VirtualHost:
+    """A virtual host with nothing but what choosing an identity needs."""
+    names = {setting.name for setting in _ROUTING}
+    for module in MODULES.values():
+        names |= {setting.name for setting in module.routing}
+    return VirtualHost(
+        server.id,
+        server.source,
+        server.addresses,
+        _only(server.settings, names),
+        {},
+        _routing_sections(server.sections),
+        server.hosts,
+    )
+
+
+def _only(settings: Settings, names: set[str]) -> Settings:
+    return Settings({name: value for name, value in settings.values.items() if name in names})
+
+
+def _routing_sections(sections: Iterable[Section]) -> list[Section]:
+    names = {setting.name for setting in IDENTITY}
+    kept = []
+    for section in sections:
+        inner = _routing_sections(section.sections)
+        settings = _only(section.settings, names)
+        # An <If> that says no is what its <Else> stands behind.
+        if inner or settings or section.kind in ("If", "ElseIf", "Else"):
+            kept.append(replace(section, settings=settings, origins={}, sections=inner))
+    return kept
