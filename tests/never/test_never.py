@@ -214,7 +214,7 @@ def kind_of(descriptor: int) -> int:
 
 def test_3_a_worker_cannot_pass_off_a_socket_of_its_own_as_a_clients(two: Server) -> None:
     """A hostile worker returns a connection that no gate accepted, with a request for somebody else."""
-    from ownhost.processes.mailbox import ASK_THE_GATE, Return, send_return
+    from ownhost.processes.mailbox import Return, send_return
 
     worker = two.worker(ALICE)
     box = next(
@@ -228,7 +228,7 @@ def test_3_a_worker_cannot_pass_off_a_socket_of_its_own_as_a_clients(two: Server
     with box, two.connect() as made_up:
         request = b"GET /secret.txt HTTP/1.1\r\nHost: bob.test\r\nConnection: close\r\n\r\n"
         for ticket in (b"\0" * 16, os.urandom(16)):
-            send_return(box, made_up.fileno(), Return(ASK_THE_GATE, 0, ticket, request))
+            send_return(box, made_up.fileno(), Return(None, 0, ticket, request))
         eventually(lambda: "no gate accepted" in two.log())
     time.sleep(0.3)
     assert two.log("bob.access") == before, "the made-up connection reached the neighbour"

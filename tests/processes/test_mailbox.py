@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import (
-    ASK_THE_GATE,
     MAX_READ_AHEAD,
     Handover,
     Return,
@@ -50,10 +50,13 @@ def handover(data: bytes = b"", **values: object) -> Handover:
     return replace(Handover(7, 1, "127.0.0.1", 5, "::1", 80, "a.test", b"t" * 16, data), **values)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("refusal", ["", "there is no user named 'über'"])
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n", b"x" * MAX_READ_AHEAD])
-def test_a_connection_arrives_with_all_that_was_said_of_it(connection: Pair, box: Pair, data: bytes) -> None:
+def test_a_connection_arrives_with_all_that_was_said_of_it(
+    connection: Pair, box: Pair, data: bytes, refusal: str
+) -> None:
     client, accepted = connection
-    sent = handover(data)
+    sent = handover(data, refusal=refusal)
     send_handover(box[0], accepted.fileno(), sent)
     accepted.close()
     received = receive_handover(box[1])
@@ -64,9 +67,12 @@ def test_a_connection_arrives_with_all_that_was_said_of_it(connection: Pair, box
         assert moved.recv(4) == b"ping"
 
 
-def test_a_connection_goes_back(connection: Pair, box: Pair) -> None:
+@pytest.mark.parametrize(
+    "whose", [None, Assignment("alice", None, -5), Assignment(None, "staff"), Assignment("\udcff", "#50")]
+)
+def test_a_connection_goes_back(connection: Pair, box: Pair, whose: Assignment | None) -> None:
     _, accepted = connection
-    sent = Return(ASK_THE_GATE, 2, make_ticket(accepted, SECRET), b"GET / HTTP/1.1\r\n")
+    sent = Return(whose, 2, make_ticket(accepted, SECRET), b"GET / HTTP/1.1\r\n")
     send_return(box[1], accepted.fileno(), sent)
     received = receive_return(box[0])
     assert received is not None

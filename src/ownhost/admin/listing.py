@@ -64,9 +64,11 @@ def hosts(config: Config) -> list[Host]:
     """
     settings = config.main.settings
 
+    default = Assignment(settings[USER], settings[GROUP])
+
     @functools.cache
     def find(assignment: Assignment) -> Identity | Refusal:
-        return look_up(assignment, settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE])
+        return look_up(assignment.complete(default), settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE])
 
     inherited = {section.source for section in config.main.sections}
     result = [_host(config, config.main, config.main.sections, find)]
@@ -104,11 +106,12 @@ def _owned(sections: Iterable[Section], find: LookUp) -> Iterator[OwnedSection]:
 
 
 def _owner(assignment: Assignment, declared: Source | None, find: LookUp) -> Owner:
+    user, group = assignment.user or "", assignment.group or ""
     match find(assignment):
         case Refusal(reason=reason):
-            return Owner(assignment.user, assignment.group, None, None, reason, declared)
+            return Owner(user, group, None, None, reason, declared)
         case Identity(uid=uid, gid=gid):
-            return Owner(assignment.user, assignment.group, uid, gid, "", declared)
+            return Owner(user, group, uid, gid, "", declared)
 
 
 def refusals(hosts: Iterable[Host]) -> list[Problem]:

@@ -11,6 +11,7 @@ from typing import Protocol
 from ownhost.identity.identity import Assignment, Identity, Refusal
 
 Range = tuple[int, int]
+ANY: Range = (0, 2**32 - 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +71,38 @@ class System:
 
 
 def look_up(assignment: Assignment, uids: Range, gids: Range, database: Database | None = None) -> Identity | Refusal:
-    """The identity that an assignment comes to, or why it comes to none.
+    """The identity that a complete assignment comes to, or why it comes to none.
 
     Uid 0 and gid 0 are refused whatever the ranges say: a range that reaches down to 0 is a mistake more often
     than a wish, and no promise of this server holds for a site that runs as root.
     """
     database = database or System()
-    account = _account(assignment.user, database)
+    user, group = assignment.user, assignment.group
+    assert user is not None
+    assert group is not None
+    account = _account(user, database)
     if isinstance(account, Refusal):
         return account
-    gid = _gid(assignment.group, database)
+    gid = _gid(group, database)
     if isinstance(gid, Refusal):
         return gid
     if not _allowed(account.uid, uids):
-        return Refusal(_why("uid", account.uid, assignment.user, "LimitUIDRange", uids))
+        return Refusal(_why("uid", account.uid, user, "LimitUIDRange", uids))
     if not _allowed(gid, gids):
-        return Refusal(_why("gid", gid, assignment.group, "LimitGIDRange", gids))
+        return Refusal(_why("gid", gid, group, "LimitGIDRange", gids))
     member = database.groups(account.name, gid) if not account.name.startswith("#") else []
     groups = tuple(sorted({group for group in member if group != gid and _allowed(group, gids)}))
-    return Identity(account.uid, gid, groups, account.name)
+    return Identity(account.uid, gid, groups, account.name, assignment.nice)
+
+
+def is_assigned(identity: Identity, assignment: Assignment, database: Database | None = None) -> bool:
+    """Whether a complete assignment, if it is in range, comes to this identity: what a worker can tell by itself."""
+    found = look_up(assignment, ANY, ANY, database)
+    return isinstance(found, Identity) and (found.uid, found.gid, found.nice) == (
+        identity.uid,
+        identity.gid,
+        identity.nice,
+    )
 
 
 def _account(user: str, database: Database) -> Account | Refusal:

@@ -131,13 +131,13 @@ _alias("SuexecUserGroup", "mod_suexec", "servers")
 _alias("RUidGid", "mod_ruid2", "sections")
 
 
-for _name, _what, _setting in (
+for _directive, _what, _setting in (
     ("AssignUserIDExpr", "user", ASSIGN_USER_ID_EXPR),
     ("AssignGroupIDExpr", "group", ASSIGN_GROUP_ID_EXPR),
 ):
     declare(
         Directive(
-            name=_name,
+            name=_directive,
             module="mpm_itk",
             syntax="expression",
             where=SECTIONS,

@@ -85,10 +85,14 @@ def _verify(identity: Identity) -> None:
         raise BecomeError(f"capabilities are left: {sets}")
 
 
-def limit_supervisor() -> None:
-    """Give up what the supervisor does not use, for itself and for the log programs that it starts."""
-    capabilities.bound(SUPERVISOR)
-    capabilities.keep(SUPERVISOR)
+def limit_supervisor(*, keep_capabilities: bool = False) -> None:
+    """Give up what the supervisor does not use, for itself and for the log programs that it starts.
+
+    `keep_capabilities` is EnableCapabilities Off: root as file systems know it that have never heard of capabilities.
+    """
+    if not keep_capabilities:
+        capabilities.bound(SUPERVISOR)
+        capabilities.keep(SUPERVISOR)
     prctl.set_no_new_privs()
     prctl.set_dumpable(False)
 

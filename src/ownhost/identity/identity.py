@@ -16,6 +16,11 @@ class Assignment:
     group: str | None = None
     nice: int = 0
 
+    def complete(self, default: Assignment) -> Assignment:
+        """The same, with the user and group of `default` (what User and Group say) where it has none of its own."""
+        user = default.user if self.user is None else self.user
+        return Assignment(user, default.group if self.group is None else self.group, self.nice)
+
 
 UNASSIGNED = Assignment()
 

@@ -79,7 +79,7 @@ TALKING = (
 GATE = Policy(
     refuse(errno.EPERM),
     (
-        (ALLOW, (*LIVING, *EPOLL, *TALKING, "accept", "accept4")),
+        (ALLOW, (*LIVING, *EPOLL, *TALKING, "accept", "accept4", "setitimer")),
         (KILL, (*BECOMING, *RUNNING, *LOOKING, *IO_URING)),
     ),
 )

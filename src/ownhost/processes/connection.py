@@ -20,12 +20,16 @@ from ownhost.http.body import BodyReader
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import LIMIT_REQUEST_BODY, HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
+from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.sending import Gone, Sender, Sending, receive
-from ownhost.request.request import Endpoints, Level, Request
+from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.request import Elsewhere, Endpoints, Level, Request
+from ownhost.request.resolve import resolve
 from ownhost.request.serve import error_response, respond
 
 if TYPE_CHECKING:
+    from ownhost.processes.scoreboard import Clients
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
 
@@ -41,6 +45,7 @@ class Connection:
 
     __slots__ = (
         "buffer",
+        "counted",
         "endpoints",
         "first_byte",
         "fresh",
@@ -48,6 +53,7 @@ class Connection:
         "head_size",
         "moves",
         "reading",
+        "refusal",
         "request",
         "service",
         "sock",
@@ -64,6 +70,8 @@ class Connection:
         self.endpoints = Endpoints(handover.client, handover.client_port, handover.local, handover.local_port)
         self.ticket = handover.ticket
         self.moves = handover.moves
+        self.refusal = handover.refusal  # why nobody may serve the request that is handed over
+        self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
         self.buffer = handover.data  # received and not used
         self.service: Service | None = None  # of the request being answered, or the last one
         self.request: Request | None = None  # being answered
@@ -123,15 +131,21 @@ class Connection:
             except HTTPError as error:
                 self.refuse(error)
                 return
-            if isinstance(service, int):
-                self.hand_back(service)
+            if service is None:
+                self.hand_back(None)
                 return
             self.service = service
+            request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
+            try:
+                response = self.respond(service, request)
+            except Elsewhere as elsewhere:
+                self.hand_back(elsewhere.assignment)
+                return
             self.fresh = False
             self.buffer = self.buffer[end:]
             self.head_size = end
             self.first_byte = 0.0
-            if not self.answer(service, head) or self.sock.fileno() < 0:
+            if not self.send_response(service, request, response) or self.sock.fileno() < 0:
                 return
             if not self.buffer:
                 self.wait()
@@ -154,10 +168,50 @@ class Connection:
 
     # Answering
 
-    def answer(self, service: Service, head: Head) -> bool:
-        """Answer one request. False where a task has taken over, which goes on with the next when it is done."""
-        request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
-        return self.send_response(service, request, respond(request))
+    def respond(self, service: Service, request: Request) -> Response:
+        """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
+
+        A request that another worker passed on is not asked again whose it is by names alone: `walk` knows better.
+        """
+        if self.refusal:
+            return self.refused(request)
+        if not service.site.fixed and not self.moves:
+            self.check_identity(service, request)
+        if service.clients is not self.counted and not self.enter(service):
+            return error_response(request, HTTPError(503))
+        return respond(request)
+
+    def check_identity(self, service: Service, request: Request) -> None:
+        """Ask, as the gate did, whose a request is. Raises Elsewhere."""
+        try:
+            assignment = resolve(request)
+        except Exception:
+            self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            return  # the request ends in a 500 before any file is looked at
+        if not service.site.is_mine(assignment):
+            raise Elsewhere(assignment)
+
+    def refused(self, request: Request) -> Response:
+        """The answer to a request that nobody may serve: the gate says why, once."""
+        refusal, self.refusal = self.refusal, ""
+        with contextlib.suppress(Exception):
+            resolve(request)  # for the settings of its error page
+        return error_response(request, HTTPError(500, refusal, module="mpm_itk"))
+
+    def enter(self, service: Service) -> bool:
+        """Count this client with a virtual host, and no longer with another. False where it has too many."""
+        if self.counted is not None:
+            self.counted.leave()
+            self.counted = None
+        if service.clients is None:
+            return True
+        if service.clients.enter(service.max_clients):
+            self.counted = service.clients
+            return True
+        name, port = service.site.settings[SERVER_NAME].host, self.endpoints.local_port
+        reason = f"MaxClientsVHost {service.max_clients} reached for {name}:{port}, refusing client"
+        self.log(Level.WARN, "mpm_itk", reason)
+        return False
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
@@ -331,14 +385,14 @@ class Connection:
 
     # Leaving
 
-    def hand_back(self, identity: int) -> None:
+    def hand_back(self, whose: Assignment | None) -> None:
         """Give the connection to whom the next request belongs to, with the bytes read so far."""
         if self.moves >= MAX_MOVES:
             self.log(Level.ERROR, "core", f"a request was passed on {self.moves} times and belongs nowhere")
             self.refuse(HTTPError(500, "its identity cannot be told"))
             return
         self.pause()
-        message = Return(identity, self.moves, self.ticket, self.buffer)
+        message = Return(whose, self.moves, self.ticket, self.buffer)
         try:
             send_return(self.worker.mailbox, self.sock.fileno(), message)
         except OSError as error:
@@ -357,5 +411,8 @@ class Connection:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.counted is not None:
+            self.counted.leave()
+            self.counted = None
         self.worker.forget(self)
         self.sock.close()

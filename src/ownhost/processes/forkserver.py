@@ -145,7 +145,7 @@ def _child(order: Fork, control: int, parent: int) -> NoReturn:
         identity = Identity(order.uid, order.gid, tuple(order.groups), order.name, order.nice)
         if order.nice:
             os.setpriority(os.PRIO_PROCESS, 0, order.nice)
-        become.become(identity, no_new_privs=True)
+        become.become(identity, no_new_privs=process.no_new_privs)
         prctl.set_dumpable(False)
         # Last, because a change of credentials clears it; the parent may have died before it took effect.
         prctl.set_parent_death_signal(signal.SIGKILL)

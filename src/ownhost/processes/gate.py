@@ -24,18 +24,20 @@ from select import EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http.limits import TIMEOUT
-from ownhost.http.peek import Peek, peek
+from ownhost.http.peek import peek
 from ownhost.identity import seccomp
+from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
+from ownhost.processes.assignments import Assignments, Name
+from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Return
-from ownhost.processes.messages import Channel, Mailbox, ProtocolError, Ready, Stop, Want
+from ownhost.processes.messages import Channel, Mailbox, Named, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
-from ownhost.request.request import Level
-from ownhost.request.resolve import Router
+from ownhost.request.request import Endpoints, Level
 
 EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE
 STREAM = int(SOCK_STREAM)
@@ -70,12 +72,14 @@ class Client:
     seen: int = 0  # bytes peeked at so far
     host: str = ""
     server: int = 0
+    refusal: str = ""  # why nobody may serve its request
 
 
 def main(channel: Channel) -> None:
     """Run a gate: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
     gate = Gate(channel, slice_, descriptors)
+    install_alarm()
     gc.collect()
     gc.freeze()
     seccomp.install(seccomp.GATE)
@@ -98,7 +102,9 @@ class Gate:
         self.names: dict[tuple[str, int], NameTable] = {}
         self.mailboxes: dict[int, SocketType] = {}
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
-        self.routers = {id_: Router(view) for id_, view in slice_.views.items()}
+        self.choosers = {id_: Chooser(view) for id_, view in slice_.views.items()}
+        self.assignments = Assignments(slice_, channel.send)
+        self.unnamed: dict[Name, deque[Client]] = {}  # whom the supervisor is asked about -> who waits for it
         self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
         self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
         self.timeout = self.slice.main.settings[TIMEOUT]
@@ -121,16 +127,21 @@ class Gate:
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
-        while not (self.stopping and not self.pending and not self.waiting):
-            for descriptor, _ in self.epoll.poll(1.0 if self.pending or self.waiting else -1):
+        while not (self.stopping and not self.holds_clients):
+            for descriptor, _ in self.epoll.poll(1.0 if self.holds_clients else -1):
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler()
-            if self.pending or self.waiting:
+            if self.holds_clients:
                 self.expire(time.monotonic())
             while self.turn_end:
                 self.turn_end.pop()()
+
+    @property
+    def holds_clients(self) -> bool:
+        """Whether there are connections here that are not passed on yet."""
+        return bool(self.pending or self.waiting or self.unnamed)
 
     # Messages of the supervisor
 
@@ -143,6 +154,8 @@ class Gate:
         match message:
             case Mailbox():
                 self.open_mailbox(message.identity, descriptors[0])
+            case Named():
+                self.take_name(message)
             case Stop():
                 self.stop()
 
@@ -218,8 +231,9 @@ class Gate:
 
     def look(self, client: Client) -> None:
         """See whether the head is complete; if so, pass the connection on."""
-        if client.data:
-            found = peek(client.data, cut=True)
+        data = client.data
+        if data:
+            found = peek(data, cut=True)
         else:
             try:
                 data = client.sock.recv(PEEK_SIZE, LOOK)
@@ -237,7 +251,8 @@ class Gate:
                 else:
                     self.wait_for_more(client, len(data))
                 return
-        self.route(client, found)
+        client.host = found.host
+        self.route(client, data)
 
     def wait_for_more(self, client: Client, seen: int) -> None:
         """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
@@ -252,32 +267,86 @@ class Gate:
             self.handlers[descriptor] = lambda: self.look(client)
             self.epoll.register(descriptor, EPOLLIN | EPOLLRDHUP)
 
-    def route(self, client: Client, found: Peek) -> None:
-        """Choose virtual host and identity, and deliver."""
+    def route(self, client: Client, data: bytes, whose: Assignment | None = None) -> None:
+        """Choose virtual host and identity, and deliver. `data` has the head, `whose` is what a worker thinks."""
         place = (client.local, client.local_port)
         names = self.names.get(place)
         if names is None:
             names = self.slice.index.names(*place)
             if len(self.names) < MAX_PENDING:
                 self.names[place] = names
-        client.host = found.host
-        client.server = server = names.find(found.host)
-        identity = self.slice.own[server]
-        router = self.routers.get(server)
-        if router is not None:
-            identity = self.slice.assignments.get(router.assignment(found.path), identity)
-        self.deliver(client, identity)
+        client.server = server = names.find(client.host)
+        chooser = self.choosers.get(server)
+        if chooser is not None and server not in self.slice.refused:
+            whose = whose or self.choose(chooser, client, data)
+            if whose is not None:
+                self.deliver_to(client, whose)
+                return
+        client.refusal = self.slice.refused.get(server, "")
+        self.deliver(client, self.slice.own[server])
+
+    def choose(self, chooser: Chooser, client: Client, data: bytes) -> Assignment | None:
+        """Whose a request is, where the virtual host lets it choose. None: its own worker will tell."""
+        try:
+            return chooser.choose(data, Endpoints(client.address, client.port, client.local, client.local_port))
+        except TooSlow:
+            why = "choosing an identity takes long; from now on its own workers do it"
+        except Exception as error:
+            chooser.too_slow = True
+            why = f"choosing an identity failed, a bug in Ownhost, please report it: {error!r}"
+        self.log.log(Level.WARN, "core", f"server {client.server}: {why}")
+        return None
+
+    def deliver_to(self, client: Client, whose: Assignment) -> None:
+        """Pass a connection on to whoever an assignment means; ask the supervisor who that is, if need be."""
+        name = (client.server, whose)
+        match self.assignments.look_up(name):
+            case int(identity):
+                self.deliver(client, identity)
+            case str(reason):
+                self.refuse(client, reason)
+            case _:
+                self.wait_for_name(client, name)
+
+    def wait_for_name(self, client: Client, name: Name) -> None:
+        """Queue a connection until the supervisor has said who that is."""
+        self.unwatch(client)
+        if name not in self.unnamed:
+            self.unnamed[name] = deque()
+            self.assignments.ask(name)
+        queue = self.unnamed[name]
+        client.since = time.monotonic()
+        queue.append(client)
+        if len(queue) > MAX_WAITING:
+            self.overloaded(queue.popleft(), self.slice.own[client.server])
+
+    def take_name(self, answer: Named) -> None:
+        """The supervisor says who somebody is: those who wait for that go on."""
+        for client in self.unnamed.pop(self.assignments.take(answer), ()):
+            if answer.identity >= 0:
+                self.deliver(client, answer.identity)
+            else:
+                self.refuse(client, answer.reason)
+
+    def refuse(self, client: Client, reason: str) -> None:
+        """Have the virtual host's own worker answer 500 and log why."""
+        client.refusal = reason
+        self.deliver(client, self.slice.own[client.server])
 
     def deliver(self, client: Client, identity: int) -> None:
         """Put a connection into an identity's mailbox, or ask for that mailbox first."""
+        self.unwatch(client)
+        if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
+            self.wait_for_mailbox(client, identity)
+
+    def unwatch(self, client: Client) -> None:
+        """The head is here: wait for no more of it."""
         descriptor = client.sock.fileno()
         if descriptor in self.pending:
             # A descriptor that was passed on stays in epoll until it is unregistered, even when closed here.
             self.forget(descriptor)
             del self.pending[descriptor]
             client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-        if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
-            self.wait_for_mailbox(client, identity)
 
     def put(self, client: Client, identity: int) -> bool:
         """Put a connection into its mailbox. False where that is full."""
@@ -292,6 +361,7 @@ class Gate:
             client.host,
             ticket,
             client.data,
+            client.refusal,
         )
         try:
             mailbox.send_handover(self.mailboxes[identity], client.sock.fileno(), handover)
@@ -350,16 +420,11 @@ class Gate:
         client = self.returned(message, descriptor)
         if client is None:
             self.complain(identity, f"a worker of identity {identity} gave back something that no gate accepted")
-        elif message.identity < self.slice.identities:
-            client.host, client.server = self.named(client)
-            self.deliver(client, message.identity)
+        elif message.whose is not None:
+            client.host = peek(client.data, cut=True).host
+            self.route(client, client.data, message.whose)
         else:
             self.look(client)
-
-    def named(self, client: Client) -> tuple[str, int]:
-        """The host that a returned request asks for, and the server that it belongs to."""
-        host = peek(client.data, cut=True).host
-        return host, self.slice.index.names(client.local, client.local_port).find(host)
 
     def returned(self, message: Return, descriptor: int) -> Client | None:
         """A connection that comes back, if a gate ever accepted it. The kernel says who is at its ends."""
@@ -395,6 +460,9 @@ class Gate:
                 self.overloaded(queue.popleft(), identity)
             if not queue and identity in self.mailboxes:
                 self.deliver_waiting(identity)
+        for (server, _), unnamed in self.unnamed.items():
+            while unnamed and now - unnamed[0].since > MAX_WAIT:
+                self.overloaded(unnamed.popleft(), self.slice.own[server])
         for client in list(self.pending.values()):
             deadline = self.read_timeout.head_deadline(client.since, client.seen)
             if now < min(deadline, client.progress + self.timeout):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Collection
 
 from ownhost.config.model import Config
 from ownhost.processes.logfiles import LogError, PipedLog, open_log, targets
@@ -18,16 +19,18 @@ from ownhost.processes.plan import Plan
 from ownhost.processes.slices import DEFAULT_IDENTITY
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.request import Level
+from ownhost.request.routing import choices_of
+
+MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 
 
 class Logs:
     """All logs of a configuration. Raises what `open_log` raises, naming the log."""
 
     def __init__(self, config: Config, plan: Plan) -> None:
-        self.writers: dict[LogTarget, set[int]] = {}  # identity numbers
-        for target, servers in targets(config).items():
-            self.writers[target] = {number for number, served in plan.serves.items() if not servers.isdisjoint(served)}
-        main = config.main.settings[ERROR_LOG]
+        self.main = main = config.main.settings[ERROR_LOG]
+        self.servers = targets(config)
+        self.writers = {target: self._writers(servers, plan) for target, servers in self.servers.items()}
         # Whoever serves nothing else still has something to say to the main log; gates do, too.
         self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
         self.pipes: dict[LogTarget, PipedLog] = {}
@@ -35,6 +38,13 @@ class Logs:
         self.shared = self._find_shared(main)
         self.main_log = self.shared.index(main)
         self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()).write)
+
+    @staticmethod
+    def _writers(servers: Collection[int], plan: Plan) -> set[int]:
+        """The identities that write a log; where expressions name them, nobody can say how many there will be."""
+        numbers = {number for number, served in plan.serves.items() if not set(served).isdisjoint(servers)}
+        computed = any(choices_of(plan.config.servers[id_]).computed for id_ in servers)
+        return numbers | MANY if computed else numbers
 
     def _open(self, target: LogTarget) -> int:
         if target.kind != "file":
@@ -55,9 +65,9 @@ class Logs:
             if len(together[file]) > 1 or file == files[main] or not stat.S_ISREG(status[target].st_mode)
         ]
 
-    def written_by(self, number: int) -> list[LogTarget]:
-        """The logs that an identity writes to."""
-        return [target for target, numbers in self.writers.items() if number in numbers]
+    def written_by(self, servers: Collection[int]) -> list[LogTarget]:
+        """The logs that whoever serves these virtual hosts writes to; the main error log where there are none."""
+        return [target for target, found in self.servers.items() if not found.isdisjoint(servers)] or [self.main]
 
     def shared_number(self, target: LogTarget) -> int | None:
         """The number by which the logger knows a log; None for one that a single identity writes."""

@@ -21,16 +21,16 @@ from hashlib import blake2b
 from hmac import compare_digest
 from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SCM_RIGHTS, SOL_SOCKET
 
+from ownhost.identity.identity import Assignment
 from ownhost.processes.messages import ProtocolError
 
 SO_COOKIE = 57  # linux/include/uapi/asm-generic/socket.h
 TICKET_SIZE = 16  # bytes
 MAX_READ_AHEAD = 131_072  # bytes already read that one message can carry
 MAX_MOVES = 4  # for one request, before it is a 500
-ASK_THE_GATE = 0xFFFF_FFFF  # a return that names no identity
 
 _HANDOVER = struct.Struct(f"<IBHH{TICKET_SIZE}sH")
-_RETURN = struct.Struct(f"<IB{TICKET_SIZE}s")
+_RETURN = struct.Struct(f"<B{TICKET_SIZE}sbH")
 _FD = struct.Struct("i")
 _ONE_FD = socket.CMSG_SPACE(_FD.size)
 # As plain integers: joining enumeration members costs more than a system call.
@@ -45,7 +45,10 @@ _VIEW = memoryview(_BUFFER)
 
 @dataclass(slots=True)
 class Handover:
-    """gate -> worker. Addresses are numeric; `host` is what the gate chose the server by, normalised."""
+    """gate -> worker. Addresses are numeric; `host` is what the gate chose the server by, normalised.
+
+    `refusal` says why nobody may serve the request: the worker answers 500 and logs it.
+    """
 
     server: int
     moves: int
@@ -56,13 +59,17 @@ class Handover:
     host: str
     ticket: bytes
     data: bytes
+    refusal: str = ""
 
 
 @dataclass(slots=True)
 class Return:
-    """worker -> gate. `identity` is a suggestion; whoever gets the connection checks for itself."""
+    """worker -> gate. `whose` is a suggestion, for a virtual host that chooses per request; None asks the gate.
 
-    identity: int
+    Whoever gets the connection checks for itself.
+    """
+
+    whose: Assignment | None
     moves: int
     ticket: bytes
     data: bytes
@@ -90,7 +97,7 @@ def ticket_is_good(client: socket.SocketType, secret: bytes, ticket: bytes) -> b
 
 def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handover) -> None:
     """Put a connection into a mailbox. Raises BlockingIOError where it is full, OSError where too much is in flight."""
-    text = f"{handover.client}\0{handover.local}\0{handover.host}".encode("latin-1")
+    text = "\0".join((handover.client, handover.local, handover.host, handover.refusal)).encode("utf-8", "replace")
     header = _HANDOVER.pack(
         handover.server,
         handover.moves,
@@ -111,16 +118,21 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
     data, descriptor = received
     server, moves, client_port, local_port, ticket, length = _HANDOVER.unpack_from(data)
     start = _HANDOVER.size
-    client, local, host = data[start : start + length].decode("latin-1").split("\0")
+    client, local, host, refusal = data[start : start + length].decode().split("\0")
     rest = data[start + length :]
-    return Handover(server, moves, client, client_port, local, local_port, host, ticket, rest), descriptor
+    return Handover(server, moves, client, client_port, local, local_port, host, ticket, rest, refusal), descriptor
 
 
 def send_return(mailbox: socket.SocketType, descriptor: int, message: Return) -> None:
     """Give a connection back to the gates. Raises BlockingIOError where they don't keep up."""
-    header = _RETURN.pack(message.identity, message.moves, message.ticket)
+    whose = b""
+    nice = 0
+    if message.whose is not None:
+        whose = f"{message.whose.user or ''}\0{message.whose.group or ''}".encode("utf-8", "surrogateescape")
+        nice = message.whose.nice
+    header = _RETURN.pack(message.moves, message.ticket, nice, len(whose))
     rights = (_LEVEL, _RIGHTS, _FD.pack(descriptor))
-    mailbox.sendmsg((header, message.data), (rights,), _SEND)
+    mailbox.sendmsg((header, whose, message.data), (rights,), _SEND)
 
 
 def receive_return(mailbox: socket.SocketType) -> tuple[Return, int] | None:
@@ -135,8 +147,12 @@ def receive_return(mailbox: socket.SocketType) -> tuple[Return, int] | None:
     if len(data) < _RETURN.size:
         os.close(descriptor)
         raise ProtocolError("a return without its header")
-    identity, moves, ticket = _RETURN.unpack_from(data)
-    return Return(identity, moves, ticket, data[_RETURN.size :]), descriptor
+    moves, ticket, nice, length = _RETURN.unpack_from(data)
+    whose, rest = data[_RETURN.size : _RETURN.size + length], data[_RETURN.size + length :]
+    if not whose:
+        return Return(None, moves, ticket, rest), descriptor
+    user, _, group = whose.decode("utf-8", "surrogateescape").partition("\0")
+    return Return(Assignment(user or None, group or None, nice), moves, ticket, rest), descriptor
 
 
 def _receive(mailbox: socket.SocketType) -> tuple[bytes, int] | None:

@@ -99,6 +99,31 @@ class Mailbox(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Whose(Message):
+    """gate -> supervisor: who is this, whom a request of this server is to be served as? "" is User or Group.
+
+    For names that expressions gave: those that are written in the configuration are in the gate's slice.
+    """
+
+    server: int
+    user: str
+    group: str
+    nice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Message):
+    """supervisor -> gate: the answer to a `Whose`: the number of the identity, or -1 and why there is none."""
+
+    server: int
+    user: str
+    group: str
+    nice: int
+    identity: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sender(Message):
     """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive."""
 
@@ -138,6 +163,8 @@ MESSAGES: dict[str, type[Message]] = {
         Descriptors,
         Want,
         Mailbox,
+        Whose,
+        Named,
         Sender,
         Busy,
         Ready,
@@ -149,15 +176,17 @@ MESSAGES: dict[str, type[Message]] = {
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Stop),
+    "gate": (Begin, Descriptors, Mailbox, Named, Stop),
     "worker": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
+    "program": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
-    "gate": (Ready, Want, Failed),
+    "gate": (Ready, Want, Whose, Failed),
     "worker": (Busy, Failed),
     "logger": (Failed,),
+    "program": (Failed,),
 }
 
 _DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number

@@ -1,8 +1,12 @@
-"""The plan: which identities a configuration needs, and which slice of it each process gets. Pure.
+"""The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`. Assignments that come to the same identity share its number. An
-assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
-default identity's workers, which answer 500 and log why; they are sent the reason, not the virtual host.
+Identity number 0 is the default, `User` and `Group`. Assignments that come to the same identity share its number.
+Where expressions name whom a virtual host serves as, identities are numbered when they are first named
+(`Plan.name`), for that virtual host alone: its workers are told of no other.
+
+An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
+workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
+identity's workers; they are sent the reason, not the virtual host.
 """
 
 from __future__ import annotations
@@ -12,16 +16,17 @@ from dataclasses import dataclass, field
 
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, VirtualHost
-from ownhost.identity.assignment import ASSIGN_USER_ID
-from ownhost.identity.identity import Assignment, Identity, Refusal
+from ownhost.config.server_name import SERVER_NAME
+from ownhost.identity.assignment import MAX_CLIENTS_VHOST
+from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, WorkerSlice
-from ownhost.request import resolve
-from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, routing_view
 
 LookUp = Callable[[Assignment], Identity | Refusal]
+Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
 
 
 @dataclass(slots=True)
@@ -29,90 +34,129 @@ class Plan:
     """Identities by number, and who needs them."""
 
     config: Config
-    identities: list[Identity]
-    assignments: dict[Assignment | None, int]  # what a request's settings say -> identity number
-    refusals: dict[Assignment, str]
+    look_up: LookUp
+    identities: list[Identity] = field(default_factory=list)
     serves: dict[int, list[int]] = field(default_factory=dict)  # identity number -> ids of servers it may serve
-    numbers: dict[Identity, int] = field(default_factory=dict)
+    numbers: dict[Identity, int] = field(default_factory=dict)  # of identities that the configuration lists
+    named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
+    routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
+    refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
+
+    @property
+    def default(self) -> Assignment:
+        """What User and Group say."""
+        settings = self.config.main.settings
+        return Assignment(settings[USER], settings[GROUP])
+
+    def find(self, assignment: Assignment) -> Identity | Refusal:
+        """The identity of an assignment, whoever may use it."""
+        return self.look_up(assignment.complete(self.default))
 
     def own(self, server: VirtualHost) -> int:
         """The identity that serves what no section gives to another: the default where its own was refused."""
-        return self.assignments.get(resolve.fixed_assignment(server), DEFAULT_IDENTITY)
+        return self.routes[server.id].get(fixed_assignment(server.settings), DEFAULT_IDENTITY)
+
+    def counted_as(self, server: VirtualHost) -> Counted:
+        """Virtual hosts of one name and port have one count, where they are one owner's."""
+        name = server.settings[SERVER_NAME]
+        return name.host, name.port or (server.addresses[0].port if server.addresses else 0), self.own(server)
+
+    def limited(self, number: int) -> list[VirtualHost]:
+        """The servers of an identity whose clients are counted."""
+        servers = (self.config.servers[id_] for id_ in self.serves[number])
+        return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
 
     def gate_slice(self, secret: bytes) -> GateSlice:
         """What every gate is told."""
         servers = self.config.servers
+        choosing = [server for server in servers if not is_fixed(server)]
         return GateSlice(
             listeners=[listener.address for listener in self.config.listeners],
             index=HostIndex.build(servers),
             own={server.id: self.own(server) for server in servers},
-            views={server.id: resolve.routing_view(server) for server in servers if not resolve.is_fixed(server)},
-            assignments=dict(self.assignments),
-            identities=len(self.identities),
+            views={server.id: routing_view(server) for server in choosing},
+            routes={server.id: dict(self.routes[server.id]) for server in choosing},
+            refusals={server.id: dict(self.refusals[server.id]) for server in choosing},
+            refused=dict(self.refused_servers()),
             secret=secret,
-            main=resolve.routing_view(self.config.main),
+            main=routing_view(self.config.main),
         )
 
-    def worker_slice(self, number: int, logs: dict[LogTarget, int]) -> WorkerSlice:
-        """What a worker of this identity is told; `logs` maps the targets it writes to its descriptors."""
-        refused = dict(self.refused_servers()) if number == DEFAULT_IDENTITY else {}
-        servers = [self.config.servers[id_] for id_ in self.serves[number]]
-        # Who else is served here is not its to know: only the assignments of its own virtual hosts.
-        own = {found for server in servers for found in resolve.assignments(server)} | {None}
+    def worker_slice(self, number: int) -> WorkerSlice:
+        """What a worker of this identity is told; who starts it adds what goes with descriptors."""
         return WorkerSlice(
-            number=number,
             identity=self.identities[number],
-            servers=servers,
-            assignments={found: number for found, number in self.assignments.items() if found in own},
-            refusals={found: reason for found, reason in self.refusals.items() if found in own},
-            refused_servers=refused,
-            logs=logs,
-            main=resolve.routing_view(self.config.main),
+            servers=[self.config.servers[id_] for id_ in self.serves[number]],
+            mine={
+                id_: frozenset(found for found, route in self.routes[id_].items() if route == number)
+                for id_ in self.serves[number]
+            },
+            default=self.default,
+            main=routing_view(self.config.main),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
         )
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""
         for server in self.config.servers:
-            reason = self.refusals.get(server.settings[ASSIGN_USER_ID])  # type: ignore[arg-type]
+            reason = self.refusals[server.id].get(fixed_assignment(server.settings))
             if reason is not None:
                 yield server.id, reason
+
+    def name(self, server_id: int, assignment: Assignment) -> int | Refusal:
+        """The number of the identity that an expression of a server named. Whoever asks is not trusted."""
+        if not 0 <= server_id < len(self.config.servers):
+            return Refusal("there is no such virtual host")
+        server = self.config.servers[server_id]
+        nobodys = fixed_assignment(server.settings) in self.refusals[server_id]
+        if nobodys or not choices_of(server).allow(assignment):
+            return Refusal("this virtual host never serves as that")
+        identity = self.find(assignment)
+        if isinstance(identity, Refusal):
+            return identity
+        listed = self.numbers.get(identity)
+        if listed is not None and server_id in self.serves[listed]:
+            return listed
+        number = self.named.get((server_id, identity))
+        if number is None:
+            number = self.named[server_id, identity] = self._add(identity)
+            self.serves[number] = [server_id]
+        return number
+
+    def _add(self, identity: Identity) -> int:
+        self.identities.append(identity)
+        return len(self.identities) - 1
+
+    def number_listed(self, server: VirtualHost) -> None:
+        """Number the identities that a server lists. One whose own was refused is nobody's: no section gets it."""
+        routes = self.routes.setdefault(server.id, {})
+        refusals = self.refusals.setdefault(server.id, {})
+        own = fixed_assignment(server.settings)
+        for assignment in (own, *choices_of(server).listed()):
+            identity = self.find(assignment)
+            if isinstance(identity, Refusal):
+                refusals[assignment] = identity.reason
+                if assignment == own:
+                    return
+                continue
+            if identity not in self.numbers:
+                self.numbers[identity] = self._add(identity)
+            routes[assignment] = number = self.numbers[identity]
+            served = self.serves.setdefault(number, [])
+            if server.id not in served:
+                served.append(server.id)
 
 
 def make_plan(config: Config, look_up: LookUp) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used."""
-    main = config.main
-    default = look_up(Assignment(main.settings[USER], main.settings[GROUP]))
+    plan = Plan(config, look_up)
+    default = plan.find(UNASSIGNED)
     if isinstance(default, Refusal):
+        main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source
         raise ConfigError([Problem(source, f"User and Group cannot be the default identity: {default.reason}")])
-    plan = Plan(config, [default], {None: DEFAULT_IDENTITY}, {}, numbers={default: DEFAULT_IDENTITY})
+    plan.numbers[default] = plan._add(default)
     plan.serves[DEFAULT_IDENTITY] = []
     for server in config.servers:
-        # A server whose own assignment was refused is nobody's: not even its sections' identities get it.
-        own = resolve.fixed_assignment(server)
-        number = _number(plan, own, look_up)
-        if number is None:
-            continue
-        others = (_number(plan, assignment, look_up) for assignment in resolve.assignments(server))
-        for served_by in dict.fromkeys((number, *(other for other in others if other is not None))):
-            plan.serves.setdefault(served_by, []).append(server.id)
+        plan.number_listed(server)
     return plan
-
-
-def _number(plan: Plan, assignment: Assignment | None, look_up: LookUp) -> int | None:
-    """The number of the identity that an assignment comes to; None where it is refused."""
-    if assignment in plan.assignments:
-        return plan.assignments[assignment]
-    assert assignment is not None
-    if assignment in plan.refusals:
-        return None
-    identity = look_up(assignment)
-    if isinstance(identity, Refusal):
-        plan.refusals[assignment] = identity.reason
-        return None
-    number = plan.numbers.setdefault(identity, len(plan.identities))
-    if number == len(plan.identities):
-        plan.identities.append(identity)
-    plan.assignments[assignment] = number
-    return number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from ownhost.config.model import VirtualHost
 from ownhost.http import framing
@@ -16,10 +16,12 @@ from ownhost.http.limits import (
     head_limits,
 )
 from ownhost.http.message import FileBody, Head, Response
+from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.scoreboard import Clients
 from ownhost.processes.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
@@ -35,13 +37,15 @@ class Service:
     def __init__(
         self,
         server: VirtualHost,
-        mine: Collection[Assignment | None],
+        is_mine: Callable[[Assignment], bool],
         writers: dict[LogTarget, LogWriter],
         at_turn_end: Callable[[Callable[[], None]], object],
+        clients: Clients | None = None,
     ) -> None:
         settings = server.settings
-        self.site = Site(server, mine, at_turn_end)
-        self.fixed = self.site.router.fixed
+        self.site = Site(server, is_mine, at_turn_end)
+        self.clients = clients  # where they are counted, if they are
+        self.max_clients = settings[MAX_CLIENTS_VHOST]
         self.limits = head_limits(settings)
         self.timeout = settings[TIMEOUT]
         self.keep_alive = settings[KEEP_ALIVE]

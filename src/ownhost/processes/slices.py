@@ -45,9 +45,10 @@ class GateSlice:
     listeners: list[ListenAddress]
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that serves what no section gives to another
-    views: dict[int, VirtualHost]  # servers that choose by folder: what choosing needs (resolve.routing_view)
-    assignments: dict[Assignment | None, int]  # what a request's sections say -> identity number
-    identities: int  # how many there are: their numbers are 0 to this, exclusive
+    views: dict[int, VirtualHost]  # servers that choose per request: what choosing needs (routing.routing_view)
+    routes: dict[int, dict[Assignment, int]]  # their assignments, as far as written down -> identity number
+    refusals: dict[int, dict[Assignment, str]]  # their assignments that give no identity, and why
+    refused: dict[int, str]  # servers that nobody may serve, and why
     secret: bytes  # keys the tickets that connections carry
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
 
@@ -56,18 +57,35 @@ class GateSlice:
 class WorkerSlice:
     """What a worker is told: the virtual hosts that its identity may serve, whole, and nothing of any other.
 
-    `logs` says which descriptor (by number) each log is written to.
+    The first descriptor is the workers' end of its mailbox; `logs`, `counts` and `programs` name others by number.
     """
 
-    number: int
     identity: Identity
     servers: list[VirtualHost]
-    assignments: dict[Assignment | None, int]
-    main: VirtualHost  # for messages that belong to no virtual host (resolve.routing_view)
-    refusals: dict[Assignment, str] = field(default_factory=dict)  # assignments that give no identity, and why
-    refused_servers: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
+    mine: dict[int, frozenset[Assignment]]  # server id -> its assignments that come to this identity
+    default: Assignment  # what User and Group say
+    main: VirtualHost  # for messages that belong to no virtual host (routing.routing_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
+    counts: list[Count] = field(default_factory=list)
+    programs: dict[tuple[str, ...], int] = field(default_factory=dict)  # command -> where it is talked to
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Where a worker counts the clients of some virtual hosts (scoreboard.Clients): two descriptors and a page."""
+
+    servers: tuple[int, ...]
+    writing: int
+    reading: int
+    page: int
+
+
+@dataclass(slots=True)
+class ProgramSlice:
+    """What a program's process is told: the command. Its one descriptor becomes standard input and output."""
+
+    command: tuple[str, ...]
 
 
 def send_slice(channel: Channel, content: object, descriptors: Sequence[int]) -> None:

@@ -26,6 +26,8 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.identity import become
+from ownhost.identity.assignment import ENABLE_CAPABILITIES
+from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
 from ownhost.processes import startup
@@ -41,6 +43,7 @@ from ownhost.processes.messages import (
     Fork,
     Mailbox,
     Message,
+    Named,
     ProtocolError,
     Ready,
     Sender,
@@ -48,12 +51,15 @@ from ownhost.processes.messages import (
     Started,
     Stop,
     Want,
+    Whose,
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.plan import Plan, make_plan
 from ownhost.processes.policy import SpawnPolicy
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, send_slice
+from ownhost.processes.provisions import Provider, close
+from ownhost.processes.scoreboard import Board
+from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice, send_slice
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
@@ -71,6 +77,8 @@ class Child:
     since: float
     pid: int = 0  # until `Started`
     senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
+    programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
 
 
@@ -93,7 +101,7 @@ def run(options: Options) -> int:
         plan = make_plan(config, startup.look_up(config))
         startup.raise_descriptor_limit()
         if os.geteuid() == 0:
-            become.limit_supervisor()
+            become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
         logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
         listeners = startup.open_listeners(config)
         pid_file = startup.PidFile(config)
@@ -123,6 +131,7 @@ class Supervisor:
         self.forkserver = forkserver
         self.control = Channel(forkserver.control, TO_SUPERVISOR["forkserver"])
         self.logs = logs
+        self.provider = Provider(plan, logs, self.new_sender)
         self.listeners = listeners
         self.pid_file = pid_file
         self.secret = secrets.token_bytes(32)
@@ -142,6 +151,7 @@ class Supervisor:
         self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
             Ready: self.on_ready,
             Want: self.on_want,
+            Whose: self.on_whose,
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
@@ -235,7 +245,7 @@ class Supervisor:
         child = self.children.pop(exited.pid)
         if exited.status != 0 and not child.stopping:
             how = f"by signal {-exited.status}" if exited.status < 0 else f"with status {exited.status}"
-            who = self.plan.identities[child.number].name if child.role == "worker" else ""
+            who = self.plan.identities[child.number].name if child.role in ("worker", "program") else ""
             self.logs.error(Level.ERROR, f"{child.role} {who} (pid {exited.pid}) ended {how}".replace("  ", " "))
         self.gone(child, failed=exited.status != 0)
 
@@ -243,8 +253,14 @@ class Supervisor:
         """Forget a child, and let its policy say what comes next."""
         self.loop.remove_reader(child.channel.fileno())
         child.channel.close()
-        for _, descriptor in child.senders:
-            os.close(descriptor)
+        close([descriptor for _, descriptor in child.senders])
+        for board, page in child.pages:
+            board.give_back(page)
+        for program in child.programs:
+            program.stopping = True
+            self.kill(program)
+        if child.role == "program":
+            return
         now = time.monotonic()
         policy = self.policy_of(child)
         policy.ended(now, now - child.since, failed)
@@ -307,27 +323,16 @@ class Supervisor:
         child.senders.append((self.logs.main_log, log))
 
     def start_worker(self, number: int) -> None:
-        """Start a worker: its mailbox, its virtual hosts, its logs."""
+        """Start a worker, and the programs that it talks to."""
         service = self.services[number]
         service.policy.started()
         self.unwatch(service)
-        descriptors = [service.workers.fileno()]
-        senders: list[tuple[int, int]] = []
-        ends: list[int] = []
-        places = {}
-        for target in self.logs.written_by(number):
-            places[target] = len(descriptors)
-            shared = self.logs.shared_number(target)
-            if shared is None:
-                descriptors.append(self.logs.descriptor(target))
-                continue
-            receiving, sending = self.new_sender(shared)
-            senders.append((shared, receiving))
-            ends.append(sending)
-            descriptors.append(sending)
-        child = self.fork("worker", number, number, self.plan.worker_slice(number, places), descriptors)
-        child.senders = senders
-        for end in ends:
+        given = self.provider.provide(number, service.workers.fileno())
+        child = self.fork("worker", number, number, given.slice, given.descriptors)
+        child.senders, child.pages = given.senders, given.pages
+        close(given.ends)
+        for command, end in given.programs:
+            child.programs.append(self.fork("program", number, number, ProgramSlice(command), [end]))
             os.close(end)
 
     def new_sender(self, log: int) -> tuple[int, int]:
@@ -416,6 +421,14 @@ class Supervisor:
             self.start_worker(message.identity)
         else:
             self.attend(message.identity)
+
+    def on_whose(self, child: Child, message: Message, _: list[int]) -> None:
+        """A gate asks who somebody is whom an expression named: a number, or why nobody may be that."""
+        assert isinstance(message, Whose)
+        wanted = Assignment(message.user or None, message.group or None, message.nice)
+        found = self.plan.name(message.server, wanted)
+        number, reason = (-1, found.reason) if isinstance(found, Refusal) else (found, "")
+        self.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason), [])
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""

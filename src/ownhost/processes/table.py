@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import gate, logger, worker
+from ownhost.processes import gate, logger, program, worker
 from ownhost.processes.messages import Channel
 
 modules.load()  # so that every process forked later has all of them, already imported
@@ -20,11 +20,13 @@ class Process:
     """A role that the forkserver can fork.
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
+    `no_new_privs`: no program that it executes can gain privileges; owners' own programs may (sudo, sendmail).
     """
 
     role: str
     main: Callable[[Channel], None]
     rehearse: Callable[[], None]
+    no_new_privs: bool = True
 
 
 PROCESSES: dict[str, Process] = {
@@ -33,5 +35,6 @@ PROCESSES: dict[str, Process] = {
         Process("gate", gate.main, gate.rehearse),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse),
+        Process("program", program.main, program.rehearse, no_new_privs=False),
     )
 }

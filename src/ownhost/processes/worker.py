@@ -16,6 +16,7 @@ import contextlib
 import gc
 import os
 import pickle
+import pwd
 import socket
 import time
 import traceback
@@ -29,12 +30,15 @@ from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
-from ownhost.identity.identity import Identity
+from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
+from ownhost.processes.dialogue import Dialogue
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import ASK_THE_GATE, Handover
+from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.mine import Mine
+from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.request.errorlog import ERROR_LOG
@@ -71,7 +75,8 @@ def rehearse() -> None:
     seccomp.compiled(seccomp.WORKER)
     settings = Settings({DOCUMENT_ROOT.name: str(Path(__file__).parent)})
     server = VirtualHost(0, Source(__file__, 1), settings=settings)
-    slice_ = WorkerSlice(0, Identity(0, 0, (), "rehearsal"), [server], {None: 0}, server)
+    nobody = Identity(0, 0, (), "rehearsal")
+    slice_ = WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server)
     slice_ = pickle.loads(pickle.dumps(slice_))  # noqa: S301 - our own
     box, gates = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
@@ -82,6 +87,8 @@ def rehearse() -> None:
         worker.mailbox.close()
     loop.close()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
+    with contextlib.suppress(KeyError):
+        pwd.getpwnam("rehearsal")
 
 
 REHEARSED = (
@@ -121,11 +128,19 @@ class Worker:
         self.mailbox = socket.socket(fileno=descriptors[0])
         writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
         self.writers = list(writers.values())
-        mine = [assignment for assignment, number in slice_.assignments.items() if number == slice_.number]
-        self.services = {server.id: Service(server, mine, writers, loop.call_soon) for server in slice_.servers}
+        clients = _counters(slice_, descriptors)
+        self.programs = {
+            command: Dialogue(command, descriptors[place], self.log) for command, place in slice_.programs.items()
+        }
+        self.services = {
+            server.id: Service(server, Mine(slice_, server), writers, loop.call_soon, clients.get(server.id))
+            for server in slice_.servers
+        }
+        for service in self.services.values():
+            service.site.programs = self.programs
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
-        self.default = served or Service(slice_.main, mine, writers, loop.call_soon)
+        self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str] = {}
         self.connections: set[Connection] = set()
         self.taken = 0  # connections, in all
@@ -208,11 +223,11 @@ class Worker:
         service = self.services.get(handover.server)
         if service is not None:
             self.names[key] = service
-        elif handover.server in self.slice.refused_servers:
-            self.names[key] = self.slice.refused_servers[handover.server]
+        elif handover.refusal:
+            self.names[key] = handover.refusal
 
-    def find(self, connection: Connection, head: Head) -> Service | int:
-        """The virtual host of a request; or, where it is not this identity's, the number of whose it may be.
+    def find(self, connection: Connection, head: Head) -> Service | None:
+        """The virtual host of a request; None where it is none of this worker's, as far as it knows.
 
         Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
         """
@@ -221,18 +236,10 @@ class Worker:
         if found is None:
             if connection.fresh:
                 raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
-            return ASK_THE_GATE
+            return None
         if isinstance(found, str):
-            raise HTTPError(500, found)
-        return found if found.fixed else self.check_identity(found, head)
-
-    def check_identity(self, service: Service, head: Head) -> Service | int:
-        """For a virtual host that chooses by folder: is this request ours? The same function as in the gate."""
-        assignment = service.site.router.assignment(head.path)
-        number = self.slice.assignments.get(assignment)
-        if number is None:
-            raise HTTPError(500, self.slice.refusals.get(assignment, "") if assignment else "")
-        return service if number == self.slice.number else number
+            raise HTTPError(500, found, module="mpm_itk")
+        return found
 
     # Connections stay, and leave
 
@@ -297,3 +304,14 @@ class Worker:
             self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         else:
             self.loop.stop()
+
+
+def _counters(slice_: WorkerSlice, descriptors: list[int]) -> dict[int, Clients]:
+    """Where the clients of each server are counted, if they are: mapped, and the descriptors closed for good."""
+    found: dict[int, Clients] = {}
+    for count in slice_.counts:
+        clients = Clients(descriptors[count.writing], descriptors[count.reading], count.page)
+        os.close(descriptors[count.writing])
+        os.close(descriptors[count.reading])
+        found.update(dict.fromkeys(count.servers, clients))
+    return found

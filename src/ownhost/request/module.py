@@ -7,7 +7,7 @@ address, the time) sets `request.pure = False` there, so that its decision is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ class Module:
     access: Phase | None = None  # may this client see it
     fixup: Phase | None = None  # types, environment, redirects that need the file
     finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
+    programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)
 
 

@@ -43,6 +43,14 @@ class CannotTell(Exception):
     """A gate was asked for what only an owner's process may look at: a file, a program's answer."""
 
 
+class Elsewhere(Exception):
+    """A request turned out to be another identity's: it moves on, untouched."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__(f"to be served as {assignment}")
+        self.assignment = assignment
+
+
 @dataclass(slots=True)
 class Endpoints:
     """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets."""

@@ -13,7 +13,7 @@ from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, AS
 from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request import expressions
 from ownhost.request.request import Request
-from ownhost.request.routing import fixed_assignment
+from ownhost.request.routing import fixed_assignment, is_name
 from ownhost.request.sections import target_of
 from ownhost.request.translate import begin
 
@@ -63,6 +63,6 @@ def assigned(request: Request, settings: Settings) -> Assignment:
 
 def _name(value: str, directive: str, kind: str) -> str:
     """What an expression gave, if it can be a name; whether there is such an account is for the supervisor to say."""
-    if not value or value.startswith("#") or not value.isprintable() or len(value) > 255:
+    if not is_name(value):
         raise HTTPError(500, f"{directive} returned {value!r}, which is not a valid {kind} name", module="mpm_itk")
     return value

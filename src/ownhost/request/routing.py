@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ownhost.config.directive import Settings
+from ownhost.config.directive import Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
@@ -20,7 +21,9 @@ from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_POR
 from ownhost.request.module import MODULES
 from ownhost.request.translate import DOCUMENT_ROOT
 
-IDENTITY = (ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR, NICE_VALUE)
+LONGEST_NAME = 255  # characters
+
+IDENTITY: tuple[Setting[Any], ...] = (ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR, NICE_VALUE)
 
 # What a gate is told of a server, beside what modules need to find files: limits, and where its own messages go.
 _ROUTING = (
@@ -77,15 +80,15 @@ class Choices:
     def allow(self, wanted: Assignment) -> bool:
         """Whether a request can come to this assignment at all."""
         return wanted.nice in self.nices and any(
-            (wanted.user == one.user or (self.any_user and _is_name(wanted.user)))
-            and (wanted.group == one.group or (self.any_group and _is_name(wanted.group)))
+            (wanted.user == one.user or (self.any_user and is_name(wanted.user)))
+            and (wanted.group == one.group or (self.any_group and is_name(wanted.group)))
             for one in self.assigned
         )
 
 
-def _is_name(word: str | None) -> bool:
-    """Whether an expression may have given it: names only, as in mpm-itk."""
-    return word is not None and word != "" and not word.startswith("#")
+def is_name(word: str | None) -> bool:
+    """Whether it can be the name of a user or group that an expression gave: names only, as in mpm-itk."""
+    return word is not None and 0 < len(word) <= LONGEST_NAME and word[0] != "#" and word.isprintable()
 
 
 def choices_of(server: VirtualHost) -> Choices:

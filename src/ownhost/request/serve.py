@@ -13,7 +13,7 @@ from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.request import errors
-from ownhost.request.request import Level, Request
+from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.translate import begin
 from ownhost.request.walk import walk
 
@@ -25,7 +25,7 @@ _SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to 
 
 
 def respond(request: Request) -> Response:
-    """The response to a request, whatever happens. Never raises."""
+    """The response to a request, whatever happens. Raises Elsewhere alone."""
     memory = request.site.memory
     remembered = memory.recall(request)
     if remembered is not None:
@@ -34,6 +34,8 @@ def respond(request: Request) -> Response:
         response = run(request)
     except HTTPError as error:
         return error_response(request, error)
+    except Elsewhere:
+        raise
     except Exception:
         request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
         return error_response(request, HTTPError(500))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ownhost.config.model import VirtualHost
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class Site:
     """One virtual host in one process.
 
-    `mine` are the assignments that come to this process's identity; `at_turn_end` is the event loop's call_soon.
+    `is_mine` says whether an assignment comes to this process's identity; `at_turn_end` is the event loop's call_soon.
     `sees_files` is False in gates, which may not look into an owner's tree: what has to, raises `CannotTell` there.
     """
 
     def __init__(
         self,
         server: VirtualHost,
-        mine: Collection[Assignment],
+        is_mine: Callable[[Assignment], bool],
         at_turn_end: Callable[[Callable[[], None]], object],
         *,
         sees_files: bool = True,
@@ -36,7 +36,7 @@ class Site:
         self.virtual_host = server
         self.sees_files = sees_files
         self.settings = server.settings
-        self.mine = frozenset(mine)
+        self.is_mine = is_mine
         self.fixed = is_fixed(server)  # whether all requests have one identity
         self.sections = Sections(server.settings, server.sections)
         self.follows_links = follows_links_everywhere(server)
@@ -48,6 +48,9 @@ class Site:
         self.accesses: list[Phase] = [module.access for module in modules if module.access]
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
+        self.programs: Mapping[
+            tuple[str, ...], Callable[[str], str | None]
+        ] = {}  # by command: RewriteMap prg:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)

@@ -46,6 +46,9 @@ def begin(request: Request) -> Response | None:
             request.outcome = _begin(request)
         except HTTPError as error:
             request.outcome = error
+        except BaseException:
+            request.outcome = HTTPError(500)  # whoever goes on all the same gets no further
+            raise
     if isinstance(request.outcome, HTTPError):
         raise request.outcome
     return request.outcome

@@ -8,12 +8,12 @@ import stat
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import HTTPError
-from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR
+from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID_EXPR
 from ownhost.request import expressions
 from ownhost.request.links import check_links
-from ownhost.request.request import Request
+from ownhost.request.request import Elsewhere, Request
 from ownhost.request.resolve import assigned
-from ownhost.request.routing import fixed_assignment
+from ownhost.request.routing import IDENTITY, fixed_assignment
 from ownhost.request.sections import target_of
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
@@ -41,29 +41,31 @@ def merge(request: Request) -> None:
         request.uri, request.filename, request.head.method, lambda condition: expressions.holds(condition, request)
     )
     match = sections.match(target)
-    request.settings = sections.merge(match)
+    before, request.settings = request.settings, sections.merge(match)
     if match.variables:
         request.env.update(match.variables)
-    check_identity(request, request.settings)
+    if not request.site.fixed:
+        check_identity(request, before)
 
 
-def check_identity(request: Request, settings: Settings) -> None:
-    """Refuse what belongs to another identity: gates choose by name, the file system may say otherwise.
+def check_identity(request: Request, before: Settings) -> None:
+    """See that the request is this process's, now that its file is known: names alone may have said otherwise.
 
-    What an expression says is asked once, of the request that the client sent: internal redirects stay with whoever
-    serves that.
+    `before` are the settings that names alone led to. Raises Elsewhere for a request that a client sent. An internal
+    redirect cannot move any more: it is refused with 500 where sections give it to somebody else; what an expression
+    says is asked of the client's own request alone.
     """
-    mine = request.site.mine
-    if request.site.fixed:
+    settings = request.settings
+    if request.previous is not None:
+        computed = settings[ASSIGN_USER_ID_EXPR] or settings[ASSIGN_GROUP_ID_EXPR]
+        if not computed and not request.site.is_mine(fixed_assignment(settings)):
+            raise HTTPError(500, f"{request.filename} is another identity's, which an internal redirect cannot become")
         return
-    if settings[ASSIGN_USER_ID_EXPR] or settings[ASSIGN_GROUP_ID_EXPR]:
-        if request.previous is not None or assigned(request, settings) in mine:
-            return
-    elif fixed_assignment(settings) in mine:
-        return
-    wanted = settings[ASSIGN_USER_ID]
-    who = f"{wanted.user} {wanted.group}" if wanted else "another identity"
-    raise HTTPError(500, f"{request.filename} belongs to {who}, which its URI did not tell; refused")
+    if request.assignment is not None and all(before[setting] is settings[setting] for setting in IDENTITY):
+        return  # nothing new: `resolve` has it
+    request.assignment = assigned(request, settings)
+    if not request.site.is_mine(request.assignment):
+        raise Elsewhere(request.assignment)
 
 
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:

@@ -1,0 +1,36 @@
+"""A program that an owner's worker asks for answers.
+
+NAME        runs a program of the configuration (RewriteMap prg:) for one worker
+TRUSTS      the supervisor
+RUNS AS     the worker's identity; no filter and no no_new_privs, so that sudo and sendmail work from it
+TALKS TO    its worker, by standard input and output
+ENDS WHEN   it likes, or its worker is gone
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import NoReturn
+
+from ownhost.processes.messages import Channel
+from ownhost.processes.slices import ProgramSlice, receive_slice
+
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+DESCRIPTORS = 1_024  # what programs expect that use select(2)
+
+
+def main(channel: Channel) -> NoReturn:
+    """Become the program: see the head of this file."""
+    slice_, (talk,) = receive_slice(channel)
+    assert isinstance(slice_, ProgramSlice)
+    for standard in (0, 1):
+        os.dup2(talk, standard)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
+    os.chdir("/")
+    os.execve(slice_.command[0], slice_.command, ENVIRONMENT)
+
+
+def rehearse() -> None:
+    """There is nothing to warm: the program is executed."""

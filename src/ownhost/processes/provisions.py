@@ -1,0 +1,97 @@
+"""What a new worker is given beside its slice: its mailbox, logs, pages to count clients on, programs to ask.
+
+All of it is descriptors, which the slice names by number. `Provisions` also says what is to be taken back or ended
+once the worker is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ownhost.processes.logs import Logs
+from ownhost.processes.plan import Counted, Plan
+from ownhost.processes.scoreboard import Board
+from ownhost.processes.slices import Count, WorkerSlice
+from ownhost.request.module import MODULES
+
+Command = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Provisions:
+    """What one worker is given. `descriptors` are sent; those in `ends` are closed here once they are."""
+
+    slice: WorkerSlice
+    descriptors: list[int]
+    ends: list[int] = field(default_factory=list)
+    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
+    programs: list[tuple[Command, int]] = field(default_factory=list)  # to be started, and their ends
+
+    def add(self, descriptor: int) -> int:
+        """Give one more descriptor; its number in the slice."""
+        self.descriptors.append(descriptor)
+        return len(self.descriptors) - 1
+
+
+class Provider:
+    """Puts provisions together. `new_sender` makes a way to write to a shared log: receiving end, sending end."""
+
+    def __init__(self, plan: Plan, logs: Logs, new_sender: Callable[[int], tuple[int, int]]) -> None:
+        self.plan = plan
+        self.logs = logs
+        self.new_sender = new_sender
+        self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
+
+    def provide(self, number: int, mailbox: int) -> Provisions:
+        """What a worker of this identity is given."""
+        given = Provisions(self.plan.worker_slice(number), [mailbox])
+        self._give_logs(given, number)
+        self._give_counts(given, number)
+        self._give_programs(given)
+        return given
+
+    def _give_logs(self, given: Provisions, number: int) -> None:
+        for target in self.logs.written_by(self.plan.serves[number]):
+            shared = self.logs.shared_number(target)
+            if shared is None:
+                given.slice.logs[target] = given.add(self.logs.descriptor(target))
+                continue
+            receiving, sending = self.new_sender(shared)
+            given.senders.append((shared, receiving))
+            given.ends.append(sending)
+            given.slice.logs[target] = given.add(sending)
+
+    def _give_counts(self, given: Provisions, number: int) -> None:
+        counted: dict[Counted, list[int]] = {}
+        for server in self.plan.limited(number):
+            counted.setdefault(self.plan.counted_as(server), []).append(server.id)
+        for key, servers in counted.items():
+            board = self.boards.get(key) or self.boards.setdefault(key, Board())
+            page = board.take()
+            given.pages.append((board, page))
+            count = Count(tuple(servers), given.add(board.writing), given.add(board.reading), page)
+            given.slice.counts.append(count)
+
+    def _give_programs(self, given: Provisions) -> None:
+        commands = {
+            command
+            for server in given.slice.servers
+            for module in MODULES.values()
+            if module.programs is not None
+            for command in module.programs(server)
+        }
+        for command in sorted(commands):
+            ours, theirs = socket.socketpair()
+            given.slice.programs[command] = given.add(ours.fileno())
+            given.ends.append(ours.detach())
+            given.programs.append((command, theirs.detach()))
+
+
+def close(descriptors: list[int]) -> None:
+    """Close our copies of what was sent."""
+    for descriptor in descriptors:
+        os.close(descriptor)
