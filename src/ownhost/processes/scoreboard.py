@@ -8,6 +8,7 @@ writing, clears the page of a worker that is gone.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import struct
@@ -55,10 +56,11 @@ class Clients:
     """A worker's side: the clients of one virtual host that this worker holds."""
 
     def __init__(self, writing: int, reading: int, page: int) -> None:
-        """Maps both descriptors, which the caller closes."""
-        self.own = mmap.mmap(writing, PAGE, offset=page * PAGE)
-        self.all = mmap.mmap(reading, 0, access=mmap.ACCESS_READ)
-        self.held = 0
+        """Maps both descriptors, which the caller closes. Raises OSError."""
+        own = _map(writing, PAGE, mmap.PROT_READ | mmap.PROT_WRITE, page * PAGE)
+        size = (MOST_WORKERS + 1) * PAGE
+        self.own = ctypes.c_uint32.from_address(own)
+        self.all = memoryview((ctypes.c_char * size).from_address(_map(reading, size, mmap.PROT_READ, 0)))
 
     def enter(self, limit: int) -> bool:
         """Count one more client; False, and not counted, where that would be more than `limit` (0: no limit).
@@ -66,7 +68,7 @@ class Clients:
         It is counted first and looked at then: two workers that both take the last place may both find it
         taken, but never both get it.
         """
-        self._hold(self.held + 1)
+        self.own.value += 1
         if limit and _total(self.all) > limit:
             self.leave()
             return False
@@ -74,13 +76,20 @@ class Clients:
 
     def leave(self) -> None:
         """One client less."""
-        self._hold(self.held - 1)
-
-    def _hold(self, count: int) -> None:
-        self.held = count
-        _COUNT.pack_into(self.own, 0, count)
+        self.own.value -= 1
 
 
-def _total(memory: mmap.mmap) -> int:
+def _map(descriptor: int, length: int, protection: int, offset: int) -> int:
+    """The address of a shared mapping, for good. Python's own mmap would keep a copy of the descriptor open."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    address = libc.mmap(None, length, protection, mmap.MAP_SHARED, descriptor, offset)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "cannot map the page that clients are counted on")
+    return int(address)
+
+
+def _total(memory: mmap.mmap | memoryview) -> int:
     (pages,) = _COUNT.unpack_from(memory, 0)
     return sum(_COUNT.unpack_from(memory, page * PAGE)[0] for page in range(1, pages + 1))

@@ -48,9 +48,7 @@ class Site:
         self.accesses: list[Phase] = [module.access for module in modules if module.access]
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
-        self.programs: Mapping[
-            tuple[str, ...], Callable[[str], str | None]
-        ] = {}  # by command: RewriteMap prg:
+        self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
