@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import os
 import re
@@ -39,6 +40,18 @@ def eventually(what: Callable[[], object], seconds: float = 10.0, message: str =
         if time.monotonic() > end:
             raise AssertionError(message or f"not within {seconds} s: {what}")
         time.sleep(0.02)
+
+
+def steal(pid: int, descriptor: int) -> int:
+    """A copy of another process's descriptor (root may)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        copy = libc.syscall(438, pidfd, descriptor, 0)  # pidfd_getfd
+        assert copy >= 0, os.strerror(ctypes.get_errno())
+        return int(copy)
+    finally:
+        os.close(pidfd)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, WWW, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, WWW, Server, World, eventually, steal
 
 
 @pytest.fixture
@@ -189,20 +189,6 @@ def test_3_a_process_that_says_what_it_may_not_is_ended(two: Server, data: bytes
     eventually(lambda: "broke the protocol" in two.log())
     assert two.get("bob.test").status == 200
     assert two.get("alice.test").status == 200
-
-
-def steal(pid: int, descriptor: int) -> int:
-    """A copy of another process's descriptor (root may)."""
-    import ctypes
-
-    pidfd = os.pidfd_open(pid)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        copy = libc.syscall(438, pidfd, descriptor, 0)  # pidfd_getfd
-        assert copy >= 0, os.strerror(ctypes.get_errno())
-        return int(copy)
-    finally:
-        os.close(pidfd)
 
 
 def kind_of(descriptor: int) -> int:
