@@ -144,6 +144,34 @@ def directives(name: str | None, as_json: bool) -> None:
         click.echo(reference.text(entry))
 
 
+@main.command()
+@click.argument("url")
+@takes_configuration
+@click.option("-H", "headers", metavar='"Name: value"', multiple=True, help="A header field of the request.")
+@click.option("--method", default="GET", show_default=True, help="The request's method.")
+@click.option("--client", metavar="ADDRESS", default="", help="The client's address (127.0.0.1).")
+@_JSON
+def explain(options: Options, url: str, headers: tuple[str, ...], method: str, client: str, as_json: bool) -> None:
+    """Show what would happen to a request for URL, and why.
+
+    Virtual host, identity and what gave it, rewriting step by step, sections and settings with file and line, handler
+    and file. Nothing is served. As root, files are looked at as the identity that would serve them.
+    """
+    from ownhost.admin import explain as explaining  # here: the other commands need none of it
+
+    try:
+        found = explaining.explain(read_config(options), url, headers, method, client)
+    except (ConfigError, OSError) as error:
+        fail(error)
+    except explaining.ExplainError as error:
+        raise Failure(f"{error}.") from None
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for line in explaining.lines(found):
+            click.echo(line)
+
+
 class Failure(click.ClickException):
     """What went wrong, in one sentence; exit code 1."""
 
