@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from servers import Server
-from sites import ALICE, BOB, FILE, IDLE, Owner
+from sites import ALICE, BOB, FILE, IDLE, SHARED, USERS, Owner
 
 SETTLE = 2.0  # seconds until a server has noticed that its clients left
 
@@ -26,13 +26,20 @@ class Load:
     connections: int
     threads: int
     headers: tuple[str, ...]
-    hosts: tuple[str, ...] = ()  # asked in turn, where given
+    asked: tuple[str, ...] = ()  # host, path, host, path...: asked in turn, where given
 
 
 LOADS = (
     Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close")),
     Load("keep-alive", 32, 2, (f"Host: {ALICE.host}",)),
-    Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, BOB.host)),
+    Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, FILE, BOB.host, FILE)),
+    Load(
+        "users by expression alternating on one keep-alive connection",
+        8,
+        8,
+        (),
+        tuple(part for user in USERS for part in (SHARED.host, f"/~{user}{FILE}")),
+    ),
 )
 
 
@@ -42,7 +49,7 @@ def requests_per_second(server: Server, load: Load, seconds: int) -> dict[str, A
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{server.port}{FILE}", "--", *load.hosts]
+    command += [f"http://127.0.0.1:{server.port}{FILE}", "--", *load.asked]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])
     return {"rate": (result["responses"] - result["not_2xx"]) / result["seconds"], **result}

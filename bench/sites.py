@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -16,6 +17,7 @@ MODULES = {
     "authz_core_module": "mod_authz_core.so",
     "mime_module": "mod_mime.so",
     "dir_module": "mod_dir.so",
+    "rewrite_module": "mod_rewrite.so",
 }
 
 
@@ -31,6 +33,8 @@ ALICE = Owner("alice.localhost", 50001)
 BOB = Owner("bob.localhost", 50002)
 IDLE = tuple(Owner(f"idle{number}.localhost", 50100 + number) for number in range(1, 21))
 OWNERS = (ALICE, BOB, *IDLE)
+SHARED = Owner("shared.localhost", 50003)  # where each user's folder is served as that user
+USERS = ("games", "news")  # of Debian, with accounts and without rights
 
 SERVER = Template(
     """\
@@ -71,19 +75,38 @@ VIRTUAL_HOST = Template(
 """
 )
 
+# mpm-itk's own example.
+SHARED_HOST = Template(
+    """
+<VirtualHost 127.0.0.1:$port>
+    ServerName $host
+    DocumentRoot "$sites/$host"
+    CustomLog "$run/$host.log" combined
+    RewriteEngine on
+    RewriteRule /~([a-z]+)/ - [E=ITKUID:$$1]
+    AssignUserIDExpr %{reqenv:ITKUID}
+</VirtualHost>
+"""
+)
+
 
 def make_sites(sites: Path) -> None:
     """Make every owner's folder: mode 0700, one file in it that begins with the owner's uid."""
     sites.mkdir(mode=0o755)
     for owner in OWNERS:
-        folder = sites / owner.host
-        folder.mkdir()
-        file = folder / FILE.lstrip("/")
-        file.write_text(f"{owner.id}\n".ljust(SIZE, "."))
-        for path in (folder, file):
-            os.chown(path, owner.id, owner.id)
-        folder.chmod(0o700)
-        file.chmod(0o600)
+        _make_folder(sites / owner.host, owner.id)
+    for user in USERS:
+        _make_folder(sites / SHARED.host / f"~{user}", pwd.getpwnam(user).pw_uid)
+
+
+def _make_folder(folder: Path, uid: int) -> None:
+    folder.mkdir(parents=True)
+    file = folder / FILE.lstrip("/")
+    file.write_text(f"{uid}\n".ljust(SIZE, "."))
+    for path in (folder, file):
+        os.chown(path, uid, uid)
+    folder.chmod(0o700)
+    file.chmod(0o600)
 
 
 def make_configuration(run: Path, sites: Path, port: int) -> Path:
@@ -94,6 +117,7 @@ def make_configuration(run: Path, sites: Path, port: int) -> Path:
     text = SERVER.substitute(run=run, sites=sites, port=port, modules=modules)
     for owner in OWNERS:
         text += VIRTUAL_HOST.substitute(run=run, sites=sites, port=port, host=owner.host, id=owner.id)
+    text += SHARED_HOST.substitute(run=run, sites=sites, port=port, host=SHARED.host)
     file = run / "server.conf"
     file.write_text(text)
     return file

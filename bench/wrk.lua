@@ -1,19 +1,19 @@
--- For wrk: reports as JSON. Given several hosts as arguments, asks them in turn, on every connection: with one connection
--- per thread, each request goes to another host than the one before it on the same connection.
+-- For wrk: reports as JSON. Given hosts and paths as arguments (HOST PATH HOST PATH ...), asks for them in turn, on every
+-- connection: with one connection per thread, each request is for another owner than the one before it on the same connection.
 
 local requests, turn = {}, 0
 
-local function next_host()
+local function next_request()
   turn = turn % #requests + 1
   return requests[turn]
 end
 
-function init(hosts)
-  for number, host in ipairs(hosts) do
-    wrk.headers["Host"] = host
-    requests[number] = wrk.format()
+function init(asked)
+  for number = 1, #asked, 2 do
+    wrk.headers["Host"] = asked[number]
+    table.insert(requests, wrk.format("GET", asked[number + 1]))
   end
-  if #hosts > 0 then request = next_host end
+  if #asked > 0 then request = next_request end
 end
 
 function done(summary, latency, _)
