@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ownhost.config import expression as e
 from ownhost.config.directive import ArgumentError
-from ownhost.config.expression_parser import DEEPEST, LONGEST, is_plain, parse_condition, parse_string
+from ownhost.config.expression_grammar import DEEPEST, LONGEST
+from ownhost.config.expression_parser import is_plain, parse_condition, parse_string
 
 
 @pytest.mark.parametrize(
