@@ -21,7 +21,10 @@ from ownhost.config.directive import (
     Where,
     declare,
 )
+from ownhost.config.expression import StringExpression
+from ownhost.config.expression_parser import parse_string
 from ownhost.http.message import Response
+from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
@@ -54,7 +57,7 @@ def _fold(before: Extensions | None, more: Extensions) -> Extensions:
 EXTENSIONS = Setting("AddType", Extensions(), _merge)
 TYPES_CONFIG: Setting[Table] = Setting("TypesConfig", {})
 FORCE_TYPE = Setting("ForceType", "")
-SET_HANDLER = Setting("SetHandler", "")
+SET_HANDLER: Setting[str | StringExpression] = Setting("SetHandler", "")
 DEFAULT_CHARSET = Setting("AddDefaultCharset", "")
 DEFAULT_LANGUAGE = Setting("DefaultLanguage", "")
 
@@ -117,11 +120,11 @@ def parse_force_type(call: Call) -> str:
     return word
 
 
-def parse_handler(call: Call) -> str:
-    """A handler's name, or none. Which handlers there are shows when a file asks for one."""
+def parse_handler(call: Call) -> str | StringExpression:
+    """A handler's name, expr= and an expression that gives one, or none. Which there are shows when a file asks."""
     word = single(call)
     if word.lower().startswith("expr="):
-        raise ArgumentError("expr= is not supported yet; expected the name of a handler")
+        return parse_string(word[5:])
     return "" if word.lower() == "none" else word
 
 
@@ -188,7 +191,7 @@ for _directive in (
     Directive(
         "SetHandler",
         "core",
-        "handler|None",
+        "handler|expr=expression|None",
         ANYWHERE,
         "The handler for every file here, whatever its name.",
         parse_handler,
@@ -271,12 +274,16 @@ def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
 def fixup(request: Request) -> Response | None:
     """Find type, language, encoding and handler of the file."""
     settings = request.settings
+    handler = settings[SET_HANDLER]
+    if isinstance(handler, StringExpression):
+        handler = expressions.value(handler, request)
+        handler = "" if handler.lower() == "none" else handler
     if request.is_folder:
-        request.handler = settings[SET_HANDLER] or request.alias
+        request.handler = handler or request.alias
         return None
     facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
     request.content_type = settings[FORCE_TYPE] or facts.type
-    request.handler = settings[SET_HANDLER] or request.alias or facts.handler
+    request.handler = handler or request.alias or facts.handler
     request.content_type = with_charset(request.content_type, "" if settings[FORCE_TYPE] else facts.charset, settings)
     request.encodings = facts.encodings
     default = settings[DEFAULT_LANGUAGE]

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from ownhost.config.expression import Condition
 from ownhost.http.limits import LIMIT_REQUEST_LINE
 from ownhost.http.message import HTTPError
 from ownhost.modules.rewriting import conditions, maps, template, urls
@@ -171,20 +172,29 @@ class Engine:
         """What a condition's test says of a text, before "!"."""
         test = condition.test
         if condition.regex is not None:
-            return self.remember(condition, condition.regex.search(text))
+            return self.remember(condition, _groups(condition.regex.search(text)))
         if condition.expression is not None:
-            return expressions.holds(condition.expression, self.request)
+            return self.ask_expression(condition, condition.expression)
         if test in conditions.FILE_TESTS:
             return conditions.test_file(test, text, self.request)
         if test is Test.URL_ALLOWED or test is Test.FILE_ALLOWED:
             return self.is_allowed(test, text)
         return conditions.compare(condition, text)
 
-    def remember(self, condition: RuleCondition, match: re.Match[str] | None) -> bool:
+    def ask_expression(self, condition: RuleCondition, expression: Condition) -> bool:
+        """Whether an expression holds. It notes itself what the response depends on, but for [NV]."""
+        vary = [*self.request.vary]
+        found = expressions.groups(expression, self.request)
+        if condition.no_vary:
+            self.request.vary[:] = vary
+        self.remember(condition, found or ())
+        return found is not None
+
+    def remember(self, condition: RuleCondition, groups: tuple[str, ...]) -> bool:
         """Keep the groups of a condition that matched, for %N."""
-        if match is not None and not condition.negated:
-            self.condition_groups = _groups(match)
-        return match is not None
+        if groups and not condition.negated:
+            self.condition_groups = groups
+        return bool(groups)
 
     def is_allowed(self, test: Test, text: str) -> bool:
         """-U and -F: whether a look at a URL or file ends well."""

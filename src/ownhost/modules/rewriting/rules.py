@@ -133,7 +133,7 @@ class Test(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleCondition:
-    """A RewriteCond. `operand` is what is behind a comparison; `regex` or `expression` is set where the test needs it."""
+    """A RewriteCond. `operand` is what a comparison compares with; `regex` or `expression` is set for such a test."""
 
     test_string: Template
     pattern: str  # as written

@@ -1,0 +1,162 @@
+"""Server variables: what %{NAME} stands for in expressions and in rewriting.
+
+Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ownhost.request.names import SERVER_ADMIN, server_name, server_token
+from ownhost.request.request import CannotTell, Request
+from ownhost.request.translate import DOCUMENT_ROOT
+
+Get = Callable[[Request], str]
+API_VERSION = "20120211"  # Apache 2.4's: its module interface, for configurations that ask
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """How a variable gets its value. `pure` ones follow from virtual host, path and file system alone.
+
+    `header` is the field whose value it is: responses that depend on it say so (Vary).
+    """
+
+    get: Get
+    pure: bool = False
+    header: str = ""
+
+
+def lookup(request: Request, name: str) -> str | None:
+    """The value of a variable, "" where it has none; None where there is no such variable.
+
+    Raises CannotTell in a gate where that takes a look at a file.
+    """
+    variable = VARIABLES.get(name)
+    if variable is None:
+        return None
+    if not variable.pure:
+        request.pure = False
+    if variable.header:
+        vary(request, variable.header)
+    return variable.get(request)
+
+
+def header(request: Request, name: str, *, varies: bool = True) -> str:
+    """A field of the request, by its name in any case; "" where there is none."""
+    request.pure = False
+    if varies:
+        vary(request, name)
+    return request.head.values.get(name.lower(), "")
+
+
+def vary(request: Request, name: str) -> None:
+    """Have the response say that it depends on a field of the request; Host goes without saying."""
+    if name.lower() != "host" and name.lower() not in map(str.lower, request.vary):
+        request.vary.append(name)
+
+
+def owner(request: Request) -> str:
+    """SCRIPT_USER: the name of the file's owner, its uid where that has no account."""
+    if request.stat is None:
+        return ""
+    try:
+        return pwd.getpwuid(request.stat.st_uid).pw_name
+    except KeyError:
+        return str(request.stat.st_uid)
+
+
+def group(request: Request) -> str:
+    """SCRIPT_GROUP: the name of the file's group, its gid where that has none."""
+    if request.stat is None:
+        return ""
+    try:
+        return grp.getgrgid(request.stat.st_gid).gr_name
+    except KeyError:
+        return str(request.stat.st_gid)
+
+
+def _in_files(get: Get) -> Get:
+    """What takes a look at the account database, or a file."""
+
+    def look(request: Request) -> str:
+        if not request.site.sees_files:
+            raise CannotTell
+        return get(request)
+
+    return look
+
+
+def _server_name(request: Request) -> str:
+    return server_name(request)[0]
+
+
+def _time(form: str) -> Get:
+    return lambda _: time.strftime(form, time.localtime())
+
+
+def _header(name: str) -> Variable:
+    key = name.lower()
+    return Variable(lambda request: request.head.values.get(key, ""), header=name)
+
+
+VARIABLES: dict[str, Variable] = {
+    "HTTP_ACCEPT": _header("Accept"),
+    "HTTP_COOKIE": _header("Cookie"),
+    "HTTP_FORWARDED": _header("Forwarded"),
+    "HTTP_HOST": Variable(lambda request: request.head.values.get("host", "")),  # caches tell hosts apart anyway
+    "HTTP_PROXY_CONNECTION": _header("Proxy-Connection"),
+    "HTTP_REFERER": _header("Referer"),
+    "HTTP_USER_AGENT": _header("User-Agent"),
+    "AUTH_TYPE": Variable(lambda request: request.env.get("AUTH_TYPE", "")),
+    "REMOTE_USER": Variable(lambda request: request.env.get("REMOTE_USER", "")),
+    "REMOTE_IDENT": Variable(lambda _: ""),  # identd is never asked
+    "REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "REMOTE_HOST": Variable(lambda request: request.endpoints.client),  # names are never looked up
+    "REMOTE_PORT": Variable(lambda request: str(request.endpoints.client_port)),
+    "SERVER_ADDR": Variable(lambda request: request.endpoints.local),
+    "SERVER_NAME": Variable(_server_name),
+    "SERVER_PORT": Variable(lambda request: str(server_name(request)[1])),
+    "HTTPS": Variable(lambda request: "on" if request.endpoints.secure else "off"),
+    "IPV6": Variable(lambda request: "on" if ":" in request.endpoints.client else "off"),
+    "REQUEST_METHOD": Variable(lambda request: request.method),
+    "REQUEST_SCHEME": Variable(lambda request: "https" if request.endpoints.secure else "http"),
+    "QUERY_STRING": Variable(lambda request: request.query or ""),
+    "SERVER_PROTOCOL": Variable(lambda request: request.head.protocol),
+    "THE_REQUEST": Variable(lambda request: f"{request.method} {request.head.target} {request.head.protocol}"),
+    "REQUEST_STATUS": Variable(lambda request: str(request.status)),
+    "REQUEST_LOG_ID": Variable(lambda _: ""),  # the error log's lines carry no id
+    "CONN_LOG_ID": Variable(lambda _: ""),
+    "REQUEST_URI": Variable(lambda request: request.uri, pure=True),
+    "DOCUMENT_URI": Variable(lambda request: request.uri, pure=True),
+    "REQUEST_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "SCRIPT_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "PATH_INFO": Variable(lambda request: request.path_info, pure=True),
+    "SCRIPT_USER": Variable(_in_files(owner)),
+    "SCRIPT_GROUP": Variable(_in_files(group)),
+    "DOCUMENT_ROOT": Variable(lambda request: request.document_root or request.site.settings[DOCUMENT_ROOT], pure=True),
+    "CONTEXT_PREFIX": Variable(lambda request: request.context_prefix, pure=True),
+    "CONTEXT_DOCUMENT_ROOT": Variable(
+        lambda request: request.context_document_root or request.document_root or request.site.settings[DOCUMENT_ROOT],
+        pure=True,
+    ),
+    "IS_SUBREQ": Variable(lambda request: "true" if request.is_subrequest else "false", pure=True),
+    "HANDLER": Variable(lambda request: request.handler, pure=True),
+    "CONTENT_TYPE": Variable(lambda request: request.content_type, pure=True),
+    "SERVER_ADMIN": Variable(lambda request: request.site.settings[SERVER_ADMIN], pure=True),
+    "SERVER_SOFTWARE": Variable(lambda request: server_token(request.site.settings), pure=True),
+    "API_VERSION": Variable(lambda _: API_VERSION, pure=True),
+    "TIME": Variable(_time("%Y%m%d%H%M%S")),
+    "TIME_YEAR": Variable(_time("%Y")),
+    "TIME_MON": Variable(_time("%m")),
+    "TIME_DAY": Variable(_time("%d")),
+    "TIME_HOUR": Variable(_time("%H")),
+    "TIME_MIN": Variable(_time("%M")),
+    "TIME_SEC": Variable(_time("%S")),
+    "TIME_WDAY": Variable(_time("%w")),
+}
