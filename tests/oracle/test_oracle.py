@@ -27,6 +27,7 @@ LOADED = {
     "alias": "mod_alias",
     "env": "mod_env",
     "autoindex": "mod_autoindex",
+    "rewrite": "mod_rewrite",
 }
 OLD = 1_600_000_000
 FILES = {

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from ownhost.config.arguments import flag, words
 from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Setting, declare
 from ownhost.http.message import HTTPError, Response
+from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -84,6 +85,8 @@ for _directive in (
 
 def fixup(request: Request) -> Response | None:
     """Find the index of a folder, or the fallback for what is missing."""
+    if request.handler == REDIRECT or request.handler.startswith("proxy:"):
+        return None  # rules have found where it leads
     if request.is_folder:
         if request.settings[CHECK_HANDLER] and request.handler:
             return None
@@ -116,7 +119,7 @@ def _folder(request: Request) -> Response | None:
 
 def _try(request: Request, uri: str, first: bool) -> Response | None:
     """Serve a file in the folder's stead, if it is there. Raises HTTPError where it is, and may not be seen."""
-    inner = serve.redirected(request, uri, request.query)
+    inner = serve.redirected(request, uri, request.query, subrequest=True)
     try:
         response = serve.find(inner)
     except HTTPError as error:

@@ -17,6 +17,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Settings,
     Where,
     declare,
 )
@@ -283,19 +284,21 @@ def fixup(request: Request) -> Response | None:
     facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
     request.content_type = settings[FORCE_TYPE] or facts.type
     request.handler = handler or request.alias or facts.handler
-    charset = "" if settings[FORCE_TYPE] else facts.charset
-    charset = charset or _default_charset(settings[DEFAULT_CHARSET], request.content_type)
-    if charset and request.content_type and "charset=" not in request.content_type.lower():
-        request.content_type += f"; charset={charset}"
+    request.content_type = with_charset(request.content_type, "" if settings[FORCE_TYPE] else facts.charset, settings)
     request.encodings = facts.encodings
     default = settings[DEFAULT_LANGUAGE]
     request.languages = facts.languages or ([default] if default else [])
     return None
 
 
-def _default_charset(charset: str, content_type: str) -> str:
-    plain = content_type.partition(";")[0].strip().lower()
-    return charset if plain in ("text/plain", "text/html") else ""
+def with_charset(content_type: str, charset: str, settings: Settings) -> str:
+    """A media type with its character set: the one given, else AddDefaultCharset's, unless it says one itself."""
+    if not content_type or "charset=" in content_type.lower():
+        return content_type
+    if not charset and content_type.partition(";")[0].strip().lower() in ("text/plain", "text/html"):
+        charset = settings[DEFAULT_CHARSET]
+    return f"{content_type}; charset={charset}" if charset else content_type
 
 
-register(Module(name="mod_mime", identifier="mime_module", order=30, fixup=fixup))
+# First: types are known before any other fixup, as Apache has a phase for them.
+register(Module(name="mod_mime", identifier="mime_module", order=0, fixup=fixup))

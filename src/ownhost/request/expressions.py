@@ -48,6 +48,12 @@ def holds(condition: e.Condition, request: Request, response: Response | None = 
     return _compiled(condition)(Evaluation(request, response))
 
 
+def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
+    """What the last regular expression that matched has found, if a condition holds; None where it doesn't."""
+    context = Evaluation(request)
+    return context.groups if _compiled(condition)(context) else None
+
+
 def value(expression: e.StringExpression, request: Request, response: Response | None = None) -> str:
     """The text that an expression comes to for a request. Raises CannotTell."""
     return _text(expression)(Evaluation(request, response))

@@ -95,6 +95,7 @@ class Request:
     env: dict[str, str] = field(default_factory=dict)  # subprocess_env
     notes: dict[str, str] = field(default_factory=dict)
     vary: list[str] = field(default_factory=list)  # fields of the request that the response depends on (Vary)
+    fields: list[tuple[str, str]] = field(default_factory=list)  # of the response, whatever it comes to be
     # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
     previous: Request | None = None
     is_subrequest: bool = False  # a look at another URI in the same breath: its variables are the request's own
