@@ -57,6 +57,8 @@ FILES = {
     "private/open/x.txt": "open\n",
     "fallback.html": "fallback\n",
     "zero": "",
+    "map.txt": "# comment x\none eins\n indented y\nnovalue\nnovalue \ntwo\tzwei # rest\none again\n"
+    "three drei vier\nsame only|only\na-file /a.txt\n",
 }
 COMPARED = (
     "location",
@@ -69,8 +71,10 @@ COMPARED = (
     "accept-ranges",
     "connection",
     "keep-alive",
+    "set-cookie",
+    "vary",
 )
-ERRORS = ("location", "connection", "keep-alive")  # compared of an error
+ERRORS = ("set-cookie", "location", "connection", "keep-alive")  # compared of an error
 
 
 @dataclass(frozen=True)
