@@ -146,6 +146,8 @@ def differences(asked: Asked, theirs: Answer, ours: Answer) -> list[str]:
         one, other = theirs.fields.get(name), ours.fields.get(name)
         if name == "content-type" and (not good or asked.method == "OPTIONS" or "multipart" in (one or "")):
             continue  # pages that a server makes, and boundaries, are each server's own
+        if name == "vary" and not good:
+            continue  # Apache forgets it on redirects
         if name == "location":
             one, other = upper_escapes(one), upper_escapes(other)
         if one != other:
