@@ -120,12 +120,14 @@ def page(request: Request, status: int, note: str = "") -> Response:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
         f"<body><h1>{reason(status)}</h1>\n<p>{text}</p>\n{footer}</body></html>\n"
     )
-    return Response(status, [("Content-Type", "text/html; charset=utf-8")], body.encode("utf-8", "replace"))
+    fields = [("Content-Type", "text/html; charset=utf-8")]
+    return Response(status, fields, body.encode("utf-8", "replace"), own_page=True)
 
 
 def text(document: Document, status: int) -> Response:
     """An ErrorDocument that is a text."""
-    return Response(status, [("Content-Type", TEXT_TYPE)], document.value.encode("utf-8", "surrogateescape"))
+    body = document.value.encode("utf-8", "surrogateescape")
+    return Response(status, [("Content-Type", TEXT_TYPE)], body, own_page=True)
 
 
 def redirect(request: Request, status: int, location: str) -> Response:

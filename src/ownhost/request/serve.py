@@ -48,7 +48,7 @@ def respond(request: Request) -> Response:
 def finish(request: Request, response: Response) -> None:
     """Let modules add to a response that is about to be sent, whatever it is."""
     request.status = response.status
-    if request.vary and response.status < 400:
+    if request.vary and not response.own_page:
         response.headers.append(("Vary", ", ".join(request.vary)))
     for hook in request.site.finishes:
         hook(request, response)
