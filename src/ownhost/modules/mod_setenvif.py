@@ -195,7 +195,7 @@ def prepare(request: Request) -> None:
         _obey(request, rules[len(of_server) :])
 
 
-def _obey(request: Request, rules: Sequence[Rule]) -> None:
+def _obey(request: Request, rules: tuple[Rule, ...]) -> None:
     for rule in rules:
         found = rule.find(request)
         if found is None:
@@ -225,6 +225,7 @@ register(
         name="mod_setenvif",
         identifier="setenvif_module",
         order=96,
+        uses=lambda server: server.says(SET_ENV_IF),
         early=early,
         prepare=prepare,
         routing=(SET_ENV_IF,),
