@@ -118,6 +118,8 @@ class Request:
         """Take over what was found for another request, to go on as that one: an index in its folder's stead."""
         for name in _FOUND:
             setattr(self, name, getattr(other, name))
+        self.vary += [field for field in other.vary if field not in self.vary]
+        self.fields += other.fields
 
     @property
     def is_folder(self) -> bool:
@@ -131,6 +133,9 @@ _FOUND = (
     "query",
     "filename",
     "alias",
+    "document_root",
+    "context_prefix",
+    "context_document_root",
     "path_info",
     "stat",
     "settings",
