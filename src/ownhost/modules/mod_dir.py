@@ -92,10 +92,16 @@ def fixup(request: Request) -> Response | None:
     """Find the index of a folder, or the fallback for what is missing. Raises HTTPError."""
     if request.is_folder:
         return _folder(request)
-    if request.stat is None and not request.handler and request.settings[FALLBACK_RESOURCE]:
+    fallback = request.settings[FALLBACK_RESOURCE]
+    if request.stat is None and fallback and not request.handler:
         request.pure = False  # the file may come to be
-        return _first(request, (request.settings[FALLBACK_RESOURCE],))
+        return _first(request, (fallback,))
     return None
+
+
+def _leads_elsewhere(request: Request) -> bool:
+    """Whether rules have found what answers: another URI of this server, or another server."""
+    return request.handler == REDIRECT or request.handler.startswith("proxy:")
 
 
 def _folder(request: Request) -> Response | None:
@@ -103,11 +109,10 @@ def _folder(request: Request) -> Response | None:
     if not request.uri.endswith("/"):
         careful = request.method not in ("GET", "HEAD") and REDIRECT_CAREFULLY in request.env
         return _with_slash(request) if settings[DIRECTORY_SLASH] and not careful else None
-    if request.handler == REDIRECT or request.handler.startswith("proxy:"):
-        return None  # rules have found where it leads
-    if settings[CHECK_HANDLER] and request.handler:
+    if _leads_elsewhere(request) or (settings[CHECK_HANDLER] and request.handler):
         return None
-    response = _first(request, settings[DIRECTORY_INDEX])
+    names: tuple[str, ...] = settings[DIRECTORY_INDEX]
+    response = _first(request, names)
     if response is None and not request.handler and request.method in ("GET", "HEAD"):
         why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
         raise HTTPError(403, why, module="dir")
@@ -133,15 +138,21 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
         except HTTPError as error:
             refused = refused if error.status == 404 else error
             continue
-        if response is not None:
-            return response
-        if inner.handler.startswith("proxy:") or (inner.stat is not None and not inner.is_folder):
-            request.become(inner)
-            request.pure = request.pure and place == 0  # a file of an earlier name may come to be
-            return serve.handle(request)
+        if response is not None and response.own_page:
+            return response  # a redirect is none of a file, but is answered all the same
+        if response is None and not _is_file(inner):
+            continue
+        request.become(inner)
+        request.pure = request.pure and place == 0  # a file of an earlier name may come to be
+        return serve.handle(request) if response is None else response
     if refused is not None:
         raise refused
     return None
+
+
+def _is_file(request: Request) -> bool:
+    """Whether there is something to send."""
+    return request.handler.startswith("proxy:") or (request.stat is not None and not request.is_folder)
 
 
 def _absolute(request: Request, name: str) -> tuple[str, str | None]:

@@ -119,7 +119,8 @@ class Request:
         for name in _FOUND:
             setattr(self, name, getattr(other, name))
         self.vary += [field for field in other.vary if field not in self.vary]
-        self.fields += other.fields
+        if other.fields is not self.fields:
+            self.fields += other.fields
 
     @property
     def is_folder(self) -> bool:
@@ -127,8 +128,9 @@ class Request:
         return self.stat is not None and S_ISDIR(self.stat.st_mode)
 
 
-# What the phases find. Head, endpoints and what came before stay a request's own.
+# What the phases find. Endpoints and what came before stay a request's own.
 _FOUND = (
+    "head",
     "uri",
     "query",
     "filename",
