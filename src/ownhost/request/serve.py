@@ -176,7 +176,7 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     uri, mark, query = path.partition("?")
     try:
         request.error_status = error.status
-        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET", values={})
+        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET")
         inner = redirected(request, uri, query if mark else None)
         inner.head = get
         inner.env["REDIRECT_STATUS"] = str(error.status)
