@@ -85,15 +85,18 @@ for _directive in (
 
 def fixup(request: Request) -> Response | None:
     """Find the index of a folder, or the fallback for what is missing."""
-    if request.handler == REDIRECT or request.handler.startswith("proxy:"):
-        return None  # rules have found where it leads
     if request.is_folder:
         if request.settings[CHECK_HANDLER] and request.handler:
             return None
         return _folder(request)
-    if request.stat is None and request.settings[FALLBACK_RESOURCE]:
+    if request.stat is None and request.settings[FALLBACK_RESOURCE] and not _leads_elsewhere(request):
         return _fallback(request)
     return None
+
+
+def _leads_elsewhere(request: Request) -> bool:
+    """Whether rules have found what answers: another URI of this server, or another server."""
+    return request.handler == REDIRECT or request.handler.startswith("proxy:")
 
 
 def _folder(request: Request) -> Response | None:
@@ -102,7 +105,7 @@ def _folder(request: Request) -> Response | None:
             location = quote(request.uri, errors="surrogateescape") + "/"
             return errors.redirect(request, 301, location + (f"?{request.query}" if request.query else ""))
         return None
-    if request.method not in ("GET", "HEAD", "POST"):
+    if request.method not in ("GET", "HEAD", "POST") or _leads_elsewhere(request):
         return None
     names = request.settings[DIRECTORY_INDEX]
     for place, name in enumerate(names):

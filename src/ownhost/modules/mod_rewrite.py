@@ -366,7 +366,7 @@ def _redirect(request: Request, engine: Engine, location: str) -> Response:
     if engine.escape:
         engine.trace(1, "escaping %s for redirect", location)
         location = urls.escape_url(location)
-    if query:
+    if query is not None:
         if not engine.escape:
             _check_query(request)
         elif query != engine.asked_query:

@@ -187,7 +187,8 @@ class Engine:
         found = expressions.groups(expression, self.request)
         if condition.no_vary:
             self.request.vary[:] = vary
-        self.remember(condition, found or ())
+        if found is not None and not condition.negated:
+            self.condition_groups = found
         return found is not None
 
     def remember(self, condition: RuleCondition, groups: tuple[str, ...]) -> bool:
@@ -356,8 +357,7 @@ class Engine:
     def reduce(self, rule: Rule) -> None:
         """A URL of this very host is a path; any other is a redirect."""
         request = self.request
-        endpoints = request.endpoints
-        path = urls.own_path(request.filename, endpoints.secure, request.virtual_host, endpoints.local_port)
+        path = urls.own_path(request.filename, request.endpoints.secure, request.virtual_host)
         if path is not None:
             self.trace(3, "reduce %s -> %s", request.filename, path, here=False)
             request.filename = path

@@ -101,7 +101,7 @@ def resolve_dots(path: str, *, clamp: bool = False) -> str | None:
     return f"/{'/'.join(kept)}{slash}"
 
 
-def own_path(url: str, secure: bool, server: VirtualHost, local_port: int) -> str | None:
+def own_path(url: str, secure: bool, server: VirtualHost) -> str | None:
     """The path of a URL that leads to this very virtual host; None for any other."""
     scheme = "https://" if secure else "http://"
     if url[: len(scheme)].lower() != scheme or len(url) == len(scheme):
@@ -109,19 +109,18 @@ def own_path(url: str, secure: bool, server: VirtualHost, local_port: int) -> st
     authority, _, path = url[len(scheme) :].partition("/")
     host, colon, port = authority.partition(":")
     number = int(port) if port.isascii() and port.isdigit() else 0
-    if not _goes_by(server, host.lower(), number if colon else 443 if secure else 80, local_port):
+    if not _goes_by(server, host.lower(), number if colon else 443 if secure else 80):
         return None
     return f"/{path}"
 
 
-def _goes_by(server: VirtualHost, host: str, port: int, local_port: int) -> bool:
-    """Whether a virtual host has this name at this port."""
+def _goes_by(server: VirtualHost, host: str, port: int) -> bool:
+    """Whether a virtual host has this name at this port: the one that ServerName says, as Apache has it."""
     for address, written in zip(server.addresses, server.hosts, strict=False):
         if written == host and address.port in (0, port):
             return True
     name = server.settings[SERVER_NAME]
-    own_port = name.port or (server.addresses[0].port if server.addresses else 0) or local_port
-    if port != own_port:
+    if port != name.port:
         return False
     aliases = server.settings[SERVER_ALIASES]
     return host == name.host or any(wildcard(alias).fullmatch(host) for alias in aliases)
