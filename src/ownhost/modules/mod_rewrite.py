@@ -343,7 +343,7 @@ def redirect(request: Request) -> Response:
     inner.env["REDIRECT_URL"] = request.uri
     if request.query is not None:
         inner.env["REDIRECT_QUERY_STRING"] = request.query
-    inner.fields, inner.vary = request.fields, request.vary
+    inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
     try:

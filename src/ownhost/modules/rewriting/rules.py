@@ -341,8 +341,9 @@ _RULE_FLAGS: dict[str, _Setter] = {
 def _find_flag(name: str, flags: dict[str, T]) -> T:
     found = flags.get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), flags, 1, 0.5)
-        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {near[0].upper()!r}?" if near else ""))
+        near = difflib.get_close_matches(name.lower(), flags, 3, 0.5)
+        best = min(near, key=lambda one: abs(len(one) - len(name)), default="").upper()
+        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {best!r}?" if best else ""))
     return found
 
 
