@@ -1,8 +1,8 @@
 """Golden cases: the configuration rewrite/NAME.conf and the requests in rewrite/NAME.txt, which says where they lead.
 
 To add one, write the .conf and the requests, have `python tests/modules/test_mod_rewrite.py NAME` write the answers,
-and check that they are what Apache would do. Below a request stand: its status and Location or file (@ROOT@ is the folder
-that `make_root` makes), query, handler and type where there is one, variables, header fields, each step with
+and check that they are what Apache would do. Below a request stand: its status and Location or file (@ROOT@ is the
+folder that `make_root` makes), query, handler and type where there is one, variables, header fields, each step with
 "LogLevel rewrite:trace8", and what a gate, which sees no file, comes to.
 """
 
