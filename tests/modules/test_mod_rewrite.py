@@ -137,6 +137,9 @@ def test_a_program_is_asked_by_its_command(tmp_path: Path) -> None:
     text = "RewriteEngine on\nRewriteMap m 'prg:/bin/sh -c x' alice:users\nRewriteRule ^/(.*)$ /to/${m:$1|none} [R]"
     command = ("/bin/sh", "-c", "x")
     assert programs(make_server(root, text)) == {command}
+    assert programs(make_server(root, text.replace("${m:", "${n:"))) == set()
+    inner = text.replace("RewriteRule", "<Location /x>\nRewriteRule") + "\n</Location>"
+    assert programs(make_server(root, inner)) == {command}
     answers: dict[tuple[str, ...], object] = {command: lambda key: f"<{key}>" if key == "known" else None}
     assert respond(root, text, "GET /known", answers).notes["response"] == "http://site.test/to/%3Cknown%3E"
     assert respond(root, text, "GET /other", answers).notes["response"] == "http://site.test/to/none"

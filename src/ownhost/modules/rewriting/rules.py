@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Flag, StrEnum, auto
 from http import HTTPStatus
@@ -105,6 +105,13 @@ class Rule:
 
     def __contains__(self, flag: RuleFlag) -> bool:
         return bool(self.flags & flag)
+
+    def templates(self) -> Iterator[Template]:
+        """All templates of the rule and its conditions."""
+        yield from (condition.test_string for condition in self.conditions)
+        yield from self.env
+        yield from self.cookies
+        yield from (one for one in (self.substitution, self.content_type, self.handler) if one is not None)
 
 
 class Test(StrEnum):
