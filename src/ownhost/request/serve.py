@@ -147,6 +147,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,
+        fields=request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 
