@@ -208,7 +208,7 @@ def locate(request: Request) -> Place | None:
     for alias in request.site.settings[ALIASES]:
         filename = alias.locate(request.uri)
         if filename is not None:
-            return Place(filename, alias.handler)
+            return Place(filename, alias.handler, alias.prefix, alias.target if alias.prefix else "")
     return None
 
 

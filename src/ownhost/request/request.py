@@ -79,6 +79,9 @@ class Request:
     query: str | None = None
     filename: str = ""  # "" until translated
     alias: str = ""  # the handler that a ScriptAlias asked for
+    document_root: str = ""  # where it is not DocumentRoot: mass virtual hosts
+    context_prefix: str = ""  # of the URI, and the folder that it leads to: Alias
+    context_root: str = ""
     # walk
     path_info: str = ""
     stat: os.stat_result | None = None  # of `filename`, where it exists
@@ -125,6 +128,9 @@ _FOUND = (
     "query",
     "filename",
     "alias",
+    "document_root",
+    "context_prefix",
+    "context_root",
     "path_info",
     "stat",
     "settings",

@@ -67,7 +67,9 @@ def _begin(request: Request) -> Response | None:
         if response is not None:
             return response
     if not request.filename:
-        request.filename, request.alias = locate(request)
+        place = locate(request)
+        request.filename, request.alias = place.filename, place.handler
+        request.context_prefix, request.context_root = place.context_prefix, place.context_root
     return None
 
 
