@@ -39,7 +39,7 @@ MATCHES = [
     (r"\v", "a\x0bb", "\x0b"),
     (r"\R", "a\r\nb", "\r\n"),
     (r"\N+", "ab\nc", "ab"),
-    (r".+", "ab\nc", "ab"),
+    (r".+", "ab\nc", "ab\nc"),  # DOTALL is the default
     (r"(?s).+", "ab\nc", "ab\nc"),
     (r"\Qa.b\E+", "xa.bb", "a.bb"),
     (r"\Qa.b", "xa.b", "a.b"),

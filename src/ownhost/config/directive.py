@@ -79,6 +79,7 @@ class Call:
     where: Where
     server_root: str
     defines: frozenset[str] = frozenset()
+    section: str = ""  # what the section around it is for: a folder, a path, a pattern; "" in a server
     notes: list[str] = field(default_factory=list)  # remarks that `parse` has, shown at start
 
     def path(self, argument: str) -> str:
@@ -123,12 +124,14 @@ class Setting(Generic[T]):
     """A typed key into `Settings`.
 
     `merge(outer, inner)` gives the value where an inner scope (a virtual host, a section) and the scope
-    around it both say something.
+    around it both say something. `inherited`, where it is set, gives the value of a virtual host that says nothing,
+    from the main server's.
     """
 
     name: str
     default: T
     merge: Callable[[T, T], T] = replace
+    inherited: Callable[[T], T] | None = None
 
     def __post_init__(self) -> None:
         if self.name in SETTINGS:
@@ -170,6 +173,15 @@ class Settings:
         for name, value in inner.values.items():
             result[name] = SETTINGS[name].merge(result[name], value) if name in result else value
         return Settings(result)
+
+    def inherited(self, inner: Settings) -> Settings:
+        """These settings of the main server, with those of a virtual host laid over them."""
+        result = self.merged(inner)
+        for name, value in self.values.items():
+            inherit = SETTINGS[name].inherited
+            if inherit is not None and name not in inner.values:
+                result = Settings({**result.values, name: inherit(value)})
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,158 @@
-"""Apache's expressions (expr.html), parsed: plain data that pickles."""
+"""Apache's expressions (expr.html), parsed: plain data that pickles.
+
+A `Condition` says yes or no, a `StringExpression` is a text. `expression_parser` makes them, `request.expressions`
+evaluates them.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+# Words: what has a text as its value.
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A literal."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """%{NAME}."""
+
+    name: str  # in capitals
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """function(word) or %{function:text}."""
+
+    function: str  # in small letters
+    argument: Word
+
+
+@dataclass(frozen=True, slots=True)
+class BackReference:
+    """$0 to $9: what the last regular expression that matched has found."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """Words, one behind the other."""
+
+    parts: tuple[Word, ...]
+
+
+Word = Text | Variable | Call | BackReference | Concatenation
+
+# Conditions: what is true or false.
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """true or false."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """! or not."""
+
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """&& or and."""
+
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """|| or or."""
+
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Two words as strings (==, <...) or, where `numbers`, as integers (-eq, -lt...): eq, ne, lt, le, gt or ge."""
+
+    operator: str
+    left: Word
+    right: Word
+    numbers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """word =~ regex, or !~."""
+
+    word: Word
+    regex: re.Pattern[str]
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """word in {list}."""
+
+    word: Word
+    members: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """-f word and the like: the letter says what is asked."""
+
+    operator: str
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """word -strmatch pattern, -strcmatch (any case), -fnmatch (wildcards match no slash)."""
+
+    operator: str
+    word: Word
+    pattern: Word
+
+
+@dataclass(frozen=True, slots=True)
+class InNetwork:
+    """word -ipmatch network, or -R network: whether an address is in a network."""
+
+    word: Word
+    network: str
+
+
+Node = Constant | Not | All | AnyOf | Compare | Matches | Member | Unary | Wildcard | InNetwork
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """An expression whose value is yes or no."""
 
     text: str  # as written
+    node: Node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StringExpression:
     """An expression whose value is a text."""
 
     text: str  # as written
+    word: Word
+
+    @property
+    def parts(self) -> Sequence[Word]:
+        """The words that it is made of."""
+        return self.word.parts if isinstance(self.word, Concatenation) else (self.word,)

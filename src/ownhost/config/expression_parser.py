@@ -1,18 +1,31 @@
-"""Text to expressions."""
+"""Text to expressions. The grammar is loaded with the first one: most configurations have none, and servers need none.
+
+Invariant: any text is an expression or an `ArgumentError`, which points at the column.
+"""
 
 from __future__ import annotations
 
-from ownhost.config.directive import ArgumentError
+import re
+
 from ownhost.config.expression import Condition, StringExpression
 
-
-def parse_condition(text: str) -> Condition:
-    """Parse a boolean expression. Raises ArgumentError that points at the column."""
-    if text not in ("true", "false"):
-        raise ArgumentError(f"expressions are not supported yet: expected true or false, not {text}")
-    return Condition(text)
+_COMPUTED = re.compile(r"%\{|\\|\$[0-9]")
 
 
-def parse_string(text: str) -> StringExpression:
-    """Parse a string expression. Raises ArgumentError that points at the column."""
-    return StringExpression(text)
+def parse_condition(text: str, *, restricted: bool = False) -> Condition:
+    """Parse a boolean expression. Raises ArgumentError. `restricted`: nothing in it may look at files."""
+    from ownhost.config.expression_grammar import parse
+
+    return Condition(text, parse(text, "condition", restricted))
+
+
+def parse_string(text: str, *, restricted: bool = False) -> StringExpression:
+    """Parse a string expression: a text with %{...} in it. Raises ArgumentError."""
+    from ownhost.config.expression_grammar import parse
+
+    return StringExpression(text, parse(text, "string", restricted))
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has nothing in it that a string expression would compute: it stands for itself."""
+    return _COMPUTED.search(text) is None

@@ -149,20 +149,21 @@ class _Builder:
         """Let a directive say its setting."""
         if not directive.where & scope.where:
             raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(directive.where))}")
+        target = scope.target(directive)
         call = Call(
             directive.name,
             words(node.raw),
             node.raw,
             node.source,
-            scope.where,
+            target.where,
             self.tree.server_root,
             frozenset(self.tree.defines),
+            _subject(target.section),
         )
         try:
             value = directive.parse(call)
             if directive.setting is not None:
                 name = directive.setting.name
-                target = scope.target(directive)
                 target.values[name] = directive.fold(target.values.get(name), value)
                 target.origins[name] = node.source
         except ArgumentError as error:
@@ -240,13 +241,21 @@ class _Builder:
         return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
 
 
+def _subject(section: Section | None) -> str:
+    """What a section is for, as its directives are told: an If has no name but its own."""
+    if section is None:
+        return ""
+    named = section.kind not in (SectionKind.IF, SectionKind.ELSE_IF, SectionKind.ELSE)
+    return section.pattern if named else f"*{section.kind}"
+
+
 def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
     """A virtual host with what the main server says merged in."""
     return VirtualHost(
         server.id,
         server.source,
         server.addresses,
-        main.settings.merged(server.settings),
+        main.settings.inherited(server.settings),
         {**main.origins, **server.origins},
         [*main.sections, *server.sections],
         server.hosts,

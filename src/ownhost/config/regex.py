@@ -1,8 +1,8 @@
 """Perl-compatible regular expressions (PCRE2, as Apache uses it) in Python's own syntax.
 
 Both languages share most of their syntax; this translates what is written otherwise, and refuses what would mean
-something else. Apache's defaults hold: bytes without Unicode properties (so \\w is ASCII) and "$" at the very end
-only (RegexDefaultOptions DOLLAR_ENDONLY). Reference: pcre2pattern(3).
+something else. Apache's defaults hold: bytes without Unicode properties (so \\w is ASCII), "." is any character, and
+"$" is at the very end only (RegexDefaultOptions DOTALL DOLLAR_ENDONLY). Reference: pcre2pattern(3).
 
 Invariant: a pattern is either compiled with PCRE's meaning or refused with `ArgumentError`.
 """
@@ -87,7 +87,7 @@ def compile_pcre(pattern: str, ignore_case: bool = False) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return re.compile(translated, re.ASCII | (re.IGNORECASE if ignore_case else 0))
+            return re.compile(translated, re.ASCII | re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning) as error:
         reason = error.msg if isinstance(error, re.error) else str(error)
         raise ArgumentError(f"the regular expression {pattern!r} cannot be used: {reason}") from None

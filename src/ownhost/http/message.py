@@ -90,6 +90,7 @@ class Response:
     body: bytes | FileBody | AsyncIterator[bytes] = b""
     close: bool = False  # end the connection after it
     first_status: int = 0  # 0: the same
+    own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
 
     def header(self, name: str) -> str | None:

@@ -12,8 +12,12 @@ LAYERS = ("config", "identity", "http", "request", "modules")
 
 @functools.cache
 def load() -> None:
-    """Import every file of these layers, so that every directive and every module is declared. Once is enough."""
+    """Import every file of these layers, so that every directive and every module is declared. Once is enough.
+
+    But for the grammar of expressions: it declares nothing, and whoever serves does without it.
+    """
     for layer in LAYERS:
         package = importlib.import_module(f"ownhost.{layer}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+            if module.name != "ownhost.config.expression_grammar":
+                importlib.import_module(module.name)

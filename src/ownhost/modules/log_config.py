@@ -21,9 +21,12 @@ from ownhost.config.directive import (
     declare,
     outer_then_inner,
 )
+from ownhost.config.expression import Condition
+from ownhost.config.expression_parser import parse_condition
 from ownhost.config.model import VirtualHost
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
+from ownhost.request.expressions import holds
 from ownhost.request.logformat import compile_format
 from ownhost.request.module import Module, register
 
@@ -32,11 +35,11 @@ COMMON = '%h %l %u %t "%r" %>s %b'
 
 @dataclass(frozen=True, slots=True)
 class CustomLog:
-    """One access log. `format` is a nickname or a format; `condition` is NAME, !NAME or ""."""
+    """One access log. `format` is a nickname or a format; `condition` is NAME, !NAME, an expression or ""."""
 
     target: LogTarget
     format: str | None
-    condition: str = ""
+    condition: str | Condition = ""
 
 
 def _merge_formats(outer: dict[str, str], inner: dict[str, str]) -> dict[str, str]:
@@ -65,16 +68,29 @@ def parse_format(call: Call) -> dict[str, str]:
 def parse_custom_log(call: Call) -> CustomLog:
     """A place, a format or its nickname, and a condition."""
     found = words(2, 3)(call)
-    condition = ""
-    if len(found) == 3:
-        kind, equals, condition = found[2].partition("=")
-        if kind.lower() == "expr" and equals:
-            raise ArgumentError("expr= is not supported yet; expected env=NAME or env=!NAME")
-        if kind.lower() != "env" or not equals or condition in ("", "!"):
-            raise ArgumentError(f"expected env=NAME or env=!NAME, not {found[2]!r}")
+    condition = _parse_log_condition(found[2]) if len(found) == 3 else ""
     if "%" in found[1]:
         compile_format(found[1])
     return CustomLog(parse_target(call, found[0]), found[1], condition)
+
+
+def _parse_log_condition(word: str) -> str | Condition:
+    kind, equals, condition = word.partition("=")
+    if kind.lower() == "expr" and equals:
+        return parse_condition(condition)
+    if kind.lower() != "env" or not equals or condition in ("", "!"):
+        raise ArgumentError(f"expected env=NAME, env=!NAME or expr=expression, not {word!r}")
+    return condition
+
+
+def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
+    """Whether an exchange is to be logged. What was no request has no variables, and no expression holds for it."""
+    if not condition:
+        return True
+    request = exchange.request
+    if isinstance(condition, Condition):
+        return request is not None and holds(condition, request, exchange.response)
+    return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
 
 
 def parse_transfer_log(call: Call) -> CustomLog:
@@ -104,7 +120,7 @@ declare(
     Directive(
         name="CustomLog",
         module="mod_log_config",
-        syntax="file|pipe format|nickname [env=[!]environment-variable]",
+        syntax="file|pipe format|nickname [env=[!]environment-variable|expr=expression]",
         where=SERVERS,
         help="An access log: where, in which format, for which requests.",
         parse=parse_custom_log,
@@ -116,7 +132,7 @@ declare(
     Directive(
         name="GlobalLog",
         module="mod_log_config",
-        syntax="file|pipe format|nickname [env=[!]environment-variable]",
+        syntax="file|pipe format|nickname [env=[!]environment-variable|expr=expression]",
         where=SERVER_ONLY,
         help="An access log that virtual hosts with logs of their own write to as well.",
         parse=parse_custom_log,
@@ -152,7 +168,6 @@ class AccessLog:
             (
                 writer(log.target),
                 compile_format(self._format(log, formats), server),
-                log.condition.lstrip("!"),
                 log.condition,
             )
             for log in logs_of(server)
@@ -168,12 +183,9 @@ class AccessLog:
 
     def record(self, exchange: Exchange) -> None:
         """Log one exchange wherever it belongs."""
-        for write, format_, name, condition in self.logs:
-            if condition:
-                present = exchange.request is not None and name in exchange.request.env
-                if present == condition.startswith("!"):
-                    continue
-            write(format_(exchange))
+        for write, format_, condition in self.logs:
+            if _is_logged(condition, exchange):
+                write(format_(exchange))
 
 
 register(Module(name="mod_log_config", identifier="log_config_module"))

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from ownhost.config.arguments import flag, words
 from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Setting, declare
 from ownhost.http.message import HTTPError, Response
+from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -88,9 +89,14 @@ def fixup(request: Request) -> Response | None:
         if request.settings[CHECK_HANDLER] and request.handler:
             return None
         return _folder(request)
-    if request.stat is None and request.settings[FALLBACK_RESOURCE]:
+    if request.stat is None and request.settings[FALLBACK_RESOURCE] and not _leads_elsewhere(request):
         return _fallback(request)
     return None
+
+
+def _leads_elsewhere(request: Request) -> bool:
+    """Whether rules have found what answers: another URI of this server, or another server."""
+    return request.handler == REDIRECT or request.handler.startswith("proxy:")
 
 
 def _folder(request: Request) -> Response | None:
@@ -99,7 +105,7 @@ def _folder(request: Request) -> Response | None:
             location = quote(request.uri, errors="surrogateescape") + "/"
             return errors.redirect(request, 301, location + (f"?{request.query}" if request.query else ""))
         return None
-    if request.method not in ("GET", "HEAD", "POST"):
+    if request.method not in ("GET", "HEAD", "POST") or _leads_elsewhere(request):
         return None
     names = request.settings[DIRECTORY_INDEX]
     for place, name in enumerate(names):
@@ -116,7 +122,7 @@ def _folder(request: Request) -> Response | None:
 
 def _try(request: Request, uri: str, first: bool) -> Response | None:
     """Serve a file in the folder's stead, if it is there. Raises HTTPError where it is, and may not be seen."""
-    inner = serve.redirected(request, uri, request.query)
+    inner = serve.redirected(request, uri, request.query, subrequest=True)
     try:
         response = serve.find(inner)
     except HTTPError as error:

@@ -17,10 +17,14 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Settings,
     Where,
     declare,
 )
+from ownhost.config.expression import StringExpression
+from ownhost.config.expression_parser import parse_string
 from ownhost.http.message import Response
+from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
@@ -53,7 +57,7 @@ def _fold(before: Extensions | None, more: Extensions) -> Extensions:
 EXTENSIONS = Setting("AddType", Extensions(), _merge)
 TYPES_CONFIG: Setting[Table] = Setting("TypesConfig", {})
 FORCE_TYPE = Setting("ForceType", "")
-SET_HANDLER = Setting("SetHandler", "")
+SET_HANDLER: Setting[str | StringExpression] = Setting("SetHandler", "")
 DEFAULT_CHARSET = Setting("AddDefaultCharset", "")
 DEFAULT_LANGUAGE = Setting("DefaultLanguage", "")
 
@@ -116,11 +120,11 @@ def parse_force_type(call: Call) -> str:
     return word
 
 
-def parse_handler(call: Call) -> str:
-    """A handler's name, or none. Which handlers there are shows when a file asks for one."""
+def parse_handler(call: Call) -> str | StringExpression:
+    """A handler's name, expr= and an expression that gives one, or none. Which there are shows when a file asks."""
     word = single(call)
     if word.lower().startswith("expr="):
-        raise ArgumentError("expr= is not supported yet; expected the name of a handler")
+        return parse_string(word[5:])
     return "" if word.lower() == "none" else word
 
 
@@ -187,7 +191,7 @@ for _directive in (
     Directive(
         "SetHandler",
         "core",
-        "handler|None",
+        "handler|expr=expression|None",
         ANYWHERE,
         "The handler for every file here, whatever its name.",
         parse_handler,
@@ -270,25 +274,31 @@ def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
 def fixup(request: Request) -> Response | None:
     """Find type, language, encoding and handler of the file."""
     settings = request.settings
+    handler = settings[SET_HANDLER]
+    if isinstance(handler, StringExpression):
+        handler = expressions.value(handler, request)
+        handler = "" if handler.lower() == "none" else handler
     if request.is_folder:
-        request.handler = settings[SET_HANDLER] or request.alias
+        request.handler = handler or request.alias
         return None
     facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
     request.content_type = settings[FORCE_TYPE] or facts.type
-    request.handler = settings[SET_HANDLER] or request.alias or facts.handler
-    charset = "" if settings[FORCE_TYPE] else facts.charset
-    charset = charset or _default_charset(settings[DEFAULT_CHARSET], request.content_type)
-    if charset and request.content_type and "charset=" not in request.content_type.lower():
-        request.content_type += f"; charset={charset}"
+    request.handler = handler or request.alias or facts.handler
+    request.content_type = with_charset(request.content_type, "" if settings[FORCE_TYPE] else facts.charset, settings)
     request.encodings = facts.encodings
     default = settings[DEFAULT_LANGUAGE]
     request.languages = facts.languages or ([default] if default else [])
     return None
 
 
-def _default_charset(charset: str, content_type: str) -> str:
-    plain = content_type.partition(";")[0].strip().lower()
-    return charset if plain in ("text/plain", "text/html") else ""
+def with_charset(content_type: str, charset: str, settings: Settings) -> str:
+    """A media type with its character set: the one given, else AddDefaultCharset's, unless it says one itself."""
+    if not content_type or "charset=" in content_type.lower():
+        return content_type
+    if not charset and content_type.partition(";")[0].strip().lower() in ("text/plain", "text/html"):
+        charset = settings[DEFAULT_CHARSET]
+    return f"{content_type}; charset={charset}" if charset else content_type
 
 
-register(Module(name="mod_mime", identifier="mime_module", order=30, fixup=fixup))
+# First: types are known before any other fixup, as Apache has a phase for them.
+register(Module(name="mod_mime", identifier="mime_module", order=0, fixup=fixup))

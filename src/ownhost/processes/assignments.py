@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ownhost.identity.identity import Assignment
 from ownhost.processes.messages import Named, Whose
 from ownhost.processes.slices import GateSlice
-from ownhost.request.routing import is_name
+from ownhost.request.routing import is_word
 
 MAX_REMEMBERED = 8_192  # answers
 MAX_ASKED = 64  # questions under way: more would not fit into the channel, and wait
@@ -41,7 +41,7 @@ class Assignments:
         answer, until = self.answers.get(name, (None, 0.0))
         if answer is not None and time.monotonic() < until:
             return answer
-        if not all(part is None or is_name(part) for part in (assignment.user, assignment.group)):
+        if not all(part is None or is_word(part) for part in (assignment.user, assignment.group)):
             return "that cannot be the name of a user or a group"
         return None
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from ownhost.config.arguments import number
 from ownhost.config.directive import ANYWHERE, ArgumentError, Call, Directive, Override, Setting, declare
+from ownhost.config.expression import StringExpression
+from ownhost.config.expression_parser import is_plain, parse_string
 from ownhost.config.lexer import next_word
 from ownhost.http.framing import reason
 from ownhost.http.message import HTTPError, Response
+from ownhost.request import expressions
 from ownhost.request.names import DEFAULT_PORTS, scheme, server_name, signature
 from ownhost.request.request import Request
 
@@ -41,6 +44,7 @@ class Document:
 
     kind: str
     value: str
+    computed: StringExpression | None = None  # what `value` comes to for each request, where it has %{...} in it
 
 
 def _merge(outer: dict[int, Document], inner: dict[int, Document]) -> dict[int, Document]:
@@ -60,15 +64,23 @@ def parse_document(call: Call) -> dict[int, Document]:
         raise ArgumentError(f"expected quotes around a text of several words, not {rest!r}")
     if what.lower() == "default" and not rest.startswith('"'):
         return {status: Document("default", "")}
+    return {status: _computed(_read_document(status, what))}
+
+
+def _computed(document: Document) -> Document:
+    return document if is_plain(document.value) else replace(document, computed=parse_string(document.value))
+
+
+def _read_document(status: int, what: str) -> Document:
     if what.startswith("/"):
-        return {status: Document("path", what)}
+        return Document("path", what)
     if what.lower().startswith(("http://", "https://")):
         if status == 401:
             raise ArgumentError(
                 "expected a path or a text for 401: a redirect would take the question for a password away"
             )
-        return {status: Document("url", what)}
-    return {status: Document("text", what)}
+        return Document("url", what)
+    return Document("text", what)
 
 
 ERROR_DOCUMENTS: Setting[dict[int, Document]] = Setting("ErrorDocument", {}, _merge)
@@ -92,7 +104,11 @@ def document_for(request: Request, status: int) -> Document | None:
     """What ErrorDocument says for a status; None where that is nothing."""
     settings = request.settings or request.site.settings
     document = settings[ERROR_DOCUMENTS].get(status)
-    return None if document is None or document.kind == "default" else document
+    if document is None or document.kind == "default":
+        return None
+    if document.computed is None:
+        return document
+    return replace(document, value=expressions.value(document.computed, request), computed=None)
 
 
 def page(request: Request, status: int, note: str = "") -> Response:
@@ -104,12 +120,14 @@ def page(request: Request, status: int, note: str = "") -> Response:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
         f"<body><h1>{reason(status)}</h1>\n<p>{text}</p>\n{footer}</body></html>\n"
     )
-    return Response(status, [("Content-Type", "text/html; charset=utf-8")], body.encode("utf-8", "replace"))
+    fields = [("Content-Type", "text/html; charset=utf-8")]
+    return Response(status, fields, body.encode("utf-8", "replace"), own_page=True)
 
 
 def text(document: Document, status: int) -> Response:
     """An ErrorDocument that is a text."""
-    return Response(status, [("Content-Type", TEXT_TYPE)], document.value.encode("utf-8", "surrogateescape"))
+    body = document.value.encode("utf-8", "surrogateescape")
+    return Response(status, [("Content-Type", TEXT_TYPE)], body, own_page=True)
 
 
 def redirect(request: Request, status: int, location: str) -> Response:

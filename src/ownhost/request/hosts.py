@@ -112,7 +112,7 @@ def _table(hosts: list[VirtualHost], place: tuple[str, int], main: VirtualHost) 
             exact.setdefault(name, (order, server.id))
         for alias in server.settings[SERVER_ALIASES]:
             if "*" in alias or "?" in alias:
-                wildcards.append((order, _wildcard(alias), server.id))
+                wildcards.append((order, wildcard(alias), server.id))
             else:
                 exact.setdefault(alias, (order, server.id))
     for order, server in enumerate(hosts, len(hosts)):
@@ -131,7 +131,7 @@ def _names(server: VirtualHost, main: VirtualHost) -> list[str]:
     return [name] if name else []
 
 
-def _wildcard(alias: str) -> re.Pattern[str]:
+def wildcard(alias: str) -> re.Pattern[str]:
     """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special.
 
     The first place where a part between two stars fits is as good as any later one, so none is tried again.

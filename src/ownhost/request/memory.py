@@ -73,6 +73,7 @@ class Memory:
         if head.path not in self.seen and not self._is_true(head.path, answer):
             return None
         request.uri = answer.uri
+        request.query = head.query
         request.filename = answer.filename
         request.settings = answer.settings
         request.content_type = answer.content_type

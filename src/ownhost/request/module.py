@@ -26,7 +26,7 @@ class Place(NamedTuple):
     filename: str
     handler: str = ""
     context_prefix: str = ""
-    context_root: str = ""
+    context_document_root: str = ""
 
 
 Phase = Callable[[Request], "Response | None"]

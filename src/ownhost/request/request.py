@@ -79,9 +79,9 @@ class Request:
     query: str | None = None
     filename: str = ""  # "" until translated
     alias: str = ""  # the handler that a ScriptAlias asked for
-    document_root: str = ""  # where it is not DocumentRoot: mass virtual hosts
-    context_prefix: str = ""  # of the URI, and the folder that it leads to: Alias
-    context_root: str = ""
+    document_root: str = ""  # "" is DocumentRoot
+    context_prefix: str = ""  # the part of the path that an Alias stands for, and where it leads
+    context_document_root: str = ""  # "" is the document root
     # walk
     path_info: str = ""
     stat: os.stat_result | None = None  # of `filename`, where it exists
@@ -94,10 +94,13 @@ class Request:
     languages: list[str] = field(default_factory=list)  # Content-Language
     env: dict[str, str] = field(default_factory=dict)  # subprocess_env
     notes: dict[str, str] = field(default_factory=dict)
+    vary: list[str] = field(default_factory=list)  # fields of the request that the response depends on (Vary)
+    fields: list[tuple[str, str]] = field(default_factory=list)  # of the response, whatever it comes to be
     # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
     previous: Request | None = None
     is_subrequest: bool = False  # a look at another URI in the same breath: its variables are the request's own
     answered_by: Request | None = None  # the request for an ErrorDocument, where one answers in this one's stead
+    status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
 
@@ -130,7 +133,7 @@ _FOUND = (
     "alias",
     "document_root",
     "context_prefix",
-    "context_root",
+    "context_document_root",
     "path_info",
     "stat",
     "settings",

@@ -91,7 +91,12 @@ class Choices:
 
 def is_name(word: str | None) -> bool:
     """Whether it can be the name of a user or group that an expression gave: names only, as in mpm-itk."""
-    return word is not None and 0 < len(word) <= LONGEST_NAME and word[0] != "#" and word.isprintable()
+    return word is not None and is_word(word) and word[0] != "#"
+
+
+def is_word(word: str) -> bool:
+    """Whether it can be a user or group at all: a name, or "#number"."""
+    return 0 < len(word) <= LONGEST_NAME and word.isprintable()
 
 
 def choices_of(server: VirtualHost) -> Choices:

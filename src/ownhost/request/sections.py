@@ -104,6 +104,13 @@ class Sections:
         self._add_ifs(found, target)
         return found
 
+    def match_uri(self, target: Target) -> Match:
+        """The sections that apply by the URI alone, which is all that is known before it leads to a file."""
+        found = Match()
+        self._add(found, self._locations(found, target), target)
+        self._add_ifs(found, target)
+        return found
+
     def merge(self, match: Match) -> Settings:
         """The server's settings with those of the sections laid over them; remembered for the next request."""
         if not match.sections:

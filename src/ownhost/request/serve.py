@@ -47,6 +47,9 @@ def respond(request: Request) -> Response:
 
 def finish(request: Request, response: Response) -> None:
     """Let modules add to a response that is about to be sent, whatever it is."""
+    request.status = response.status
+    if request.vary and not response.own_page:
+        response.headers.append(("Vary", ", ".join(request.vary)))
     for hook in request.site.finishes:
         hook(request, response)
 
@@ -137,6 +140,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         uri=uri,
         query=query,
         previous=request,
+        status=request.error_status or request.status,
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,

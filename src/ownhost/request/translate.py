@@ -56,12 +56,15 @@ def begin(request: Request) -> Response | None:
 
 def _begin(request: Request) -> Response | None:
     site = request.site
+    sent = not request.uri
+    if sent:  # early hooks see the path as it was sent
+        request.uri = request.head.path.encode("latin-1").decode("utf-8", "surrogateescape")
+        request.query = request.head.query
     if not request.is_subrequest:
         for early in site.earlies:
             early(request)
-    if not request.uri:
+    if sent:
         request.uri = site.clean(request.head.path)
-        request.query = request.head.query
     for hook in site.translates:
         response = hook(request)
         if response is not None:
@@ -69,7 +72,7 @@ def _begin(request: Request) -> Response | None:
     if not request.filename:
         place = locate(request)
         request.filename, request.alias = place.filename, place.handler
-        request.context_prefix, request.context_root = place.context_prefix, place.context_root
+        request.context_prefix, request.context_document_root = place.context_prefix, place.context_document_root
     return None
 
 

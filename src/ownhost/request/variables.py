@@ -1,203 +1,162 @@
-"""Server variables: what %{NAME} is in expressions and in mod_rewrite's conditions (expr.html, "Variables").
+"""Server variables: what %{NAME} stands for in expressions and in rewriting.
 
-Text is held as paths are: UTF-8 with surrogate escapes. A variable that follows from anything but the virtual host,
-the path and the served file makes the request impure (`Request.pure`).
+Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals.
 """
 
 from __future__ import annotations
 
 import grp
-import ipaddress
 import pwd
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from ownhost.http.message import Response
-from ownhost.http.wire import from_wire
-from ownhost.request.names import SERVER_ADMIN, scheme, server_name, server_token
+from ownhost.request.names import SERVER_ADMIN, server_name, server_token
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
-API_VERSION = "20120211"  # of Apache 2.4's modules
-
-_NO_ADMIN = "[no address given]"  # Apache's words
-_TIMESTAMP = "%Y%m%d%H%M%S"
+Get = Callable[[Request], str]
+API_VERSION = "20120211"  # Apache 2.4's: its module interface, for configurations that ask
 
 
-def lookup(request: Request, name: str, response: Response | None = None) -> str | None:
-    """The value of a variable, "" where it is not set; None where there is no such variable.
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """How a variable gets its value. `pure` ones follow from virtual host, path and file system alone.
 
-    Names are taken in any case. `response` is what is about to be sent, where that is known. Raises `CannotTell` in a
-    gate for what only the file shows.
+    `header` is the field whose value it is: responses that depend on it say so (Vary).
     """
-    name = name.upper()
-    if response is not None and name in _OF_RESPONSE:
-        return _OF_RESPONSE[name](response)
-    get = _VARIABLES.get(name)
-    if get is None:
+
+    get: Get
+    pure: bool = False
+    header: str = ""
+
+
+def lookup(request: Request, name: str) -> str | None:
+    """The value of a variable, "" where it has none; None where there is no such variable.
+
+    Raises CannotTell in a gate where that takes a look at a file.
+    """
+    variable = VARIABLES.get(name)
+    if variable is None:
         return None
-    if name not in _PURE:
+    if not variable.pure:
         request.pure = False
-    return get(request)
+    if variable.header:
+        vary(request, variable.header)
+    return variable.get(request)
 
 
-def exists(name: str) -> bool:
-    """Whether there is such a variable."""
-    return name.upper() in _VARIABLES
+def header(request: Request, name: str, *, varies: bool = True) -> str:
+    """A field of the request, by its name in any case; "" where there is none."""
+    request.pure = False
+    if varies:
+        vary(request, name)
+    return request.head.values.get(name.lower(), "")
 
 
-def uri(request: Request) -> str:
-    """The path: cleaned, or before that as it was sent."""
-    return request.uri or from_wire(request.head.path)
+def vary(request: Request, name: str) -> None:
+    """Have the response say that it depends on a field of the request; Host goes without saying."""
+    if name.lower() != "host" and name.lower() not in map(str.lower, request.vary):
+        request.vary.append(name)
 
 
-def _filename(request: Request) -> str:
-    """The file name; the path before there is one, which is what server-level rewriting works on."""
-    return request.filename or request.uri
-
-
-def _path_info(request: Request) -> str:
-    if request.filename:
-        _need_files(request)
-    return request.path_info
-
-
-def _need_files(request: Request) -> None:
-    if not request.site.sees_files:
-        raise CannotTell
-
-
-def _document_root(request: Request) -> str:
-    return request.document_root or request.site.settings[DOCUMENT_ROOT]
-
-
-def _header(name: str) -> Callable[[Request], str]:
-    return lambda request: from_wire(request.head.values.get(name, ""))
-
-
-def _environment(name: str) -> Callable[[Request], str]:
-    return lambda request: request.env.get(name, "")
-
-
-def _now(form: str) -> Callable[[Request], str]:
-    return lambda _request: time.strftime(form)
-
-
-def _script_user(request: Request) -> str:
-    _need_files(request)
+def owner(request: Request) -> str:
+    """SCRIPT_USER: the name of the file's owner, its uid where that has no account."""
     if request.stat is None:
         return ""
     try:
         return pwd.getpwuid(request.stat.st_uid).pw_name
     except KeyError:
-        return ""
+        return str(request.stat.st_uid)
 
 
-def _script_group(request: Request) -> str:
-    _need_files(request)
+def group(request: Request) -> str:
+    """SCRIPT_GROUP: the name of the file's group, its gid where that has none."""
     if request.stat is None:
         return ""
     try:
         return grp.getgrgid(request.stat.st_gid).gr_name
     except KeyError:
-        return ""
+        return str(request.stat.st_gid)
 
 
-def _last_modified(request: Request) -> str:
-    _need_files(request)
-    modified = 0.0 if request.stat is None else request.stat.st_mtime
-    return time.strftime(_TIMESTAMP, time.localtime(modified))
+def _in_files(get: Get) -> Get:
+    """What takes a look at the account database, or a file."""
+
+    def look(request: Request) -> str:
+        if not request.site.sees_files:
+            raise CannotTell
+        return get(request)
+
+    return look
 
 
-def _the_request(request: Request) -> str:
-    head = request.head
-    return from_wire(f"{head.method} {head.target} {head.protocol}")
+def _server_name(request: Request) -> str:
+    return server_name(request)[0]
 
 
-def _ipv6(request: Request) -> str:
-    client = request.endpoints.client
-    if ":" not in client:
-        return "off"
-    return "off" if ipaddress.IPv6Address(client.partition("%")[0]).ipv4_mapped else "on"
+def _time(form: str) -> Get:
+    return lambda _: time.strftime(form, time.localtime())
 
 
-def _on(value: bool) -> str:
-    return "on" if value else "off"
+def _header(name: str) -> Variable:
+    key = name.lower()
+    return Variable(lambda request: request.head.values.get(key, ""), header=name)
 
 
-_VARIABLES: dict[str, Callable[[Request], str]] = {
-    # The request
-    "REQUEST_METHOD": lambda request: request.method,
-    "REQUEST_SCHEME": scheme,
-    "REQUEST_URI": uri,
-    "DOCUMENT_URI": lambda request: request.env.get("DOCUMENT_URI") or uri(request),
-    "REQUEST_FILENAME": _filename,
-    "SCRIPT_FILENAME": _filename,
-    "SCRIPT_USER": _script_user,
-    "SCRIPT_GROUP": _script_group,
-    "LAST_MODIFIED": _last_modified,
-    "PATH_INFO": _path_info,
-    "QUERY_STRING": lambda request: from_wire(request.query or ""),
-    "IS_SUBREQ": lambda request: "true" if request.is_subrequest else "false",
-    "THE_REQUEST": _the_request,
-    "REQUEST_STATUS": lambda request: str(request.error_status or 200),
-    "HANDLER": lambda request: request.handler or request.alias,
-    "CONTENT_TYPE": lambda request: request.content_type,
-    "REQUEST_LOG_ID": lambda _: "",  # log lines carry no ids
-    "HTTP_ACCEPT": _header("accept"),
-    "HTTP_COOKIE": _header("cookie"),
-    "HTTP_FORWARDED": _header("forwarded"),
-    "HTTP_HOST": _header("host"),
-    "HTTP_PROXY_CONNECTION": _header("proxy-connection"),
-    "HTTP_REFERER": _header("referer"),
-    "HTTP_USER_AGENT": _header("user-agent"),
-    # The client and its connection
-    "REMOTE_ADDR": lambda request: request.endpoints.client,
-    "REMOTE_PORT": lambda request: str(request.endpoints.client_port),
-    "REMOTE_HOST": lambda request: request.endpoints.client,  # names are never looked up
-    "REMOTE_USER": _environment("REMOTE_USER"),
-    "REMOTE_IDENT": lambda _: "",  # identd is never asked
-    "AUTH_TYPE": _environment("AUTH_TYPE"),
-    "CONN_REMOTE_ADDR": lambda request: request.endpoints.client,
-    "CONN_LOG_ID": lambda _: "",
-    "HTTPS": lambda request: _on(request.endpoints.secure),
-    "HTTP2": lambda _: "off",
-    "IPV6": _ipv6,
-    # The server
-    "SERVER_NAME": lambda request: server_name(request)[0],
-    "SERVER_PORT": lambda request: str(server_name(request)[1]),
-    "SERVER_ADDR": lambda request: request.endpoints.local,
-    "SERVER_ADMIN": lambda request: request.site.settings[SERVER_ADMIN] or _NO_ADMIN,
-    "SERVER_PROTOCOL": lambda request: request.head.protocol,
-    "SERVER_PROTOCOL_VERSION": lambda request: f"100{request.head.minor}",
-    "SERVER_PROTOCOL_VERSION_MAJOR": lambda _: "1",
-    "SERVER_PROTOCOL_VERSION_MINOR": lambda request: str(request.head.minor),
-    "SERVER_SOFTWARE": lambda request: server_token(request.site.settings),
-    "DOCUMENT_ROOT": _document_root,
-    "CONTEXT_PREFIX": lambda request: request.context_prefix,
-    "CONTEXT_DOCUMENT_ROOT": lambda request: request.context_root or _document_root(request),
-    "API_VERSION": lambda _: API_VERSION,
-    # The time
-    "TIME": _now(_TIMESTAMP),
-    "TIME_YEAR": _now("%Y"),
-    "TIME_MON": _now("%m"),
-    "TIME_DAY": _now("%d"),
-    "TIME_HOUR": _now("%H"),
-    "TIME_MIN": _now("%M"),
-    "TIME_SEC": _now("%S"),
-    "TIME_WDAY": _now("%w"),
+VARIABLES: dict[str, Variable] = {
+    "HTTP_ACCEPT": _header("Accept"),
+    "HTTP_COOKIE": _header("Cookie"),
+    "HTTP_FORWARDED": _header("Forwarded"),
+    "HTTP_HOST": Variable(lambda request: request.head.values.get("host", "")),  # caches tell hosts apart anyway
+    "HTTP_PROXY_CONNECTION": _header("Proxy-Connection"),
+    "HTTP_REFERER": _header("Referer"),
+    "HTTP_USER_AGENT": _header("User-Agent"),
+    "AUTH_TYPE": Variable(lambda request: request.env.get("AUTH_TYPE", "")),
+    "REMOTE_USER": Variable(lambda request: request.env.get("REMOTE_USER", "")),
+    "REMOTE_IDENT": Variable(lambda _: ""),  # identd is never asked
+    "REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "REMOTE_HOST": Variable(lambda request: request.endpoints.client),  # names are never looked up
+    "REMOTE_PORT": Variable(lambda request: str(request.endpoints.client_port)),
+    "SERVER_ADDR": Variable(lambda request: request.endpoints.local),
+    "SERVER_NAME": Variable(_server_name),
+    "SERVER_PORT": Variable(lambda request: str(server_name(request)[1])),
+    "HTTPS": Variable(lambda request: "on" if request.endpoints.secure else "off"),
+    "IPV6": Variable(lambda request: "on" if ":" in request.endpoints.client else "off"),
+    "REQUEST_METHOD": Variable(lambda request: request.method),
+    "REQUEST_SCHEME": Variable(lambda request: "https" if request.endpoints.secure else "http"),
+    "QUERY_STRING": Variable(lambda request: request.query or ""),
+    "SERVER_PROTOCOL": Variable(lambda request: request.head.protocol),
+    "THE_REQUEST": Variable(lambda request: f"{request.method} {request.head.target} {request.head.protocol}"),
+    "REQUEST_STATUS": Variable(lambda request: str(request.status)),
+    "REQUEST_LOG_ID": Variable(lambda _: ""),  # the error log's lines carry no id
+    "CONN_LOG_ID": Variable(lambda _: ""),
+    "REQUEST_URI": Variable(lambda request: request.uri, pure=True),
+    "DOCUMENT_URI": Variable(lambda request: request.uri, pure=True),
+    "REQUEST_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "SCRIPT_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "PATH_INFO": Variable(lambda request: request.path_info, pure=True),
+    "SCRIPT_USER": Variable(_in_files(owner)),
+    "SCRIPT_GROUP": Variable(_in_files(group)),
+    "DOCUMENT_ROOT": Variable(lambda request: request.document_root or request.site.settings[DOCUMENT_ROOT], pure=True),
+    "CONTEXT_PREFIX": Variable(lambda request: request.context_prefix, pure=True),
+    "CONTEXT_DOCUMENT_ROOT": Variable(
+        lambda request: request.context_document_root or request.document_root or request.site.settings[DOCUMENT_ROOT],
+        pure=True,
+    ),
+    "IS_SUBREQ": Variable(lambda request: "true" if request.is_subrequest else "false", pure=True),
+    "HANDLER": Variable(lambda request: request.handler, pure=True),
+    "CONTENT_TYPE": Variable(lambda request: request.content_type, pure=True),
+    "SERVER_ADMIN": Variable(lambda request: request.site.settings[SERVER_ADMIN], pure=True),
+    "SERVER_SOFTWARE": Variable(lambda request: server_token(request.site.settings), pure=True),
+    "API_VERSION": Variable(lambda _: API_VERSION, pure=True),
+    "TIME": Variable(_time("%Y%m%d%H%M%S")),
+    "TIME_YEAR": Variable(_time("%Y")),
+    "TIME_MON": Variable(_time("%m")),
+    "TIME_DAY": Variable(_time("%d")),
+    "TIME_HOUR": Variable(_time("%H")),
+    "TIME_MIN": Variable(_time("%M")),
+    "TIME_SEC": Variable(_time("%S")),
+    "TIME_WDAY": Variable(_time("%w")),
 }
-
-_OF_RESPONSE: dict[str, Callable[[Response], str]] = {
-    "REQUEST_STATUS": lambda response: str(response.status),
-    "CONTENT_TYPE": lambda response: from_wire(response.header("content-type") or ""),
-}
-
-# What follows from virtual host, method, path and the served file, which the memory of answers knows.
-_PURE = frozenset(
-    """
-    REQUEST_METHOD REQUEST_URI DOCUMENT_URI REQUEST_FILENAME SCRIPT_FILENAME SCRIPT_USER SCRIPT_GROUP LAST_MODIFIED
-    PATH_INFO IS_SUBREQ REQUEST_STATUS HANDLER CONTENT_TYPE REQUEST_LOG_ID CONN_LOG_ID REMOTE_IDENT HTTP2 SERVER_ADMIN
-    SERVER_PROTOCOL_VERSION_MAJOR SERVER_SOFTWARE DOCUMENT_ROOT CONTEXT_PREFIX CONTEXT_DOCUMENT_ROOT API_VERSION
-    """.split()  # noqa: SIM905 - a table
-)

@@ -1,0 +1,348 @@
+"""Text to expressions: the grammar of Apache 2.4's ap_expr (expr.html), as a Lark grammar.
+
+What a name means is checked here, too: a variable, function or operator that there is not is an error of the
+configuration, not of a request. Messages point at the column.
+
+Invariant: any text is an expression or an `ArgumentError`.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
+
+from ownhost.config import expression as e
+from ownhost.config.directive import ArgumentError
+from ownhost.config.known import suggestion
+from ownhost.config.regex import compile_pcre
+
+LONGEST = 8_192  # characters
+DEEPEST = 200  # parentheses and exclamation marks
+
+VARIABLES = frozenset(
+    """
+    API_VERSION AUTH_TYPE CONN_LOG_ID CONN_REMOTE_ADDR CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_ROOT
+    DOCUMENT_URI HANDLER HTTPS HTTP_ACCEPT HTTP_COOKIE HTTP_FORWARDED HTTP_HOST HTTP_PROXY_CONNECTION HTTP_REFERER
+    HTTP_USER_AGENT IPV6 IS_SUBREQ PATH_INFO QUERY_STRING REMOTE_ADDR REMOTE_HOST REMOTE_IDENT REMOTE_PORT REMOTE_USER
+    REQUEST_FILENAME REQUEST_LOG_ID REQUEST_METHOD REQUEST_SCHEME REQUEST_STATUS REQUEST_URI SCRIPT_FILENAME
+    SCRIPT_GROUP SCRIPT_USER SERVER_ADDR SERVER_ADMIN SERVER_NAME SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE
+    THE_REQUEST TIME TIME_DAY TIME_HOUR TIME_MIN TIME_MON TIME_SEC TIME_WDAY TIME_YEAR
+    """.split()  # noqa: SIM905 - a table
+)
+FUNCTIONS = frozenset(
+    """
+    base64 env escape file filesize http ldap md5 note osenv req req_novary reqenv resp sha1 tolower toupper unbase64
+    unescape
+    """.split()  # noqa: SIM905 - a table
+)
+FILE_FUNCTIONS = frozenset(("file", "filesize"))  # not for expressions that an owner writes (.htaccess)
+UNARY = frozenset("defsLhFUAnzTRx")
+FILE_UNARY = frozenset("defsLhFUAx")
+NUMERIC = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
+WILDCARDS = frozenset(("strmatch", "strcmatch", "fnmatch"))
+_SYMBOLS = {"==": "eq", "=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+
+# /.../ and m#...#: nothing escapes the delimiter; the flag i makes case not matter.
+_REGEX = "|".join(
+    f"{'m?' if mark == '/' else 'm'}{re.escape(mark)}[^{re.escape(mark)}\\r\\n]*{re.escape(mark)}i?"
+    for mark in "/#$%^|?!'\",;:.-"
+).replace("/", "\\/")
+
+# cond, comp, word, words as in expr.html. Inside of quotes, white space and all else is text; the contextual lexer
+# knows where it is. Precedence: ! before && before ||.
+_GRAMMAR = r"""
+    ?condition: disjunction
+    ?disjunction: conjunction (_OR conjunction)*      -> any_of
+    ?conjunction: negation (_AND negation)*           -> all_of
+    ?negation: _NOT negation                          -> negated
+        | comparison
+    ?comparison: TRUE                                 -> true
+        | FALSE                                       -> false
+        | "(" condition ")"
+        | UNARY word                                  -> unary
+        | word COMPARE word                           -> compare
+        | word BINARY word                            -> binary
+        | word MATCH REGEX                            -> matches
+        | word _IN "{" words "}"                      -> member
+        | word _IN NAME "(" word ")"                  -> member_of_function
+    words: word ("," word)*
+
+    ?word: atom ("." atom)*                           -> joined
+    ?atom: DIGITS                                     -> text
+        | inserted{WS}
+        | BACKREFERENCE                               -> back_reference
+        | NAME "(" word ")"                           -> call
+        | "'" _text{SINGLE} "'"                       -> joined_text
+        | "\"" _text{DOUBLE} "\""                     -> joined_text
+    string: _text{PLAIN}                              -> joined_text
+
+    // What follows an insertion depends on where it stands, so each place has a rule of its own.
+    _text{part}: (part | inserted{part} | BACKREFERENCE_)*
+    inserted{place}: _BEGIN NAME "}"                  -> variable
+        | _BEGIN NAME ":" _text{ARGUMENT} "}"         -> variable_call
+
+    TRUE.2: /true\b/
+    FALSE.2: /false\b/
+    _OR.2: /\|\||or\b/
+    _AND.2: /&&|and\b/
+    _NOT.2: /!(?!=|~)|not\b/
+    _IN.3: /-?in\b/
+    MATCH.3: /=~|!~/
+    COMPARE.2: /==|!=|<=|>=|=(?!~)|<|>|-?(?:eq|ne|lt|le|gt|ge)\b/
+    UNARY: /-[A-Za-z](?![A-Za-z0-9_])/
+    BINARY: /-[A-Za-z_][A-Za-z0-9_]+/
+    DIGITS: /-?[0-9]+/
+    NAME: /[A-Za-z][A-Za-z0-9_]*/
+    REGEX.4: /REGEXES/
+    BACKREFERENCE: /\$[0-9]/
+    BACKREFERENCE_.5: /\$[0-9]/
+    _BEGIN.5: "%{"
+    SINGLE.4: /(?:[^'\\%$]|\\.|%(?!\{)|\$(?![0-9]))+/s
+    DOUBLE.4: /(?:[^"\\%$]|\\.|%(?!\{)|\$(?![0-9]))+/s
+    ARGUMENT.4: /(?:[^}\\%$]|\\.|%(?!\{)|\$(?![0-9]))+/s
+    PLAIN.4: /(?:[^\\%$]|\\.|\\$|%(?!\{)|\$(?![0-9]))+/s
+    %import common.WS
+    %ignore WS
+""".replace("REGEXES", _REGEX)
+
+
+@functools.cache
+def _parser() -> Lark:
+    return Lark(_GRAMMAR, parser="lalr", start=["condition", "string"], propagate_positions=True)
+
+
+def parse(text: str, start: str, restricted: bool) -> Any:
+    """Parse a "condition" or a "string". Raises ArgumentError."""
+    if len(text) > LONGEST:
+        raise ArgumentError(f"an expression of {len(text)} characters is longer than any may be ({LONGEST})")
+    if start == "condition" and text.count("(") + text.count("!") > DEEPEST:
+        raise ArgumentError(f"an expression with more than {DEEPEST} parentheses and exclamation marks is not read")
+    try:
+        return _Builder(text, restricted).transform(_parser().parse(text, start=start))
+    except VisitError as error:
+        if isinstance(error.orig_exc, ArgumentError):
+            raise error.orig_exc from None
+        raise
+    except UnexpectedToken as error:
+        position = len(text) if error.token.type == "$END" else (error.token.start_pos or 0)
+        raise _unexpected(text, position, error.accepts or error.expected) from None
+    except UnexpectedCharacters as error:
+        raise _unexpected(text, error.pos_in_stream or 0, error.allowed or ()) from None
+    except UnexpectedEOF:
+        raise _unexpected(text, len(text), ()) from None
+    except (LarkError, RecursionError):
+        raise ArgumentError(f"the expression {text!r} cannot be read") from None
+
+
+# What a terminal looks like to whoever writes an expression.
+_SHOWN = {
+    "$END": "its end",
+    "TRUE": "true",
+    "FALSE": "false",
+    "_OR": "||",
+    "_AND": "&&",
+    "_NOT": "!",
+    "_IN": "in",
+    "MATCH": "=~",
+    "COMPARE": "== or another comparison",
+    "UNARY": "an operator such as -n",
+    "BINARY": "an operator such as -strmatch",
+    "DIGITS": "a number",
+    "NAME": "a name",
+    "REGEX": "a regular expression such as /.../ or m#...#",
+    "BACKREFERENCE": "$0 to $9",
+    "_BEGIN": "%{",
+    "LPAR": "(",
+    "RPAR": ")",
+    "LBRACE": "{",
+    "RBRACE": "}",
+    "COMMA": ",",
+    "DOT": ".",
+    "COLON": ":",
+    "QUOTE": "'",
+    "DBLQUOTE": '"',
+}
+_WORD = {"DIGITS", "_BEGIN", "BACKREFERENCE", "NAME", "QUOTE", "DBLQUOTE"}
+
+
+def _unexpected(text: str, position: int, expected: Iterable[str]) -> ArgumentError:
+    """The sentence for what is not an expression: the column, what stands there, what was expected."""
+    names = set(expected)
+    if {"TRUE", "UNARY"} <= names:
+        names = set()
+    shown = ["a word in quotes, %{...} or a function"] if names >= _WORD else []
+    shown += [_SHOWN[name] for name in _SHOWN if name in names and (not shown or name not in _WORD)]
+    here = f"{text[position : position + 20]!r} stands there" if position < len(text) else "it ends there"
+    wanted = f"expected {' or '.join(shown) or 'a condition'}; "
+    return _wrong(text, position, f"{wanted}{here}")
+
+
+def _wrong(text: str, position: int, what: str) -> ArgumentError:
+    return ArgumentError(f"in the expression {text!r}, column {position + 1}: {what}")
+
+
+_ESCAPE = re.compile(r"\\([0-9]+|.)", re.DOTALL)
+_OCTAL = re.compile(r"[0-3]?[0-7]{1,2}")
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+
+
+def _unescape(text: str) -> str:
+    def put(match: re.Match[str]) -> str:
+        code = match[1]
+        if _OCTAL.fullmatch(code):
+            return chr(int(code, 8))
+        if code.isdigit():
+            raise ValueError(f"{match[0]} is no character: expected an octal number up to 377 behind the backslash")
+        return _LETTERS.get(code, code)
+
+    return _ESCAPE.sub(put, text) if "\\" in text else text
+
+
+class _Builder(Transformer[Token, Any]):
+    """Lark's tree to nodes."""
+
+    def __init__(self, text: str, restricted: bool) -> None:
+        super().__init__()
+        self.written = text
+        self.restricted = restricted
+
+    def wrong(self, token: Token, what: str) -> ArgumentError:
+        return _wrong(self.written, token.start_pos or 0, what)
+
+    # Conditions
+
+    def any_of(self, operands: list[e.Node]) -> e.Node:
+        return operands[0] if len(operands) == 1 else e.AnyOf(tuple(operands))
+
+    def all_of(self, operands: list[e.Node]) -> e.Node:
+        return operands[0] if len(operands) == 1 else e.All(tuple(operands))
+
+    def negated(self, operands: list[e.Node]) -> e.Node:
+        return e.Not(operands[0])
+
+    def true(self, _: list[Token]) -> e.Node:
+        return e.Constant(True)
+
+    def false(self, _: list[Token]) -> e.Node:
+        return e.Constant(False)
+
+    def compare(self, found: list[Any]) -> e.Node:
+        left, operator, right = found
+        symbol = _SYMBOLS.get(str(operator))
+        if symbol is not None:
+            return e.Compare(symbol, left, right, numbers=False)
+        return e.Compare(str(operator).lstrip("-"), left, right, numbers=True)
+
+    def matches(self, found: list[Any]) -> e.Node:
+        word, operator, token = found
+        written = str(token).removeprefix("m")
+        ignore_case = written.endswith("i") and written[-1] != written[0]
+        pattern = written[1:-2] if ignore_case else written[1:-1]
+        try:
+            regex = compile_pcre(pattern, ignore_case)
+        except ArgumentError as error:
+            raise self.wrong(token, str(error)) from None
+        return e.Matches(word, regex, operator == "!~")
+
+    def words(self, found: list[e.Word]) -> tuple[e.Word, ...]:
+        return tuple(found)
+
+    def member(self, found: list[Any]) -> e.Node:
+        return e.Member(found[0], found[1])
+
+    def member_of_function(self, found: list[Any]) -> e.Node:
+        word, name, _ = found
+        if name.lower() != "peerextlist":
+            raise self.wrong(name, f"there is no function {name} that gives a list")
+        return e.Member(word, ())  # certificates' extensions: there is no TLS yet
+
+    def unary(self, found: list[Any]) -> e.Node:
+        operator, word = found
+        letter = str(operator)[1:]
+        if letter not in UNARY:
+            raise self.wrong(operator, f"there is no operator {operator}; expected one of -{', -'.join(sorted(UNARY))}")
+        if letter == "R":
+            return e.InNetwork(e.Variable("REMOTE_ADDR"), self.network(operator, word))
+        if self.restricted and letter in FILE_UNARY:
+            raise self.wrong(operator, f"{operator} looks at files, which is not allowed here")
+        return e.Unary(letter, word)
+
+    def binary(self, found: list[Any]) -> e.Node:
+        word, operator, argument = found
+        name = str(operator)[1:]
+        if name == "ipmatch":
+            return e.InNetwork(word, self.network(operator, argument))
+        if name not in WILDCARDS:
+            known = [*(f"-{one}" for one in (*WILDCARDS, *NUMERIC)), "-ipmatch", "-in"]
+            raise self.wrong(operator, f"there is no operator {operator}{suggestion(str(operator), known)}")
+        return e.Wildcard(name, word, argument)
+
+    def network(self, operator: Token, word: e.Word) -> str:
+        """The network after -R and -ipmatch: an address, with a prefix length or a mask, or its first bytes."""
+        if not isinstance(word, e.Text):
+            raise self.wrong(operator, f"expected a network after {operator}, not something that is computed")
+        try:
+            return str(ipaddress.ip_network(_whole_network(word.value), strict=False))
+        except ValueError:
+            raise self.wrong(operator, f"expected a network such as 10.0.0.0/8, not {word.value!r}") from None
+
+    # Words
+
+    def joined(self, found: list[e.Word]) -> e.Word:
+        return found[0] if len(found) == 1 else e.Concatenation(tuple(found))
+
+    def joined_text(self, found: list[Any]) -> e.Word:
+        parts = [self.part(one) for one in found]
+        return parts[0] if len(parts) == 1 else e.Concatenation(tuple(parts)) if parts else e.Text("")
+
+    def part(self, one: Any) -> e.Word:
+        """A piece of a quoted text."""
+        if not isinstance(one, Token):
+            word: e.Word = one
+            return word
+        if one.type == "BACKREFERENCE_":
+            return e.BackReference(int(one[1]))
+        try:
+            return e.Text(_unescape(str(one)))
+        except ValueError as error:
+            raise self.wrong(one, str(error)) from None
+
+    def text(self, found: list[Token]) -> e.Word:
+        return e.Text(str(found[0]))
+
+    def back_reference(self, found: list[Token]) -> e.Word:
+        return e.BackReference(int(found[0][1]))
+
+    def variable(self, found: list[Token]) -> e.Word:
+        (name,) = found
+        if name.upper() not in VARIABLES:
+            raise self.wrong(name, f"there is no variable {name}{suggestion(str(name), VARIABLES)}")
+        return e.Variable(name.upper())
+
+    def variable_call(self, found: list[Any]) -> e.Word:
+        return self.function(found[0], self.joined_text(found[1:]))
+
+    def call(self, found: list[Any]) -> e.Word:
+        return self.function(found[0], found[1])
+
+    def function(self, name: Token, argument: e.Word) -> e.Word:
+        function = name.lower()
+        if function not in FUNCTIONS:
+            raise self.wrong(name, f"there is no function {name}{suggestion(str(name), FUNCTIONS)}")
+        if self.restricted and function in FILE_FUNCTIONS:
+            raise self.wrong(name, f"{name} looks at files, which is not allowed here")
+        return e.Call(function, argument)
+
+
+def _whole_network(text: str) -> str:
+    """10.1 as 10.1.0.0/16, as Apache reads the first bytes of an address."""
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+){0,2}\.?", text):
+        given = text.rstrip(".").split(".")
+        return ".".join(given + ["0"] * (4 - len(given))) + f"/{8 * len(given)}"
+    return text

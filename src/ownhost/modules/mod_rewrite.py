@@ -1,0 +1,409 @@
+"""mod_rewrite: URLs by rules, for a whole server and per folder.
+
+The rules of a server see the path before anything is known of files; those of a section see the file's name, and lead
+to an internal redirect. What they do is in `rewriting.engine`; here is when they run and what becomes of the result.
+"""
+
+from __future__ import annotations
+
+import pwd
+
+from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Where, declare
+from ownhost.config.model import Section, VirtualHost
+from ownhost.http.message import HTTPError, Response
+from ownhost.modules.mod_mime import with_charset
+from ownhost.modules.rewriting import config, urls
+from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
+from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
+from ownhost.modules.rewriting.rules import Rule, RuleFlag
+from ownhost.request import errors, expressions, serve
+from ownhost.request.hosts import SERVER_ALIASES
+from ownhost.request.links import OPTIONS
+from ownhost.request.links import Option as Follow
+from ownhost.request.module import Module, register
+from ownhost.request.request import CannotTell, Request
+from ownhost.request.sections import Target
+from ownhost.request.translate import DOCUMENT_ROOT
+
+REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
+TARGET = "rewrite-target"  # the note that holds it
+
+for _directive in (
+    Directive(
+        "RewriteEngine",
+        "mod_rewrite",
+        "On|Off",
+        ANYWHERE,
+        "Whether rules are applied.",
+        config.parse_engine,
+        setting=REWRITE,
+        fold=config.fold,
+        default="Off",
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "RewriteOptions",
+        "mod_rewrite",
+        "option...",
+        ANYWHERE,
+        "Whose rules are inherited, and exceptions from how rules work.",
+        config.parse_options,
+        setting=REWRITE,
+        fold=config.fold,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "RewriteRule",
+        "mod_rewrite",
+        "pattern substitution [flags]",
+        ANYWHERE,
+        "What becomes of paths that match a regular expression.",
+        config.parse_rules,
+        setting=REWRITE,
+        fold=config.fold,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "RewriteCond",
+        "mod_rewrite",
+        "test-string pattern [flags]",
+        ANYWHERE,
+        "What must hold for the next RewriteRule to be applied.",
+        config.parse_conditions,
+        setting=REWRITE,
+        fold=config.fold,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "RewriteBase",
+        "mod_rewrite",
+        "path",
+        Where.DIRECTORY | Where.HTACCESS,
+        "The path by which a folder is reached, for relative substitutions.",
+        config.parse_base,
+        setting=REWRITE,
+        fold=config.fold,
+        override=Override.FILE_INFO,
+    ),
+    Directive(
+        "RewriteMap",
+        "mod_rewrite",
+        "name txt:file|rnd:file|int:function|prg:command [user:group]",
+        SERVERS,
+        "A table that rules can look something up in, by ${name:key|default}.",
+        config.parse_maps,
+        setting=REWRITE,
+        fold=config.fold,
+    ),
+):
+    declare(_directive)
+
+
+def uses(server: VirtualHost) -> bool:
+    """Whether anything is said of rewriting, for the server or in a section."""
+    return REWRITE in server.settings or any(map(_speaks, server.sections))
+
+
+def _speaks(section: Section) -> bool:
+    return REWRITE in section.settings or any(map(_speaks, section.sections))
+
+
+def programs(server: VirtualHost) -> set[tuple[str, ...]]:
+    """The programs that a server's maps ask."""
+    return {one.command for one in server.settings[REWRITE].maps.values() if one.command}
+
+
+# The rules of a server
+
+
+def translate(request: Request) -> Response | None:
+    """Apply the server's rules to the path. Raises HTTPError."""
+    said = request.site.settings[REWRITE]
+    if said.silent or not _is_on(request, said):
+        return None
+    engine = Engine(request, said.rules, said.maps, None)
+    if _has_ended(request):
+        engine.trace(8, "Declining, no further rewriting due to END flag")
+        return None
+    _set_script_variables(request)
+    request.filename = request.uri
+    engine.trace(2, "init rewrite engine with requested uri %s", request.uri)
+    engine.run()
+    if not engine.changed:
+        engine.trace(1, "pass through %s", request.filename)
+        request.filename = ""
+        return None
+    return _translated(request, engine, said)
+
+
+def _is_on(request: Request, said: RewriteConfig) -> bool:
+    """Whether the engine is on: a Location (or If) may say otherwise than the server."""
+    sections = request.site.sections
+    if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
+        target = Target(
+            request.uri, "", (), "", request.method, lambda condition: expressions.holds(condition, request)
+        )
+        said = sections.merge(sections.match_uri(target))[REWRITE]
+    return bool(said.engine)
+
+
+def _has_ended(request: Request) -> bool:
+    """Whether a rule with [END] was applied, here or before an internal redirect led here."""
+    step: Request | None = request
+    while step is not None:
+        if END in step.notes:
+            return True
+        step = None if step.is_subrequest else step.previous
+    return False
+
+
+def _set_script_variables(request: Request) -> None:
+    """SCRIPT_URL and SCRIPT_URI: what was asked for, before any rule.
+
+    They take no request its purity: logs alone would show that an answer was remembered from another name of the host.
+    """
+    env = request.env
+    if not request.is_subrequest or "SCRIPT_URL" not in env:
+        env["SCRIPT_URL"] = env.get("REDIRECT_SCRIPT_URL", request.uri)
+    env["SCRIPT_URI"] = errors.base_url(request) + env["SCRIPT_URL"]
+
+
+def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Response | None:
+    """What becomes of the path that the server's rules came to."""
+    if engine.proxies:
+        # The module that forwards requests is yet to come: nothing here may be served in the other server's stead.
+        raise HTTPError(500, f"forwarding to {request.filename} (RewriteRule [P]) is not supported yet", (), "rewrite")
+    if urls.scheme_of(request.filename):
+        location, request.filename = request.filename, ""
+        return _redirect(request, engine, location)
+    if engine.passes_through:
+        request.uri, request.filename = _resolved(request.filename), ""
+        return None
+    _check_query(request)
+    request.filename = _expand_home(request)
+    engine.trace(2, "local path result: %s", request.filename)
+    if (engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)) or not _is_file_name(request, engine.last):
+        root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
+        request.filename = root + _resolved(request.filename)
+        engine.trace(2, "prefixed with document_root to %s", request.filename)
+    else:
+        request.filename = _resolved(request.filename, clamp=True)
+    engine.trace(1, "go-ahead with %s [OK]", request.filename)
+    return None
+
+
+def _resolved(path: str, *, clamp: bool = False) -> str:
+    """A path without dots. Raises HTTPError 403 for one that climbs above the root, unless that is to stop there."""
+    resolved = urls.resolve_dots(path, clamp=clamp)
+    if resolved is None or "\0" in resolved:
+        raise HTTPError(403, f"a rule came to {path!r}, which is above the root or no file name", module="rewrite")
+    return resolved
+
+
+def _expand_home(request: Request) -> str:
+    """A path /~user is in the user's home. Raises CannotTell in a gate."""
+    name = request.filename
+    if not name.startswith("/~") or name.startswith("/~/") or name == "/~":
+        return name
+    if not request.site.sees_files:
+        raise CannotTell
+    user, slash, rest = name[2:].partition("/")
+    try:
+        home = pwd.getpwnam(user).pw_dir
+    except (KeyError, ValueError):
+        return name
+    return f"{home.removesuffix('/') if slash else home}{slash}{rest}"
+
+
+def _is_file_name(request: Request, rule: Rule | None) -> bool:
+    """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
+
+    That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
+    DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
+    """
+    name, root = request.filename, request.site.settings[DOCUMENT_ROOT].rstrip("/")
+    if f"{name}/".startswith(f"{root}/") and root:
+        return True
+    component = f"/{name[1:].partition('/')[0]}"
+    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or rule.written.startswith(component)):
+        return False
+    if rule.in_root is not None:
+        return rule.in_root
+    if not request.site.sees_files and component != "/":
+        raise CannotTell
+    return urls.is_in_root(component)
+
+
+# The rules of a section
+
+
+def fixup(request: Request) -> Response | None:
+    """Apply the rules of sections to the file name, and what [T] and [H] say to the result. Raises HTTPError."""
+    said = request.settings[REWRITE]
+    response = None
+    if said.engine and said.directory is not None and not _lacks_slash(request, said, said.directory):
+        response = _rewrite_file(request, said, said.directory)
+    if response is None and request.handler != REDIRECT:
+        _force(request)
+    return response
+
+
+def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
+    """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
+    return not said.has(Option.ALLOW_NO_SLASH) and f"{_file_name(request)}/" == directory
+
+
+def _file_name(request: Request) -> str:
+    """The file name as Apache has it: a folder's ends with a slash where the path does."""
+    name = request.filename
+    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
+
+
+def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Response | None:
+    engine = Engine(request, said.rules, request.site.settings[REWRITE].maps, directory, said.base or "")
+    if _has_ended(request):
+        engine.trace(8, "Declining, no further rewriting due to END flag")
+        return None
+    options = request.settings[OPTIONS]
+    if Follow.FOLLOW_SYMLINKS not in options and Follow.SYMLINKS_IF_OWNER_MATCH not in options:
+        raise HTTPError(
+            403,
+            "Options FollowSymLinks and SymLinksIfOwnerMatch are both off, so the RewriteRule directive is also "
+            f"forbidden due to its similar ability to circumvent directory restrictions: {request.filename}",
+            module="rewrite",
+        )
+    found, request.filename = request.filename, _file_name(request)
+    before = request.filename
+    engine.run()
+    result, request.filename = request.filename, found
+    if not engine.changed:
+        engine.trace(1, "pass through %s", before)
+        return None
+    if engine.proxies:
+        _forward(request, engine, result)
+        return None
+    if urls.scheme_of(result):
+        return _redirect(request, engine, _with_base(result, directory, said.base))
+    engine.trace(2, "local path result: %s", result, here=False)
+    if not result.startswith("/"):
+        raise HTTPError(400, f"rules came to {result!r}, which is neither a path nor a URL", module="rewrite")
+    _check_query(request)
+    if result == before:
+        engine.trace(1, "initial URL equal rewritten URL: %s [IGNORING REWRITE]", before)
+        return None
+    _go_on(request, engine, _path_of(request, engine, said, result))
+    return None
+
+
+def _forward(request: Request, engine: Engine, url: str) -> None:
+    """[P]: leave the answer to the handler that forwards requests, which is yet to come."""
+    query = f"?{request.query}" if request.query else ""
+    request.handler = f"proxy:{url}{query}"
+    engine.trace(1, "go-ahead with proxy request %s%s [OK]", url, query)
+
+
+def _with_base(url: str, directory: str, base: str | None) -> str:
+    """A URL whose path begins with the folder's name, with the path that leads there instead."""
+    if base is None:
+        return url
+    scheme = urls.scheme_of(url)
+    host, slash, path = url[len(scheme) :].partition("/")
+    return f"{scheme}{host}{urls.replace_prefix(slash + path, directory, base)}"
+
+
+def _go_on(request: Request, engine: Engine, target: str) -> None:
+    """Leave the answer to another URI of this server: the handler asks for it, once all fixups are through."""
+    engine.trace(1, "internal redirect with %s [INTERNAL REDIRECT]", target)
+    request.pure = False
+    request.notes[TARGET] = target
+    request.handler = REDIRECT
+
+
+def _path_of(request: Request, engine: Engine, said: RewriteConfig, name: str) -> str:
+    """The path that leads to a file name: by RewriteBase, DocumentRoot, or the Alias by which the request came."""
+    root = request.document_root or request.site.settings[DOCUMENT_ROOT]
+    if said.base is not None:
+        engine.trace(2, "trying to replace prefix %s with %s", engine.directory, said.base)
+        path = urls.replace_prefix(name, engine.directory or "", said.base)
+    else:
+        path = urls.replace_prefix(name, root, "/")
+    if path == name and request.context_prefix and not said.has(Option.IGNORE_CONTEXT_INFO):
+        path = urls.replace_prefix(name, request.context_document_root or root, request.context_prefix)
+    return path
+
+
+def redirect(request: Request) -> Response:
+    """The handler that goes on with another URI of this server. Raises HTTPError."""
+    target = urls.wire(request.notes[TARGET])
+    if request.query is not None:
+        target += f"?{request.query}"
+    path, mark, query = target.partition("?")
+    inner = serve.redirected(request, request.site.clean(path), query if mark else None)
+    inner.env["REDIRECT_STATUS"] = "200"
+    inner.env["REDIRECT_URL"] = request.uri
+    if request.query is not None:
+        inner.env["REDIRECT_QUERY_STRING"] = request.query
+    inner.fields, inner.vary = request.fields, request.vary
+    if END in request.notes:
+        inner.notes[END] = request.notes[END]
+    try:
+        return serve.run(inner)
+    finally:
+        request.become(inner)
+
+
+def _force(request: Request) -> None:
+    """Type and handler as [T] and [H] want them."""
+    if TYPE in request.notes:
+        request.content_type = with_charset(request.notes[TYPE], "", request.settings)
+    request.handler = request.notes.get(HANDLER, request.handler)
+
+
+# Both
+
+
+def _redirect(request: Request, engine: Engine, location: str) -> Response:
+    """Send the client to another URL. Raises HTTPError."""
+    query = request.query
+    if engine.escape:
+        engine.trace(1, "escaping %s for redirect", location)
+        location = urls.escape_url(location)
+    if query is not None:
+        if not engine.escape:
+            _check_query(request)
+        elif query != engine.asked_query:
+            query = urls.escape_path(urls.unwire(query))
+        location += f"?{query}"
+    location = urls.wire(location)
+    if not urls.is_fit_for_head(location):
+        raise HTTPError(500, f"rules came to a redirect to {location!r}, which no header field can hold", (), "rewrite")
+    engine.trace(1, "redirect to %s [REDIRECT/%d]", location, engine.status)
+    return errors.redirect(request, engine.status, location)
+
+
+def _check_query(request: Request) -> None:
+    """Refuse a query that rules put spaces or control characters into. Raises HTTPError 403."""
+    if request.query and not urls.is_fit_for_query(request.query):
+        raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
+
+
+def finish(request: Request, response: Response) -> None:
+    """Send the cookies that [CO] made, whatever the answer is."""
+    response.headers += request.fields
+
+
+# Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
+register(
+    Module(
+        name="mod_rewrite",
+        identifier="rewrite_module",
+        order=5,
+        uses=uses,
+        translate=translate,
+        routing=(REWRITE, SERVER_ALIASES),
+        fixup=fixup,
+        finish=finish,
+        programs=programs,
+        handlers={REDIRECT: redirect},
+    )
+)

@@ -1,0 +1,232 @@
+"""mod_setenvif: variables by what a request is: its fields, addresses, method, path.
+
+A server's rules look at the request before anything else does, and so see its path as it was sent. Those of sections
+follow once it is known which file is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ownhost.config.directive import (
+    ANYWHERE,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    append,
+    declare,
+    outer_then_inner,
+)
+from ownhost.config.expression import Condition
+from ownhost.config.expression_parser import parse_condition
+from ownhost.config.regex import compile_pcre
+from ownhost.request import expressions
+from ownhost.request.module import Module, register
+from ownhost.request.request import Request
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NO_REGEX = re.compile(r"(?:[^][^.$()|*+?{}\\]|\\[^0-9A-Za-z])*")
+_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
+
+Assignments = tuple[tuple[str, str | None], ...]  # None takes a variable away
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One SetEnvIf or its like: an attribute and what it must match, or a condition; and what is set then.
+
+    Attributes that Apache knows are in lower case; fields are by their name, or by a regular expression for it.
+    """
+
+    assignments: Assignments
+    attribute: str = ""
+    names: re.Pattern[str] | None = None
+    regex: re.Pattern[str] | None = None
+    condition: Condition | None = None
+    refers: bool = False  # whether $0 to $9 in values stand for what was found: not so for a plain text, as in Apache
+
+    def find(self, request: Request) -> Sequence[str] | None:
+        """The match and its groups; None where the rule says no."""
+        if self.condition is not None:
+            return expressions.groups(self.condition, request)
+        assert self.regex is not None
+        match = self.regex.search(self._looked_at(request))
+        return None if match is None else (match[0], *(group or "" for group in match.groups()))
+
+    def _looked_at(self, request: Request) -> str:
+        """The value of the attribute; "" where there is none."""
+        known = _ATTRIBUTES.get(self.attribute)
+        if known is not None:
+            return known(request)
+        request.pure = False
+        if self.names is not None:
+            found = [value for name, value in request.head.fields if self.names.search(name)]
+            return found[-1] if found else ""
+        value = request.head.values.get(self.attribute.lower())
+        return request.env.get(self.attribute, "") if value is None else value
+
+
+def _impure(get: Callable[[Request], str]) -> Callable[[Request], str]:
+    """What the next request for the same path may have otherwise."""
+
+    def look(request: Request) -> str:
+        request.pure = False
+        return get(request)
+
+    return look
+
+
+_ATTRIBUTES: dict[str, Callable[[Request], str]] = {
+    "remote_host": _impure(lambda request: request.endpoints.client),  # names are never looked up
+    "remote_addr": _impure(lambda request: request.endpoints.client),
+    "server_addr": _impure(lambda request: request.endpoints.local),
+    "request_method": _impure(lambda request: request.method),
+    "request_protocol": _impure(lambda request: request.head.protocol),
+    "request_uri": lambda request: request.uri,
+}
+
+
+def _parse(*, ignore_case: bool, browser: bool) -> Callable[[Call], Rule]:
+    def parse(call: Call) -> Rule:
+        found = ["User-Agent", *call.args] if browser else list(call.args)
+        if len(found) < 3:
+            raise ArgumentError(f"expected {'' if browser else 'an attribute, '}a regular expression and variables")
+        attribute, pattern, *variables = found
+        if attribute.lower() in _ATTRIBUTES:
+            attribute = attribute.lower()
+        elif attribute.upper().startswith("OID("):
+            raise ArgumentError("OID(...), a part of the client's certificate, is not supported yet")
+        return Rule(
+            _assignments(variables),
+            attribute,
+            None if _PLAIN_NAME.fullmatch(attribute) else compile_pcre(attribute, ignore_case=True),
+            compile_pcre(pattern, ignore_case),
+            refers=_NO_REGEX.fullmatch(pattern) is None,
+        )
+
+    return parse
+
+
+def parse_expression(call: Call) -> Rule:
+    """A condition, and the variables that are set where it holds."""
+    if len(call.args) < 2:
+        raise ArgumentError("expected an expression and variables")
+    return Rule(_assignments(call.args[1:]), condition=parse_condition(call.args[0]), refers=True)
+
+
+def _assignments(words: Sequence[str]) -> Assignments:
+    """NAME, NAME=value and !NAME. Raises ArgumentError."""
+    found: dict[str, str | None] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        removes = value.startswith("!") or (name.startswith("!") and not value)
+        name = name if value else name.removeprefix("!")
+        if not name:
+            raise ArgumentError(f"expected NAME, NAME=value or !NAME, not {word!r}")
+        found[name] = None if removes else value if value else "1"
+    return tuple(found.items())
+
+
+SET_ENV_IF: Setting[tuple[Rule, ...]] = Setting("SetEnvIf", (), outer_then_inner)
+
+_ATTRIBUTE = "attribute regex [!]variable[=value]..."
+_BROWSER = "regex [!]variable[=value]..."
+for _name, _syntax, _parser, _help in (
+    (
+        "SetEnvIf",
+        _ATTRIBUTE,
+        _parse(ignore_case=False, browser=False),
+        "Sets variables where an attribute or field of the request matches.",
+    ),
+    (
+        "SetEnvIfNoCase",
+        _ATTRIBUTE,
+        _parse(ignore_case=True, browser=False),
+        "Sets variables where an attribute or field of the request matches in any case.",
+    ),
+    (
+        "SetEnvIfExpr",
+        "expression [!]variable[=value]...",
+        parse_expression,
+        "Sets variables where an expression holds.",
+    ),
+    (
+        "BrowserMatch",
+        _BROWSER,
+        _parse(ignore_case=False, browser=True),
+        "Sets variables where User-Agent matches.",
+    ),
+    (
+        "BrowserMatchNoCase",
+        _BROWSER,
+        _parse(ignore_case=True, browser=True),
+        "Sets variables where User-Agent matches in any case.",
+    ),
+):
+    declare(
+        Directive(
+            name=_name,
+            module="mod_setenvif",
+            syntax=_syntax,
+            where=ANYWHERE,
+            override=Override.FILE_INFO,
+            help=_help,
+            parse=_parser,
+            setting=SET_ENV_IF,
+            fold=append,
+        )
+    )
+
+
+def early(request: Request) -> None:
+    """Obey the rules of the server."""
+    _obey(request, request.site.settings[SET_ENV_IF])
+
+
+def prepare(request: Request) -> None:
+    """Obey the rules of sections; those of the server are through already."""
+    rules = request.settings[SET_ENV_IF]
+    of_server = request.site.settings[SET_ENV_IF]
+    if rules is not of_server:
+        _obey(request, rules[len(of_server) :])
+
+
+def _obey(request: Request, rules: Sequence[Rule]) -> None:
+    for rule in rules:
+        found = rule.find(request)
+        if found is None:
+            continue
+        for name, value in rule.assignments:
+            if value is None:
+                request.env.pop(name, None)
+            else:
+                request.env[name] = _filled_in(value, found) if rule.refers else value
+
+
+def _filled_in(value: str, found: Sequence[str]) -> str:
+    """A value with $0 to $9 put in, as Apache's ap_pregsub."""
+
+    def put(reference: re.Match[str]) -> str:
+        if reference[1]:
+            return reference[1]
+        group = int(reference[2])
+        return found[group] if group < len(found) else ""
+
+    return _REFERENCE.sub(put, value)
+
+
+# Behind mod_headers, whose early changes it sees.
+register(
+    Module(
+        name="mod_setenvif",
+        identifier="setenvif_module",
+        order=96,
+        early=early,
+        prepare=prepare,
+        routing=(SET_ENV_IF,),
+    )
+)

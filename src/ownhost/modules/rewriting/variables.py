@@ -1,0 +1,46 @@
+"""What %{NAME} stands for in rules: server variables, and those with a prefix (ENV:, HTTP:, SSL:).
+
+Values are text as the engine has it: header fields and queries are decoded.
+"""
+
+from __future__ import annotations
+
+from ownhost.modules.rewriting.urls import unwire
+from ownhost.request.request import Request
+from ownhost.request.variables import VARIABLES
+
+SHORTEST = 4  # characters of a name
+_OF_HEAD = ("QUERY_STRING", "THE_REQUEST")  # decoded as the head is
+
+
+def header_of(name: str) -> str:
+    """The request field that a variable shows; "" for any other variable."""
+    kind, _, field = name.partition(":")
+    if kind.upper() == "HTTP":
+        return field
+    variable = VARIABLES.get(name.upper())
+    return variable.header if variable else ""
+
+
+def value_of(request: Request, name: str) -> str:
+    """The value of a variable; "" where there is none. Raises CannotTell in a gate for what is in a file."""
+    kind, colon, rest = name.partition(":")
+    if colon:
+        request.pure = False
+        return _prefixed(request, kind.upper(), rest)
+    variable = VARIABLES.get(name.upper())
+    if variable is None or len(name) < SHORTEST:
+        return ""
+    if not variable.pure:
+        request.pure = False
+    value = variable.get(request)
+    return unwire(value) if variable.header or name.upper() in _OF_HEAD else value
+
+
+def _prefixed(request: Request, kind: str, name: str) -> str:
+    if kind == "HTTP":
+        return unwire(request.head.values.get(name.lower(), ""))
+    if kind == "ENV":
+        note = request.notes.get(name)
+        return request.env.get(name, "") if note is None else note
+    return request.env.get(name, "") if kind == "SSL" else ""

@@ -1,0 +1,154 @@
+"""What expressions come to, beside what Apache says of them (expressions.txt)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ownhost import modules
+from ownhost.config.expression_parser import parse_condition, parse_string
+from ownhost.config.reader import read
+from ownhost.http.head import parse_head
+from ownhost.http.limits import head_limits
+from ownhost.request import serve
+from ownhost.request.expressions import holds, value
+from ownhost.request.request import CannotTell, Endpoints, Level, Request
+from ownhost.request.site import Site
+
+HEAD = b"GET /f.txt?a=b%20c HTTP/1.1\r\nHost: h.test:81\r\nUser-Agent: ua\r\nX-A: one\r\nCookie: c=1\r\n\r\n"
+LINES = [
+    line
+    for line in (Path(__file__).parent / "expressions.txt").read_text().splitlines()
+    if line.startswith(("yes ", "no "))
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    (folder / "d").mkdir(parents=True)
+    (folder / "f.txt").write_text("content")
+    (folder / "empty").write_text("")
+    (folder / "link").symlink_to("f.txt")
+    return folder
+
+
+def make(root: Path, extra: str = "", *, sees_files: bool = True) -> Site:
+    modules.load()
+    path = root.parent / "site.conf"
+    path.write_text(
+        "Listen 127.0.0.1:9998\nUser www-data\nGroup www-data\nServerName h.test\nServerAdmin me@x\n"
+        f"DocumentRoot {root}\nAddType text/plain .txt\n{extra}"
+    )
+    config = read(str(path))
+    return Site(config.main, lambda _: True, lambda _: None, sees_files=sees_files)
+
+
+def ask(site: Site, head: bytes = HEAD) -> Request:
+    limits = head_limits(site.settings)
+    lines: list[str] = []
+    endpoints = Endpoints("127.0.0.1", 1234, "127.0.0.1", 9998)
+
+    def log(_level: Level, _module: str, message: str) -> None:
+        lines.append(message)
+
+    request = Request(parse_head(head, limits), endpoints, site, time.time(), log)
+    request.notes["log"] = "\n".join(lines)
+    return request
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_conditions_are_what_they_are_in_apache(root: Path, line: str) -> None:
+    expected, expression = line[:3].strip() == "yes", line[4:].replace("@ROOT@", str(root))
+    request = ask(make(root))
+    response = serve.respond(request)
+    request.env["FOO"] = "bar"
+    assert holds(parse_condition(expression), request, response) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("plain", "plain"),
+        (" kept  as it is ", " kept  as it is "),
+        ("%{reqenv:FOO}", "bar"),
+        ("a%{reqenv:FOO}b%{HTTP_HOST}", "abarbh.test:81"),
+        ("%{tolower:%{req:X-A}%{toupper:x}}", "onex"),
+        ("100% of $ and \\$1 and \\%{x}", "100% of $ and $1 and %{x}"),
+        ("%{reqenv:NONE}", ""),
+        ("$1", ""),
+    ],
+)
+def test_strings(root: Path, text: str, expected: str) -> None:
+    request = ask(make(root))
+    request.env["FOO"] = "bar"
+    assert value(parse_string(text), request) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["-f '/x'", "-d '/x'", "-U '/x'", "-F '/x'", "file('/x') == ''", "filesize('/x') -eq 0", "%{SCRIPT_USER} == 'x'"],
+)
+def test_a_gate_looks_at_no_file(root: Path, expression: str) -> None:
+    with pytest.raises(CannotTell):
+        holds(parse_condition(expression), ask(make(root, sees_files=False)))
+
+
+@pytest.mark.parametrize(
+    ("expression", "pure"),
+    [
+        ("%{REQUEST_URI} == '/'", True),
+        ("%{REQUEST_FILENAME} =~ /x/", True),
+        ("%{HTTP_COOKIE} == ''", False),
+        ("req('X-A') == ''", False),
+        ("%{REMOTE_ADDR} == ''", False),
+        ("%{QUERY_STRING} == ''", False),
+        ("%{TIME} == ''", False),
+        ("reqenv('X') == ''", False),
+        ("-f '/x'", False),
+    ],
+)
+def test_what_depends_on_the_path_alone_is_known(root: Path, expression: str, pure: bool) -> None:
+    request = ask(make(root))
+    holds(parse_condition(expression), request)
+    assert request.pure == pure
+
+
+def test_a_response_says_which_fields_it_depends_on(root: Path) -> None:
+    site = make(root, "<If \"%{HTTP_COOKIE} == 'x' || req('X-A') == 'one' || %{HTTP_HOST} == ''\">\n</If>\n")
+    response = serve.respond(ask(site))
+    assert response.header("vary") == "Cookie, X-A"
+
+
+def test_a_file_that_cannot_be_read_is_nothing_and_logged(root: Path) -> None:
+    site = make(root)
+    lines: list[str] = []
+    request = ask(site)
+    request.log = lambda _level, _module, message: lines.append(message)
+    assert not holds(parse_condition(f"file('{root}/none') == 'x'"), request)
+    assert "file(" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "content"),
+    [
+        ('ErrorDocument 404 "no %{REQUEST_URI} for %{req:X-A}"', 404, b"no /none for one"),
+        ("ErrorDocument 404 /%{reqenv:WHICH}f.txt", 404, b"content"),
+        ("<If \"%{REQUEST_URI} == '/none'\">\nRedirect 410 /\n</If>", 410, None),
+        (
+            '<If "false">\nRedirect 410 /\n</If>\n<ElseIf "req(\'X-A\') =~ m#^o(.)e$#">\nRedirect 403 /\n</ElseIf>',
+            403,
+            None,
+        ),
+        ('<If "false">\n</If>\n<Else>\nRedirect 410 /\n</Else>', 410, None),
+        ("<If %{REQUEST_URI} =~ m#none#>\nRedirect 410 /\n</If>", 410, None),
+    ],
+)
+def test_where_they_are_used(root: Path, extra: str, status: int, content: bytes | None) -> None:
+    response = serve.respond(ask(make(root, extra + "\n"), HEAD.replace(b"/f.txt", b"/none")))
+    assert response.status == status
+    if content is not None:
+        assert response.body == content
