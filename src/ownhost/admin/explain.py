@@ -94,11 +94,11 @@ def explain(config: Config, url: str, headers: Sequence[str], method: str, clien
     """Explain a request. Raises ExplainError."""
     parts = _split(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    server, local, chosen = _choose(config, parts, port)
-    head = _head(server, parts, headers, method)
+    head = _head(config.main, parts, headers, method)
+    server, local, chosen = _choose(config, parts.hostname or "", head.host, port)
     found = Explanation(
         f"{method} {head.target}",
-        f"{parts.hostname}:{port}",
+        f"{head.host}:{port}",
         server.settings[SERVER_NAME].host or "the main server",
         str(server.source),
         chosen,
@@ -120,11 +120,10 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _choose(config: Config, parts: SplitResult, port: int) -> tuple[VirtualHost, str, str]:
+def _choose(config: Config, asked: str, host: str, port: int) -> tuple[VirtualHost, str, str]:
     """The virtual host, the local address that a client would have come to, and why it is that one."""
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else (parts.hostname or "").removesuffix(".")
     index = HostIndex.build(config.servers)
-    local = _local_address(index, parts.hostname or "", host, port)
+    local = _local_address(index, asked, host, port)
     names = index.names(local, port)
     server = config.servers[names.find(host)]
     if server.id == 0:
@@ -146,7 +145,7 @@ def _local_address(index: HostIndex, asked: str, host: str, port: int) -> str:
     return next((address for address, at in index.tables if address and at in (port, 0)), LOOPBACK)
 
 
-def _head(server: VirtualHost, parts: SplitResult, headers: Sequence[str], method: str) -> Head:
+def _head(main: VirtualHost, parts: SplitResult, headers: Sequence[str], method: str) -> Head:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     fields = [f"Host: {parts.netloc.rpartition('@')[2]}"]
     for header in headers:
@@ -158,7 +157,7 @@ def _head(server: VirtualHost, parts: SplitResult, headers: Sequence[str], metho
         fields.append(f"{name.strip()}: {value.strip()}")
     text = "\r\n".join((f"{method} {target} HTTP/1.1", *fields, "", ""))
     try:
-        return parse_head(text.encode("utf-8"), head_limits(server.settings))
+        return parse_head(text.encode("utf-8"), head_limits(main.settings))
     except HTTPError as error:
         raise ExplainError(f"that is no request, and answered with {error.status}: {error.reason}") from None
 

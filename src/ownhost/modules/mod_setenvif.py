@@ -184,12 +184,13 @@ for _name, _syntax, _parser, _help in (
 
 def early(request: Request) -> None:
     """Obey the rules of the server."""
-    _obey(request, request.site.settings[SET_ENV_IF])
+    rules: tuple[Rule, ...] = request.site.settings[SET_ENV_IF]
+    _obey(request, rules)
 
 
 def prepare(request: Request) -> None:
     """Obey the rules of sections; those of the server are through already."""
-    rules = request.settings[SET_ENV_IF]
+    rules: tuple[Rule, ...] = request.settings[SET_ENV_IF]
     of_server = request.site.settings[SET_ENV_IF]
     if rules is not of_server:
         _obey(request, rules[len(of_server) :])

@@ -1,0 +1,174 @@
+"""ownhost explain: what would happen to a request, and why, as people and as programs read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import ALICE, World
+from ownhost.admin.cli import main
+
+NEWS = pwd.getpwnam("news").pw_uid
+BODY = """\
+SetEnvIf X-Site ^(.)$ SITE=$1
+<VirtualHost *:8080>
+ServerName first.test
+DocumentRoot @DIR@/shared
+</VirtualHost>
+<VirtualHost *:8080>
+ServerName shared.test
+ServerAlias other.test *.wild.test
+DocumentRoot @DIR@/shared
+AssignUserID "#50001" "#50001"
+RewriteEngine on
+RewriteRule /~([a-z]+)/ - [E=ITKUID:$1]
+RewriteRule ^/moved/(.*) /~news/$1 [R=301]
+<Directory @DIR@/shared/~news>
+AssignUserIDExpr %{reqenv:ITKUID}
+SetEnv FOLDER news
+</Directory>
+<Location /~root>
+AssignUserIDExpr %{reqenv:ITKUID}
+</Location>
+<If "%{QUERY_STRING} == 'kind'">
+NiceValue 5
+</If>
+</VirtualHost>
+"""
+
+
+@pytest.fixture
+def config(world: World) -> Path:
+    root = world.site("shared", ALICE, {"index.html": "alice\n", "~news/x.txt": "news\n"})
+    root.chmod(0o711)
+    for path in (root / "~news", root / "~news" / "x.txt"):
+        os.chown(path, NEWS, NEWS)
+    return world.server(BODY, start=False).config
+
+
+def run(config: Path, url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["explain", url, "-f", str(config), *arguments])
+
+
+def explained(config: Path, url: str, *arguments: str) -> dict[str, Any]:
+    result = run(config, url, "--json", *arguments)
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
+
+
+def line_of(config: Path, text: str) -> str:
+    lines = config.read_text().splitlines()
+    return f"{config}:{next(number for number, line in enumerate(lines, 1) if text in line)}"
+
+
+def test_a_file_of_the_owner(config: Path) -> None:
+    found = explained(config, "http://shared.test:8080/")
+    assert found["virtual_host"] == "shared.test"
+    assert found["chosen"] == "its ServerName"
+    assert found["identity"] == {
+        "user": "#50001",
+        "group": "#50001",
+        "nice": 0,
+        "uid": ALICE,
+        "gid": ALICE,
+        "groups": [],
+    }
+    assert found["identity_from"] == [
+        {"what": 'AssignUserID "#50001" "#50001"', "declared": line_of(config, "AssignUserID ")}
+    ]
+    assert (found["status"], found["handler"]) == (200, "default-handler")
+    assert found["file"].endswith("/shared/index.html")
+
+
+def test_an_identity_by_expression_and_what_led_to_it(config: Path) -> None:
+    found = explained(config, "http://shared.test:8080/~news/x.txt")
+    assert (found["identity"]["uid"], found["identity"]["gid"]) == (NEWS, ALICE)
+    assert found["identity_from"][1] == {
+        "what": "AssignUserIDExpr %{reqenv:ITKUID} (comes to 'news')",
+        "declared": line_of(config, "AssignUserIDExpr"),
+    }
+    steps = [step["text"] for step in found["rewriting"]]
+    assert any("applying pattern '/~([a-z]+)/' to uri '/~news/x.txt'" in step for step in steps)
+    assert any("setting env variable 'ITKUID' to 'news'" in step for step in steps)
+    (section,) = found["sections"]
+    assert section["what"].startswith("<Directory ")
+    assert section["declared"] == line_of(config, "~news>")
+    assert {"what": "SetEnv FOLDER news", "declared": line_of(config, "SetEnv FOLDER")} in found["settings"]
+    assert found["environment"]["FOLDER"] == "news"
+    assert found["status"] == 200, "only news can read it: it was looked at as news"
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "expected"),
+    [
+        ("http://other.test:8080/", (), {"virtual_host": "shared.test", "chosen": "its ServerAlias"}),
+        ("http://a.wild.test:8080/", (), {"virtual_host": "shared.test", "chosen": "its ServerAlias"}),
+        ("http://nobody.test:8080/", (), {"virtual_host": "first.test"}),
+        ("http://shared.test:9/", (), {"virtual_host": "server.test"}),
+        ("http://nobody.test:8080/", ("-H", "Host: shared.test"), {"virtual_host": "shared.test"}),
+        ("shared.test:8080/moved/x?y=1", (), {"status": 301, "location": "http://shared.test:8080/~news/x?y=1"}),
+        ("http://shared.test:8080/none", (), {"status": 404, "handler": ""}),
+        ("http://shared.test:8080/", ("--method", "DELETE"), {"status": 405}),
+        ("http://shared.test:8080/~root/x", (), {"status": 500}),
+    ],
+)
+def test_what_comes_of_requests(
+    config: Path, url: str, arguments: tuple[str, ...], expected: dict[str, object]
+) -> None:
+    found = explained(config, url, *arguments)
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_conditions_and_fields_count(config: Path) -> None:
+    assert explained(config, "http://shared.test:8080/?kind")["identity"]["nice"] == 5
+    found = explained(config, "http://shared.test:8080/", "-H", "X-Site: q")
+    assert found["environment"]["SITE"] == "q"
+
+
+def test_a_refused_identity(config: Path) -> None:
+    found = explained(config, "http://shared.test:8080/~root/x")
+    assert "LimitUIDRange" in found["identity"]["refused"]
+    assert "uid" not in found["identity"]
+
+
+def test_for_people(config: Path) -> None:
+    result = run(config, "http://shared.test:8080/~news/x.txt")
+    assert result.exit_code == 0
+    for text in (
+        "GET /~news/x.txt",
+        "virtual host  shared.test",
+        "identity      news #50001 (uid 9",
+        "status        200",
+    ):
+        assert text in result.stdout
+    assert "refused: root (uid 0)" in run(config, "http://shared.test:8080/~root/x").stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "says"),
+    [
+        ("ftp://x/", (), "expected a URL such as http://alice.example/path"),
+        ("http:///x", (), "expected a URL"),
+        ("http://x:99999999/", (), "is no URL"),
+        ("http://shared.test:8080/", ("-H", "nonsense"), "expected a header field"),
+        ("http://shared.test:8080/", ("-H", "Bad Name: x"), "answered with 400"),
+        ("http://shared.test:8080/", ("--method", "B D"), "answered with 400"),
+    ],
+)
+def test_what_is_no_request(config: Path, url: str, arguments: tuple[str, ...], says: str) -> None:
+    result = run(config, url, *arguments)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_nothing_is_served_or_left(config: Path, world: World) -> None:
+    before = set(world.folder.rglob("*"))
+    run(config, "http://shared.test:8080/")
+    assert set(world.folder.rglob("*")) == before
