@@ -151,9 +151,7 @@ def _is_on(request: Request, said: RewriteConfig) -> bool:
     """Whether the engine is on: a Location (or If) may say otherwise than the server."""
     sections = request.site.sections
     if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
-        target = Target(
-            request.uri, "", (), "", request.method, lambda condition: expressions.holds(condition, request)
-        )
+        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
         said = sections.merge(sections.match_uri(target))[REWRITE]
     return bool(said.engine)
 
