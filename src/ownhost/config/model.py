@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from ownhost.config.directive import Problem, Settings, Source
+from ownhost.config.directive import Problem, Setting, Settings, Source
 from ownhost.config.expression import Condition
 
 
@@ -48,6 +49,10 @@ class Section:
     origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
     sections: list[Section] = field(default_factory=list)  # nested, in order of appearance
     condition: Condition | None = None
+
+    def says(self, *wanted: Setting[Any]) -> bool:
+        """Whether it, or a section in it, says one of some settings."""
+        return _says(self.settings, self.sections, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,14 @@ class VirtualHost:
     origins: dict[str, Source] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     hosts: tuple[str, ...] = ()
+
+    def says(self, *wanted: Setting[Any]) -> bool:
+        """Whether it, or a section in it, says one of some settings."""
+        return _says(self.settings, self.sections, wanted)
+
+
+def _says(settings: Settings, sections: list[Section], wanted: tuple[Setting[Any], ...]) -> bool:
+    return any(one in settings for one in wanted) or any(section.says(*wanted) for section in sections)
 
 
 @dataclass(slots=True)
