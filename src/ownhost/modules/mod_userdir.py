@@ -45,21 +45,23 @@ class UserDir:
 
     folders: tuple[UserFolder, ...] = ()
     everybody: bool | None = None  # whether users have folders who are in neither list
-    enabled: frozenset[str] = field(default_factory=frozenset)
+    enabled: frozenset[str] = field(default_factory=frozenset)  # in small letters: case does not matter here
     disabled: frozenset[str] = field(default_factory=frozenset)
 
     def serves(self, user: str) -> bool:
         """Whether a user's folder is served."""
-        return user not in self.disabled and (self.everybody is not False or user in self.enabled)
+        name = user.lower()
+        return name not in self.disabled and (self.everybody is not False or name in self.enabled)
 
 
 def parse_user_dir(call: Call) -> UserDir:
     """enabled or disabled and perhaps users, or forms of folders. Raises ArgumentError."""
     first, *others = words(1)(call)
+    users = frozenset(user.lower() for user in others)
     if first.lower() in _DISABLE:
-        return UserDir(disabled=frozenset(others)) if others else UserDir(everybody=False)
+        return UserDir(disabled=users) if users else UserDir(everybody=False)
     if first.lower() in _ENABLE:
-        return UserDir(enabled=frozenset(others)) if others else UserDir(everybody=True)
+        return UserDir(enabled=users) if users else UserDir(everybody=True)
     return UserDir(tuple(map(_folder, call.args)))
 
 

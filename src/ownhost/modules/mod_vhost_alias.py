@@ -1,7 +1,7 @@
 """mod_vhost_alias: mass virtual hosting. The folder follows from the name, or the address, that a request is for.
 
 template = *( text | "%%" | "%p" | "%" part [ "." part ] )
-part     = [ "-" ] DIGIT [ "+" ]
+part     = [ "-" ] DIGIT [ "+" ]    ; no "." behind it but one that begins the second part
 
 The first part counts the name's labels, the second the characters of what the first one gave: from 1, or with "-" from
 the end; "+" is that one and all beyond. 0 is the whole.
@@ -24,7 +24,7 @@ CGI_PREFIX = "/cgi-bin"
 CGI = "cgi-script"
 MISSING = "_"  # stands for a label or a character that there is not
 
-_FORMAT = re.compile(r"%(?:([%p])|(-?)([0-9])(\+?)(?:\.(-?)([0-9])(\+?))?)|[^%]+")
+_FORMAT = re.compile(r"%(?:([%p])|(-?)([0-9])(\+?)(?:\.(-?)([0-9])(\+?)|(?!\.)))|[^%]+")
 
 
 @dataclass(frozen=True, slots=True)
