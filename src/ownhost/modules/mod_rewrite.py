@@ -343,7 +343,7 @@ def redirect(request: Request) -> Response:
     inner.env["REDIRECT_URL"] = request.uri
     if request.query is not None:
         inner.env["REDIRECT_QUERY_STRING"] = request.query
-    inner.fields, inner.vary = request.fields, request.vary
+    inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
     try:
@@ -387,11 +387,6 @@ def _check_query(request: Request) -> None:
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-def finish(request: Request, response: Response) -> None:
-    """Send the cookies that [CO] made, whatever the answer is."""
-    response.headers += request.fields
-
-
 # Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
 register(
     Module(
@@ -402,7 +397,6 @@ register(
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
         fixup=fixup,
-        finish=finish,
         programs=programs,
         handlers={REDIRECT: redirect},
     )
