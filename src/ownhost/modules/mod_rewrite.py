@@ -396,11 +396,6 @@ def _check_query(request: Request) -> None:
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-def finish(request: Request, response: Response) -> None:
-    """Send the cookies that [CO] made, whatever the answer is."""
-    response.headers += request.fields
-
-
 # Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
 register(
     Module(
@@ -411,7 +406,6 @@ register(
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
         fixup=fixup,
-        finish=finish,
         programs=programs,
         handlers={REDIRECT: redirect},
     )

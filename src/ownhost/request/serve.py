@@ -55,6 +55,7 @@ def finish(request: Request, response: Response) -> None:
         response.headers.append(("Vary", ", ".join(request.vary)))
     for hook in request.site.finishes:
         hook(request, response)
+    response.headers[:0] = request.fields
 
 
 def run(request: Request) -> Response:
@@ -147,7 +148,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,
-        fields=request.fields,
+        fields=[] if subrequest else request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 
