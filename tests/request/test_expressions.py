@@ -17,7 +17,10 @@ from ownhost.request.expressions import holds, value
 from ownhost.request.request import CannotTell, Endpoints, Level, Request
 from ownhost.request.site import Site
 
-HEAD = b"GET /f.txt?a=b%20c HTTP/1.1\r\nHost: h.test:81\r\nUser-Agent: ua\r\nX-A: one\r\nCookie: c=1\r\n\r\n"
+HEAD = (
+    b"GET /f.txt?a=b%20c HTTP/1.1\r\nHost: h.test:81\r\nUser-Agent: ua\r\nX-A: one\r\nCookie: c=1\r\n"
+    b"X-E: \xc3\xa9\r\n\r\n"
+)
 LINES = [
     line
     for line in (Path(__file__).parent / "expressions.txt").read_text().splitlines()
@@ -40,7 +43,8 @@ def make(root: Path, extra: str = "", *, sees_files: bool = True) -> Site:
     path = root.parent / "site.conf"
     path.write_text(
         "Listen 127.0.0.1:9998\nUser www-data\nGroup www-data\nServerName h.test\nServerAdmin me@x\n"
-        f"DocumentRoot {root}\nAddType text/plain .txt\n{extra}"
+        f"DocumentRoot {root}\nAddType text/plain .txt\n"
+        f"Redirect 403 /denied\nRedirect /moved http://x/\n{extra}"
     )
     config = read(str(path))
     return Site(config.main, lambda _: True, lambda _: None, sees_files=sees_files)

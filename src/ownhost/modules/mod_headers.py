@@ -28,6 +28,7 @@ from ownhost.config.expression import Condition, StringExpression
 from ownhost.config.expression_parser import parse_condition, parse_string
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import Response
+from ownhost.http.wire import wire
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -91,7 +92,7 @@ class Change:
             text = expressions.value(self.value, request, response)
         else:
             text = self.value.text(request)
-        return re.sub(r"[\r\n\0]+", " ", text)
+        return wire(re.sub(r"[\r\n\0]+", " ", text))
 
 
 def _code(request: Request, code: str, argument: str) -> str:

@@ -11,6 +11,7 @@ import pwd
 from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Where, declare
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
+from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_mime import with_charset
 from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
@@ -334,7 +335,7 @@ def _path_of(request: Request, engine: Engine, said: RewriteConfig, name: str) -
 
 def redirect(request: Request) -> Response:
     """The handler that goes on with another URI of this server. Raises HTTPError."""
-    target = urls.wire(request.notes[TARGET])
+    target = wire(request.notes[TARGET])
     if request.query is not None:
         target += f"?{request.query}"
     path, mark, query = target.partition("?")
@@ -372,9 +373,9 @@ def _redirect(request: Request, engine: Engine, location: str) -> Response:
         if not engine.escape:
             _check_query(request)
         elif query != engine.asked_query:
-            query = urls.escape_path(urls.unwire(query))
+            query = urls.escape_path(unwire(query))
         location += f"?{query}"
-    location = urls.wire(location)
+    location = wire(location)
     if not urls.is_fit_for_head(location):
         raise HTTPError(500, f"rules came to a redirect to {location!r}, which no header field can hold", (), "rewrite")
     engine.trace(1, "redirect to %s [REDIRECT/%d]", location, engine.status)
