@@ -170,3 +170,11 @@ class StringExpression:
     def parts(self) -> Sequence[Word]:
         """The words that it is made of."""
         return self.word.parts if isinstance(self.word, Concatenation) else (self.word,)
+
+
+def variables_of(node: Node | Word) -> Iterator[str]:
+    """The names of all variables in an expression."""
+    if isinstance(node, Variable):
+        yield node.name
+    for child in children(node):
+        yield from variables_of(child)

@@ -7,8 +7,9 @@ to an internal redirect. What they do is in `rewriting.engine`; here is when the
 from __future__ import annotations
 
 import pwd
+from collections.abc import Iterable, Iterator
 
-from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Where, declare
+from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Settings, Where, declare
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import unwire, wire
@@ -110,8 +111,18 @@ def _speaks(section: Section) -> bool:
 
 
 def programs(server: VirtualHost) -> set[tuple[str, ...]]:
-    """The programs that a server's maps ask."""
-    return {one.command for one in server.settings[REWRITE].maps.values() if one.command}
+    """The programs that a server's rules, or those of its sections, ask by maps."""
+    maps = [one for one in server.settings[REWRITE].maps.values() if one.command]
+    if not maps:
+        return set()
+    texts = [template.text for rule in _rules(server.settings, server.sections) for template in rule.templates()]
+    return {one.command for one in maps if any(f"${{{one.name}:" in text for text in texts)}
+
+
+def _rules(settings: Settings, sections: Iterable[Section]) -> Iterator[Rule]:
+    yield from settings[REWRITE].rules
+    for section in sections:
+        yield from _rules(section.settings, section.sections)
 
 
 # The rules of a server
@@ -141,9 +152,7 @@ def _is_on(request: Request, said: RewriteConfig) -> bool:
     """Whether the engine is on: a Location (or If) may say otherwise than the server."""
     sections = request.site.sections
     if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
-        target = Target(
-            request.uri, "", (), "", request.method, lambda condition: expressions.holds(condition, request)
-        )
+        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
         said = sections.merge(sections.match_uri(target))[REWRITE]
     return bool(said.engine)
 
@@ -344,7 +353,7 @@ def redirect(request: Request) -> Response:
     inner.env["REDIRECT_URL"] = request.uri
     if request.query is not None:
         inner.env["REDIRECT_QUERY_STRING"] = request.query
-    inner.fields, inner.vary = request.fields, request.vary
+    inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
     try:

@@ -185,19 +185,18 @@ for _name, _syntax, _parser, _help in (
 
 def early(request: Request) -> None:
     """Obey the rules of the server."""
-    rules: tuple[Rule, ...] = request.site.settings[SET_ENV_IF]
-    _obey(request, rules)
+    _obey(request, request.site.settings[SET_ENV_IF])
 
 
 def prepare(request: Request) -> None:
     """Obey the rules of sections; those of the server are through already."""
-    rules: tuple[Rule, ...] = request.settings[SET_ENV_IF]
+    rules = request.settings[SET_ENV_IF]
     of_server = request.site.settings[SET_ENV_IF]
     if rules is not of_server:
         _obey(request, rules[len(of_server) :])
 
 
-def _obey(request: Request, rules: Sequence[Rule]) -> None:
+def _obey(request: Request, rules: tuple[Rule, ...]) -> None:
     for rule in rules:
         found = rule.find(request)
         if found is None:
@@ -227,6 +226,7 @@ register(
         name="mod_setenvif",
         identifier="setenvif_module",
         order=96,
+        uses=lambda server: server.says(SET_ENV_IF),
         early=early,
         prepare=prepare,
         routing=(SET_ENV_IF,),

@@ -113,7 +113,9 @@ def document_for(request: Request, status: int) -> Document | None:
 
 
 def page(request: Request, status: int, note: str = "") -> Response:
-    """The plain page for an error or a redirect. `note` is HTML."""
+    """The plain page for an error or a redirect; nothing for a status that has no body. `note` is HTML."""
+    if status in (204, 304):
+        return Response(status)
     title = f"{status} {reason(status)}"
     text = note or escape(_EXPLAINED.get(status, "The request could not be answered."))
     footer = signature(request)

@@ -18,15 +18,10 @@ from ownhost.request.request import Request
 
 
 class Place(NamedTuple):
-    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none).
-
-    The context is the part of the URI that stands for a folder, and that folder (%{CONTEXT_PREFIX}).
-    """
+    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none)."""
 
     filename: str
     handler: str = ""
-    context_prefix: str = ""
-    context_document_root: str = ""
 
 
 Phase = Callable[[Request], "Response | None"]

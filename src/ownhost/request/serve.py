@@ -24,10 +24,13 @@ DEFAULT_HANDLER = "default-handler"
 _SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to what may be a script
 
 
-def respond(request: Request) -> Response:
-    """The response to a request, whatever happens. Raises Elsewhere alone."""
+def respond(request: Request, *, recalls: bool = True) -> Response:
+    """The response to a request, whatever happens. Raises Elsewhere alone.
+
+    `recalls`: what is remembered may answer it, as it is known whose the request is.
+    """
     memory = request.site.memory
-    remembered = memory.recall(request)
+    remembered = memory.recall(request) if recalls else None
     if remembered is not None:
         return remembered
     try:
@@ -144,6 +147,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,
+        fields=request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 
@@ -173,7 +177,7 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     uri, mark, query = path.partition("?")
     try:
         request.error_status = error.status
-        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET", values={})
+        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET")
         inner = redirected(request, uri, query if mark else None)
         inner.head = get
         inner.env["REDIRECT_STATUS"] = str(error.status)

@@ -70,9 +70,7 @@ def _begin(request: Request) -> Response | None:
         if response is not None:
             return response
     if not request.filename:
-        place = locate(request)
-        request.filename, request.alias = place.filename, place.handler
-        request.context_prefix, request.context_document_root = place.context_prefix, place.context_document_root
+        request.filename, request.alias = locate(request)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Flag, StrEnum, auto
 from http import HTTPStatus
@@ -105,6 +105,13 @@ class Rule:
 
     def __contains__(self, flag: RuleFlag) -> bool:
         return bool(self.flags & flag)
+
+    def templates(self) -> Iterator[Template]:
+        """All templates of the rule and its conditions."""
+        yield from (condition.test_string for condition in self.conditions)
+        yield from self.env
+        yield from self.cookies
+        yield from (one for one in (self.substitution, self.content_type, self.handler) if one is not None)
 
 
 class Test(StrEnum):
@@ -341,8 +348,9 @@ _RULE_FLAGS: dict[str, _Setter] = {
 def _find_flag(name: str, flags: dict[str, T]) -> T:
     found = flags.get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), flags, 1, 0.5)
-        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {near[0].upper()!r}?" if near else ""))
+        near = difflib.get_close_matches(name.lower(), flags, 3, 0.5)
+        best = min(near, key=lambda one: abs(len(one) - len(name)), default="").upper()
+        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {best!r}?" if best else ""))
     return found
 
 
