@@ -26,6 +26,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.sections import Target
 from ownhost.request.translate import DOCUMENT_ROOT
+from ownhost.request.variables import file_name
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it
@@ -260,13 +261,7 @@ def fixup(request: Request) -> Response | None:
 
 def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
     """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
-    return not said.has(Option.ALLOW_NO_SLASH) and f"{_file_name(request)}/" == directory
-
-
-def _file_name(request: Request) -> str:
-    """The file name as Apache has it: a folder's ends with a slash where the path does."""
-    name = request.filename
-    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
+    return not said.has(Option.ALLOW_NO_SLASH) and f"{file_name(request)}/" == directory
 
 
 def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Response | None:
@@ -282,7 +277,7 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
             f"forbidden due to its similar ability to circumvent directory restrictions: {request.filename}",
             module="rewrite",
         )
-    found, request.filename = request.filename, _file_name(request)
+    found, request.filename = request.filename, file_name(request)
     before = request.filename
     engine.run()
     result, request.filename = request.filename, found

@@ -45,8 +45,14 @@ def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
 
 
 def computed(expression: e.StringExpression, request: Request, response: Response | None = None) -> str | None:
-    """The text that an expression comes to for a request; None where it has no value. Raises CannotTell."""
-    return _evaluate(expression, _text(expression), Evaluation(request, response))
+    """The text that an expression comes to for a request; None where it has no value. Raises CannotTell.
+
+    As in Apache, only conditions have a response say which fields of the request it depends on.
+    """
+    known = len(request.vary)
+    text = _evaluate(expression, _text(expression), Evaluation(request, response))
+    del request.vary[known:]
+    return text
 
 
 def value(expression: e.StringExpression, request: Request, response: Response | None = None) -> str:
