@@ -33,9 +33,9 @@ RewriteRule ^/moved/(.*) /~news/$1 [R=301]
 AssignUserIDExpr %{reqenv:ITKUID}
 SetEnv FOLDER news
 </Directory>
-<Directory @DIR@/shared>
-RewriteRule ^inner$ index.html
-</Directory>
+<Location /inner>
+RewriteRule inner$ /index.html
+</Location>
 <Location /~root>
 AssignUserIDExpr %{reqenv:ITKUID}
 </Location>
