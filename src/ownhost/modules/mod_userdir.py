@@ -168,4 +168,13 @@ def _may_be_there(request: Request, folder: str) -> bool:
 
 
 # Behind mod_alias: an Alias for one user's path comes first.
-register(Module(name="mod_userdir", identifier="userdir_module", order=25, locate=locate, routing=(USER_DIR,)))
+register(
+    Module(
+        name="mod_userdir",
+        identifier="userdir_module",
+        order=25,
+        uses=lambda server: server.says(USER_DIR),
+        locate=locate,
+        routing=(USER_DIR,),
+    )
+)
