@@ -104,8 +104,7 @@ declare(
         "mod_userdir",
         "folder...|enabled [user...]|disabled [user...]",
         SERVERS,
-        "Where what is below /~user/ comes from, and which users have such a place. Of several folders the first is "
-        "taken that is there.",
+        "The folders of users, of which the first that is there is taken; and which users have one.",
         parse_user_dir,
         setting=USER_DIR,
         fold=fold,
