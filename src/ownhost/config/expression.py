@@ -7,8 +7,8 @@ evaluates them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 # Words: what has a text as its value.
 
@@ -156,3 +156,13 @@ class StringExpression:
     def parts(self) -> Sequence[Word]:
         """The words that it is made of."""
         return self.word.parts if isinstance(self.word, Concatenation) else (self.word,)
+
+
+def variables_of(node: Node | Word) -> Iterator[str]:
+    """The names of all variables in an expression."""
+    if isinstance(node, Variable):
+        yield node.name
+    for part in (getattr(node, field.name) for field in fields(node)):
+        for inner in part if isinstance(part, tuple) else (part,):
+            if isinstance(inner, Node | Word):
+                yield from variables_of(inner)

@@ -27,7 +27,7 @@ class SectionKind(StrEnum):
     IF = "If"
     ELSE_IF = "ElseIf"
     ELSE = "Else"
-    LIMIT = "Limit"
+    LIMIT = "Limit"  # these two make no `Section`: they are for access rules, which keep what they say
     LIMIT_EXCEPT = "LimitExcept"
 
 
@@ -35,7 +35,7 @@ class SectionKind(StrEnum):
 class Section:
     """One <Directory>, <Files>, <Location>, <If>... and what it says.
 
-    `pattern` is the argument as written (a path, a glob, an expression, the methods of a <Limit>). `regex` is set
+    `pattern` is the argument as written (a path, a glob, an expression). `regex` is set
     where matching needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
     Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list; `condition` is
     what the first two ask.

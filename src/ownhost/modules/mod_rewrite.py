@@ -7,8 +7,9 @@ to an internal redirect. What they do is in `rewriting.engine`; here is when the
 from __future__ import annotations
 
 import pwd
+from collections.abc import Iterable, Iterator
 
-from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Where, declare
+from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Settings, Where, declare
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_mime import with_charset
@@ -109,8 +110,18 @@ def _speaks(section: Section) -> bool:
 
 
 def programs(server: VirtualHost) -> set[tuple[str, ...]]:
-    """The programs that a server's maps ask."""
-    return {one.command for one in server.settings[REWRITE].maps.values() if one.command}
+    """The programs that a server's rules, or those of its sections, ask by maps."""
+    maps = [one for one in server.settings[REWRITE].maps.values() if one.command]
+    if not maps:
+        return set()
+    texts = [template.text for rule in _rules(server.settings, server.sections) for template in rule.templates()]
+    return {one.command for one in maps if any(f"${{{one.name}:" in text for text in texts)}
+
+
+def _rules(settings: Settings, sections: Iterable[Section]) -> Iterator[Rule]:
+    yield from settings[REWRITE].rules
+    for section in sections:
+        yield from _rules(section.settings, section.sections)
 
 
 # The rules of a server
@@ -140,9 +151,7 @@ def _is_on(request: Request, said: RewriteConfig) -> bool:
     """Whether the engine is on: a Location (or If) may say otherwise than the server."""
     sections = request.site.sections
     if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
-        target = Target(
-            request.uri, "", (), "", request.method, lambda condition: expressions.holds(condition, request)
-        )
+        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
         said = sections.merge(sections.match_uri(target))[REWRITE]
     return bool(said.engine)
 
@@ -182,12 +191,12 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
     _check_query(request)
     request.filename = _expand_home(request)
     engine.trace(2, "local path result: %s", request.filename)
-    if (engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)) or not _is_file_name(request, engine.last):
-        root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
-        request.filename = root + _resolved(request.filename)
-        engine.trace(2, "prefixed with document_root to %s", request.filename)
-    else:
-        request.filename = _resolved(request.filename, clamp=True)
+    name = _resolved(request.filename, clamp=True)
+    prefixes = engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)
+    if prefixes or not _is_file_name(request, name, engine.last):
+        name = request.site.settings[DOCUMENT_ROOT].rstrip("/") + _resolved(request.filename)
+        engine.trace(2, "prefixed with document_root to %s", name)
+    request.filename = name
     engine.trace(1, "go-ahead with %s [OK]", request.filename)
     return None
 
@@ -215,19 +224,19 @@ def _expand_home(request: Request) -> str:
     return f"{home.removesuffix('/') if slash else home}{slash}{rest}"
 
 
-def _is_file_name(request: Request, rule: Rule | None) -> bool:
+def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
     """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
 
     That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
     DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
     """
-    name, root = request.filename, request.site.settings[DOCUMENT_ROOT].rstrip("/")
-    if f"{name}/".startswith(f"{root}/") and root:
+    root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
+    if root and f"{name}/".startswith(f"{root}/"):
         return True
-    component = f"/{name[1:].partition('/')[0]}"
-    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or rule.written.startswith(component)):
+    component, written = urls.first_component(name), urls.first_component(rule.written) if rule else ""
+    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or component in (written, written and "/")):
         return False
-    if rule.in_root is not None:
+    if component == written and rule.in_root is not None:
         return rule.in_root
     if not request.site.sees_files and component != "/":
         raise CannotTell

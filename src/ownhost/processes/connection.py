@@ -171,25 +171,28 @@ class Connection:
     def respond(self, service: Service, request: Request) -> Response:
         """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
 
-        A request that another worker passed on is not asked again whose it is by names alone: `walk` knows better.
+        A request that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
         """
         if self.refusal:
             return self.refused(request)
-        if not service.site.fixed and not self.moves:
-            self.check_identity(service, request)
+        mine = service.site.fixed or self.is_mine(service, request)
         if service.clients is not self.counted and not self.enter(service):
             return error_response(request, HTTPError(503))
-        return respond(request)
+        return respond(request, recalls=mine)
 
-    def check_identity(self, service: Service, request: Request) -> None:
+    def is_mine(self, service: Service, request: Request) -> bool:
         """Ask, as the gate did, whose a request is. Raises Elsewhere."""
         try:
             assignment = resolve(request)
         except Exception:
             self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            return  # the request ends in a 500 before any file is looked at
-        if not service.site.is_mine(assignment):
+            return False  # the request ends in a 500 before any file is looked at
+        if service.site.is_mine(assignment):
+            return True
+        if not self.moves:
             raise Elsewhere(assignment)
+        request.assignment = None
+        return False
 
     def refused(self, request: Request) -> Response:
         """The answer to a request that nobody may serve: the gate says why, once."""

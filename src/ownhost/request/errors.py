@@ -13,7 +13,7 @@ from ownhost.config.lexer import next_word
 from ownhost.http.framing import reason
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
-from ownhost.request.names import server_name, signature
+from ownhost.request.names import DEFAULT_PORTS, scheme, server_name, signature
 from ownhost.request.request import Request
 
 TEXT_TYPE = "text/html; charset=iso-8859-1"
@@ -112,7 +112,9 @@ def document_for(request: Request, status: int) -> Document | None:
 
 
 def page(request: Request, status: int, note: str = "") -> Response:
-    """The plain page for an error or a redirect. `note` is HTML."""
+    """The plain page for an error or a redirect; nothing for a status that has no body. `note` is HTML."""
+    if status in (204, 304):
+        return Response(status)
     title = f"{status} {reason(status)}"
     text = note or escape(_EXPLAINED.get(status, "The request could not be answered."))
     footer = signature(request)
@@ -142,10 +144,9 @@ def redirect(request: Request, status: int, location: str) -> Response:
 
 def base_url(request: Request) -> str:
     """Scheme, host and port by which this server is asked, without a slash at the end."""
-    scheme = "https" if request.endpoints.secure else "http"
+    name = scheme(request)
     host, port = server_name(request)
-    default = 443 if request.endpoints.secure else 80
-    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+    return f"{name}://{host}" if port == DEFAULT_PORTS[name] else f"{name}://{host}:{port}"
 
 
 def simple(request: Request, error: HTTPError) -> Response:

@@ -87,6 +87,7 @@ class Request:
     stat: os.stat_result | None = None  # of `filename`, where it exists
     settings: Settings = field(default_factory=Settings)
     assignment: Assignment | None = None  # who serves, where the virtual host lets requests choose
+    permitted: bool = False  # somebody has let the client in, whatever other rules say (Satisfy Any)
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""

@@ -33,7 +33,6 @@ def resolve(request: Request) -> Assignment:
         target = target_of(
             request.uri,
             request.filename,
-            request.head.method,
             lambda condition: expressions.holds(condition, request),
             folder_too=True,
         )
@@ -41,7 +40,9 @@ def resolve(request: Request) -> Assignment:
         if match.variables:
             request.env.update(match.variables)
         request.settings = site.sections.merge(match)
+        pure = request.pure
         request.assignment = assigned(request, request.settings)
+        request.pure = pure  # who serves is asked for every request; what is served may be remembered
     except HTTPError as error:
         request.outcome = error
         return own

@@ -19,6 +19,7 @@ from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.module import MODULES
+from ownhost.request.names import SERVER_ADMIN, SERVER_TOKENS
 from ownhost.request.translate import DOCUMENT_ROOT
 
 LONGEST_NAME = 255  # characters
@@ -34,6 +35,8 @@ _ROUTING = (
     SERVER_NAME,
     USE_CANONICAL_NAME,
     USE_CANONICAL_PHYSICAL_PORT,
+    SERVER_ADMIN,
+    SERVER_TOKENS,
     ERROR_LOG,
     ERROR_LOG_FORMAT,
     LOG_LEVEL,

@@ -24,10 +24,13 @@ DEFAULT_HANDLER = "default-handler"
 _SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to what may be a script
 
 
-def respond(request: Request) -> Response:
-    """The response to a request, whatever happens. Raises Elsewhere alone."""
+def respond(request: Request, *, recalls: bool = True) -> Response:
+    """The response to a request, whatever happens. Raises Elsewhere alone.
+
+    `recalls`: what is remembered may answer it, as it is known whose the request is.
+    """
     memory = request.site.memory
-    remembered = memory.recall(request)
+    remembered = memory.recall(request) if recalls else None
     if remembered is not None:
         return remembered
     try:

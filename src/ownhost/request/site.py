@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ownhost.config.model import VirtualHost
+from ownhost.config.model import Section, VirtualHost
 from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path
 from ownhost.identity.identity import Assignment
+from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Memory
 from ownhost.request.module import in_order
+from ownhost.request.request import Level
 from ownhost.request.routing import is_fixed
 from ownhost.request.sections import Sections
 
@@ -49,7 +51,7 @@ class Site:
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
-        self.traces_rewrite = False  # whether rewriting is to say each of its steps
+        self.traces_rewrite = sees_files and _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
@@ -59,3 +61,15 @@ class Site:
         """A path as sent, decoded and cleaned. Raises HTTPError."""
         encoded = self.settings[ALLOW_ENCODED_SLASHES]
         return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
+
+
+def _traces_rewrite(server: VirtualHost) -> bool:
+    """Whether any LogLevel, the server's or a section's, lets through what rewriting has to say of its steps."""
+    scopes = [server.settings, *(section.settings for section in _all_sections(server.sections))]
+    return any(scope[LOG_LEVEL].of("rewrite") >= Level.TRACE1 for scope in scopes)
+
+
+def _all_sections(sections: Iterable[Section]) -> Iterator[Section]:
+    for section in sections:
+        yield section
+        yield from _all_sections(section.sections)
