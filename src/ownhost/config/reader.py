@@ -72,7 +72,7 @@ class _Scope:
     sections: list[Section]
     kind: SectionKind | None = None
     methods: Methods = EVERY
-    subject: str = ""  # what the section is for, as its directives are told
+    subject: str = ""  # what a section is for, as its directives are told
 
 
 def _server_scope(server: VirtualHost, where: Where) -> _Scope:
@@ -170,7 +170,7 @@ class _Builder:
             scope.where,
             self.tree.server_root,
             frozenset(self.tree.defines),
-            scope.subject,
+            section=scope.subject,
             methods=scope.methods,
             outer=outer,
             inside=None if node.children is None else self.inside(node.children, directive, scope),

@@ -193,12 +193,12 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
     _check_query(request)
     request.filename = _expand_home(request)
     engine.trace(2, "local path result: %s", request.filename)
-    if (engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)) or not _is_file_name(request, engine.last):
-        root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
-        request.filename = root + _resolved(request.filename)
-        engine.trace(2, "prefixed with document_root to %s", request.filename)
-    else:
-        request.filename = _resolved(request.filename, clamp=True)
+    name = _resolved(request.filename, clamp=True)
+    prefixes = engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)
+    if prefixes or not _is_file_name(request, name, engine.last):
+        name = request.site.settings[DOCUMENT_ROOT].rstrip("/") + _resolved(request.filename)
+        engine.trace(2, "prefixed with document_root to %s", name)
+    request.filename = name
     engine.trace(1, "go-ahead with %s [OK]", request.filename)
     return None
 
@@ -226,19 +226,19 @@ def _expand_home(request: Request) -> str:
     return f"{home.removesuffix('/') if slash else home}{slash}{rest}"
 
 
-def _is_file_name(request: Request, rule: Rule | None) -> bool:
+def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
     """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
 
     That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
     DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
     """
-    name, root = request.filename, request.site.settings[DOCUMENT_ROOT].rstrip("/")
-    if f"{name}/".startswith(f"{root}/") and root:
+    root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
+    if root and f"{name}/".startswith(f"{root}/"):
         return True
-    component = f"/{name[1:].partition('/')[0]}"
-    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or rule.written.startswith(component)):
+    component, written = urls.first_component(name), urls.first_component(rule.written) if rule else ""
+    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or component in (written, written and "/")):
         return False
-    if rule.in_root is not None:
+    if component == written and rule.in_root is not None:
         return rule.in_root
     if not request.site.sees_files and component != "/":
         raise CannotTell
@@ -392,11 +392,6 @@ def _check_query(request: Request) -> None:
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-def finish(request: Request, response: Response) -> None:
-    """Send the cookies that [CO] made, whatever the answer is."""
-    response.headers += request.fields
-
-
 # Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
 register(
     Module(
@@ -407,7 +402,6 @@ register(
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
         fixup=fixup,
-        finish=finish,
         programs=programs,
         handlers={REDIRECT: redirect},
     )

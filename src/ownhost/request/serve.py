@@ -56,6 +56,7 @@ def finish(request: Request, response: Response) -> None:
     for hook in request.site.finishes:
         hook(request, response)
     _say_vary(response, request.vary[known:])
+    response.headers[:0] = request.fields
 
 
 def _say_vary(response: Response, names: list[str]) -> None:
@@ -158,7 +159,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,
-        fields=request.fields,
+        fields=[] if subrequest else request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 

@@ -61,6 +61,11 @@ def is_fit_for_head(value: str) -> bool:
     return _UNFIT_FOR_HEAD.search(value) is None
 
 
+def first_component(path: str) -> str:
+    """The first component of a path, with its slash; "" where it does not begin with one."""
+    return f"/{path[1:].partition('?')[0].partition('/')[0]}" if path.startswith("/") else ""
+
+
 def is_in_root(component: str) -> bool:
     """Whether the root directory has a file or folder "/name"."""
     return component == "/" or Path(component).exists()
