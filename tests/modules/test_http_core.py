@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import serve
+from serving import Served
 
 RULES = "BrowserMatch no nokeepalive\nBrowserMatch down downgrade-1.0\nBrowserMatch force force-response-1.0\n"
 
@@ -26,9 +26,9 @@ RULES = "BrowserMatch no nokeepalive\nBrowserMatch down downgrade-1.0\nBrowserMa
 def test_variables_steer_the_protocol(
     tmp_path: Path, agent: str, version: str, fields: tuple[str, ...], minor: int, close: bool
 ) -> None:
-    response = serve(tmp_path, RULES).ask("/a.txt", f"User-Agent: {agent}", *fields, version=version)
+    response = Served(tmp_path, RULES).ask("/a.txt", f"User-Agent: {agent}", *fields, version=f"HTTP/{version}")
     assert (response.minor, response.close) == (minor, close)
 
 
 def test_an_error_page_closes_too(tmp_path: Path) -> None:
-    assert serve(tmp_path, RULES).ask("/missing", "User-Agent: no").close
+    assert Served(tmp_path, RULES).ask("/missing", "User-Agent: no").close

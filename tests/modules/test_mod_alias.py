@@ -11,23 +11,22 @@ from hypothesis import strategies as st
 
 from ownhost.config.directive import ConfigError
 from ownhost.modules.mod_alias import below, escape
-from ownhost.request.translate import begin
-from serving import serve, values
+from serving import Served, values
 
 
 @pytest.mark.parametrize(
     ("text", "path", "body"),
     [
-        ("Alias /x @ROOT@/d", "/x/x.txt", b"d x\n"),
-        ("AliasMatch ^/x/(.*) @ROOT@/$1.txt", "/x/a", b"a\n"),
-        ("<Location /x>\nAlias @ROOT@/a.txt\n</Location>", "/x/any/thing", b"a\n"),
-        ("<Location /x>\nAlias @ROOT@/d\nAliasPreservePath On\n</Location>", "/x/x.txt", b"d x\n"),
-        ('<LocationMatch ^/x/(?<N>.)>\nAlias "@ROOT@/%{env:MATCH_N}.txt"\n</LocationMatch>', "/x/a", b"a\n"),
-        ("Alias /x @ROOT@/b.html\n<Location /x>\nAlias @ROOT@/a.txt\n</Location>", "/x", b"a\n"),
+        ("Alias /x @ROOT@/d", "/x/x.txt", b"d/x.txt\n"),
+        ("AliasMatch ^/x/(.*) @ROOT@/$1.txt", "/x/a", b"a.txt\n"),
+        ("<Location /x>\nAlias @ROOT@/a.txt\n</Location>", "/x/any/thing", b"a.txt\n"),
+        ("<Location /x>\nAlias @ROOT@/d\nAliasPreservePath On\n</Location>", "/x/x.txt", b"d/x.txt\n"),
+        ('<LocationMatch ^/x/(?<N>.)>\nAlias "@ROOT@/%{env:MATCH_N}.txt"\n</LocationMatch>', "/x/a", b"a.txt\n"),
+        ("Alias /x @ROOT@/b.html\n<Location /x>\nAlias @ROOT@/a.txt\n</Location>", "/x", b"a.txt\n"),
     ],
 )
 def test_aliases_lead_to_files(tmp_path: Path, text: str, path: str, body: bytes) -> None:
-    assert serve(tmp_path, text).ask(path).body == body
+    assert Served(tmp_path, text).ask(path).body == body
 
 
 @pytest.mark.parametrize(
@@ -56,31 +55,28 @@ def test_aliases_lead_to_files(tmp_path: Path, text: str, path: str, body: bytes
     ],
 )
 def test_redirects(tmp_path: Path, text: str, path: str, status: int, location: str | None) -> None:
-    response = serve(tmp_path, text).ask(path)
+    response = Served(tmp_path, text).ask(path)
     assert (response.status, response.header("location")) == (status, location)
 
 
 def test_nothing_of_a_path_can_end_the_field(tmp_path: Path) -> None:
-    site = serve(tmp_path, "RedirectMatch ^/x(.*)$ http://y.test/$1?$1#$1\nRedirectMatch ^/h(.*)$ http://$1/")
+    site = Served(tmp_path, "RedirectMatch ^/x(.*)$ http://y.test/$1?$1#$1\nRedirectMatch ^/h(.*)$ http://$1/")
     for path in ("/x%0d%0aSet-Cookie:a=b", "/h%0d%0aSet-Cookie:a=b", "/x%c3%bc%ff"):
         (location,) = values(site.ask(path), "Location")
         assert re.fullmatch("[!-~]+", location)
 
 
 def test_where_an_alias_led_is_known(tmp_path: Path) -> None:
-    site = serve(tmp_path, "Alias /x @ROOT@/d")
+    site = Served(tmp_path, "Alias /x @ROOT@/d")
     site.ask("/x/x.txt")
-    assert site.request is not None
     assert (site.request.context_prefix, site.request.context_document_root) == ("/x", str(site.root / "d"))
 
 
 def test_gates_know_what_locations_say_of_aliases_and_nothing_else(tmp_path: Path) -> None:
-    site = serve(tmp_path, "<Location /x>\nAlias /elsewhere\nSetEnv SECRET s3cret\n</Location>")
-    gate = site.gate()
-    request = site.make("/x", site=gate)
-    begin(request)
+    site = Served(tmp_path, "<Location /x>\nAlias /elsewhere\nSetEnv SECRET s3cret\n</Location>")
+    request = site.begun_in_gate("/x")
     assert request.filename == "/elsewhere"
-    assert "SetEnv" not in gate.virtual_host.sections[0].settings.values
+    assert "SetEnv" not in request.virtual_host.sections[0].settings.values
 
 
 @pytest.mark.parametrize(
@@ -106,7 +102,7 @@ def test_gates_know_what_locations_say_of_aliases_and_nothing_else(tmp_path: Pat
 )
 def test_errors_say_what_was_expected(tmp_path: Path, line: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        serve(tmp_path, line)
+        Served(tmp_path, line)
 
 
 @given(st.text(), st.text())

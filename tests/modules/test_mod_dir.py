@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import serve
+from serving import Served
 
 NO = "<Files no.html>\nRequire all denied\n</Files>\n"
 
@@ -14,24 +14,24 @@ NO = "<Files no.html>\nRequire all denied\n</Files>\n"
 @pytest.mark.parametrize(
     ("text", "path", "status", "body"),
     [
-        ("", "/d/", 200, b"d index\n"),
-        ("DirectoryIndex missing.html x.txt", "/d/", 200, b"d x\n"),
-        (f"{NO}DirectoryIndex no.html x.txt", "/d/", 200, b"d x\n"),  # a file that may not be seen is passed over
+        ("", "/d/", 200, b"d/index.html\n"),
+        ("DirectoryIndex missing.html x.txt", "/d/", 200, b"d/x.txt\n"),
+        (f"{NO}DirectoryIndex no.html x.txt", "/d/", 200, b"d/x.txt\n"),  # a file that may not be seen is passed over
         (f"{NO}DirectoryIndex no.html missing.html", "/d/", 403, None),  # unless there is no other
-        ("DirectoryIndex /b.html", "/d/", 200, b"b\n"),
-        ("DirectoryIndex %78.txt", "/d/", 200, b"d x\n"),
-        ("DirectoryIndex ../a.txt", "/d/", 200, b"a\n"),
+        ("DirectoryIndex /b.html", "/d/", 200, b"b.html\n"),
+        ("DirectoryIndex %78.txt", "/d/", 200, b"d/x.txt\n"),
+        ("DirectoryIndex ../a.txt", "/d/", 200, b"a.txt\n"),
         ("DirectoryIndex disabled", "/d/", 403, None),
         ("", "/e/", 403, None),
-        ("FallbackResource /a.txt", "/missing", 200, b"a\n"),
-        ("FallbackResource /a.txt", "/e/", 200, b"a\n"),
+        ("FallbackResource /a.txt", "/missing", 200, b"a.txt\n"),
+        ("FallbackResource /a.txt", "/e/", 200, b"a.txt\n"),
         ("FallbackResource /missing", "/other", 500, None),  # round and round
-        ("RewriteEngine on\nRewriteRule ^/d/index.html$ /a.txt", "/d/", 200, b"a\n"),
+        ("RewriteEngine on\nRewriteRule ^/d/index.html$ /a.txt", "/d/", 200, b"a.txt\n"),
         ("<Location /d>\nSetHandler default-handler\nDirectoryCheckHandler On\n</Location>", "/d/", 404, None),
     ],
 )
 def test_what_is_sent_for_a_folder(tmp_path: Path, text: str, path: str, status: int, body: bytes | None) -> None:
-    site = serve(tmp_path, text)
+    site = Served(tmp_path, text)
     (site.root / "d" / "no.html").write_text("no\n")
     response = site.ask(path)
     assert response.status == status
@@ -40,7 +40,7 @@ def test_what_is_sent_for_a_folder(tmp_path: Path, text: str, path: str, status:
 
 
 def test_a_folder_without_its_slash_is_redirected(tmp_path: Path) -> None:
-    site = serve(tmp_path, "BrowserMatch careful redirect-carefully\n<Location /e>\nDirectorySlash Off\n</Location>")
+    site = Served(tmp_path, "BrowserMatch careful redirect-carefully\n<Location /e>\nDirectorySlash Off\n</Location>")
     assert site.ask("/d?a=b").header("location") == "http://site.test/d/?a=b"
     assert site.ask("/d", "User-Agent: careful").status == 301
     assert site.ask("/d", "User-Agent: careful", method="PROPFIND").status == 405
@@ -48,13 +48,14 @@ def test_a_folder_without_its_slash_is_redirected(tmp_path: Path) -> None:
 
 
 def test_a_query_goes_to_the_index(tmp_path: Path) -> None:
-    site = serve(tmp_path, "DirectoryIndex /b.html?x=1\nHeader set X expr=%{QUERY_STRING}")
+    site = Served(tmp_path, "DirectoryIndex /b.html?x=1\nHeader set X expr=%{QUERY_STRING}")
     assert site.ask("/d/").header("x") == "x=1"
     assert site.ask("/d/?y").header("x") == "x=1?y"
 
 
 def test_one_that_is_passed_over_logs_nothing(tmp_path: Path) -> None:
-    site = serve(tmp_path, f"{NO}DirectoryIndex no.html x.txt")
+    site = Served(tmp_path, f"{NO}DirectoryIndex no.html x.txt")
     (site.root / "d" / "no.html").write_text("no\n")
     site.ask("/d/")
-    assert site.log == []
+    assert site.last is not None
+    assert site.last.log == []

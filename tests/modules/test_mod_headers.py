@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from ownhost.config.directive import ArgumentError, ConfigError
 from ownhost.modules.mod_headers import REQUEST_HEADERS, Change, Value, change_fields, parse_value
-from ownhost.request.routing import routing_view
-from ownhost.request.translate import begin
-from serving import OLD, serve, values
+from ownhost.request.serve import respond
+from serving import Served, ask, make_request, values
 
 
 def header(folder: Path, line: str, path: str = "/a.txt", *fields: str, name: str = "X") -> list[str]:
-    return values(serve(folder, line).ask(path, *fields), name)
+    return values(Served(folder, line).ask(path, *fields), name)
 
 
 @pytest.mark.parametrize(
@@ -50,14 +49,14 @@ def test_fields_of_a_response(tmp_path: Path, lines: str, expected: list[str]) -
 
 
 def test_only_always_counts_for_the_servers_own_pages(tmp_path: Path) -> None:
-    site = serve(tmp_path, "Header set X a\nHeader always set Y b\nRedirect /old http://new.test/")
+    site = Served(tmp_path, "Header set X a\nHeader always set Y b\nRedirect /old http://new.test/")
     for path, status in (("/missing", 404), ("/old", 302)):
         response = site.ask(path)
         assert (response.status, values(response, "X"), values(response, "Y")) == (status, [], ["b"])
 
 
 def test_a_page_of_the_owners_has_both(tmp_path: Path) -> None:
-    site = serve(tmp_path, "ErrorDocument 404 /b.html\nHeader set X a\nHeader always set Y b")
+    site = Served(tmp_path, "ErrorDocument 404 /b.html\nHeader set X a\nHeader always set Y b")
     response = site.ask("/missing")
     assert (response.status, values(response, "X"), values(response, "Y")) == (404, ["a"], ["b"])
 
@@ -70,12 +69,12 @@ def test_nothing_can_end_a_field(tmp_path: Path) -> None:
 
 def test_framing_is_not_the_configurations_to_say(tmp_path: Path) -> None:
     text = "Header set Content-Length 5\nHeader set Transfer-Encoding x\nHeader set Date x"
-    response = serve(tmp_path, text).ask("/a.txt")
+    response = Served(tmp_path, text).ask("/a.txt")
     assert not {name.lower() for name, _ in response.headers} & {"content-length", "transfer-encoding", "date"}
 
 
 def test_connection_close_is_obeyed(tmp_path: Path) -> None:
-    response = serve(tmp_path, "Header set Connection close").ask("/a.txt")
+    response = Served(tmp_path, "Header set Connection close").ask("/a.txt")
     assert response.close
     assert values(response, "Connection") == []
 
@@ -91,9 +90,8 @@ def test_a_note_is_for_what_comes_later(tmp_path: Path) -> None:
 
 
 def test_fields_of_a_request_change_for_what_looks_later(tmp_path: Path) -> None:
-    site = serve(tmp_path, 'RequestHeader set A 1\nRequestHeader append A 2\nHeader set X "expr=%{HTTP:A}"')
+    site = Served(tmp_path, 'RequestHeader set A 1\nRequestHeader append A 2\nHeader set X "expr=%{HTTP:A}"')
     assert values(site.ask("/a.txt", "A: 0"), "X") == ["1, 2"]
-    assert site.request is not None
     assert dict(site.request.head.fields)["A"] == "1, 2"
 
 
@@ -104,7 +102,7 @@ def test_early_changes_are_seen_by_setenvif(tmp_path: Path) -> None:
 
 
 def test_requests_with_the_same_fields_do_not_share_changes(tmp_path: Path) -> None:
-    site = serve(tmp_path, 'RequestHeader append A 1\nHeader set X "expr=%{HTTP:A}"')
+    site = Served(tmp_path, 'RequestHeader append A 1\nHeader set X "expr=%{HTTP:A}"')
     assert [values(site.ask("/a.txt", "A: 0"), "X") for _ in range(3)] == [["0, 1"]] * 3
 
 
@@ -113,28 +111,27 @@ def test_an_index_is_asked_with_fields_changed_once(tmp_path: Path) -> None:
 
 
 def test_gates_are_told_of_early_changes_alone(tmp_path: Path) -> None:
-    site = serve(tmp_path, "RequestHeader set Authorization secret\nRequestHeader set A x early\nHeader set X secret")
-    told = routing_view(site.server).settings
+    site = Served(tmp_path, "RequestHeader set Authorization secret\nRequestHeader set A x early\nHeader set X secret")
+    request = site.begun_in_gate("/a.txt")
+    told = request.site.settings
     assert [change.name for change in told[REQUEST_HEADERS]] == ["A"]
     assert "secret" not in repr(told.values)
-    request = site.make("/a.txt", site=site.gate())
-    begin(request)
     assert request.head.values["a"] == "x"
 
 
 def test_a_plain_answer_is_remembered_with_its_fields(tmp_path: Path) -> None:
-    site = serve(tmp_path, "Header set X a\nHeader always set Y b")
-    os.utime(site.root / "a.txt", (OLD, OLD))
-    first = site.ask("/a.txt")
-    assert site.ask("/a.txt").headers == first.headers
-    assert values(first, "X") == ["a"]
+    site = Served(tmp_path, "Header set X a\nHeader always set Y b").site
+    request = make_request(site, "GET /a.txt").request
+    request.time = time.time() + 60  # a file that changed just now is not remembered
+    first = respond(request)
+    assert (values(first, "X"), values(first, "Y")) == (["a"], ["b"])
+    assert ask(site, "GET /a.txt").response is first
 
 
 @pytest.mark.parametrize("line", ["Header set X %t", 'Header set X "expr=%{HTTP:A}"', "Header echo A"])
 def test_what_depends_on_the_request_is_not_remembered(tmp_path: Path, line: str) -> None:
-    site = serve(tmp_path, line)
+    site = Served(tmp_path, line)
     site.ask("/a.txt", "A: 1")
-    assert site.request is not None
     assert not site.request.pure
 
 
@@ -157,7 +154,7 @@ def test_what_depends_on_the_request_is_not_remembered(tmp_path: Path, line: str
 )
 def test_errors_say_what_was_expected(tmp_path: Path, line: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        serve(tmp_path, line)
+        Served(tmp_path, line)
 
 
 @given(st.text())

@@ -29,6 +29,7 @@ from ownhost.config.expression import Condition, StringExpression
 from ownhost.config.expression_parser import parse_condition, parse_string
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import Head, Response
+from ownhost.http.wire import wire
 from ownhost.modules.mod_mime import with_charset
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
@@ -97,7 +98,7 @@ class Change:
             text = expressions.value(self.value, request, _seen(request, response))
         else:
             text = self.value.text(request)
-        return _UNFIT.sub(" ", text)
+        return wire(_UNFIT.sub(" ", text))
 
 
 def _seen(request: Request, response: Response | None) -> Response | None:
