@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from ownhost.config.directive import ConfigError
 from ownhost.request.request import CannotTell
-from serving import Served
+from ownhost.request.serve import respond
+from ownhost.request.site import Site
+from serving import Served, ask, make_request
 
 
 def variables(folder: Path, text: str, path: str = "/a.txt", *fields: str) -> dict[str, str]:
@@ -56,11 +59,34 @@ def test_sections_add_to_what_the_server_said(tmp_path: Path) -> None:
     assert (found.get("N"), found["M"]) == (None, "section")
 
 
-def test_a_rule_for_the_path_leaves_an_answer_to_be_remembered(tmp_path: Path) -> None:
-    for line, pure in (("SetEnvIf Request_URI a V", True), ("SetEnvIf User-Agent a V", False)):
-        site = Served(tmp_path, line)
-        site.ask("/a.txt")
-        assert site.request.pure is pure
+def remembers(site: Site, *fields: str) -> bool:
+    """Whether a request gets the answer that an earlier one without any fields got."""
+    request = make_request(site, "GET /a.txt").request
+    request.time = time.time() + 60  # a file that changed just now is not remembered
+    first = respond(request)
+    return ask(site, "GET /a.txt", *fields).response is first
+
+
+@pytest.mark.parametrize(
+    ("rules", "fields", "expected"),
+    [
+        ("SetEnvIf Request_URI a V", (), True),
+        ("SetEnvIf Request_Method GET V", (), True),
+        ("BrowserMatch MSIE V", ("User-Agent: Firefox",), True),
+        ("BrowserMatch MSIE V", ("User-Agent: MSIE",), False),
+        ("SetEnvIf X ^$ V", (), False),
+        ("SetEnvIf ^X y V", ("X-Field: y",), False),
+        ("SetEnvIf Remote_Addr ^127 V", (), False),
+        ("SetEnvIfExpr \"%{HTTP:X} == 'y'\" V", (), False),
+        ("SetEnvIf Request_URI a X\nSetEnvIf X y V", (), False),  # X is a variable as well
+        ("RequestHeader edit X a b early\nSetEnvIf X b V", ("X: a",), False),
+        ("<Files a.txt>\nSetEnvIf X y V\n</Files>", (), False),
+    ],
+)
+def test_requests_that_no_rule_singles_out_share_an_answer(
+    tmp_path: Path, rules: str, fields: tuple[str, ...], expected: bool
+) -> None:
+    assert remembers(Served(tmp_path, rules).site, *fields) is expected
 
 
 def test_gates_obey_the_rules_of_servers(tmp_path: Path) -> None:
