@@ -123,6 +123,12 @@ def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
         yield from _speaking(section.sections)
 
 
+def logging_view(server: VirtualHost) -> VirtualHost:
+    """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
+    names = {setting.name for setting in _ROUTING}
+    return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
+
+
 def routing_view(server: VirtualHost) -> VirtualHost:
     """A virtual host with nothing but what choosing an identity needs."""
     names = {setting.name for setting in _ROUTING}
