@@ -19,8 +19,8 @@ from ownhost.config.model import Config, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
-from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
+from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
