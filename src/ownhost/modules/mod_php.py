@@ -72,6 +72,8 @@ def _parse(*, admin: bool, flag: bool) -> Callable[[Call], Values]:
         name, text = words(2, 2)(call)
         if not _NAME.fullmatch(name):
             raise ArgumentError(f"expected the name of a PHP setting, not {name!r}")
+        if "$pool" in text:
+            raise ArgumentError("expected a value without '$pool', which php-fpm puts a name of its own in for")
         if flag:
             text = _flag(text, call)
         elif text.lower() == "none":
