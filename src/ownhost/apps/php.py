@@ -72,7 +72,7 @@ def fpm_config(values: Values, processes: int, max_requests: int) -> str:
 
 
 def setting_lines(values: Values) -> list[str]:
-    """The lines for PHP's settings, in an order that does not depend on theirs. What mod_php would not set is not set."""
+    """The lines for PHP's settings, in alphabetical order. What mod_php would not set is left out."""
     return [
         f"php_{'admin_' if value.admin else ''}value[{name}] = {quoted(value.text)}"
         for name, value in sorted(values.items())
@@ -83,7 +83,7 @@ def setting_lines(values: Values) -> list[str]:
 def quoted(text: str) -> str:
     r"""A text that PHP's ini parser reads back as it is, whatever is in it.
 
-    In quotes only \ and " are special, and ${NAME}. Texts that follow each other are one, so { begins a new one: neither
+    In quotes only \ and " are special, and ${NAME}. Texts side by side are one, so { begins a new one: neither
     PHP nor the launcher, with its {socket}, finds a name then.
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("{", '""{""')
