@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,17 +30,31 @@ USERS = (
 @contextlib.contextmanager
 def accounts(homes: Path) -> Iterator[None]:
     """All users and groups, with homes in a folder (which is left to the caller), until the block ends."""
-    remove()  # what an interrupted run left
-    try:
-        for name, gid in [TEAM, *((user.name, user.uid) for user in USERS)]:
-            run("groupadd", "-g", str(gid), name)
-        for user in USERS:
-            supplementary = ["-G", ",".join(user.groups)] if user.groups else []
-            home = ["--no-create-home", "-d", str(homes / user.name), "-s", "/usr/sbin/nologin"]
-            run("useradd", "-u", str(user.uid), "-g", user.name, *supplementary, *home, user.name)
+    with alone():
+        remove()  # what an interrupted run left
+        try:
+            add(homes)
+            yield
+        finally:
+            remove()
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other run on this machine, of another checkout, has accounts."""
+    with open("/run/ownhost-oracle.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        remove()
+
+
+def add(homes: Path) -> None:
+    """Make all users and groups."""
+    for name, gid in [TEAM, *((user.name, user.uid) for user in USERS)]:
+        run("groupadd", "-g", str(gid), name)
+    for user in USERS:
+        supplementary = ["-G", ",".join(user.groups)] if user.groups else []
+        home = ["--no-create-home", "-d", str(homes / user.name), "-s", "/usr/sbin/nologin"]
+        run("useradd", "-u", str(user.uid), "-g", user.name, *supplementary, *home, user.name)
 
 
 def remove() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "cases"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.conf"))
-_DIFFERENCE = re.compile(r"# ours (?:(?P<name>[\w-]+)=)?(?P<value>\S*): \S")
+_DIFFERENCE = re.compile(r"# ours (?:(?P<name>[\w-]+)=)?(?P<value>.*?): \S")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 

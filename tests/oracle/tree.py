@@ -43,6 +43,15 @@ FILES: dict[str, str | bytes] = {
     "three drei vier\nsame only|only\na-file /a.txt\n",
 }
 
+SHARED = {  # what everybody can read
+    "shared/index.html": "shared index\n",
+    "shared/x.txt": "shared x\n",
+    "shared/data.json": "{}\n",
+    "shared/inner/index.html": "shared inner index\n",
+    "shared/inner/x.txt": "shared inner x\n",
+    "shared/inner/deep/x.txt": "shared deep x\n",
+}
+
 
 def make_tree(world: World) -> None:
     """All folders of the cases: `site` is alice's, `probe` shows who looks, `homes` and `mass` are many users'."""
@@ -63,6 +72,8 @@ def _make_site(world: World) -> None:
     os.lchown(root / "linked", ALICE, ALICE)
     os.lchown(root / "foreign.txt", BOB, BOB)
     _owned(root / "bob" / "x.txt", "bob's\n", BOB)
+    for path, content in SHARED.items():
+        _owned(root / path, content, ALICE, folder=0o755, file=0o644)
     root.chmod(0o711)
 
 
@@ -89,11 +100,11 @@ def _make_homes(folder: Path) -> None:
         _owned(folder / "mass" / f"{user.name}.test" / "x.txt", f"{user.name}.test's x\n", user.uid)
 
 
-def _owned(path: Path, content: str, uid: int) -> None:
-    """A file that only its owner can read, in a folder that only that owner can enter."""
+def _owned(path: Path, content: str, uid: int, *, folder: int = 0o700, file: int = 0o600) -> None:
+    """A file in a folder, both somebody's; unless other modes are given, only that owner can read and enter them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
-    for made, mode in ((path.parent, 0o700), (path, 0o600)):
+    for made, mode in ((path.parent, folder), (path, file)):
         os.chown(made, uid, uid)
         made.chmod(mode)
 

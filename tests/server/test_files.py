@@ -247,7 +247,7 @@ def test_folders(world: World) -> None:
     assert server.get("alice.test", "/d/").content == b"d\n"  # type: ignore[attr-defined]
     assert server.get("alice.test", "/e/").content == b"e\n"  # type: ignore[attr-defined]
     assert server.get("alice.test", "/f/").status == 403
-    assert server.get("alice.test", "/g/").status == 403
+    assert server.get("alice.test", "/g/").status == 301
     moved = server.get("alice.test", "/d?a=b")
     assert (moved.status, moved.getheader("Location")) == (301, "http://alice.test/d/?a=b")
     (world.folder / "alice" / "e" / "index.html").write_text("first\n")

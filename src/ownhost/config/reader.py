@@ -72,6 +72,7 @@ class _Scope:
     sections: list[Section]
     kind: SectionKind | None = None
     methods: Methods = EVERY
+    subject: str = ""  # what a section is for, as its directives are told
 
 
 def _server_scope(server: VirtualHost, where: Where) -> _Scope:
@@ -169,6 +170,7 @@ class _Builder:
             scope.where,
             self.tree.server_root,
             frozenset(self.tree.defines),
+            section=scope.subject,
             methods=scope.methods,
             outer=outer,
             inside=None if node.children is None else self.inside(node.children, directive, scope),
@@ -209,7 +211,13 @@ class _Builder:
         finally:
             scope.sections.append(section)
             inner = _Scope(
-                Where.DIRECTORY, section.settings.values, section.origins, section.sections, section.kind, scope.methods
+                Where.DIRECTORY,
+                section.settings.values,
+                section.origins,
+                section.sections,
+                section.kind,
+                scope.methods,
+                _subject(section),
             )
             self.walk(children, inner)
 
@@ -275,10 +283,8 @@ class _Builder:
         return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
 
 
-def _subject(section: Section | None) -> str:
+def _subject(section: Section) -> str:
     """What a section is for, as its directives are told: an If has no name but its own."""
-    if section is None:
-        return ""
     named = section.kind not in (SectionKind.IF, SectionKind.ELSE_IF, SectionKind.ELSE)
     return section.pattern if named else f"*{section.kind}"
 

@@ -51,13 +51,6 @@ class Alias:
         rest = below(uri, self.prefix)
         return None if rest is None else self.target + rest
 
-    def context(self, uri: str, filename: str) -> tuple[str, str]:
-        """The part of a URI that this alias stands for, and the folder or file in its stead."""
-        match = self.regex.search(uri) if self.regex is not None else None
-        if match is None:
-            return self.prefix, self.target
-        return uri[: match.end()], filename[: len(filename) - (len(uri) - match.end())]
-
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
@@ -215,7 +208,8 @@ def locate(request: Request) -> Place | None:
     for alias in request.site.settings[ALIASES]:
         filename = alias.locate(request.uri)
         if filename is not None:
-            request.context_prefix, request.context_document_root = alias.context(request.uri, filename)
+            if alias.prefix:
+                request.context_prefix, request.context_document_root = alias.prefix, alias.target
             return Place(filename, alias.handler)
     return None
 

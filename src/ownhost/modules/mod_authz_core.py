@@ -145,13 +145,13 @@ def parse_require(call: Call) -> Requirement:
     if not name:
         raise ArgumentError("expected who may see what is here, got nothing")
     if name in _OF_USERS:
-        raise ArgumentError(f"Require {name} needs authentication, which is not supported yet")
+        raise ArgumentError(f"{name} needs authentication, which is not supported yet")
     if name not in PROVIDERS:
         expected = ", ".join(sorted(PROVIDERS))
         raise ArgumentError(f"expected one of {expected}, not {name!r}{known.suggestion(name, PROVIDERS)}")
     if negated and call.outer != "RequireAll":
-        inside = f"<{call.outer}>" if call.outer else "there is no <RequireAll> around it"
-        raise ArgumentError(f"not lets nobody in, so it counts only in <RequireAll>; {inside}")
+        here = f", not in <{call.outer}>" if call.outer else ""
+        raise ArgumentError(f"not lets nobody in, so it is expected in a <RequireAll>{here}")
     own = dataclasses.replace(call, name=f"Require {name}", args=call.args[1 + negated :], raw=rest)
     rule = Rule(call.raw, name, PROVIDERS[name].parse(own), negated, call.methods)
     return Requirement(Group(_ANY, (rule,)))
@@ -167,7 +167,7 @@ def _group(*, any_of: bool, negated: bool = False) -> Callable[[Call], Requireme
         if not any_of and all(child.negated for child in children):
             raise ArgumentError("expected a rule in it that can let somebody in, found only negative ones")
         if negated and call.outer != "RequireAll":
-            raise ArgumentError("it lets nobody in, so it counts only in <RequireAll>")
+            raise ArgumentError("it lets nobody in, so it is expected in a <RequireAll>")
         return Requirement(Group(_ANY, (Group(f"<{call.name}>", children, any_of, negated, call.methods),)))
 
     return parse

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Settings, Where, declare
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
+from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_mime import with_charset
 from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
@@ -25,6 +26,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.sections import Target
 from ownhost.request.translate import DOCUMENT_ROOT
+from ownhost.request.variables import file_name
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it
@@ -191,12 +193,12 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
     _check_query(request)
     request.filename = _expand_home(request)
     engine.trace(2, "local path result: %s", request.filename)
-    if (engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)) or not _is_file_name(request, engine.last):
-        root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
-        request.filename = root + _resolved(request.filename)
-        engine.trace(2, "prefixed with document_root to %s", request.filename)
-    else:
-        request.filename = _resolved(request.filename, clamp=True)
+    name = _resolved(request.filename, clamp=True)
+    prefixes = engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)
+    if prefixes or not _is_file_name(request, name, engine.last):
+        name = request.site.settings[DOCUMENT_ROOT].rstrip("/") + _resolved(request.filename)
+        engine.trace(2, "prefixed with document_root to %s", name)
+    request.filename = name
     engine.trace(1, "go-ahead with %s [OK]", request.filename)
     return None
 
@@ -224,19 +226,19 @@ def _expand_home(request: Request) -> str:
     return f"{home.removesuffix('/') if slash else home}{slash}{rest}"
 
 
-def _is_file_name(request: Request, rule: Rule | None) -> bool:
+def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
     """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
 
     That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
     DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
     """
-    name, root = request.filename, request.site.settings[DOCUMENT_ROOT].rstrip("/")
-    if f"{name}/".startswith(f"{root}/") and root:
+    root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
+    if root and f"{name}/".startswith(f"{root}/"):
         return True
-    component = f"/{name[1:].partition('/')[0]}"
-    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or rule.written.startswith(component)):
+    component, written = urls.first_component(name), urls.first_component(rule.written) if rule else ""
+    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or component in (written, written and "/")):
         return False
-    if rule.in_root is not None:
+    if component == written and rule.in_root is not None:
         return rule.in_root
     if not request.site.sees_files and component != "/":
         raise CannotTell
@@ -259,13 +261,7 @@ def fixup(request: Request) -> Response | None:
 
 def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
     """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
-    return not said.has(Option.ALLOW_NO_SLASH) and f"{_file_name(request)}/" == directory
-
-
-def _file_name(request: Request) -> str:
-    """The file name as Apache has it: a folder's ends with a slash where the path does."""
-    name = request.filename
-    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
+    return not said.has(Option.ALLOW_NO_SLASH) and f"{file_name(request)}/" == directory
 
 
 def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Response | None:
@@ -281,7 +277,7 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
             f"forbidden due to its similar ability to circumvent directory restrictions: {request.filename}",
             module="rewrite",
         )
-    found, request.filename = request.filename, _file_name(request)
+    found, request.filename = request.filename, file_name(request)
     before = request.filename
     engine.run()
     result, request.filename = request.filename, found
@@ -343,7 +339,7 @@ def _path_of(request: Request, engine: Engine, said: RewriteConfig, name: str) -
 
 def redirect(request: Request) -> Response:
     """The handler that goes on with another URI of this server. Raises HTTPError."""
-    target = urls.wire(request.notes[TARGET])
+    target = wire(request.notes[TARGET])
     if request.query is not None:
         target += f"?{request.query}"
     path, mark, query = target.partition("?")
@@ -381,9 +377,9 @@ def _redirect(request: Request, engine: Engine, location: str) -> Response:
         if not engine.escape:
             _check_query(request)
         elif query != engine.asked_query:
-            query = urls.escape_path(urls.unwire(query))
+            query = urls.escape_path(unwire(query))
         location += f"?{query}"
-    location = urls.wire(location)
+    location = wire(location)
     if not urls.is_fit_for_head(location):
         raise HTTPError(500, f"rules came to a redirect to {location!r}, which no header field can hold", (), "rewrite")
     engine.trace(1, "redirect to %s [REDIRECT/%d]", location, engine.status)
@@ -396,11 +392,6 @@ def _check_query(request: Request) -> None:
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-def finish(request: Request, response: Response) -> None:
-    """Send the cookies that [CO] made, whatever the answer is."""
-    response.headers += request.fields
-
-
 # Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
 register(
     Module(
@@ -411,7 +402,6 @@ register(
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
         fixup=fixup,
-        finish=finish,
         programs=programs,
         handlers={REDIRECT: redirect},
     )

@@ -24,6 +24,7 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.regex import compile_pcre
+from ownhost.http.wire import unwire
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -65,9 +66,9 @@ class Rule:
         request.pure = False
         if self.names is not None:
             found = [value for name, value in request.head.fields if self.names.search(name)]
-            return found[-1] if found else ""
+            return unwire(found[-1]) if found else ""
         value = request.head.values.get(self.attribute.lower())
-        return request.env.get(self.attribute, "") if value is None else value
+        return request.env.get(self.attribute, "") if value is None else unwire(value)
 
 
 def _impure(get: Callable[[Request], str]) -> Callable[[Request], str]:

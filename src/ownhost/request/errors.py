@@ -108,7 +108,8 @@ def document_for(request: Request, status: int) -> Document | None:
         return None
     if document.computed is None:
         return document
-    return replace(document, value=expressions.value(document.computed, request), computed=None)
+    value = expressions.computed(document.computed, request)
+    return None if value is None else replace(document, value=value, computed=None)
 
 
 def page(request: Request, status: int, note: str = "") -> Response:

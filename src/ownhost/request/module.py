@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 Phase = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
-Locate = Callable[[Request], "Place | None"]
+Locate = Callable[[Request], "Place | Response | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Module:
     uses: Callable[[VirtualHost], bool] | None = None
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
     translate: Phase | None = None  # rewriting, and answers that need no file: redirects
-    locate: Locate | None = None  # URI to file name
+    locate: Locate | None = None  # URI to file name, or to another server
     routing: tuple[Setting[Any], ...] = ()
     prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in
     access: Phase | None = None  # may this client see it

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ownhost.config.directive import Setting, Settings
+from ownhost.config.directive import SETTINGS, Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
@@ -139,7 +139,13 @@ def routing_view(server: VirtualHost) -> VirtualHost:
 
 
 def _only(settings: Settings, names: set[str]) -> Settings:
-    return Settings({name: value for name, value in settings.values.items() if name in names})
+    return Settings({name: _routed(name, value) for name, value in settings.values.items() if name in names})
+
+
+def _routed(name: str, value: Any) -> Any:
+    """What of a setting's value gates are told."""
+    reduce = SETTINGS[name].routed
+    return value if reduce is None else reduce(value)
 
 
 def _routing_sections(sections: Iterable[Section]) -> list[Section]:

@@ -70,12 +70,15 @@ def _begin(request: Request) -> Response | None:
         if response is not None:
             return response
     if not request.filename:
-        request.filename, request.alias = locate(request)
+        place = locate(request)
+        if isinstance(place, Response):
+            return place
+        request.filename, request.alias = place
     return None
 
 
-def locate(request: Request) -> Place:
-    """The file name that a cleaned URI stands for: what a module says, or below DocumentRoot."""
+def locate(request: Request) -> Place | Response:
+    """What a cleaned URI stands for: what a module says, or the file below DocumentRoot."""
     for locator in request.site.locators:
         place = locator(request)
         if place is not None:

@@ -14,8 +14,6 @@ from ownhost.modules.rewriting.urls import (
     resolve_dots,
     scheme_of,
     takes_query,
-    unwire,
-    wire,
 )
 
 PATHS = st.text(st.sampled_from("/.a"), max_size=20)
@@ -98,11 +96,6 @@ def test_a_resolved_path_has_no_dots_left(path: str) -> None:
 )
 def test_prefixes(path: str, prefix: str, substitute: str, expected: str) -> None:
     assert replace_prefix(path, prefix, substitute) == expected
-
-
-@given(st.binary(max_size=40))
-def test_what_a_head_says_comes_back_as_it_was(data: bytes) -> None:
-    assert wire(unwire(data.decode("latin-1"))).encode("latin-1") == data
 
 
 def test_what_may_stand_in_a_query_and_in_a_head() -> None:

@@ -16,7 +16,7 @@ from ownhost.config.expression_parser import parse_condition
 from ownhost.config.regex import compile_pcre
 from ownhost.modules.rewriting.arguments import split_flags, split_line
 from ownhost.modules.rewriting.template import Template, parse
-from ownhost.modules.rewriting.urls import is_in_root
+from ownhost.modules.rewriting.urls import first_component, is_in_root
 
 T = TypeVar("T")
 MAX_ROUNDS = 10_000  # of [N], as in Apache
@@ -194,8 +194,7 @@ def _is_in_root(substitution: Template) -> bool | None:
     literal = substitution.literal
     if not literal.startswith("/") or ("/" not in literal[1:] and len(substitution.parts) > 1):
         return None
-    component = literal[1:].partition("/")[0].partition("?")[0]
-    return is_in_root(f"/{component}")
+    return is_in_root(first_component(literal))
 
 
 @dataclass(slots=True)
