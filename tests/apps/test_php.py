@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
 from harness import ALICE, World, eventually
 from ownhost.apps.php import app_of, fpm_config, quoted, setting_lines
 from ownhost.modules.mod_php import Value
 from ownhost.modules.php_names import SYSTEM
-from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
 SHOW = "<?php echo json_encode($_SERVER);"
 INI = "<?php foreach (explode(',', $_GET['n']) as $n) $all[$n] = ini_get($n); echo json_encode($all);"
@@ -100,7 +100,7 @@ def test_an_upload_arrives(world: World) -> None:
 
 
 def test_flush_sends_what_there_is(world: World) -> None:
-    code = "<?php echo 'first'; @ob_flush(); flush(); while (!file_exists('go')) { usleep(1000); clearstatcache(); } echo 2;"
+    code = "<?php echo 'first'; @ob_flush(); flush(); while (!@stat('go')) usleep(1000); echo 2;"
     root = world.site("s", ALICE, {"i.php": code})
     with serving(world, root, "/i.php") as (fpm, request):
         stream = records(fpm.send(variables(request)))
