@@ -210,6 +210,12 @@ def test_what_a_script_sets_is_gone_with_it(world: World) -> None:
         assert json.loads(answer.body) == {"precision": "14"}
 
 
+def test_max_connections_per_child_1_gives_every_request_a_process(world: World) -> None:
+    root = world.site("s", ALICE, {"i.php": "<?php echo getmypid();"})
+    with serving(world, root, "/i.php", "MaxConnectionsPerChild 1\n") as (fpm, request):
+        assert len({fpm.ask(variables(request)).body for _ in range(4)}) == 4
+
+
 def test_php_ini_is_where_the_administrator_says(world: World) -> None:
     (world.folder / "php.ini").write_text("memory_limit = 55M\ncgi.fix_pathinfo = 0\nuser_ini.filename = .user.ini\n")
     root = world.site("s", ALICE, {"i.php": INI})

@@ -27,6 +27,7 @@ from ownhost.config.directive import (
     declare,
 )
 from ownhost.http.message import HTTPError, Response
+from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.php_names import LOADS_CODE, SYSTEM
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -192,6 +193,10 @@ def php_server(request: Request) -> str:
 
 def check_script(request: Request) -> None:
     """What mod_php refuses before it runs a script. Raises HTTPError 403, 404."""
+    if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
+        raise HTTPError(
+            404, f"{request.filename}: AcceptPathInfo is Off, and {request.path_info} follows", module="php"
+        )
     if request.stat is None:
         raise HTTPError(404, f"script '{request.filename}' not found or unable to stat", module="php")
     if request.is_folder:
