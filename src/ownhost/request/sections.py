@@ -21,6 +21,7 @@ _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
+BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
 _SLASHES = re.compile("/{2,}")
 MAX_REMEMBERED = 4_096  # merges
 

@@ -65,6 +65,7 @@ def _begin(request: Request) -> Response | None:
             early(request)
     if sent:
         request.uri = site.clean(request.head.path)
+    site.merge_by_uri(request)
     for hook in site.translates:
         response = hook(request)
         if response is not None:
