@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
@@ -248,7 +248,7 @@ def test_what_mod_php_would_not_set_is_not_set() -> None:
         "allow_url_fopen": Value("0", admin=True),
         "precision": Value("5"),
     }
-    assert setting_lines(values) == ['php_admin_value[allow_url_fopen] = "0"', 'php_value[precision] = "5"']
+    assert setting_lines(values) == ["php_admin_value[allow_url_fopen] = '0'", "php_value[precision] = '5'"]
 
 
 def test_limits_are_the_servers(world: World) -> None:
@@ -262,16 +262,18 @@ def test_limits_are_the_servers(world: World) -> None:
 # Quoting
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.text(
-    "\"'\\${}socketHOME;#=[]\n ", max_size=20
+    "\"'\\${}socketfolderHOME;#=[]\r\n ", max_size=20
 )
 
 
 @settings(max_examples=30, deadline=None)
+@example(['"\n', "\\{", "\\", "a\\'", '\\"', "{socket}{folder}", "${HOME}", ""])
 @given(st.lists(TEXT, min_size=1, max_size=40))
 def test_php_reads_back_what_was_quoted(texts: list[str]) -> None:
     """Whatever the text, PHP's parser gives it back, and no placeholder is in what is written."""
     written = "\n".join(f"v[] = {quoted(text)}" for text in texts)
     assert "{socket}" not in written
+    assert "{folder}" not in written
     code = "echo json_encode(parse_ini_string(stream_get_contents(STDIN))['v']);"
     done = subprocess.run(["/usr/bin/php8.2", "-r", code], input=written.encode(), capture_output=True, check=True)
     assert json.loads(done.stdout) == texts

@@ -10,6 +10,7 @@ Sources: php-fpm's configuration (manual, "FastCGI Process Manager"), and php-fp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,13 +82,13 @@ def setting_lines(values: Values) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    r"""A text that PHP's ini parser reads back as it is, whatever is in it.
+    """A text that PHP's ini parser reads back as it is, whatever is in it.
 
-    In quotes only \ and " are special, and ${NAME}. Texts side by side are one, so { begins a new one: neither
-    PHP nor the launcher, with its {socket}, finds a name then.
+    In single quotes nothing is special but their end; strings side by side are one, so a quote comes in double quotes.
+    Braces stand alone, for the launcher to find no placeholder. Backslashes before double quotes mean too many things.
     """
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("{", '""{""')
-    return f'"{escaped}"'
+    parts = re.findall(r"[^'{]+|'|\{", text)
+    return "".join(f'"{part}"' if part == "'" else f"'{part}'" for part in parts) or '""'
 
 
 def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]:
