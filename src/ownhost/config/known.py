@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ownhost.config.directive import REGISTRY, Answer
 from ownhost.config.known_names import MODULE_DIRECTIVES, MODULE_IDENTIFIERS
@@ -20,22 +20,30 @@ _NAMES = {
     "mpm_itk": ("mpm_itk.c", "mpm_itk_module", "itk.c"),
 }
 
+_CONDITIONAL: dict[str, Callable[[], Iterable[str]]] = {}  # modules that are there where a program is installed
+
 
 def provide(*modules: str) -> None:
     """Make <IfModule> answer yes for modules that declare no directive: "mod_authz_host"."""
     _provided.update(modules)
 
 
+def provide_where(module: str, names: Callable[[], Iterable[str]]) -> None:
+    """Make <IfModule> answer yes to what `names` gives, asked each time, whatever directives the module has."""
+    _CONDITIONAL[module] = names
+
+
 def provided() -> frozenset[str]:
     """Every name that <IfModule> answers yes to: of modules with a directive that is obeyed, and `provide`'s."""
-    return _provided_names(len(REGISTRY), len(_provided))
+    conditional = (names() for names in _CONDITIONAL.values())
+    return _provided_names(len(REGISTRY), len(_provided)).union(*conditional)
 
 
 @functools.lru_cache(maxsize=1)
 def _provided_names(_declared: int, _added: int) -> frozenset[str]:
     """Found again only once the registries, which only grow, have grown."""
     obeyed = {declared.module for declared in REGISTRY.values() if declared.answer is Answer.OBEYED}
-    return frozenset(name for module in _provided | obeyed for name in module_names(module))
+    return frozenset(name for module in (_provided | obeyed) - _CONDITIONAL.keys() for name in module_names(module))
 
 
 def module_names(module: str) -> tuple[str, ...]:

@@ -1,0 +1,109 @@
+"""PHP: a php-fpm for each identity, and for each different set of PHP settings that an identity has.
+
+What php-fpm is told of a setting with a request (PHP_VALUE, PHP_ADMIN_VALUE) stays in the process that served it, where
+later requests find it; an admin's value can never be taken back there. So nothing is told with requests: settings stand
+in the pool's configuration, and whatever differs in them is another `App`, with processes and an opcode cache of its
+own. Most sites come to one or two.
+
+Sources: php-fpm's configuration (manual, "FastCGI Process Manager"), and php-fpm 8.2 itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
+from ownhost.modules.mod_php import INI_FOLDER, VALUES, Values, php_server
+from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_REQUEST_WORKERS
+from ownhost.modules.php_names import LOADS_CODE, OF_MOD_PHP, SYSTEM
+from ownhost.request.request import Request
+
+CHILD_IDLE = 10  # seconds that a process without a request stays
+LONGEST_REQUEST = 3_600  # seconds; a script that waits for ever uses no processor time, so max_execution_time lets it
+CONFIG = "fpm.conf"
+
+# php.ini's word does not count for these. mod_php knows no .user.ini; and PHP_SELF is right only with fix_pathinfo.
+_FIXED = ("-d", "user_ini.filename=", "-d", "cgi.fix_pathinfo=1", "-d", "fastcgi.logging=1")
+# A variable of one of these names, set by SetEnv or out of a client's field, would be a setting for php-fpm.
+_SETTINGS = frozenset(("PHP_VALUE", "PHP_ADMIN_VALUE"))
+
+
+def app_of(request: Request) -> App:
+    """The php-fpm that runs a request's script. Raises HTTPError 500 where none is installed."""
+    server = php_server(request)
+    settings = request.settings
+    ini = settings[INI_FOLDER]
+    processes = max(settings[MAX_REQUEST_WORKERS], 1)
+    config = fpm_config(settings[VALUES], processes, settings[MAX_CONNECTIONS_PER_CHILD])
+    command = (server, "--nodaemonize", "--force-stderr", "--fpm-config", f"{FOLDER}/{CONFIG}", *_FIXED)
+    return App(
+        name=Path(server).name,
+        command=(*command, "-c", ini) if ini else command,
+        protocol=Protocol.FASTCGI,
+        files=((CONFIG, config),),
+        listens=False,
+        processes=processes,
+        max_requests=settings[MAX_CONNECTIONS_PER_CHILD],
+    )
+
+
+def fpm_config(values: Values, processes: int, max_requests: int) -> str:
+    """php-fpm's configuration. It has no user: php-fpm runs as the owner from the start."""
+    lines = (
+        "[global]",
+        "error_log = /dev/null",  # must be a file that the owner may open; --force-stderr has it unused
+        "log_level = warning",
+        "[php]",
+        f"listen = {SOCKET}",
+        "listen.mode = 0600",
+        "pm = ondemand",
+        f"pm.max_children = {processes + 1}",  # with one to spare, or php-fpm warns of a limit that is kept elsewhere
+        f"pm.max_requests = {max_requests}",
+        f"pm.process_idle_timeout = {CHILD_IDLE}s",
+        f"request_terminate_timeout = {LONGEST_REQUEST}s",
+        "catch_workers_output = yes",
+        "decorate_workers_output = no",
+        "clear_env = no",
+        "security.limit_extensions =",  # the handler decides what is a script
+        *setting_lines(values),
+    )
+    return "\n".join((*lines, ""))
+
+
+def setting_lines(values: Values) -> list[str]:
+    """The lines for PHP's settings, in alphabetical order. What mod_php would not set is left out."""
+    return [
+        f"php_{'admin_' if value.admin else ''}value[{name}] = {quoted(value.text)}"
+        for name, value in sorted(values.items())
+        if name not in LOADS_CODE | OF_MOD_PHP and (value.admin or name not in SYSTEM)
+    ]
+
+
+def quoted(text: str) -> str:
+    """A text that PHP's ini parser reads back as it is, whatever is in it.
+
+    In single quotes nothing is special but their end; strings side by side are one, so a quote comes in double quotes.
+    Braces stand alone, for the launcher to find no placeholder. Backslashes before double quotes mean too many things.
+    """
+    parts = re.findall(r"[^'{]+|'|\{", text)
+    return "".join(f'"{part}"' if part == "'" else f"'{part}'" for part in parts) or '""'
+
+
+def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]:
+    """The variables for php-fpm, from those that any program is given, so that scripts find what mod_php shows them.
+
+    php-fpm makes PHP_AUTH_USER, PHP_AUTH_PW and PHP_AUTH_DIGEST of HTTP_AUTHORIZATION, which other programs don't get.
+    """
+    variables = {name: value for name, value in base.items() if name not in _SETTINGS}
+    variables["SCRIPT_FILENAME"] = request.filename
+    authorization = request.head.values.get("authorization")
+    if authorization:
+        variables["HTTP_AUTHORIZATION"] = authorization
+    if request.path_info and "REDIRECT_URL" in variables:
+        # php-fpm takes these two together for an Action's, and would hide PATH_INFO or run PATH_TRANSLATED. With the
+        # whole path for a file name it looks for the script itself, and finds both again.
+        variables["SCRIPT_FILENAME"] += request.path_info
+        variables.pop("PATH_TRANSLATED", None)
+    return variables
