@@ -7,6 +7,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pieces import CUTS, pieces, single
 
 from ownhost.apps import fastcgi
 from ownhost.apps.fastcgi import Complaint, End, Event, FastCGIError, Output, ProtocolStatus, Responses
@@ -69,13 +70,13 @@ def test_what_is_long_takes_several_records() -> None:
     assert records(fastcgi.abort()) == [(2, b"")]
 
 
-def outcome(pieces: list[bytes]) -> tuple[bytes, bytes, End | None, bool] | None:
+def outcome(parts: list[bytes]) -> tuple[bytes, bytes, End | None, bool] | None:
     """Output, complaints, the end and whether the connection can be used again; None for an error."""
     parser = Responses()
     events: list[Event] = []
     try:
-        for piece in pieces:
-            events += parser.feed(piece)
+        for part in parts:
+            events += parser.feed(part)
     except FastCGIError:
         return None
     out = b"".join(event.data for event in events if isinstance(event, Output))
@@ -83,10 +84,6 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, bytes, End | None, bool] | None
     ends = [event for event in events if isinstance(event, End)]
     assert len(ends) == parser.ended
     return out, complaints, ends[0] if ends else None, parser.reusable
-
-
-def single(data: bytes) -> list[bytes]:
-    return [data[place : place + 1] for place in range(len(data))]
 
 
 def test_an_answer_byte_by_byte() -> None:
@@ -118,11 +115,9 @@ RECORDS = st.lists(
 ).map(b"".join)
 
 
-@given(RECORDS | st.binary(max_size=60), st.lists(st.integers(0, 200), max_size=6))
+@given(RECORDS | st.binary(max_size=60), CUTS)
 def test_how_it_is_cut_makes_no_difference(data: bytes, cuts: list[int]) -> None:
-    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    pieces = [data[start:end] for start, end in zip(places, places[1:], strict=False)]
-    assert outcome([data]) == outcome(pieces) == outcome(single(data))
+    assert outcome([data]) == outcome(pieces(data, cuts)) == outcome(single(data))
 
 
 @pytest.mark.parametrize(
