@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ownhost.config import expression as e
 from ownhost.config.directive import ArgumentError
-from ownhost.config.expression_grammar import DEEPEST, LONGEST
+from ownhost.config.expression_grammar import DEEPEST, LONGEST, MOST_LEVELS
 from ownhost.config.expression_parser import is_plain, parse_condition, parse_string
 
 
@@ -83,6 +83,17 @@ def test_limits() -> None:
             parse_condition(text)
     parse_condition("!" * 100 + "true")
     parse_condition("(" * 90 + "true" + ")" * 90)
+
+
+def test_levels_are_limited() -> None:
+    def nested(levels: int) -> str:
+        return "%{tolower:" * levels + "x" + "}" * levels
+
+    parsed = parse_string(nested(MOST_LEVELS - 1))
+    assert pickle.loads(pickle.dumps(parsed)).word == parsed.word
+    for levels in (MOST_LEVELS, 300, 740):
+        with pytest.raises(ArgumentError):
+            parse_string(nested(levels))
 
 
 @pytest.mark.parametrize(

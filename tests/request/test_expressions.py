@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from ownhost import modules
+from ownhost.config import expression as e
 from ownhost.config.expression_parser import parse_condition, parse_string
 from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
+from ownhost.http.message import Response
 from ownhost.request import serve
-from ownhost.request.expressions import holds, value
+from ownhost.request.expressions import computed, groups, holds, value
 from ownhost.request.request import CannotTell, Endpoints, Level, Request
 from ownhost.request.site import Site
 
-HEAD = b"GET /f.txt?a=b%20c HTTP/1.1\r\nHost: h.test:81\r\nUser-Agent: ua\r\nX-A: one\r\nCookie: c=1\r\n\r\n"
+HEAD = (
+    b"GET /f.txt?a=b%20c HTTP/1.1\r\nHost: h.test:81\r\nUser-Agent: ua\r\nX-A: one\r\nCookie: c=1\r\n"
+    b"X-E: \xc3\xa9\r\n\r\n"
+)
 LINES = [
     line
     for line in (Path(__file__).parent / "expressions.txt").read_text().splitlines()
@@ -40,7 +45,8 @@ def make(root: Path, extra: str = "", *, sees_files: bool = True) -> Site:
     path = root.parent / "site.conf"
     path.write_text(
         "Listen 127.0.0.1:9998\nUser www-data\nGroup www-data\nServerName h.test\nServerAdmin me@x\n"
-        f"DocumentRoot {root}\nAddType text/plain .txt\n{extra}"
+        f"DocumentRoot {root}\nAddType text/plain .txt\n"
+        f"Redirect 403 /denied\nRedirect /moved http://x/\n{extra}"
     )
     config = read(str(path))
     return Site(config.main, lambda _: True, lambda _: None, sees_files=sees_files)
@@ -88,6 +94,32 @@ def test_strings(root: Path, text: str, expected: str) -> None:
     assert value(parse_string(text), request) == expected
 
 
+def test_octal_numbers_are_bytes(root: Path) -> None:
+    assert value(parse_string("\\303\\251\\101"), ask(make(root))) == "éA"
+
+
+def test_the_servers_own_environment_is_read_with_the_configuration(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OWNHOST_TEST", "of the server")
+    of_server, of_anybody = parse_string("%{osenv:OWNHOST_TEST}"), parse_string("%{env:OWNHOST_TEST}")
+    monkeypatch.delenv("OWNHOST_TEST")
+    request = ask(make(root))
+    assert value(of_server, request) == value(of_anybody, request) == "of the server"
+    request.env["ownhost_test"] = "of the request"
+    assert value(of_anybody, request) == "of the request"
+    request.notes["OWNHOST_TEST"] = ""
+    assert value(of_anybody, request) == ""
+
+
+def test_resp_and_what_else_the_response_knows(root: Path) -> None:
+    request, response = ask(make(root)), Response(404, [("Content-Type", "x/y"), ("X-A", "1")])
+    assert value(parse_string("%{resp:x-a}%{resp:Content-Type}%{resp:X-B}"), request, response) == "1"
+    assert value(parse_string("%{REQUEST_STATUS} %{CONTENT_TYPE}"), request, response) == "404 x/y"
+    assert value(parse_string("%{REQUEST_STATUS}%{resp:X-A}"), request) == "200"
+    assert holds(parse_condition("resp('Content-Type') == 'x/y'"), request, response, sent=True)
+
+
 @pytest.mark.parametrize(
     "expression",
     ["-f '/x'", "-d '/x'", "-U '/x'", "-F '/x'", "file('/x') == ''", "filesize('/x') -eq 0", "%{SCRIPT_USER} == 'x'"],
@@ -120,16 +152,35 @@ def test_what_depends_on_the_path_alone_is_known(root: Path, expression: str, pu
 def test_a_response_says_which_fields_it_depends_on(root: Path) -> None:
     site = make(root, "<If \"%{HTTP_COOKIE} == 'x' || req('X-A') == 'one' || %{HTTP_HOST} == ''\">\n</If>\n")
     response = serve.respond(ask(site))
-    assert response.header("vary") == "Cookie, X-A"
+    assert response.header("vary") == "Cookie,X-A"
 
 
-def test_a_file_that_cannot_be_read_is_nothing_and_logged(root: Path) -> None:
-    site = make(root)
+@pytest.mark.parametrize("name", ["none", "d", "f.txt\0x"])
+def test_an_expression_with_a_file_that_cannot_be_read_is_logged_and_holds_for_nobody(root: Path, name: str) -> None:
     lines: list[str] = []
-    request = ask(site)
+    request = ask(make(root))
     request.log = lambda _level, _module, message: lines.append(message)
-    assert not holds(parse_condition(f"file('{root}/none') == 'x'"), request)
-    assert "file(" in lines[0]
+    file = e.Call("file", e.Text(f"{root}/{name}"))
+    condition = e.Condition("...", e.AnyOf((e.Compare("ne", file, file, False), e.Constant(True))))
+    assert not holds(condition, request)
+    assert groups(condition, request) is None
+    assert computed(e.StringExpression("...", file), request) is None
+    assert len(lines) == 3
+    assert f"{root}/{name}" in lines[0]
+
+
+def test_who_needs_a_value_does_without_it_as_apache_does(root: Path) -> None:
+    none = f"%{{file:{root}/none}}"
+    site = make(root, f"ErrorDocument 404 {none}\n<Location /f.txt>\nSetHandler expr={none}\n</Location>\n")
+    assert serve.respond(ask(site)).status == 500
+    missing = serve.respond(ask(site, HEAD.replace(b"/f.txt", b"/none")))
+    assert missing.status == 404
+    assert missing.own_page
+
+
+def test_a_look_at_the_same_path_ends(root: Path) -> None:
+    site = make(root, "<If \"-U '/d/' && -F '%{REQUEST_FILENAME}'\">\nRedirect 410 /\n</If>\n")
+    assert serve.respond(ask(site)).status == 410
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,8 @@ def test_a_file_that_shrinks_while_it_is_sent_never_comes_with_a_wrong_length(on
             b"GET /huge.bin HTTP/1.1\r\nHost: alice.test\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: alice.test\r\n\r\n"
         )
         received = sock.recv(1000)
-        os.truncate(path, 1_000_000)
+        # At the end of a page: the kernel clears the rest of a page that is cut, also where it waits to be sent.
+        os.truncate(path, 244 * 4096)
         while data := sock.recv(1 << 20):
             received += data
     head, _, body = received.partition(b"\r\n\r\n")
@@ -247,7 +248,7 @@ def test_folders(world: World) -> None:
     assert server.get("alice.test", "/d/").content == b"d\n"  # type: ignore[attr-defined]
     assert server.get("alice.test", "/e/").content == b"e\n"  # type: ignore[attr-defined]
     assert server.get("alice.test", "/f/").status == 403
-    assert server.get("alice.test", "/g/").status == 403
+    assert server.get("alice.test", "/g/").status == 301
     moved = server.get("alice.test", "/d?a=b")
     assert (moved.status, moved.getheader("Location")) == (301, "http://alice.test/d/?a=b")
     (world.folder / "alice" / "e" / "index.html").write_text("first\n")

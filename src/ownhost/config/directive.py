@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import Flag, StrEnum, auto
 from typing import Any, Generic, TypeVar
 
+from ownhost.config.methods import EVERY, Methods
+
 T = TypeVar("T")
 
 
@@ -80,7 +82,11 @@ class Call:
     server_root: str
     defines: frozenset[str] = frozenset()
     section: str = ""  # what the section around it is for: a folder, a path, a pattern; "" in a server
+    section_kind: str = ""  # "Location"; "" in a server
     notes: list[str] = field(default_factory=list)  # remarks that `parse` has, shown at start
+    methods: Methods = EVERY  # those of the <Limit> around it: for access rules, all others count for every method
+    outer: str = ""  # the module's section that it stands in
+    inside: Any = None  # of a module's section: what stands in it says, folded; None where that is nothing
 
     def path(self, argument: str) -> str:
         """`argument` as an absolute file name: relative ones start at ServerRoot."""
@@ -125,13 +131,14 @@ class Setting(Generic[T]):
 
     `merge(outer, inner)` gives the value where an inner scope (a virtual host, a section) and the scope
     around it both say something. `inherited`, where it is set, gives the value of a virtual host that says nothing,
-    from the main server's.
+    from the main server's. `routed`, where it is set, gives what of the value gates are told.
     """
 
     name: str
     default: T
     merge: Callable[[T, T], T] = replace
     inherited: Callable[[T], T] | None = None
+    routed: Callable[[T], T] | None = None
 
     def __post_init__(self) -> None:
         if self.name in SETTINGS:
@@ -199,7 +206,7 @@ class Directive:
     override: Override = Override.NONE
     answer: Answer = Answer.OBEYED
     default: str = ""  # as the manual writes it
-    section: bool = False  # written <Name ...> ... </Name>
+    section: bool = False  # written <Name ...> ... </Name>; a module's may hold only what has the same setting
     note: str = ""  # said once at start where the directive is used
 
 

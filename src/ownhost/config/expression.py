@@ -7,7 +7,7 @@ evaluates them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 # Words: what has a text as its value.
@@ -29,10 +29,15 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """function(word) or %{function:text}."""
+    """function(word) or %{function:text}.
+
+    `server_value` is what the server's own environment has under a name that env or osenv is given: as it was when
+    the configuration was read, since the processes that evaluate have no environment.
+    """
 
     function: str  # in small letters
     argument: Word
+    server_value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,15 @@ class InNetwork:
 Node = Constant | Not | All | AnyOf | Compare | Matches | Member | Unary | Wildcard | InNetwork
 
 
+def children(node: Node | Word) -> Iterator[Node | Word]:
+    """The nodes and words that one is made of."""
+    for name in node.__slots__:
+        value = getattr(node, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Node | Word):
+                yield one
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """An expression whose value is yes or no."""
@@ -156,3 +170,11 @@ class StringExpression:
     def parts(self) -> Sequence[Word]:
         """The words that it is made of."""
         return self.word.parts if isinstance(self.word, Concatenation) else (self.word,)
+
+
+def variables_of(node: Node | Word) -> Iterator[str]:
+    """The names of all variables in an expression."""
+    if isinstance(node, Variable):
+        yield node.name
+    for child in children(node):
+        yield from variables_of(child)

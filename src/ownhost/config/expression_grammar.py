@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -24,15 +25,17 @@ from ownhost.config.regex import compile_pcre
 
 LONGEST = 8_192  # characters
 DEEPEST = 200  # parentheses and exclamation marks
+MOST_LEVELS = 50  # of functions and conditions inside of each other
 
 VARIABLES = frozenset(
     """
     API_VERSION AUTH_TYPE CONN_LOG_ID CONN_REMOTE_ADDR CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_ROOT
-    DOCUMENT_URI HANDLER HTTPS HTTP_ACCEPT HTTP_COOKIE HTTP_FORWARDED HTTP_HOST HTTP_PROXY_CONNECTION HTTP_REFERER
-    HTTP_USER_AGENT IPV6 IS_SUBREQ PATH_INFO QUERY_STRING REMOTE_ADDR REMOTE_HOST REMOTE_IDENT REMOTE_PORT REMOTE_USER
-    REQUEST_FILENAME REQUEST_LOG_ID REQUEST_METHOD REQUEST_SCHEME REQUEST_STATUS REQUEST_URI SCRIPT_FILENAME
-    SCRIPT_GROUP SCRIPT_USER SERVER_ADDR SERVER_ADMIN SERVER_NAME SERVER_PORT SERVER_PROTOCOL SERVER_SOFTWARE
-    THE_REQUEST TIME TIME_DAY TIME_HOUR TIME_MIN TIME_MON TIME_SEC TIME_WDAY TIME_YEAR
+    DOCUMENT_URI HANDLER HTTP2 HTTPS HTTP_ACCEPT HTTP_COOKIE HTTP_FORWARDED HTTP_HOST HTTP_PROXY_CONNECTION HTTP_REFERER
+    HTTP_USER_AGENT IPV6 IS_SUBREQ LAST_MODIFIED PATH_INFO QUERY_STRING REMOTE_ADDR REMOTE_HOST REMOTE_IDENT
+    REMOTE_PORT REMOTE_USER REQUEST_FILENAME REQUEST_LOG_ID REQUEST_METHOD REQUEST_SCHEME REQUEST_STATUS REQUEST_URI
+    SCRIPT_FILENAME SCRIPT_GROUP SCRIPT_USER SERVER_ADDR SERVER_ADMIN SERVER_NAME SERVER_PORT SERVER_PROTOCOL
+    SERVER_PROTOCOL_VERSION SERVER_PROTOCOL_VERSION_MAJOR SERVER_PROTOCOL_VERSION_MINOR SERVER_SOFTWARE THE_REQUEST
+    TIME TIME_DAY TIME_HOUR TIME_MIN TIME_MON TIME_SEC TIME_WDAY TIME_YEAR
     """.split()  # noqa: SIM905 - a table
 )
 FUNCTIONS = frozenset(
@@ -124,7 +127,7 @@ def parse(text: str, start: str, restricted: bool) -> Any:
     if start == "condition" and text.count("(") + text.count("!") > DEEPEST:
         raise ArgumentError(f"an expression with more than {DEEPEST} parentheses and exclamation marks is not read")
     try:
-        return _Builder(text, restricted).transform(_parser().parse(text, start=start))
+        root = _Builder(text, restricted).transform(_parser().parse(text, start=start))
     except VisitError as error:
         if isinstance(error.orig_exc, ArgumentError):
             raise error.orig_exc from None
@@ -138,6 +141,18 @@ def parse(text: str, start: str, restricted: bool) -> Any:
         raise _unexpected(text, len(text), ()) from None
     except (LarkError, RecursionError):
         raise ArgumentError(f"the expression {text!r} cannot be read") from None
+    _check_levels(root)
+    return root
+
+
+def _check_levels(root: e.Node | e.Word) -> None:
+    """Refuse what is nested so deeply that evaluating it could exhaust the stack."""
+    level = [root]
+    for _ in range(MOST_LEVELS):
+        level = [child for node in level for child in e.children(node)]
+        if not level:
+            return
+    raise ArgumentError(f"an expression with more than {MOST_LEVELS} levels is not read")
 
 
 # What a terminal looks like to whoever writes an expression.
@@ -193,15 +208,19 @@ _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 
 def _unescape(text: str) -> str:
+    """A text without its backslashes. Octal numbers stand for bytes, several of which can be one character."""
+
     def put(match: re.Match[str]) -> str:
         code = match[1]
         if _OCTAL.fullmatch(code):
-            return chr(int(code, 8))
+            return bytes((int(code, 8),)).decode("utf-8", "surrogateescape")
         if code.isdigit():
             raise ValueError(f"{match[0]} is no character: expected an octal number up to 377 behind the backslash")
         return _LETTERS.get(code, code)
 
-    return _ESCAPE.sub(put, text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(put, text).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 class _Builder(Transformer[Token, Any]):
@@ -224,7 +243,8 @@ class _Builder(Transformer[Token, Any]):
         return operands[0] if len(operands) == 1 else e.All(tuple(operands))
 
     def negated(self, operands: list[e.Node]) -> e.Node:
-        return e.Not(operands[0])
+        (operand,) = operands
+        return operand.operand if isinstance(operand, e.Not) else e.Not(operand)
 
     def true(self, _: list[Token]) -> e.Node:
         return e.Constant(True)
@@ -337,6 +357,8 @@ class _Builder(Transformer[Token, Any]):
             raise self.wrong(name, f"there is no function {name}{suggestion(str(name), FUNCTIONS)}")
         if self.restricted and function in FILE_FUNCTIONS:
             raise self.wrong(name, f"{name} looks at files, which is not allowed here")
+        if function in ("env", "osenv") and isinstance(argument, e.Text):
+            return e.Call(function, argument, os.environ.get(argument.value, ""))
         return e.Call(function, argument)
 
 

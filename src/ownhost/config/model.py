@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from ownhost.config.directive import Problem, Settings, Source
+from ownhost.config.directive import Problem, Setting, Settings, Source
 from ownhost.config.expression import Condition
 
 
@@ -26,7 +27,7 @@ class SectionKind(StrEnum):
     IF = "If"
     ELSE_IF = "ElseIf"
     ELSE = "Else"
-    LIMIT = "Limit"
+    LIMIT = "Limit"  # these two make no `Section`: they are for access rules, which keep what they say
     LIMIT_EXCEPT = "LimitExcept"
 
 
@@ -34,7 +35,7 @@ class SectionKind(StrEnum):
 class Section:
     """One <Directory>, <Files>, <Location>, <If>... and what it says.
 
-    `pattern` is the argument as written (a path, a glob, an expression, the methods of a <Limit>). `regex` is set
+    `pattern` is the argument as written (a path, a glob, an expression). `regex` is set
     where matching needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
     Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list; `condition` is
     what the first two ask.
@@ -48,6 +49,10 @@ class Section:
     origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
     sections: list[Section] = field(default_factory=list)  # nested, in order of appearance
     condition: Condition | None = None
+
+    def says(self, *wanted: Setting[Any]) -> bool:
+        """Whether it, or a section in it, says one of some settings."""
+        return _says(self.settings, self.sections, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,14 @@ class VirtualHost:
     origins: dict[str, Source] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     hosts: tuple[str, ...] = ()
+
+    def says(self, *wanted: Setting[Any]) -> bool:
+        """Whether it, or a section in it, says one of some settings."""
+        return _says(self.settings, self.sections, wanted)
+
+
+def _says(settings: Settings, sections: list[Section], wanted: tuple[Setting[Any], ...]) -> bool:
+    return any(one in settings for one in wanted) or any(section.says(*wanted) for section in sections)
 
 
 @dataclass(slots=True)

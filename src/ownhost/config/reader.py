@@ -27,6 +27,7 @@ from ownhost.config.directive import (
     Where,
 )
 from ownhost.config.lexer import logical_lines, words
+from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Config, ListenAddress, Listener, Section, SectionKind, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.config.tree import Node, ReadingStopped, TreeReader
@@ -69,19 +70,9 @@ class _Scope:
     values: dict[str, object]
     origins: dict[str, Source]
     sections: list[Section]
-    section: Section | None = None
-    outer: _Scope | None = None
-
-    @property
-    def kind(self) -> SectionKind | None:
-        return self.section.kind if self.section else None
-
-    def target(self, directive: Directive) -> _Scope:
-        """The scope that a directive speaks for: in a <Limit>, all but access rules mean what is around it."""
-        limited = self.kind in (SectionKind.LIMIT, SectionKind.LIMIT_EXCEPT)
-        if limited and self.outer and directive.module not in sections.LIMITED_MODULES:
-            return self.outer.target(directive)
-        return self
+    kind: SectionKind | None = None
+    methods: Methods = EVERY
+    subject: str = ""  # what a section is for, as its directives are told
 
 
 def _server_scope(server: VirtualHost, where: Where) -> _Scope:
@@ -120,14 +111,28 @@ class _Builder:
             try:
                 self.apply(node, scope)
             except ArgumentError as error:
-                shown = node.name if node.children is None else f"<{node.name}>"
-                self.problem(node, f"{shown}: {error}")
+                self.argument_problem(node, error)
+
+    def argument_problem(self, node: Node, error: ArgumentError) -> None:
+        self.problem(node, f"{_written(node)}: {error}")
 
     def problem(self, node: Node, message: str) -> None:
         self.tree.problems.append((node.place, Problem(node.source, message + node.used)))
 
     def apply(self, node: Node, scope: _Scope) -> None:
         """Obey one directive or section. Raises `ArgumentError`."""
+        directive = self.directive(node)
+        if directive is None:
+            return
+        if directive.name == "VirtualHost":
+            self.virtual_host(node, scope)
+        elif node.children is not None and node.name.lower() in sections.KINDS:
+            self.section(node, node.children, scope)
+        else:
+            self.say(node, directive, scope)
+
+    def directive(self, node: Node) -> Directive | None:
+        """The declaration of a directive or section; None, and a problem, where it is not to be had."""
         directive = REGISTRY.get(node.name.lower())
         if directive is None or directive.section != (node.children is not None):
             self.problem(node, known.directive_problem(node.name, section=node.children is not None))
@@ -136,56 +141,94 @@ class _Builder:
                 node,
                 f"{directive.name} ({directive.module}) is known but not supported. {directive.note}".rstrip(),
             )
-        elif directive.name == "VirtualHost":
-            self.virtual_host(node, scope)
-        elif node.children is None:
-            self.say(node, directive, scope)
-        elif node.name.lower() in sections.KINDS:
-            self.section(node, node.children, scope)
         else:
-            self.problem(node, f"<{directive.name}> ({directive.module}) is known but not supported yet")
+            return directive
+        return None
 
     def say(self, node: Node, directive: Directive, scope: _Scope) -> None:
         """Let a directive say its setting."""
-        if not directive.where & scope.where:
-            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(directive.where))}")
-        target = scope.target(directive)
-        call = Call(
-            directive.name,
-            words(node.raw),
-            node.raw,
-            node.source,
-            target.where,
-            self.tree.server_root,
-            frozenset(self.tree.defines),
-            _subject(target.section),
-        )
-        try:
-            value = directive.parse(call)
-            if directive.setting is not None:
-                name = directive.setting.name
-                target.values[name] = directive.fold(target.values.get(name), value)
-                target.origins[name] = node.source
-        except ArgumentError as error:
-            raise ArgumentError(f"{error}; syntax: {directive.name} {directive.syntax}".rstrip()) from None
-        for remark in call.notes:
-            self.tree.notes.add(node.source, remark)
+        value = self.value(node, directive, scope)
+        if directive.setting is not None:
+            name = directive.setting.name
+            scope.values[name] = directive.fold(scope.values.get(name), value)
+            scope.origins[name] = node.source
         if directive.setting is LISTENERS:
             self.listen_places[node.source] = node.place
         if directive.note and directive.name not in self.noted:
             self.noted.add(directive.name)
             self.tree.notes.add(node.source, f"{directive.name}: {directive.note}")
 
+    def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
+        """What one use of a directive, or of a module's section, says. `outer` is the section of a module around it."""
+        if not directive.where & scope.where:
+            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(directive.where))}")
+        call = Call(
+            directive.name,
+            words(node.raw),
+            node.raw,
+            node.source,
+            scope.where,
+            self.tree.server_root,
+            frozenset(self.tree.defines),
+            section=scope.subject,
+            section_kind=scope.kind or "",
+            methods=scope.methods,
+            outer=outer,
+            inside=None if node.children is None else self.inside(node.children, directive, scope),
+        )
+        try:
+            value = directive.parse(call)
+        except ArgumentError as error:
+            raise ArgumentError(f"{error}; syntax: {_syntax(directive)}") from None
+        for remark in call.notes:
+            self.tree.notes.add(node.source, remark)
+        return value
+
+    def inside(self, nodes: list[Node], outer: Directive, scope: _Scope) -> object:
+        """What directives and sections in a module's section say together: they speak for its setting alone."""
+        said: object = None
+        for node in nodes:
+            try:
+                directive = self.directive(node)
+                if directive is None:
+                    continue
+                if directive.setting is not outer.setting:
+                    raise ArgumentError(f"cannot stand in <{outer.name}>")
+                said = directive.fold(said, self.value(node, directive, scope, outer.name))
+            except ArgumentError as error:
+                self.argument_problem(node, error)
+        return said
+
     def section(self, node: Node, children: list[Node], scope: _Scope) -> None:
         kind = sections.KINDS[node.name.lower()]
+        if kind in sections.LIMITS:
+            self.limit(node, kind, children, scope)
+            return
         section = Section(kind, node.raw, node.source)  # so that what it holds is checked even if it is wrong itself
         try:
             sections.check_place(kind, scope.kind)
             sections.check_follows(kind, scope.sections)
             section = sections.make(kind, node.raw, node.source)
         finally:
-            inner = _Scope(Where.DIRECTORY, section.settings.values, section.origins, section.sections, section, scope)
             scope.sections.append(section)
+            inner = _Scope(
+                Where.DIRECTORY,
+                section.settings.values,
+                section.origins,
+                section.sections,
+                section.kind,
+                scope.methods,
+                _subject(section),
+            )
+            self.walk(children, inner)
+
+    def limit(self, node: Node, kind: SectionKind, children: list[Node], scope: _Scope) -> None:
+        """<Limit>: what stands in it speaks for the section around it; access rules note the methods."""
+        inner = replace(scope, kind=kind)
+        try:
+            sections.check_place(kind, scope.kind)
+            inner.methods = sections.limited(kind, node.raw, scope.methods)
+        finally:
             self.walk(children, inner)
 
     def virtual_host(self, node: Node, scope: _Scope) -> None:
@@ -241,10 +284,8 @@ class _Builder:
         return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
 
 
-def _subject(section: Section | None) -> str:
+def _subject(section: Section) -> str:
     """What a section is for, as its directives are told: an If has no name but its own."""
-    if section is None:
-        return ""
     named = section.kind not in (SectionKind.IF, SectionKind.ELSE_IF, SectionKind.ELSE)
     return section.pattern if named else f"*{section.kind}"
 
@@ -276,3 +317,12 @@ def _places(where: Where) -> list[str]:
 
 def _shown(scope: _Scope) -> str:
     return f"<{scope.kind}>" if scope.kind else _PLACES[scope.where][0]
+
+
+def _written(node: Node) -> str:
+    return node.name if node.children is None else f"<{node.name}>"
+
+
+def _syntax(directive: Directive) -> str:
+    written = f"{directive.name} {directive.syntax}".rstrip()
+    return f"<{written}>" if directive.section else written

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Callable
 
+from ownhost.config import methods
 from ownhost.config.arguments import either, ignored
 from ownhost.config.directive import (
     ANYWHERE,
@@ -25,6 +26,7 @@ from ownhost.config.directive import (
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.globs import compile_glob, is_glob
 from ownhost.config.lexer import words
+from ownhost.config.methods import Methods
 from ownhost.config.model import Section, SectionKind
 from ownhost.config.regex import compile_pcre
 
@@ -35,26 +37,16 @@ _DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
 _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
 _IFS = {K.IF, K.ELSE_IF, K.ELSE}
-_LIMITS = {K.LIMIT, K.LIMIT_EXCEPT}
+LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
 
 # Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
 INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
     **dict.fromkeys(_DIRECTORIES | _LOCATIONS, frozenset({None})),
     **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
     **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
-    **dict.fromkeys(_LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _IFS | _LIMITS)),
+    **dict.fromkeys(LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _IFS) | LIMITS),
 }
 KINDS = {kind.lower(): kind for kind in SectionKind}
-
-# What <Limit> can limit; anything else in it counts for every method, as in Apache.
-LIMITED_MODULES = frozenset({"mod_authz_core", "mod_access_compat"})
-
-METHODS = frozenset(
-    """
-    GET HEAD POST PUT DELETE CONNECT OPTIONS PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK VERSION-CONTROL
-    CHECKOUT UNCHECKOUT CHECKIN UPDATE LABEL REPORT MKWORKSPACE MKACTIVITY BASELINE-CONTROL MERGE
-    """.split()  # noqa: SIM905 - a table
-)
 
 
 def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
@@ -122,16 +114,22 @@ def _make_if(kind: SectionKind, raw: str, source: Source) -> Section:
     return Section(kind, expression, source, condition=parse_condition(expression))
 
 
-def _make_limit(kind: SectionKind, raw: str, source: Source) -> Section:
-    methods = words(raw)
-    for method in methods:
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
+def limited(kind: SectionKind, raw: str, outer: Methods) -> Methods:
+    """The methods that a <Limit> or <LimitExcept> within `outer` is for. Raises `ArgumentError`."""
+    found = words(raw)
+    if not found:
+        raise ArgumentError("expected HTTP methods, got none")
+    for method in found:
+        if not methods.is_token(method):
             raise ArgumentError(f"expected HTTP methods, not {method!r}")
         if method == "TRACE" and kind is K.LIMIT:
             raise ArgumentError("TRACE cannot be limited here; TraceEnable is for that")
-        if method not in METHODS and method.upper() in METHODS:
+        if method not in methods.KNOWN and method.upper() in methods.KNOWN:
             raise ArgumentError(f"expected {method.upper()}, not {method}: methods differ by case")
-    return Section(kind, " ".join(methods), source)
+    both = outer & Methods.of(found, excepted=kind is K.LIMIT_EXCEPT)
+    if not both:
+        raise ArgumentError(f"expected methods that the section around it is for, too, not {raw}")
+    return both
 
 
 def _argument(arguments: tuple[str, ...]) -> str:
@@ -144,7 +142,6 @@ _MAKERS: dict[SectionKind, Callable[[SectionKind, str, Source], Section]] = {
     **dict.fromkeys((K.DIRECTORY_MATCH, K.FILES_MATCH, K.LOCATION_MATCH), _make_match),
     **dict.fromkeys((K.DIRECTORY, K.FILES, K.LOCATION), _make_path),
     **dict.fromkeys((K.IF, K.ELSE_IF), _make_if),
-    **dict.fromkeys((K.LIMIT, K.LIMIT_EXCEPT), _make_limit),
 }
 
 

@@ -38,7 +38,7 @@ def date_line() -> bytes:
 def prepare(response: Response, server: str) -> bytes:
     """The part of a response's head that does not depend on the connection or the time: all but its end and Date."""
     length = body_length(response)
-    lines = [f"HTTP/1.1 {response.status} {reason(response.status)}"]
+    lines = [f"HTTP/1.{response.minor} {response.status} {reason(response.status)}"]
     if server:
         lines.append(f"Server: {server}")
     lines += [f"{name}: {value}" for name, value in response.headers]

@@ -201,6 +201,8 @@ def _read_target(head: Head, target: bytes) -> None:
             return
         authority, rest = split_absolute(target)
         head.host, head.host_port = authority
+        # In the place of any Host that was sent (RFC 9112, 3.2.2).
+        head.values = {**head.values, "host": re.split("[/?]", head.target, maxsplit=3)[2]}
         match = _ORIGIN.fullmatch(rest)
         if match is None:
             raise HTTPError(400, f"the target {head.target!r} has what cannot stand there")

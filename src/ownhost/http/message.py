@@ -89,6 +89,7 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes | FileBody | AsyncIterator[bytes] = b""
     close: bool = False  # end the connection after it
+    minor: int = 1  # of HTTP/1.x, in the status line
     first_status: int = 0  # 0: the same
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""

@@ -200,7 +200,7 @@ def send_file(request: Request) -> Response:
     if request.stat is None:
         raise HTTPError(404, f"{request.filename} does not exist")
     if request.is_folder:
-        raise HTTPError(403, f"{request.filename} is a folder")
+        raise HTTPError(404, f"{request.filename} is a folder, which cannot be sent")
     if request.path_info and request.settings[ACCEPT_PATH_INFO] != "On":
         raise HTTPError(404, f"{request.filename} is a file; AcceptPathInfo does not let {request.path_info} follow it")
     descriptor = _open(request)

@@ -24,6 +24,7 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.model import VirtualHost
+from ownhost.http.message import Response
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
 from ownhost.request.expressions import holds
@@ -84,13 +85,18 @@ def _parse_log_condition(word: str) -> str | Condition:
 
 
 def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
-    """Whether an exchange is to be logged. What was no request has no variables, and no expression holds for it."""
+    """Whether an exchange is to be logged. What was no request has no variables, and is logged whatever is asked."""
     if not condition:
         return True
     request = exchange.request
     if isinstance(condition, Condition):
-        return request is not None and holds(condition, request, exchange.response)
+        return request is None or holds(condition, request, _sent(exchange), sent=True)
     return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
+
+
+def _sent(exchange: Exchange) -> Response:
+    """The response as it has left, with the fields of its framing."""
+    return Response(exchange.response.status, exchange.response_headers)
 
 
 def parse_transfer_log(call: Call) -> CustomLog:

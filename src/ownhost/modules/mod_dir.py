@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from ownhost.config.arguments import flag, words
@@ -11,6 +13,9 @@ from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
+
+REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
+_NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
 
 
 def parse_index(call: Call) -> tuple[str, ...]:
@@ -84,13 +89,13 @@ for _directive in (
 
 
 def fixup(request: Request) -> Response | None:
-    """Find the index of a folder, or the fallback for what is missing."""
+    """Find the index of a folder, or the fallback for what is missing. Raises HTTPError."""
     if request.is_folder:
-        if request.settings[CHECK_HANDLER] and request.handler:
-            return None
         return _folder(request)
-    if request.stat is None and request.settings[FALLBACK_RESOURCE] and not _leads_elsewhere(request):
-        return _fallback(request)
+    fallback = request.settings[FALLBACK_RESOURCE]
+    if request.stat is None and fallback and not request.handler:
+        request.pure = False  # the file may come to be
+        return _first(request, (fallback,))
     return None
 
 
@@ -100,57 +105,75 @@ def _leads_elsewhere(request: Request) -> bool:
 
 
 def _folder(request: Request) -> Response | None:
+    settings = request.settings
     if not request.uri.endswith("/"):
-        if request.settings[DIRECTORY_SLASH]:
-            location = quote(request.uri, errors="surrogateescape") + "/"
-            return errors.redirect(request, 301, location + (f"?{request.query}" if request.query else ""))
+        careful = request.method not in ("GET", "HEAD") and REDIRECT_CAREFULLY in request.env
+        if settings[DIRECTORY_SLASH] and not careful:
+            return _with_slash(request)
+        _refuse_listing(request)
         return None
-    if request.method not in ("GET", "HEAD", "POST") or _leads_elsewhere(request):
+    if _leads_elsewhere(request) or (settings[CHECK_HANDLER] and request.handler):
         return None
-    names = request.settings[DIRECTORY_INDEX]
+    names: tuple[str, ...] = settings[DIRECTORY_INDEX]
+    response = _first(request, names)
+    if response is None:
+        _refuse_listing(request)
+    return response
+
+
+def _refuse_listing(request: Request) -> None:
+    """Refuse to show what is in a folder, unless its handler does. Raises HTTPError 403."""
+    if not request.handler and request.method in ("GET", "HEAD"):
+        why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
+        raise HTTPError(403, why, module="dir")
+
+
+def _with_slash(request: Request) -> Response:
+    location = quote(request.uri, errors="surrogateescape") + "/"
+    return errors.redirect(request, 301, location + (f"?{request.query}" if request.query is not None else ""))
+
+
+def _first(request: Request, names: Iterable[str]) -> Response | None:
+    """Go on as the first of some files that there is; None where there is none.
+
+    One that may not be seen counts for nothing as long as another is found. Raises HTTPError.
+    """
+    refused: HTTPError | None = None
     for place, name in enumerate(names):
-        uri = name if name.startswith("/") else request.uri + name
-        response = _try(request, uri, first=place == 0)
-        if response is not None:
-            return response
-    fallback = request.settings[FALLBACK_RESOURCE]
-    if names and fallback:
-        return _fallback(request)
-    why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
-    raise HTTPError(403, why, module="dir")
+        uri, query = _absolute(request, name)
+        inner = serve.redirected(request, uri, query, subrequest=True)
+        try:
+            response = serve.find(inner) or serve.fixup(inner)
+        except HTTPError as error:
+            refused = refused if error.status == 404 else error
+            continue
+        if response is not None and response.own_page:
+            return response  # a redirect is none of a file, but is answered all the same
+        if response is None and not _is_file(inner):
+            continue
+        request.become(inner)
+        request.pure = request.pure and place == 0  # a file of an earlier name may come to be
+        return serve.handle(request) if response is None else response
+    if refused is not None:
+        raise refused
+    return None
 
 
-def _try(request: Request, uri: str, first: bool) -> Response | None:
-    """Serve a file in the folder's stead, if it is there. Raises HTTPError where it is, and may not be seen."""
-    inner = serve.redirected(request, uri, request.query, subrequest=True)
-    try:
-        response = serve.find(inner)
-    except HTTPError as error:
-        if error.status == 404:
-            return None
-        raise
-    if response is None:
-        if inner.stat is None or inner.is_folder:
-            return None
-        response = serve.fixup(inner)
-    request.become(inner)
-    if not first:
-        request.pure = False  # a file of an earlier name may come to be
-    return serve.handle(request) if response is None else response
+def _is_file(request: Request) -> bool:
+    """Whether there is something to send."""
+    return request.handler.startswith("proxy:") or (request.stat is not None and not request.is_folder)
 
 
-def _fallback(request: Request) -> Response | None:
-    target = request.settings[FALLBACK_RESOURCE]
-    uri = target if target.startswith("/") else request.uri.rpartition("/")[0] + "/" + target
-    if uri == request.uri:
-        return None  # the fallback itself is missing
-    inner = serve.redirected(request, uri, request.query)
-    response = serve.find(inner)
-    if response is None:
-        response = serve.fixup(inner)
-    request.become(inner)
-    request.pure = False
-    return serve.handle(request) if response is None else response
+def _absolute(request: Request, name: str) -> tuple[str, str | None]:
+    """The path and the query that a name stands for, beside what was asked for. Raises HTTPError."""
+    path, mark, query = name.partition("?")
+    queries = [text for text in (query if mark else None, request.query) if text is not None]
+    if _NEEDS_CLEANING.search(path):
+        folder = quote(request.uri.rpartition("/")[0], errors="surrogateescape")
+        path = request.site.clean(path if path.startswith("/") else f"{folder}/{path}")
+    elif not path.startswith("/"):
+        path = request.uri.rpartition("/")[0] + "/" + path
+    return path, "?".join(queries) if queries else None
 
 
 # Late: an index is served with all its own fixups, and the folder's are of no use.

@@ -23,7 +23,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.expression import StringExpression
 from ownhost.config.expression_parser import parse_string
-from ownhost.http.message import Response
+from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -125,7 +125,13 @@ def parse_handler(call: Call) -> str | StringExpression:
     word = single(call)
     if word.lower().startswith("expr="):
         return parse_string(word[5:])
-    return "" if word.lower() == "none" else word
+    return _handler_name(word)
+
+
+def _handler_name(word: str) -> str:
+    """A handler's name in lower case, but for a socket's path; "" for none."""
+    name = word if word.startswith("proxy:unix:") else word.lower()
+    return "" if name == "none" else name
 
 
 def parse_default_charset(call: Call) -> str:
@@ -276,8 +282,10 @@ def fixup(request: Request) -> Response | None:
     settings = request.settings
     handler = settings[SET_HANDLER]
     if isinstance(handler, StringExpression):
-        handler = expressions.value(handler, request)
-        handler = "" if handler.lower() == "none" else handler
+        computed = expressions.computed(handler, request)
+        if computed is None:
+            raise HTTPError(500, "SetHandler's expression has no value")
+        handler = _handler_name(computed)
     if request.is_folder:
         request.handler = handler or request.alias
         return None

@@ -7,23 +7,25 @@ to an internal redirect. What they do is in `rewriting.engine`; here is when the
 from __future__ import annotations
 
 import pwd
+from collections.abc import Iterable, Iterator
 
-from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Where, declare
+from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Settings, Where, declare
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
+from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_mime import with_charset
 from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.rules import Rule, RuleFlag
-from ownhost.request import errors, expressions, serve
+from ownhost.request import errors, serve
 from ownhost.request.hosts import SERVER_ALIASES
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
 from ownhost.request.request import CannotTell, Request
-from ownhost.request.sections import Target
 from ownhost.request.translate import DOCUMENT_ROOT
+from ownhost.request.variables import file_name
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it
@@ -109,8 +111,18 @@ def _speaks(section: Section) -> bool:
 
 
 def programs(server: VirtualHost) -> set[tuple[str, ...]]:
-    """The programs that a server's maps ask."""
-    return {one.command for one in server.settings[REWRITE].maps.values() if one.command}
+    """The programs that a server's rules, or those of its sections, ask by maps."""
+    maps = [one for one in server.settings[REWRITE].maps.values() if one.command]
+    if not maps:
+        return set()
+    texts = [template.text for rule in _rules(server.settings, server.sections) for template in rule.templates()]
+    return {one.command for one in maps if any(f"${{{one.name}:" in text for text in texts)}
+
+
+def _rules(settings: Settings, sections: Iterable[Section]) -> Iterator[Rule]:
+    yield from settings[REWRITE].rules
+    for section in sections:
+        yield from _rules(section.settings, section.sections)
 
 
 # The rules of a server
@@ -119,7 +131,7 @@ def programs(server: VirtualHost) -> set[tuple[str, ...]]:
 def translate(request: Request) -> Response | None:
     """Apply the server's rules to the path. Raises HTTPError."""
     said = request.site.settings[REWRITE]
-    if said.silent or not _is_on(request, said):
+    if said.silent or not request.settings[REWRITE].engine:  # a Location may say otherwise than the server
         return None
     engine = Engine(request, said.rules, said.maps, None)
     if _has_ended(request):
@@ -134,17 +146,6 @@ def translate(request: Request) -> Response | None:
         request.filename = ""
         return None
     return _translated(request, engine, said)
-
-
-def _is_on(request: Request, said: RewriteConfig) -> bool:
-    """Whether the engine is on: a Location (or If) may say otherwise than the server."""
-    sections = request.site.sections
-    if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
-        target = Target(
-            request.uri, "", (), "", request.method, lambda condition: expressions.holds(condition, request)
-        )
-        said = sections.merge(sections.match_uri(target))[REWRITE]
-    return bool(said.engine)
 
 
 def _has_ended(request: Request) -> bool:
@@ -182,12 +183,12 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
     _check_query(request)
     request.filename = _expand_home(request)
     engine.trace(2, "local path result: %s", request.filename)
-    if (engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)) or not _is_file_name(request, engine.last):
-        root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
-        request.filename = root + _resolved(request.filename)
-        engine.trace(2, "prefixed with document_root to %s", request.filename)
-    else:
-        request.filename = _resolved(request.filename, clamp=True)
+    name = _resolved(request.filename, clamp=True)
+    prefixes = engine.reduced and not said.has(Option.LEGACY_PREFIX_DOC_ROOT)
+    if prefixes or not _is_file_name(request, name, engine.last):
+        name = request.site.settings[DOCUMENT_ROOT].rstrip("/") + _resolved(request.filename)
+        engine.trace(2, "prefixed with document_root to %s", name)
+    request.filename = name
     engine.trace(1, "go-ahead with %s [OK]", request.filename)
     return None
 
@@ -215,19 +216,19 @@ def _expand_home(request: Request) -> str:
     return f"{home.removesuffix('/') if slash else home}{slash}{rest}"
 
 
-def _is_file_name(request: Request, rule: Rule | None) -> bool:
+def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
     """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
 
     That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
     DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
     """
-    name, root = request.filename, request.site.settings[DOCUMENT_ROOT].rstrip("/")
-    if f"{name}/".startswith(f"{root}/") and root:
+    root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
+    if root and f"{name}/".startswith(f"{root}/"):
         return True
-    component = f"/{name[1:].partition('/')[0]}"
-    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or rule.written.startswith(component)):
+    component, written = urls.first_component(name), urls.first_component(rule.written) if rule else ""
+    if rule is None or not (RuleFlag.UNSAFE_PREFIX_STAT in rule or component in (written, written and "/")):
         return False
-    if rule.in_root is not None:
+    if component == written and rule.in_root is not None:
         return rule.in_root
     if not request.site.sees_files and component != "/":
         raise CannotTell
@@ -250,13 +251,7 @@ def fixup(request: Request) -> Response | None:
 
 def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
     """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
-    return not said.has(Option.ALLOW_NO_SLASH) and f"{_file_name(request)}/" == directory
-
-
-def _file_name(request: Request) -> str:
-    """The file name as Apache has it: a folder's ends with a slash where the path does."""
-    name = request.filename
-    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
+    return not said.has(Option.ALLOW_NO_SLASH) and f"{file_name(request)}/" == directory
 
 
 def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Response | None:
@@ -272,7 +267,7 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
             f"forbidden due to its similar ability to circumvent directory restrictions: {request.filename}",
             module="rewrite",
         )
-    found, request.filename = request.filename, _file_name(request)
+    found, request.filename = request.filename, file_name(request)
     before = request.filename
     engine.run()
     result, request.filename = request.filename, found
@@ -334,7 +329,7 @@ def _path_of(request: Request, engine: Engine, said: RewriteConfig, name: str) -
 
 def redirect(request: Request) -> Response:
     """The handler that goes on with another URI of this server. Raises HTTPError."""
-    target = urls.wire(request.notes[TARGET])
+    target = wire(request.notes[TARGET])
     if request.query is not None:
         target += f"?{request.query}"
     path, mark, query = target.partition("?")
@@ -343,7 +338,7 @@ def redirect(request: Request) -> Response:
     inner.env["REDIRECT_URL"] = request.uri
     if request.query is not None:
         inner.env["REDIRECT_QUERY_STRING"] = request.query
-    inner.fields, inner.vary = request.fields, request.vary
+    inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
     try:
@@ -372,9 +367,9 @@ def _redirect(request: Request, engine: Engine, location: str) -> Response:
         if not engine.escape:
             _check_query(request)
         elif query != engine.asked_query:
-            query = urls.escape_path(urls.unwire(query))
+            query = urls.escape_path(unwire(query))
         location += f"?{query}"
-    location = urls.wire(location)
+    location = wire(location)
     if not urls.is_fit_for_head(location):
         raise HTTPError(500, f"rules came to a redirect to {location!r}, which no header field can hold", (), "rewrite")
     engine.trace(1, "redirect to %s [REDIRECT/%d]", location, engine.status)
@@ -387,11 +382,6 @@ def _check_query(request: Request) -> None:
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-def finish(request: Request, response: Response) -> None:
-    """Send the cookies that [CO] made, whatever the answer is."""
-    response.headers += request.fields
-
-
 # Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
 register(
     Module(
@@ -401,8 +391,8 @@ register(
         uses=uses,
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
+        located=(REWRITE,),
         fixup=fixup,
-        finish=finish,
         programs=programs,
         handlers={REDIRECT: redirect},
     )

@@ -24,6 +24,7 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.regex import compile_pcre
+from ownhost.http.wire import unwire
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -65,9 +66,9 @@ class Rule:
         request.pure = False
         if self.names is not None:
             found = [value for name, value in request.head.fields if self.names.search(name)]
-            return found[-1] if found else ""
+            return unwire(found[-1]) if found else ""
         value = request.head.values.get(self.attribute.lower())
-        return request.env.get(self.attribute, "") if value is None else value
+        return request.env.get(self.attribute, "") if value is None else unwire(value)
 
 
 def _impure(get: Callable[[Request], str]) -> Callable[[Request], str]:
@@ -184,19 +185,18 @@ for _name, _syntax, _parser, _help in (
 
 def early(request: Request) -> None:
     """Obey the rules of the server."""
-    rules: tuple[Rule, ...] = request.site.settings[SET_ENV_IF]
-    _obey(request, rules)
+    _obey(request, request.site.settings[SET_ENV_IF])
 
 
 def prepare(request: Request) -> None:
     """Obey the rules of sections; those of the server are through already."""
-    rules: tuple[Rule, ...] = request.settings[SET_ENV_IF]
+    rules = request.settings[SET_ENV_IF]
     of_server = request.site.settings[SET_ENV_IF]
     if rules is not of_server:
         _obey(request, rules[len(of_server) :])
 
 
-def _obey(request: Request, rules: Sequence[Rule]) -> None:
+def _obey(request: Request, rules: tuple[Rule, ...]) -> None:
     for rule in rules:
         found = rule.find(request)
         if found is None:
@@ -226,6 +226,7 @@ register(
         name="mod_setenvif",
         identifier="setenvif_module",
         order=96,
+        uses=lambda server: server.says(SET_ENV_IF),
         early=early,
         prepare=prepare,
         routing=(SET_ENV_IF,),

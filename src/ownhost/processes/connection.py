@@ -221,7 +221,7 @@ class Connection:
         head = request.head
         if head.expect_continue and not self.buffer:
             response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
-        keep = service.keeps(request, response, self.handled) and not self.worker.stopping
+        keep = service.keeps(head, response, self.handled) and not self.worker.stopping
         sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
         try:

@@ -26,7 +26,6 @@ from ownhost.processes.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
 from ownhost.request.names import server_token
-from ownhost.request.request import Request
 from ownhost.request.site import Site
 
 BODILESS = frozenset((204, 304))  # RFC 9110, 6.4.1; 1xx never come this way
@@ -57,14 +56,10 @@ class Service:
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
         self.access_log = AccessLog(server, lambda target: writers[target].write)
 
-    def keeps(self, request: Request, response: Response, handled: int) -> bool:
-        """Whether the connection stays open after this response (RFC 9112, 9.3), `handled` requests into it.
-
-        The variable nokeepalive ends it, too.
-        """
+    def keeps(self, head: Head, response: Response, handled: int) -> bool:
+        """Whether the connection stays open after this response (RFC 9112, 9.3), `handled` requests into it."""
         return (
-            request.head.keep_alive
-            and "nokeepalive" not in request.env
+            head.keep_alive
             and self.keep_alive
             and not response.close
             and (self.max_requests == 0 or handled + 1 < self.max_requests)

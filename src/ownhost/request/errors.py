@@ -13,7 +13,7 @@ from ownhost.config.lexer import next_word
 from ownhost.http.framing import reason
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
-from ownhost.request.names import server_name, signature
+from ownhost.request.names import DEFAULT_PORTS, scheme, server_name, signature
 from ownhost.request.request import Request
 
 TEXT_TYPE = "text/html; charset=iso-8859-1"
@@ -108,11 +108,14 @@ def document_for(request: Request, status: int) -> Document | None:
         return None
     if document.computed is None:
         return document
-    return replace(document, value=expressions.value(document.computed, request), computed=None)
+    value = expressions.computed(document.computed, request)
+    return None if value is None else replace(document, value=value, computed=None)
 
 
 def page(request: Request, status: int, note: str = "") -> Response:
-    """The plain page for an error or a redirect. `note` is HTML."""
+    """The plain page for an error or a redirect; nothing for a status that has no body. `note` is HTML."""
+    if status in (204, 304):
+        return Response(status)
     title = f"{status} {reason(status)}"
     text = note or escape(_EXPLAINED.get(status, "The request could not be answered."))
     footer = signature(request)
@@ -130,9 +133,9 @@ def text(document: Document, status: int) -> Response:
     return Response(status, [("Content-Type", TEXT_TYPE)], body, own_page=True)
 
 
-def redirect(request: Request, status: int, location: str) -> Response:
-    """A redirect; a location without a host gets this server's."""
-    if location.startswith("/"):
+def redirect(request: Request, status: int, location: str, *, relative: bool = False) -> Response:
+    """A redirect; a location without a host gets this server's, unless it may be relative."""
+    if location.startswith("/") and not relative:
         location = f"{base_url(request)}{location}"
     shown = escape(location)
     response = page(request, status, f'The document is <a href="{shown}">here</a>.')
@@ -142,10 +145,9 @@ def redirect(request: Request, status: int, location: str) -> Response:
 
 def base_url(request: Request) -> str:
     """Scheme, host and port by which this server is asked, without a slash at the end."""
-    scheme = "https" if request.endpoints.secure else "http"
+    name = scheme(request)
     host, port = server_name(request)
-    default = 443 if request.endpoints.secure else 80
-    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+    return f"{name}://{host}" if port == DEFAULT_PORTS[name] else f"{name}://{host}:{port}"
 
 
 def simple(request: Request, error: HTTPError) -> Response:

@@ -1,62 +1,71 @@
 """What expressions come to for a request (expr.html).
 
 Each expression is made into functions once; they are kept with it. A back-reference belongs to one evaluation.
+An expression that has no value (a file that cannot be read) is logged, and holds for nobody.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
-import hashlib
 import ipaddress
 import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from typing import TypeVar
 
 from ownhost.config import expression as e
 from ownhost.config.globs import compile_glob
 from ownhost.http.message import HTTPError, Response
+from ownhost.http.wire import to_bytes, unwire, wire
 from ownhost.request import variables
-from ownhost.request.request import CannotTell, Level, Request
+from ownhost.request.expression_functions import FUNCTIONS, Evaluation, Failed, env, look
+from ownhost.request.request import Level, Request
 
-LARGEST_FILE = 10_485_760  # bytes that file() reads
 FALSE = frozenset(("", "0", "off", "false", "no"))  # what -T takes for false, in any case
+INT64 = 2**63  # what whole numbers are kept below
 
-
-@dataclass(slots=True)
-class Evaluation:
-    """One evaluation: for whom, and what the last regular expression found."""
-
-    request: Request
-    response: Response | None = None
-    groups: tuple[str, ...] = field(default=())
-
-
+T = TypeVar("T")
 Says = Callable[[Evaluation], bool]
 Gives = Callable[[Evaluation], str]
 
 
-def holds(condition: e.Condition, request: Request, response: Response | None = None) -> bool:
-    """Whether a condition holds for a request. `response` is what resp() looks into.
+def holds(condition: e.Condition, request: Request, response: Response | None = None, *, sent: bool = False) -> bool:
+    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left.
 
     Raises CannotTell in a gate where that takes a look at a file.
     """
-    return _compiled(condition)(Evaluation(request, response))
+    return bool(_evaluate(condition, _compiled(condition), Evaluation(request, response, sent)))
 
 
 def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
     """What the last regular expression that matched has found, if a condition holds; None where it doesn't."""
     context = Evaluation(request)
-    return context.groups if _compiled(condition)(context) else None
+    return context.groups if _evaluate(condition, _compiled(condition), context) else None
+
+
+def computed(expression: e.StringExpression, request: Request, response: Response | None = None) -> str | None:
+    """The text that an expression comes to for a request; None where it has no value. Raises CannotTell.
+
+    As in Apache, only conditions have a response say which fields of the request it depends on.
+    """
+    known = len(request.vary)
+    text = _evaluate(expression, _text(expression), Evaluation(request, response))
+    del request.vary[known:]
+    return text
 
 
 def value(expression: e.StringExpression, request: Request, response: Response | None = None) -> str:
-    """The text that an expression comes to for a request. Raises CannotTell."""
-    return _text(expression)(Evaluation(request, response))
+    """The same, with "" for no value."""
+    return computed(expression, request, response) or ""
+
+
+def _evaluate(expression: e.Condition | e.StringExpression, ask: Callable[[Evaluation], T], to: Evaluation) -> T | None:
+    try:
+        return ask(to)
+    except Failed as error:
+        to.request.log(Level.ERROR, "core", f"the expression {expression.text!r} has no value: {error}")
+        return None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -122,33 +131,32 @@ def _comparison(node: e.Compare) -> Says:
 
 def order(one: str, other: str) -> int:
     """How two texts compare, byte by byte: below, at or above 0."""
-    first, second = one.encode("utf-8", "surrogateescape"), other.encode("utf-8", "surrogateescape")
+    first, second = to_bytes(one), to_bytes(other)
     return (first > second) - (first < second)
 
 
-_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,18})")
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{0,20})")
 
 
 def number(text: str) -> int:
-    """The number that a text begins with, as C's atoi(3): 0 where there is none."""
-    match = _NUMBER.match(text)
-    return int(match[1]) if match else 0
+    """The number that a text begins with, as C's strtoll(3): 0 where there is none, no more than 64 bits."""
+    sign, digits = _NUMBER.match(text).groups()  # type: ignore[union-attr]
+    return max(-INT64, min(int(f"{sign}{digits or 0}"), INT64 - 1))
 
 
 def _match(gives: Gives, regex: re.Pattern[str], negated: bool) -> Says:
     def says(context: Evaluation) -> bool:
         found = regex.search(gives(context))
-        if found is None:
-            return negated
-        context.groups = (found[0], *(group or "" for group in found.groups()))
-        return not negated
+        if regex.groups:  # one without keeps what an earlier one has found
+            context.groups = (found[0], *(group or "" for group in found.groups())) if found else ()
+        return (found is None) == negated
 
     return says
 
 
 def _wildcard(operator: str, gives: Gives, pattern: Gives) -> Says:
     def says(context: Evaluation) -> bool:
-        glob, text = pattern(context), gives(context)
+        text, glob = gives(context), pattern(context)
         if operator == "strcmatch":
             glob, text = glob.lower(), text.lower()
         return _glob(glob, operator == "fnmatch").fullmatch(text) is not None
@@ -164,9 +172,11 @@ def _glob(pattern: str, within_path: bool) -> re.Pattern[str]:
 def _in_network(gives: Gives, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Says:
     def says(context: Evaluation) -> bool:
         try:
-            return ipaddress.ip_address(gives(context)) in network
+            address = ipaddress.ip_address(gives(context))
         except ValueError:
             return False
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address) in network
 
     return says
 
@@ -186,9 +196,9 @@ def _unary(operator: str, gives: Gives) -> Says:
 
 def file_test(request: Request, operator: str, name: str) -> bool:
     """-d, -e, -f, -s, -L, -h, -x: what is at a file name. Raises CannotTell in a gate."""
-    _look(request)
+    look(request)
     try:
-        found = os.lstat(name) if operator in "Lh" else os.stat(name)
+        found = (os.lstat if operator in "Lhx" else os.stat)(to_bytes(name))
     except (OSError, ValueError):
         return False
     match operator:
@@ -201,16 +211,9 @@ def file_test(request: Request, operator: str, name: str) -> bool:
         case "L" | "h":
             return stat.S_ISLNK(found.st_mode)
         case "x":
-            return os.access(name, os.X_OK)
+            return bool(found.st_mode & 0o111)
         case _:
             return True
-
-
-def _look(request: Request) -> None:
-    """Somebody is about to look at a file: gates may not."""
-    request.pure = False
-    if not request.site.sees_files:
-        raise CannotTell
 
 
 def url_is_reachable(request: Request, path: str) -> bool:
@@ -218,31 +221,38 @@ def url_is_reachable(request: Request, path: str) -> bool:
 
     Raises CannotTell in a gate.
     """
-    _look(request)
-    whole = path if path.startswith("/") else request.uri.rpartition("/")[0] + "/" + path
-    return _look_up(request, whole) is not None
+    look(request)
+    whole = path if path.startswith("/") else f"{_folder(request.uri)}/{path}"
+    uri, mark, query = whole.partition("?")
+    return _look_up(request, uri, wire(query) if mark else None)[1] < 400
 
 
 def file_is_reachable(request: Request, name: str) -> bool:
     """-F: whether a file would be served, by a subrequest for it. Raises CannotTell in a gate."""
-    _look(request)
-    found = _look_up(request, request.uri, name) if name else None
-    return found is not None and found.stat is not None
+    look(request)
+    filename = name if name.startswith("/") else f"{_folder(request.filename)}/{name}"
+    inner, status = _look_up(request, request.uri, None, filename)
+    return status < 300 and inner is not None and inner.stat is not None
 
 
-def _look_up(request: Request, path: str, filename: str = "") -> Request | None:
-    """A subrequest that went well as far as access control."""
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _look_up(request: Request, uri: str, query: str | None, filename: str = "") -> tuple[Request | None, int]:
+    """A subrequest as far as access control, and its status. Not from within a look at the very same path."""
     from ownhost.request import serve  # serving asks expressions in turn
 
-    uri, mark, query = path.partition("?")
+    if request.is_subrequest and request.previous is not None and request.previous.uri == request.uri:
+        return None, 500
     try:
-        inner = serve.redirected(request, uri, query if mark else None, subrequest=True)
+        inner = serve.redirected(request, uri, query, subrequest=True)
         if filename:
             inner.filename, inner.begun = filename, True
         answer = serve.find(inner)
-    except HTTPError:
-        return None
-    return inner if answer is None or answer.status < 300 else None
+    except HTTPError as error:
+        return None, error.status
+    return inner, 200 if answer is None else answer.status
 
 
 # Words
@@ -259,129 +269,31 @@ def _word(word: e.Word) -> Gives:
             return lambda context: context.groups[group] if group < len(context.groups) else ""
         case e.Variable(name=name):
             return _variable(name)
-        case e.Call(function=name, argument=argument):
-            function, gives = _FUNCTIONS[name], _word(argument)
-            return lambda context: function(context, gives(context))
+        case e.Call():
+            return _call(word)
+
+
+def _call(call: e.Call) -> Gives:
+    gives, server_value = _word(call.argument), call.server_value
+    if call.function == "osenv":
+        return lambda _: server_value
+    if call.function == "env":
+        return lambda context: env(context, gives(context), server_value)
+    function = FUNCTIONS[call.function]
+    return lambda context: function(context, gives(context))
 
 
 def _variable(name: str) -> Gives:
-    return lambda context: variables.lookup(context.request, name) or ""
+    of_response = _OF_RESPONSE.get(name)
+    if of_response is None:
+        return lambda context: variables.lookup(context.request, name) or ""
+    return lambda context: (
+        (context.response and of_response(context.response)) or variables.lookup(context.request, name) or ""
+    )
 
 
-def _resp(context: Evaluation, name: str) -> str:
-    """resp(): a field of the response. As in Apache, Content-Type is not among them: CONTENT_TYPE is a variable."""
-    if name.lower() == "content-type":
-        return ""
-    return (context.response.header(name.lower()) or "") if context.response is not None else ""
-
-
-def _env(context: Evaluation, name: str) -> str:
-    """reqenv(): a variable of the request."""
-    context.request.pure = False
-    return context.request.env.get(name, "")
-
-
-def _osenv(context: Evaluation, name: str) -> str:
-    """osenv(): a variable of the process; workers have none."""
-    context.request.pure = False
-    return os.environ.get(name, "")
-
-
-def _note(context: Evaluation, name: str) -> str:
-    """note(): a note that a module made."""
-    context.request.pure = False
-    return context.request.notes.get(name, "")
-
-
-def _any_env(context: Evaluation, name: str) -> str:
-    """env(): the first of note, reqenv and osenv that has the name."""
-    return _note(context, name) or _env(context, name) or _osenv(context, name)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-_ESCAPED = re.compile("%[0-9A-F]{2}")
-
-
-def escape(text: str) -> str:
-    """escape(): what cannot stand in a path as %xx, in small letters."""
-    quoted = quote_from_bytes(_bytes(text), safe="$&+,/:;=@!*'()")
-    return _ESCAPED.sub(lambda match: match[0].lower(), quoted)
-
-
-def _unescape(text: str) -> str:
-    """unescape(): %xx decoded; "" where an escape is bad, or gives "/" or NUL."""
-    if re.search(r"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00", text):
-        return ""
-    return _decoded(unquote_to_bytes(_bytes(text)))
-
-
-def _unbase64(text: str) -> str:
-    try:
-        return _decoded(base64.b64decode(_bytes(text) + b"=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError):
-        return ""
-
-
-def _file(context: Evaluation, name: str) -> str:
-    """file(): the content of a file."""
-    _look(context.request)
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(0, "it is no file")
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise OSError(0, f"it is larger than {LARGEST_FILE} bytes")
-    except (OSError, ValueError) as error:
-        context.request.log(Level.WARN, "core", f"file({name}) in an expression cannot be read: {error}")
-        return ""
-    return _decoded(content)
-
-
-def _filesize(context: Evaluation, name: str) -> str:
-    """filesize(): bytes; "0" where there is no file."""
-    _look(context.request)
-    try:
-        found = os.stat(name)
-    except (OSError, ValueError):
-        return "0"
-    return str(found.st_size) if stat.S_ISREG(found.st_mode) else "0"
-
-
-_LDAP = str.maketrans({char: f"\\{ord(char):02x}" for char in "*()\\\0"})
-
-
-def _plain(function: Callable[[str], str]) -> Callable[[Evaluation, str], str]:
-    """A function that looks at nothing but its argument."""
-    return lambda _, text: function(text)
-
-
-_FUNCTIONS: dict[str, Callable[[Evaluation, str], str]] = {
-    "req": lambda context, name: variables.header(context.request, name),
-    "http": lambda context, name: variables.header(context.request, name),
-    "req_novary": lambda context, name: variables.header(context.request, name, varies=False),
-    "resp": _resp,
-    "reqenv": _env,
-    "osenv": _osenv,
-    "note": _note,
-    "env": _any_env,
-    "file": _file,
-    "filesize": _filesize,
-    "tolower": _plain(lambda text: _decoded(_bytes(text).lower())),
-    "toupper": _plain(lambda text: _decoded(_bytes(text).upper())),
-    "escape": _plain(escape),
-    "unescape": _plain(_unescape),
-    "base64": _plain(lambda text: base64.b64encode(_bytes(text)).decode()),
-    "unbase64": _plain(_unbase64),
-    "md5": _plain(lambda text: hashlib.md5(_bytes(text), usedforsecurity=False).hexdigest()),
-    "sha1": _plain(lambda text: hashlib.sha1(_bytes(text), usedforsecurity=False).hexdigest()),
-    "ldap": _plain(lambda text: text.translate(_LDAP)),
+# What a response knows better than its request.
+_OF_RESPONSE: dict[str, Callable[[Response], str]] = {
+    "REQUEST_STATUS": lambda response: str(response.status),
+    "CONTENT_TYPE": lambda response: unwire(response.header("content-type") or ""),
 }

@@ -240,7 +240,7 @@ def _from(table: str) -> Callable[[str], Getter]:
     def make(name: str) -> Getter:
         def get(exchange: Exchange) -> str:
             value = getattr(exchange.request, table).get(name) if exchange.request else None
-            return "-" if value is None else escape(value)
+            return "-" if value is None else escape_name(value)
 
         return get
 

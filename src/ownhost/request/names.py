@@ -15,6 +15,8 @@ SERVER_ADMIN = Setting("ServerAdmin", "")  # "" where it is not said
 SERVER_SIGNATURE = Setting("ServerSignature", "Off")  # "On", "Off" or "EMail"
 SERVER_TOKENS = Setting("ServerTokens", "Full")  # "Full", "OS", "Minimal", "Minor", "Major" or "Prod"
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _TOKENS = {
     **dict.fromkeys(("Prod", "ProductOnly"), "Prod"),
     **dict.fromkeys(("Minimal", "Min"), "Minimal"),
@@ -66,13 +68,18 @@ def server_token(settings: Settings) -> str:
     return f"Ownhost{version}" + (f" ({platform.system()})" if level in ("OS", "Full") else "")
 
 
+def scheme(request: Request) -> str:
+    """The scheme that clients ask by: the connection's, or https where ServerName says that TLS ends before us."""
+    return "https" if request.endpoints.secure or request.site.settings[SERVER_NAME].scheme == "https" else "http"
+
+
 def server_name(request: Request) -> tuple[str, int]:
     """Host and port that the server goes by in what it says to this client (UseCanonicalName)."""
     settings = request.settings or request.site.settings
     own = settings[SERVER_NAME]
     head, endpoints = request.head, request.endpoints
     physical = endpoints.local_port if settings[USE_CANONICAL_PHYSICAL_PORT] else 0
-    default = 443 if endpoints.secure else 80
+    default = DEFAULT_PORTS[scheme(request)]
     fallback = f"[{endpoints.local}]" if ":" in endpoints.local else endpoints.local
     if settings[USE_CANONICAL_NAME] or not head.host:
         return own.host or head.host or fallback, own.port or physical or default

@@ -87,6 +87,7 @@ class Request:
     stat: os.stat_result | None = None  # of `filename`, where it exists
     settings: Settings = field(default_factory=Settings)
     assignment: Assignment | None = None  # who serves, where the virtual host lets requests choose
+    permitted: bool = False  # somebody has let the client in, whatever other rules say (Satisfy Any)
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
@@ -118,6 +119,9 @@ class Request:
         """Take over what was found for another request, to go on as that one: an index in its folder's stead."""
         for name in _FOUND:
             setattr(self, name, getattr(other, name))
+        self.vary += [field for field in other.vary if field not in self.vary]
+        if other.fields is not self.fields:
+            self.fields += other.fields
 
     @property
     def is_folder(self) -> bool:
@@ -125,12 +129,16 @@ class Request:
         return self.stat is not None and S_ISDIR(self.stat.st_mode)
 
 
-# What the phases find. Head, endpoints and what came before stay a request's own.
+# What the phases find. Endpoints and what came before stay a request's own.
 _FOUND = (
+    "head",
     "uri",
     "query",
     "filename",
     "alias",
+    "document_root",
+    "context_prefix",
+    "context_document_root",
     "path_info",
     "stat",
     "settings",

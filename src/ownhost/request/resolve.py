@@ -33,7 +33,6 @@ def resolve(request: Request) -> Assignment:
         target = target_of(
             request.uri,
             request.filename,
-            request.head.method,
             lambda condition: expressions.holds(condition, request),
             folder_too=True,
         )

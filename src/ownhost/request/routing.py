@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ownhost.config.directive import Setting, Settings
+from ownhost.config.directive import SETTINGS, Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
@@ -19,6 +19,8 @@ from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.module import MODULES
+from ownhost.request.names import SERVER_ADMIN, SERVER_TOKENS
+from ownhost.request.sections import BY_URI
 from ownhost.request.translate import DOCUMENT_ROOT
 
 LONGEST_NAME = 255  # characters
@@ -34,6 +36,8 @@ _ROUTING = (
     SERVER_NAME,
     USE_CANONICAL_NAME,
     USE_CANONICAL_PHYSICAL_PORT,
+    SERVER_ADMIN,
+    SERVER_TOKENS,
     ERROR_LOG,
     ERROR_LOG_FORMAT,
     LOG_LEVEL,
@@ -119,6 +123,12 @@ def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
         yield from _speaking(section.sections)
 
 
+def logging_view(server: VirtualHost) -> VirtualHost:
+    """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
+    names = {setting.name for setting in _ROUTING}
+    return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
+
+
 def routing_view(server: VirtualHost) -> VirtualHost:
     """A virtual host with nothing but what choosing an identity needs."""
     names = {setting.name for setting in _ROUTING}
@@ -136,15 +146,22 @@ def routing_view(server: VirtualHost) -> VirtualHost:
 
 
 def _only(settings: Settings, names: set[str]) -> Settings:
-    return Settings({name: value for name, value in settings.values.items() if name in names})
+    return Settings({name: _routed(name, value) for name, value in settings.values.items() if name in names})
+
+
+def _routed(name: str, value: Any) -> Any:
+    """What of a setting's value gates are told."""
+    reduce = SETTINGS[name].routed
+    return value if reduce is None else reduce(value)
 
 
 def _routing_sections(sections: Iterable[Section]) -> list[Section]:
-    names = {setting.name for setting in IDENTITY}
+    identity = {setting.name for setting in IDENTITY}
+    by_uri = identity | {setting.name for module in MODULES.values() for setting in module.located}
     kept = []
     for section in sections:
         inner = _routing_sections(section.sections)
-        settings = _only(section.settings, names)
+        settings = _only(section.settings, by_uri if section.kind in BY_URI else identity)
         # An <If> that says no is what its <Else> stands behind.
         if inner or settings or section.kind in ("If", "ElseIf", "Else"):
             kept.append(replace(section, settings=settings, origins={}, sections=inner))

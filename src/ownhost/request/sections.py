@@ -21,7 +21,7 @@ _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
-_LIMIT = (K.LIMIT, K.LIMIT_EXCEPT)
+BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
 _SLASHES = re.compile("/{2,}")
 MAX_REMEMBERED = 4_096  # merges
 
@@ -38,7 +38,6 @@ class Target:
     filename: str
     folders: Sequence[str]
     name: str
-    method: str
     holds: Callable[[Condition], bool]
 
 
@@ -50,9 +49,7 @@ class Match:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def target_of(
-    uri: str, filename: str, method: str, holds: Callable[[Condition], bool], *, folder_too: bool = False
-) -> Target:
+def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, folder_too: bool = False) -> Target:
     """The target for a file name; one that ends with "/" is a folder.
 
     `folder_too` treats one that doesn't as a folder, too: for choosing by the name alone.
@@ -65,7 +62,7 @@ def target_of(
         folders = ["/"]
     if folder_too and name:
         folders.append(f"{filename}/")
-    return Target(uri, filename, folders, name, method, holds)
+    return Target(uri, filename, folders, name, holds)
 
 
 class Sections:
@@ -95,19 +92,19 @@ class Sections:
         found = Match()
         if self.empty:
             return found
-        self._add(found, self._directories(target), target)
-        self._add(found, self._matching(found, self.directory_matches, target.filename), target)
+        found.sections += self._directories(target)
+        found.sections += self._matching(found, self.directory_matches, target.filename)
         if target.name:
             nested = [section for outer in found.sections for section in outer.sections if section.kind in _FILES]
             self._add_files(found, [*self.files, *nested], target)
-        self._add(found, self._locations(found, target), target)
+        found.sections += self._locations(found, target)
         self._add_ifs(found, target)
         return found
 
     def match_uri(self, target: Target) -> Match:
         """The sections that apply by the URI alone, which is all that is known before it leads to a file."""
         found = Match()
-        self._add(found, self._locations(found, target), target)
+        found.sections += self._locations(found, target)
         self._add_ifs(found, target)
         return found
 
@@ -167,7 +164,7 @@ class Sections:
             else:
                 applies = section.pattern == target.name
             if applies:
-                self._add(found, (section,), target)
+                found.sections.append(section)
                 self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:
@@ -193,23 +190,10 @@ class Sections:
             applies = not decided and (section.condition is None or target.holds(section.condition))
             decided = decided or applies
             if applies:
-                self._add(found, (section,), target)
+                found.sections.append(section)
                 if target.name:
                     self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
                 self._add_chain(found, [inner for inner in section.sections if inner.kind in _IF], target)
-
-    def _add(self, found: Match, sections: Iterable[Section], target: Target) -> None:
-        """Add sections, each followed by what it says for some methods alone (<Limit>, <LimitExcept>)."""
-        for section in sections:
-            found.sections.append(section)
-            limits = [inner for inner in section.sections if inner.kind in _LIMIT]
-            self._add(found, [limit for limit in limits if _limits(limit, target.method)], target)
-
-
-def _limits(section: Section, method: str) -> bool:
-    methods = section.pattern.split()
-    listed = method in methods or (method == "HEAD" and "GET" in methods)
-    return listed == (section.kind is K.LIMIT)
 
 
 def _is_below(path: str, prefix: str) -> bool:

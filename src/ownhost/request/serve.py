@@ -51,10 +51,22 @@ def respond(request: Request, *, recalls: bool = True) -> Response:
 def finish(request: Request, response: Response) -> None:
     """Let modules add to a response that is about to be sent, whatever it is."""
     request.status = response.status
-    if request.vary and not response.own_page:
-        response.headers.append(("Vary", ", ".join(request.vary)))
+    known = len(request.vary)
+    _say_vary(response, request.vary)
     for hook in request.site.finishes:
         hook(request, response)
+    _say_vary(response, request.vary[known:])
+    response.headers[:0] = request.fields
+
+
+def _say_vary(response: Response, names: list[str]) -> None:
+    """Have a response say that it depends on fields of the request, in one field, each name once."""
+    if response.own_page or not names:
+        return
+    said = [value for name, value in response.headers if name.lower() == "vary"]
+    every = {name.strip().lower(): name.strip() for name in ",".join((*said, *names)).split(",")}
+    response.headers = [field for field in response.headers if field[0].lower() != "vary"]
+    response.headers.append(("Vary", ",".join(every.values())))
 
 
 def run(request: Request) -> Response:
@@ -147,6 +159,7 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         error_status=request.error_status,
         pure=request.pure,
         is_subrequest=subrequest,
+        fields=[] if subrequest else request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
 
@@ -176,7 +189,7 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     uri, mark, query = path.partition("?")
     try:
         request.error_status = error.status
-        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET", values={})
+        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET")
         inner = redirected(request, uri, query if mark else None)
         inner.head = get
         inner.env["REDIRECT_STATUS"] = str(error.status)

@@ -65,17 +65,21 @@ def _begin(request: Request) -> Response | None:
             early(request)
     if sent:
         request.uri = site.clean(request.head.path)
+    site.merge_by_uri(request)
     for hook in site.translates:
         response = hook(request)
         if response is not None:
             return response
     if not request.filename:
-        request.filename, request.alias = locate(request)
+        place = locate(request)
+        if isinstance(place, Response):
+            return place
+        request.filename, request.alias = place
     return None
 
 
-def locate(request: Request) -> Place:
-    """The file name that a cleaned URI stands for: what a module says, or below DocumentRoot."""
+def locate(request: Request) -> Place | Response:
+    """What a cleaned URI stands for: what a module says, or the file below DocumentRoot."""
     for locator in request.site.locators:
         place = locator(request)
         if place is not None:

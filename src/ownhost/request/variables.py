@@ -1,22 +1,27 @@
 """Server variables: what %{NAME} stands for in expressions and in rewriting.
 
-Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals.
+Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals. Values are text,
+whatever they come from (`http.wire`).
 """
 
 from __future__ import annotations
 
 import grp
+import ipaddress
 import pwd
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ownhost.request.names import SERVER_ADMIN, server_name, server_token
+from ownhost.http.wire import unwire
+from ownhost.request.names import SERVER_ADMIN, scheme, server_name, server_token
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
 Get = Callable[[Request], str]
 API_VERSION = "20120211"  # Apache 2.4's: its module interface, for configurations that ask
+NO_ADMIN = "[no address given]"  # Apache's, where ServerAdmin is not said
+_TIMESTAMP = "%Y%m%d%H%M%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,15 @@ def header(request: Request, name: str, *, varies: bool = True) -> str:
     request.pure = False
     if varies:
         vary(request, name)
-    return request.head.values.get(name.lower(), "")
+    return unwire(request.head.values.get(name.lower(), ""))
+
+
+def named(table: Mapping[str, str], name: str) -> str | None:
+    """A value by its name in any case, as Apache asks its tables of variables; None where there is none."""
+    if name in table:
+        return table[name]
+    wanted = name.lower()
+    return next((value for key, value in table.items() if key.lower() == wanted), None)
 
 
 def vary(request: Request, name: str) -> None:
@@ -60,24 +73,30 @@ def vary(request: Request, name: str) -> None:
         request.vary.append(name)
 
 
+def file_name(request: Request) -> str:
+    """The file name as Apache has it: a folder's ends with a slash where the path does."""
+    name = request.filename
+    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
+
+
 def owner(request: Request) -> str:
-    """SCRIPT_USER: the name of the file's owner, its uid where that has no account."""
+    """SCRIPT_USER: the name of the file's owner, "" where that has no account."""
     if request.stat is None:
         return ""
     try:
         return pwd.getpwuid(request.stat.st_uid).pw_name
     except KeyError:
-        return str(request.stat.st_uid)
+        return ""
 
 
 def group(request: Request) -> str:
-    """SCRIPT_GROUP: the name of the file's group, its gid where that has none."""
+    """SCRIPT_GROUP: the name of the file's group, "" where it has none."""
     if request.stat is None:
         return ""
     try:
         return grp.getgrgid(request.stat.st_gid).gr_name
     except KeyError:
-        return str(request.stat.st_gid)
+        return ""
 
 
 def _in_files(get: Get) -> Get:
@@ -91,6 +110,17 @@ def _in_files(get: Get) -> Get:
     return look
 
 
+def modified(request: Request) -> str:
+    """LAST_MODIFIED of the file. Apache knows it only once the file is about to be sent, and says 1970 before."""
+    return time.strftime(_TIMESTAMP, time.localtime(request.stat.st_mtime if request.stat else 0))
+
+
+def _is_ipv6(request: Request) -> str:
+    client = request.endpoints.client
+    mapped = ":" not in client or ipaddress.IPv6Address(client.partition("%")[0]).ipv4_mapped
+    return "off" if mapped else "on"
+
+
 def _server_name(request: Request) -> str:
     return server_name(request)[0]
 
@@ -101,14 +131,16 @@ def _time(form: str) -> Get:
 
 def _header(name: str) -> Variable:
     key = name.lower()
-    return Variable(lambda request: request.head.values.get(key, ""), header=name)
+    return Variable(lambda request: unwire(request.head.values.get(key, "")), header=name)
 
 
 VARIABLES: dict[str, Variable] = {
     "HTTP_ACCEPT": _header("Accept"),
     "HTTP_COOKIE": _header("Cookie"),
     "HTTP_FORWARDED": _header("Forwarded"),
-    "HTTP_HOST": Variable(lambda request: request.head.values.get("host", "")),  # caches tell hosts apart anyway
+    "HTTP_HOST": Variable(
+        lambda request: unwire(request.head.values.get("host", ""))
+    ),  # caches tell hosts apart anyway
     "HTTP_PROXY_CONNECTION": _header("Proxy-Connection"),
     "HTTP_REFERER": _header("Referer"),
     "HTTP_USER_AGENT": _header("User-Agent"),
@@ -123,22 +155,27 @@ VARIABLES: dict[str, Variable] = {
     "SERVER_NAME": Variable(_server_name),
     "SERVER_PORT": Variable(lambda request: str(server_name(request)[1])),
     "HTTPS": Variable(lambda request: "on" if request.endpoints.secure else "off"),
-    "IPV6": Variable(lambda request: "on" if ":" in request.endpoints.client else "off"),
+    "HTTP2": Variable(lambda _: "off"),
+    "IPV6": Variable(_is_ipv6),
     "REQUEST_METHOD": Variable(lambda request: request.method),
-    "REQUEST_SCHEME": Variable(lambda request: "https" if request.endpoints.secure else "http"),
-    "QUERY_STRING": Variable(lambda request: request.query or ""),
+    "REQUEST_SCHEME": Variable(scheme),
+    "QUERY_STRING": Variable(lambda request: unwire(request.query or "")),
     "SERVER_PROTOCOL": Variable(lambda request: request.head.protocol),
-    "THE_REQUEST": Variable(lambda request: f"{request.method} {request.head.target} {request.head.protocol}"),
+    "SERVER_PROTOCOL_VERSION": Variable(lambda request: f"100{request.head.minor}"),
+    "SERVER_PROTOCOL_VERSION_MAJOR": Variable(lambda _: "1"),
+    "SERVER_PROTOCOL_VERSION_MINOR": Variable(lambda request: str(request.head.minor)),
+    "THE_REQUEST": Variable(lambda request: unwire(f"{request.method} {request.head.target} {request.head.protocol}")),
     "REQUEST_STATUS": Variable(lambda request: str(request.status)),
     "REQUEST_LOG_ID": Variable(lambda _: ""),  # the error log's lines carry no id
     "CONN_LOG_ID": Variable(lambda _: ""),
     "REQUEST_URI": Variable(lambda request: request.uri, pure=True),
     "DOCUMENT_URI": Variable(lambda request: request.uri, pure=True),
-    "REQUEST_FILENAME": Variable(lambda request: request.filename, pure=True),
-    "SCRIPT_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "REQUEST_FILENAME": Variable(file_name, pure=True),
+    "SCRIPT_FILENAME": Variable(file_name, pure=True),
     "PATH_INFO": Variable(lambda request: request.path_info, pure=True),
     "SCRIPT_USER": Variable(_in_files(owner)),
     "SCRIPT_GROUP": Variable(_in_files(group)),
+    "LAST_MODIFIED": Variable(_in_files(modified), pure=True),
     "DOCUMENT_ROOT": Variable(lambda request: request.document_root or request.site.settings[DOCUMENT_ROOT], pure=True),
     "CONTEXT_PREFIX": Variable(lambda request: request.context_prefix, pure=True),
     "CONTEXT_DOCUMENT_ROOT": Variable(
@@ -146,12 +183,12 @@ VARIABLES: dict[str, Variable] = {
         pure=True,
     ),
     "IS_SUBREQ": Variable(lambda request: "true" if request.is_subrequest else "false", pure=True),
-    "HANDLER": Variable(lambda request: request.handler, pure=True),
+    "HANDLER": Variable(lambda request: request.handler or request.alias, pure=True),
     "CONTENT_TYPE": Variable(lambda request: request.content_type, pure=True),
-    "SERVER_ADMIN": Variable(lambda request: request.site.settings[SERVER_ADMIN], pure=True),
+    "SERVER_ADMIN": Variable(lambda request: request.site.settings[SERVER_ADMIN] or NO_ADMIN, pure=True),
     "SERVER_SOFTWARE": Variable(lambda request: server_token(request.site.settings), pure=True),
     "API_VERSION": Variable(lambda _: API_VERSION, pure=True),
-    "TIME": Variable(_time("%Y%m%d%H%M%S")),
+    "TIME": Variable(_time(_TIMESTAMP)),
     "TIME_YEAR": Variable(_time("%Y")),
     "TIME_MON": Variable(_time("%m")),
     "TIME_DAY": Variable(_time("%d")),

@@ -37,9 +37,7 @@ def walk(request: Request) -> None:
 def merge(request: Request) -> None:
     """Merge the settings for what `filename` and `uri` are now. Raises HTTPError 500."""
     sections = request.site.sections
-    target = target_of(
-        request.uri, request.filename, request.head.method, lambda condition: expressions.holds(condition, request)
-    )
+    target = target_of(request.uri, request.filename, lambda condition: expressions.holds(condition, request))
     match = sections.match(target)
     before, request.settings = request.settings, sections.merge(match)
     if match.variables:

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Callable
 
 from ownhost.http.message import HTTPError
+from ownhost.http.wire import wire
 from ownhost.modules.rewriting.rules import RuleCondition, Test
-from ownhost.modules.rewriting.urls import wire
 from ownhost.request import serve
 from ownhost.request.request import CannotTell, Request
 

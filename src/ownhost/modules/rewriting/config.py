@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 
-from ownhost.config.arguments import words
+from ownhost.config.arguments import either, words
 from ownhost.config.directive import ArgumentError, Call, Setting, Where
 from ownhost.modules.rewriting.maps import Map, parse_map
 from ownhost.modules.rewriting.rules import Rule, RuleCondition, parse_rule, parse_rule_condition
@@ -21,14 +21,27 @@ class Option(Flag):
     INHERIT_DOWN_BEFORE = auto()
     IGNORE_INHERIT = auto()
     ALLOW_NO_SLASH = auto()
-    ALLOW_ANY_URI = auto()
+    ALLOW_ANY_URI = auto()  # every URI here is a path: nothing is to be allowed
     MERGE_BASE = auto()
     IGNORE_CONTEXT_INFO = auto()
     LEGACY_PREFIX_DOC_ROOT = auto()
     LONG_URL_OPTIMIZATION = auto()  # saves Apache memory; nothing here
 
 
-_OPTIONS = {option.name.replace("_", "").lower(): option for option in Option if option.name}
+_NAMES = {
+    "Inherit": Option.INHERIT,
+    "InheritBefore": Option.INHERIT_BEFORE,
+    "InheritDown": Option.INHERIT_DOWN,
+    "InheritDownBefore": Option.INHERIT_DOWN_BEFORE,
+    "IgnoreInherit": Option.IGNORE_INHERIT,
+    "AllowNoSlash": Option.ALLOW_NO_SLASH,
+    "AllowAnyURI": Option.ALLOW_ANY_URI,
+    "MergeBase": Option.MERGE_BASE,
+    "IgnoreContextInfo": Option.IGNORE_CONTEXT_INFO,
+    "LegacyPrefixDocRoot": Option.LEGACY_PREFIX_DOC_ROOT,
+    "LongURLOptimization": Option.LONG_URL_OPTIMIZATION,
+}
+_OPTIONS = {name.lower(): option for name, option in _NAMES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +150,7 @@ def parse_options(call: Call) -> RewriteConfig:
             continue
         option = _OPTIONS.get(word.lower())
         if option is None:
-            names = ", ".join(option.name.title().replace("_", "") for option in Option if option.name)
-            raise ArgumentError(f"expected one of {names}, not {word!r}")
+            raise ArgumentError(f"expected {either([*_NAMES])}, not {word!r}")
         found |= option
     return replace(_scope(call), options=found)
 

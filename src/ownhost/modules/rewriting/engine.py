@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from ownhost.config.expression import Condition
 from ownhost.http.limits import LIMIT_REQUEST_LINE
 from ownhost.http.message import HTTPError
+from ownhost.http.wire import wire
 from ownhost.modules.rewriting import conditions, maps, template, urls
 from ownhost.modules.rewriting.maps import Map
 from ownhost.modules.rewriting.rules import Rule, RuleCondition, RuleFlag, Test
@@ -329,7 +330,7 @@ class Engine:
         place = whole.rfind("?") if RuleFlag.QUERY_LAST in rule else whole.find("?")
         if place < 0:
             return
-        request.filename, query = whole[:place], urls.wire(whole[place + 1 :])
+        request.filename, query = whole[:place], wire(whole[place + 1 :])
         if RuleFlag.QUERY_APPEND not in rule:
             request.query = query
         elif query:
@@ -401,7 +402,7 @@ class Engine:
             if any(value.startswith(f"{name}=") for field, value in request.fields if field == "Set-Cookie"):
                 self.trace(5, "skipping already set cookie '%s'", name, here=False)
                 continue
-            request.fields.append(("Set-Cookie", urls.wire(made)))
+            request.fields.append(("Set-Cookie", wire(made)))
             self.trace(5, "setting cookie '%s'", made, here=False)
 
     def unescaped(self, text: Template) -> str:

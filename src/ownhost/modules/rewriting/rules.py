@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Flag, StrEnum, auto
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from ownhost.config.expression_parser import parse_condition
 from ownhost.config.regex import compile_pcre
 from ownhost.modules.rewriting.arguments import split_flags, split_line
 from ownhost.modules.rewriting.template import Template, parse
-from ownhost.modules.rewriting.urls import is_in_root
+from ownhost.modules.rewriting.urls import first_component, is_in_root
 
 T = TypeVar("T")
 MAX_ROUNDS = 10_000  # of [N], as in Apache
@@ -106,6 +106,13 @@ class Rule:
     def __contains__(self, flag: RuleFlag) -> bool:
         return bool(self.flags & flag)
 
+    def templates(self) -> Iterator[Template]:
+        """All templates of the rule and its conditions."""
+        yield from (condition.test_string for condition in self.conditions)
+        yield from self.env
+        yield from self.cookies
+        yield from (one for one in (self.substitution, self.content_type, self.handler) if one is not None)
+
 
 class Test(StrEnum):
     """What a RewriteCond asks of its test string."""
@@ -187,8 +194,7 @@ def _is_in_root(substitution: Template) -> bool | None:
     literal = substitution.literal
     if not literal.startswith("/") or ("/" not in literal[1:] and len(substitution.parts) > 1):
         return None
-    component = literal[1:].partition("/")[0].partition("?")[0]
-    return is_in_root(f"/{component}")
+    return is_in_root(first_component(literal))
 
 
 @dataclass(slots=True)
@@ -341,8 +347,9 @@ _RULE_FLAGS: dict[str, _Setter] = {
 def _find_flag(name: str, flags: dict[str, T]) -> T:
     found = flags.get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), flags, 1, 0.5)
-        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {near[0].upper()!r}?" if near else ""))
+        near = difflib.get_close_matches(name.lower(), flags, 3, 0.5)
+        best = min(near, key=lambda one: abs(len(one) - len(name)), default="").upper()
+        raise ArgumentError(f"unknown flag {name!r}" + (f"; did you mean {best!r}?" if best else ""))
     return found
 
 

@@ -1,6 +1,6 @@
 """URLs and paths as rules make them: what has a scheme, what is escaped how, where the query begins.
 
-Text is decoded as UTF-8 with surrogate escapes here; what goes into a head is ISO 8859-1 (`wire`).
+Text is decoded as UTF-8 with surrogate escapes here; what goes into a head is ISO 8859-1 (`http.wire`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,6 @@ _SCHEME = re.compile("|".join(map(re.escape, _SCHEMES)), re.IGNORECASE)
 _PATH_SAFE = "/$-_.+!*'(),:;@&=~"
 _UNFIT_FOR_QUERY = re.compile(r"[\x00-\x20\x7f]")
 _UNFIT_FOR_HEAD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-def wire(text: str) -> str:
-    """Text as a head has it: each byte a character."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def unwire(text: str) -> str:
-    """What a head says, as text."""
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def scheme_of(url: str) -> str:
@@ -69,6 +59,11 @@ def is_fit_for_query(query: str) -> bool:
 def is_fit_for_head(value: str) -> bool:
     """Whether a value has no control characters in it, of which a line's end would begin another field."""
     return _UNFIT_FOR_HEAD.search(value) is None
+
+
+def first_component(path: str) -> str:
+    """The first component of a path, with its slash; "" where it does not begin with one."""
+    return f"/{path[1:].partition('?')[0].partition('/')[0]}" if path.startswith("/") else ""
 
 
 def is_in_root(component: str) -> bool:

@@ -1,16 +1,15 @@
 """What %{NAME} stands for in rules: server variables, and those with a prefix (ENV:, HTTP:, SSL:).
 
-Values are text as the engine has it: header fields and queries are decoded.
+Values are text: header fields and queries are decoded.
 """
 
 from __future__ import annotations
 
-from ownhost.modules.rewriting.urls import unwire
+from ownhost.http.wire import unwire
 from ownhost.request.request import Request
 from ownhost.request.variables import VARIABLES
 
 SHORTEST = 4  # characters of a name
-_OF_HEAD = ("QUERY_STRING", "THE_REQUEST")  # decoded as the head is
 
 
 def header_of(name: str) -> str:
@@ -33,8 +32,7 @@ def value_of(request: Request, name: str) -> str:
         return ""
     if not variable.pure:
         request.pure = False
-    value = variable.get(request)
-    return unwire(value) if variable.header or name.upper() in _OF_HEAD else value
+    return variable.get(request)
 
 
 def _prefixed(request: Request, kind: str, name: str) -> str:

@@ -1,0 +1,329 @@
+"""mod_authz_core: who may see what, by rules (Require) and groups of them (RequireAll, RequireAny, RequireNone).
+
+Other modules add providers, which answer for one kind of rule each: `provide`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ownhost.config import known, methods
+from ownhost.config.arguments import choice, flag, words
+from ownhost.config.directive import (
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    Where,
+    declare,
+)
+from ownhost.config.expression import Condition, variables_of
+from ownhost.config.expression_parser import parse_condition
+from ownhost.config.lexer import next_word
+from ownhost.config.methods import Methods
+from ownhost.http.message import HTTPError, Response
+from ownhost.request import expressions
+from ownhost.request.errorlog import LOG_LEVEL
+from ownhost.request.module import Module, register
+from ownhost.request.request import Level, Request
+
+IN_SECTIONS = Where.DIRECTORY | Where.HTACCESS
+
+
+class Verdict(StrEnum):
+    """What a rule or a group says of a request."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    NEEDS_USER = "denied (no authenticated user yet)"
+    NEUTRAL = "neutral"
+
+    @classmethod
+    def of(cls, granted: bool) -> Verdict:
+        """Granted or denied."""
+        return cls.GRANTED if granted else cls.DENIED
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One kind of rule: how the words behind its name are read, and what it says of a request."""
+
+    parse: Callable[[Call], Any]
+    check: Callable[[Request, Any], Verdict]
+
+
+PROVIDERS: dict[str, Provider] = {}
+# These ask who the user is.
+_OF_USERS = frozenset(
+    """
+    user group valid-user file-owner file-group dbm-group dbm-file-group dbd-group dbd-login dbd-logout ldap-user
+    ldap-group ldap-dn ldap-attribute ldap-filter ldap-search unix-group
+    """.split()  # noqa: SIM905 - a table
+)
+
+
+def provide(name: str, parse: Callable[[Call], Any], check: Callable[[Request, Any], Verdict]) -> None:
+    """Have `Require name ...` understood."""
+    PROVIDERS[name] = Provider(parse, check)
+
+
+# What rules say, as data
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One Require line."""
+
+    text: str  # as written
+    provider: str
+    argument: Any
+    negated: bool
+    methods: Methods  # of the <Limit> around it
+
+    def __str__(self) -> str:
+        return f"Require {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that count together: all of them, or any. `methods` None: those of what is in it."""
+
+    name: str
+    children: tuple[Rule | Group, ...]
+    any_of: bool = True
+    negated: bool = False
+    methods: Methods | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one scope says: its rules, and how they count together with those of the scope around it (AuthMerging)."""
+
+    group: Group | None = None
+    merging: str = ""  # "Off", "And", "Or"; "" where it is not said
+
+
+def fold(before: Requirement | None, after: Requirement) -> Requirement:
+    """Rules of one scope: whoever one of them lets in is let in."""
+    if before is None:
+        return after
+    children = [child for group in (before.group, after.group) if group is not None for child in group.children]
+    return Requirement(Group(_ANY, tuple(children)) if children else None, after.merging or before.merging)
+
+
+def merge(outer: Requirement, inner: Requirement) -> Requirement:
+    """Rules of an inner scope replace those around it, unless AuthMerging has them count together."""
+    if inner.merging in ("", "Off"):
+        return inner
+    groups = [group for group in (outer.group, inner.group) if group is not None]
+    if len(groups) == 2:
+        either = inner.merging == "Or"
+        return Requirement(Group(f"AuthMerging {inner.merging}", tuple(groups), any_of=either), inner.merging)
+    return Requirement(groups[0] if groups else None, inner.merging)
+
+
+# Directives
+
+_ANY, _ALL, _NONE = "<RequireAny>", "<RequireAll>", "<RequireNone>"
+
+
+def parse_require(call: Call) -> Requirement:
+    """[not] provider and its words. What is not understood is refused: a wrong guess would open a door."""
+    name, rest = next_word(call.raw)
+    negated = name.lower() == "not"
+    if negated:
+        name, rest = next_word(rest)
+    if not name:
+        raise ArgumentError("expected who may see what is here, got nothing")
+    if name in _OF_USERS:
+        raise ArgumentError(f"{name} needs authentication, which is not supported yet")
+    if name not in PROVIDERS:
+        expected = ", ".join(sorted(PROVIDERS))
+        raise ArgumentError(f"expected one of {expected}, not {name!r}{known.suggestion(name, PROVIDERS)}")
+    if negated and call.outer != "RequireAll":
+        here = f", not in <{call.outer}>" if call.outer else ""
+        raise ArgumentError(f"not lets nobody in, so it is expected in a <RequireAll>{here}")
+    own = dataclasses.replace(call, name=f"Require {name}", args=call.args[1 + negated :], raw=rest)
+    rule = Rule(call.raw, name, PROVIDERS[name].parse(own), negated, call.methods)
+    return Requirement(Group(_ANY, (rule,)))
+
+
+def _group(*, any_of: bool, negated: bool = False) -> Callable[[Call], Requirement]:
+    def parse(call: Call) -> Requirement:
+        if call.raw:
+            raise ArgumentError(f"expected no argument, got {call.raw}")
+        if call.inside is None or call.inside.group is None:
+            raise ArgumentError("expected Require lines in it, found none that can be used")
+        children = call.inside.group.children
+        if not any_of and all(child.negated for child in children):
+            raise ArgumentError("expected a rule in it that can let somebody in, found only negative ones")
+        if negated and call.outer != "RequireAll":
+            raise ArgumentError("it lets nobody in, so it is expected in a <RequireAll>")
+        return Requirement(Group(_ANY, (Group(f"<{call.name}>", children, any_of, negated, call.methods),)))
+
+    return parse
+
+
+def parse_merging(call: Call) -> Requirement:
+    """Off, And or Or."""
+    if call.outer:
+        raise ArgumentError(f"cannot stand in <{call.outer}>; expected around it")
+    return Requirement(merging=choice({"Off": "Off", "And": "And", "Or": "Or"})(call))
+
+
+REQUIRE: Setting[Requirement] = Setting("Require", Requirement(), merge)
+
+
+def _declare(name: str, syntax: str, text: str, parse: Callable[[Call], Requirement], *, section: bool = False) -> None:
+    declare(
+        Directive(
+            name,
+            "mod_authz_core",
+            syntax,
+            IN_SECTIONS,
+            text,
+            parse,
+            setting=REQUIRE,
+            fold=fold,
+            override=Override.AUTH_CONFIG,
+            section=section,
+            default="Off" if name == "AuthMerging" else "",
+        )
+    )
+
+
+_declare(
+    "Require", "[not] all|env|expr|forward-dns|host|ip|local|method ...", "Who may see what is here.", parse_require
+)
+_declare("RequireAll", "", "All rules in it must be kept, and one must let in.", _group(any_of=False), section=True)
+_declare("RequireAny", "", "One rule in it must let in.", _group(any_of=True), section=True)
+_declare("RequireNone", "", "No rule in it may let in.", _group(any_of=True, negated=True), section=True)
+_declare("AuthMerging", "Off|And|Or", "Whether rules count together with those around them.", parse_merging)
+declare(
+    Directive(
+        "AuthzSendForbiddenOnFailure",
+        "mod_authz_core",
+        "On|Off",
+        IN_SECTIONS,
+        "Whether a user who may not see a page gets a 403 instead of a 401. There are only 403s.",
+        flag(),
+        answer=Answer.NO_EFFECT,
+        override=Override.AUTH_CONFIG,
+    )
+)
+
+
+# Deciding
+
+
+def access(request: Request) -> Response | None:
+    """Refuse who is not let in. Where no Require speaks, everybody is (as in Apache)."""
+    group = request.settings[REQUIRE].group
+    if group is None or request.permitted:
+        return None
+    verdict = decide(group, request, within_all=True)
+    if verdict is Verdict.GRANTED:
+        return None
+    if verdict is Verdict.NEEDS_USER:
+        raise HTTPError(500, f"{request.uri} is for authenticated users only, and authentication is not configured")
+    raise HTTPError(403, f"client denied by server configuration: {request.filename}", module="authz_core")
+
+
+def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict:
+    """What a rule or a group says. One that is for other methods stays out of it."""
+    if not _concerns(node, request.method):
+        return Verdict.GRANTED if within_all else Verdict.NEUTRAL
+    if isinstance(node, Rule):
+        verdict = PROVIDERS[node.provider].check(request, node.argument)
+    else:
+        verdict = _any_of(node.children, request) if node.any_of else _all_of(node.children, request)
+    if node.negated:
+        # Not to be refused by name is no reason yet to be let in.
+        verdict = Verdict.DENIED if verdict is Verdict.GRANTED else Verdict.NEUTRAL
+    if request.settings[LOG_LEVEL].of("authz_core") >= Level.DEBUG:
+        request.log(Level.DEBUG, "authz_core", f"authorization result of {node}: {verdict}")
+    return verdict
+
+
+def _concerns(node: Rule | Group, method: str) -> bool:
+    if isinstance(node, Group) and node.methods is None:
+        return any(_concerns(child, method) for child in node.children)
+    assert node.methods is not None
+    return method in node.methods
+
+
+def _all_of(children: Collection[Rule | Group], request: Request) -> Verdict:
+    result = Verdict.NEUTRAL
+    for child in children:
+        verdict = decide(child, request, within_all=True)
+        if verdict is Verdict.DENIED:
+            return verdict
+        if verdict is Verdict.NEEDS_USER or result is Verdict.NEUTRAL:
+            result = verdict
+    return result
+
+
+def _any_of(children: Collection[Rule | Group], request: Request) -> Verdict:
+    result = Verdict.NEUTRAL
+    for child in children:
+        verdict = decide(child, request, within_all=False)
+        if verdict is Verdict.GRANTED:
+            return verdict
+        if verdict is Verdict.NEEDS_USER or result is Verdict.NEUTRAL:
+            result = verdict
+    return result
+
+
+# Providers
+
+
+def _parse_all(call: Call) -> bool:
+    return choice({"granted": True, "denied": False})(call)
+
+
+def _parse_methods(call: Call) -> Methods:
+    for method in words(1)(call):
+        if method not in methods.KNOWN:
+            raise ArgumentError(f"expected HTTP methods, not {method!r}{known.suggestion(method, methods.KNOWN)}")
+    return Methods.of(call.args)
+
+
+def _parse_expression(call: Call) -> Condition:
+    if not call.raw:
+        raise ArgumentError("expected an expression, got none")
+    return parse_condition(call.args[0] if len(call.args) == 1 else call.raw)
+
+
+def _check_env(request: Request, names: tuple[str, ...]) -> Verdict:
+    request.pure = False
+    return Verdict.of(any(name in request.env for name in names))
+
+
+def _check_expression(request: Request, condition: Condition) -> Verdict:
+    if expressions.holds(condition, request):
+        return Verdict.GRANTED
+    return Verdict.NEEDS_USER if "REMOTE_USER" in variables_of(condition.node) else Verdict.DENIED
+
+
+provide("all", _parse_all, lambda _, granted: Verdict.of(granted))
+provide("env", words(1), _check_env)
+provide("method", _parse_methods, lambda request, allowed: Verdict.of(request.method in allowed))
+provide("expr", _parse_expression, _check_expression)
+
+register(
+    Module(
+        name="mod_authz_core",
+        identifier="authz_core_module",
+        uses=lambda server: server.says(REQUIRE),
+        access=access,
+    )
+)

@@ -1,0 +1,98 @@
+"""The cases are as many as they should be, all of them are used, and what they say is understood."""
+
+from __future__ import annotations
+
+import pytest
+
+from oracle import cases
+from oracle.cases import CaseError, parse
+from oracle.client import Answer
+from oracle.compare import IDS, differences
+
+AT_LEAST = 150
+
+
+def test_there_are_enough_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    count = sum(len(requests) for name in cases.NAMES for requests in cases.connections(name))
+    with capsys.disabled():
+        print(f"[the oracle is asked {count} requests in {len(cases.NAMES)} cases]", end=" ")
+    assert count >= AT_LEAST
+
+
+def test_every_file_is_used() -> None:
+    """No configuration without requests, no requests without a configuration, no other files."""
+    expected = {f"{name}.{suffix}" for name in cases.NAMES for suffix in ("conf", "txt")} | {"README.md"}
+    assert {path.name for path in cases.FOLDER.iterdir()} == expected
+    assert all(cases.connections(name) for name in cases.NAMES)
+
+
+def test_a_request_is_completed() -> None:
+    (only,) = parse("GET /x?y", "x.txt")[0]
+    assert only.data == b"GET /x?y HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n"
+    assert only.where == "x.txt:1"
+
+
+def test_what_is_given_stays() -> None:
+    (only,) = parse("GET /\\xff HTTP/1.0\nA: ü\nconnection: keep-alive", "x.txt")[0]
+    assert only.data == "GET /\\xff HTTP/1.0\r\nA: ü\r\nconnection: keep-alive\r\n\r\n".encode().replace(
+        b"\\xff", b"\xff"
+    )
+
+
+def test_a_lone_minus_keeps_fields_from_being_added() -> None:
+    (only,) = parse("GET /\n-\nA: b", "x.txt")[0]
+    assert only.data == b"GET / HTTP/1.1\r\nA: b\r\n\r\n"
+
+
+def test_lines_of_a_body() -> None:
+    (only,) = parse("POST /\n> one\n>two", "x.txt")[0]
+    assert only.data.endswith(b"Content-Length: 7\r\nConnection: close\r\n\r\none\ntwo")
+
+
+def test_requests_of_one_connection() -> None:
+    text = "# about it\n\nGET /a\n+\n# ours dropped=no: it stays\nGET /b\n\nGET /c\n"
+    connections = parse(text, "x.txt")
+    assert [[asked.data.split()[1] for asked in requests] for requests in connections] == [[b"/a", b"/b"], [b"/c"]]
+    assert [b"Connection: close" in asked.data for asked in connections[0]] == [False, True]
+    assert connections[0][1].meant == {"dropped": "no"}
+    assert connections[0][1].where == "x.txt:6"
+
+
+@pytest.mark.parametrize("text", ["# ours 200\nGET /", "# ours\nGET /", "GET /\n+", "+\nGET /", "# ours 200: \nGET /"])
+def test_what_is_not_understood_is_an_error(text: str) -> None:
+    with pytest.raises(CaseError, match="expected"):
+        parse(text, "x.txt")
+
+
+def compare(note: str, theirs: Answer, ours: Answer) -> list[str]:
+    """The differences with a note above the request."""
+    return differences(parse(f"{note}GET /", "x.txt")[0][0], theirs, ours)
+
+
+def answer(status: int = 200, body: bytes = b"x", **fields: str) -> Answer:
+    return Answer(status, {name.replace("_", "-"): value for name, value in fields.items()}, body)
+
+
+def test_what_differs_is_told() -> None:
+    assert compare("", answer(), answer()) == []
+    assert compare("", answer(), answer(404)) == ["status is '404', Apache's '200'"]
+    assert compare("", answer(), answer(body=b"y")) == ["body is 'y', Apache's 'x'"]
+    assert compare("", answer(x_new="1"), answer()) == ["x-new is '', Apache's '1'"]
+    assert compare("", answer(location="/%c3"), answer(location="/%C3")) == []
+    assert compare("", answer(404, b"<!DOCTYPE HTML PUBLIC"), answer(404, b"ours")) == []
+    assert compare("", answer(404, b"own page"), answer(404, b"ours"))
+
+
+def test_what_is_meant_to_differ_must() -> None:
+    assert compare("# ours 404: so\n", answer(), answer(404)) == []
+    assert compare("# ours 404: so\n", answer(), answer(403)) == ["status is '403', meant to be '404'"]
+    assert "does not" in compare("# ours 404: so\n", answer(404), answer(404))[0]
+    assert compare("# ours x-gid=1: so\n", answer(x_gid="0, 1"), answer(x_gid="1")) == []
+    assert compare("# ours x-gid=1: so\n", answer(x_gid="0, 1"), answer(x_gid="1", body=b"y")) != []
+
+
+def test_nothing_of_ours_may_be_answered_as_root() -> None:
+    root, alice = answer(x_uid=IDS["x-uid"]), answer(x_uid="50001")
+    assert compare("", root, alice) == []
+    assert compare("", root, root) == ["x-uid is root's"]
+    assert len(compare("", alice, root)) == 2

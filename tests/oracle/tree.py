@@ -1,0 +1,116 @@
+"""The files that the cases are about, and how an answer shows who served it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness import ALICE, BOB, CAROL, World
+from oracle.accounts import TEAM, USERS
+
+WWW_DATA = 33
+OLD = 1_600_000_000  # when all files were changed last
+UIDS = (WWW_DATA, ALICE, BOB, CAROL, *(user.uid for user in USERS))
+GIDS = (0, *UIDS, TEAM[1])
+FILES: dict[str, str | bytes] = {
+    "index.html": "root index\n",
+    "a.txt": "0123456789" * 20,
+    "b.html": "<p>b</p>\n",
+    "d/index.html": "d index\n",
+    "d/second.html": "d second\n",
+    "d/x.txt": "d x\n",
+    "d/inner/x.txt": "inner x\n",
+    "e/second.html": "e second\n",
+    "e/x.TXT": "e x\n",
+    "empty/.keep": "",
+    "sp ace/a b.txt": "space\n",
+    "über/ü.txt": "umlaut\n",
+    "plus+and&.txt": "plus\n",
+    "page.de.html": "deutsch\n",
+    "archive.tar.gz": "not really gzip\n",
+    "doc.html.en.gz": "not really gzip either\n",
+    "noextension": "none\n",
+    ".hidden.txt": "hidden\n",
+    "many.dots.in.txt": "dots\n",
+    "data.json": "{}\n",
+    "errors/404.html": "our own 404\n",
+    "errors/403.html": "our own 403\n",
+    "private/x.txt": "private\n",
+    "private/open/x.txt": "open\n",
+    "fallback.html": "fallback\n",
+    "zero": "",
+    "map.txt": "# comment x\none eins\n indented y\nnovalue\nnovalue \ntwo\tzwei # rest\none again\n"
+    "three drei vier\nsame only|only\na-file /a.txt\n",
+}
+
+SHARED = {  # what everybody can read
+    "shared/index.html": "shared index\n",
+    "shared/x.txt": "shared x\n",
+    "shared/data.json": "{}\n",
+    "shared/inner/index.html": "shared inner index\n",
+    "shared/inner/x.txt": "shared inner x\n",
+    "shared/inner/deep/x.txt": "shared deep x\n",
+}
+
+
+def make_tree(world: World) -> None:
+    """All folders of the cases: `site` is alice's, `probe` shows who looks, `homes` and `mass` are many users'."""
+    _make_site(world)
+    _make_probe(world.folder / "probe")
+    _make_homes(world.folder)
+    (world.folder / "mime.types").write_text("text/html html htm\ntext/plain txt\napplication/json json\n")
+    for path in world.folder.rglob("*"):
+        os.utime(path, (OLD, OLD), follow_symlinks=False)
+
+
+def _make_site(world: World) -> None:
+    root = world.site("site", ALICE, dict(FILES))
+    (root / "link.txt").symlink_to(root / "a.txt")
+    (root / "linked").symlink_to(root / "d")
+    (root / "foreign.txt").symlink_to(root / "a.txt")
+    os.lchown(root / "link.txt", ALICE, ALICE)
+    os.lchown(root / "linked", ALICE, ALICE)
+    os.lchown(root / "foreign.txt", BOB, BOB)
+    _owned(root / "bob" / "x.txt", "bob's\n", BOB)
+    for path, content in SHARED.items():
+        _owned(root / path, content, ALICE, folder=0o755, file=0o644)
+    root.chmod(0o711)
+
+
+def _make_probe(probe: Path) -> None:
+    """A folder for each uid and gid, with a file that only who has that id can see."""
+    probe.mkdir()
+    for uid in UIDS:
+        _owned(probe / str(uid) / "x", "", uid)
+    for gid in GIDS:
+        _owned(probe / f"g{gid}" / "x", "", 0)
+        os.chown(probe / f"g{gid}", 0, gid)
+        (probe / f"g{gid}").chmod(0o750)
+
+
+def _make_homes(folder: Path) -> None:
+    """Each user's home with public_html, and mass virtual hosting with a folder per host name."""
+    for user in USERS:
+        home = folder / "homes" / user.name
+        _owned(home / "public_html" / "index.html", f"{user.name}'s page\n", user.uid)
+        _owned(home / "public_html" / "x.txt", f"{user.name}'s x\n", user.uid)
+        os.chown(home, user.uid, user.uid)
+        home.chmod(0o700)
+        _owned(folder / "mass" / f"{user.name}.test" / "index.html", f"{user.name}.test\n", user.uid)
+        _owned(folder / "mass" / f"{user.name}.test" / "x.txt", f"{user.name}.test's x\n", user.uid)
+
+
+def _owned(path: Path, content: str, uid: int, *, folder: int = 0o700, file: int = 0o600) -> None:
+    """A file in a folder, both somebody's; unless other modes are given, only that owner can read and enter them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    for made, mode in ((path.parent, folder), (path, file)):
+        os.chown(made, uid, uid)
+        made.chmod(mode)
+
+
+def probing(folder: Path) -> str:
+    """The configuration by which each answer names, in X-Uid and X-Gid, the ids that it was made with."""
+    lines = [f"Header always append X-Uid {uid} \"expr=-f '{folder}/probe/{uid}/x'\"" for uid in UIDS]
+    lines += [f"Header always append X-Gid {gid} \"expr=-f '{folder}/probe/g{gid}/x'\"" for gid in GIDS]
+    return "\n".join(lines)
