@@ -1,0 +1,132 @@
+"""The head of a program's response (RFC 3875, section 6; Apache's ap_scan_script_header_err).
+
+    head = [status-line] *(field newline) newline
+    status-line = "HTTP/1." DIGIT SP 3DIGIT [SP reason] newline      ; from nph- programs and uwsgi servers only
+    field = name ":" *blank value *blank
+    value = *(HTAB / %x20-7E / %x80-FF)
+    newline = LF / CR LF
+
+Fed in pieces of any size; what is behind the head comes out again, as it came in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ownhost.http.hops import end_to_end
+
+MAX_HEAD = 65_536  # bytes
+_END = re.compile(rb"(?:^|\n)\r?\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] +([0-9]{3})(?: [\t -~\x80-\xff]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~\x80-\xff]*)")
+_STATUS = re.compile(r"([2-5][0-9][0-9])(?:[\t ].*)?")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# What the server says itself, or what is put elsewhere in a Head.
+_OURS = ("status", "content-length", "date", "server")
+
+Fields = list[tuple[str, str]]
+
+
+class MalformedHead(Exception):
+    """A program's response has no proper head. The message is one sentence for the error log, in Apache's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHead:
+    """What a program says of its response. Texts are as in a request's head: ISO 8859-1.
+
+    `fields` are without Date, Server, Content-Length and those of a connection. With a `local_redirect`, a path and
+    perhaps a query of this server, there is nothing else to the response: the answer is what is there.
+    """
+
+    status: int
+    fields: Fields
+    content_length: int | None = None  # None where it says none, or nonsense
+    local_redirect: str = ""
+
+
+class HeadParser:
+    """Finds and reads the head.
+
+    Invariant: the head, the body and whether there is an error don't depend on how the bytes were cut.
+    """
+
+    def __init__(self, *, has_status_line: bool = False, limit: int = MAX_HEAD) -> None:
+        self.head: ProgramHead | None = None  # until it is complete
+        self._has_status_line = has_status_line
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes, and give those that are the body's. Raises MalformedHead."""
+        if self.head is not None:
+            return data
+        searched = max(0, len(self._buffer) - 2)  # the end's first bytes may be there already
+        self._buffer += data
+        end = _END.search(self._buffer, searched)
+        if (len(self._buffer) if end is None else end.end()) > self._limit:
+            raise MalformedHead(f"malformed header from script: its fields are longer than {self._limit} bytes")
+        if end is None:
+            return b""
+        self.head = _read(bytes(self._buffer[: end.end()]), self._has_status_line)
+        body = bytes(self._buffer[end.end() :])
+        self._buffer.clear()
+        return body
+
+    def close(self) -> None:
+        """The program has said everything. Raises MalformedHead where the head is not complete."""
+        if self.head is None:
+            raise MalformedHead("Premature end of script headers")
+
+
+def _read(data: bytes, has_status_line: bool) -> ProgramHead:
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][:-2]
+    if not has_status_line:
+        return _redirected([_field(line) for line in lines])
+    match = _STATUS_LINE.fullmatch(lines[0]) if lines else None
+    if match is None or not _STATUS.fullmatch(match[1].decode()):
+        raise MalformedHead(f"malformed header from script: expected a status line, not {_shown(lines)}")
+    return _head(int(match[1]), [_field(line) for line in lines[1:]])
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise MalformedHead(f"malformed header from script: Bad header: {_shown([line])}")
+    return match[1].decode(), match[2].decode("latin-1").rstrip("\t ")
+
+
+def _shown(lines: list[bytes]) -> str:
+    """The start of the first line, for the log."""
+    return repr(lines[0][:30].decode("latin-1")) if lines else "nothing"
+
+
+def _status(fields: Fields) -> int:
+    """The last Status, 200 where there is none."""
+    said = [value for name, value in fields if name.lower() == "status"]
+    if not said:
+        return 200
+    match = _STATUS.fullmatch(said[-1])
+    if match is None:
+        raise MalformedHead(f"malformed header from script: Invalid status line: {said[-1][:30]!r}")
+    return int(match[1])
+
+
+def _redirected(fields: Fields) -> ProgramHead:
+    """What Location means where the status is 200: another page of this server's, or a redirect (RFC 3875, 6.2)."""
+    status = _status(fields)
+    location = next((value for name, value in fields if name.lower() == "location"), "")
+    if status != 200 or not location:
+        return _head(status, fields)
+    if location.startswith("/"):
+        return ProgramHead(200, [], local_redirect=location)
+    return _head(302, fields)
+
+
+def _head(status: int, fields: Fields) -> ProgramHead:
+    lengths = {value for name, value in fields if name.lower() == "content-length"}
+    length = lengths.pop() if len(lengths) == 1 else ""
+    return ProgramHead(
+        status, end_to_end(fields, but=_OURS), content_length=int(length) if _LENGTH.fullmatch(length) else None
+    )

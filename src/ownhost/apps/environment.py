@@ -1,0 +1,143 @@
+"""The variables that a program is told of a request: CGI/1.1 (RFC 3875, section 4), with Apache's additions.
+
+All values are text, whatever they come from (`http.wire`): `encoded` gives the bytes to send, in which what a client
+sent is as it was sent. The names are those of Apache's ap_add_common_vars and ap_add_cgi_vars.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+
+from ownhost.http.message import HTTPError
+from ownhost.http.wire import to_bytes, unwire
+from ownhost.modules.core_programs import CGI_PASS_AUTH, CGI_VAR, CURRENT
+from ownhost.request import names, serve
+from ownhost.request.request import Request
+from ownhost.request.translate import begin
+from ownhost.request.variables import VARIABLES
+from ownhost.request.walk import walk
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+_FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
+_NOT_IN_NAMES = re.compile(rb"[^A-Za-z0-9_]")
+_PASSWORDS = ("authorization", "proxy-authorization")
+# Content-Type and Content-Length have variables without HTTP_. HTTP_PROXY would be obeyed by many programs, which is
+# not for clients to say. A body is no longer chunked when a program gets it.
+_LEFT_OUT = ("content-type", "content-length", "proxy", "transfer-encoding")
+# Those that expressions know under the same name.
+_SAME = (
+    *("SERVER_SOFTWARE", "SERVER_ADDR", "SERVER_PORT", "SERVER_ADMIN", "SERVER_PROTOCOL"),
+    *("REMOTE_ADDR", "REMOTE_PORT", "REQUEST_SCHEME", "REQUEST_METHOD", "QUERY_STRING"),
+    *("DOCUMENT_ROOT", "CONTEXT_PREFIX", "CONTEXT_DOCUMENT_ROOT", "SCRIPT_FILENAME"),
+)
+
+
+def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
+    """All variables of a request. `body_length` is that of the body as the program gets it; None where there is none.
+
+    What a request's phases set (SetEnv, SetEnvIf) is among them, but for names that mean something else here.
+    """
+    head = request.head
+    variables = dict(request.env)
+    variables.setdefault("PATH", PATH)
+    variables.update(_fields(request))
+    variables.update((name, VARIABLES[name].get(request)) for name in _SAME)
+    variables["SERVER_NAME"] = escape(names.server_name(request)[0])
+    variables["SERVER_SIGNATURE"] = names.signature(request).removeprefix("<hr>\n")
+    variables["GATEWAY_INTERFACE"] = "CGI/1.1"
+    if request.endpoints.secure:
+        variables["HTTPS"] = "on"
+    if "content-type" in head.values:
+        variables["CONTENT_TYPE"] = unwire(head.values["content-type"])
+    if body_length is not None:
+        variables["CONTENT_LENGTH"] = str(body_length)
+    variables["REQUEST_URI"] = _request_uri(request)
+    variables.update(_paths(request))
+    variables.update(_redirect(request))
+    return variables
+
+
+def encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Variables as the bytes that a protocol sends."""
+    return {to_bytes(name): to_bytes(value) for name, value in variables.items()}
+
+
+def for_execution(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Variables as the environment of a process, where names are only letters, digits and _ (ap_create_environment)."""
+    return {_portable(to_bytes(name)): to_bytes(value) for name, value in variables.items()}
+
+
+def _portable(name: bytes) -> bytes:
+    name = _NOT_IN_NAMES.sub(b"_", name)
+    return b"_" + name[1:] if name[:1].isdigit() else name
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """HTTP_ variables of header fields (RFC 3875, 4.1.18).
+
+    Names with anything but letters, digits and - are left out, as in Apache: X_A would pass for X-A.
+    """
+    hidden = _LEFT_OUT if request.settings[CGI_PASS_AUTH] else (*_LEFT_OUT, *_PASSWORDS)
+    return {
+        f"HTTP_{name.upper().replace('-', '_')}": unwire(value)
+        for name, value in request.head.values.items()
+        if name not in hidden and _FIELD_NAME.fullmatch(name)
+    }
+
+
+def _request_uri(request: Request) -> str:
+    """The path and query as sent, or the path as it is by now (CGIVar)."""
+    if request.settings[CGI_VAR] == CURRENT:
+        return request.uri
+    head = request.head
+    return unwire(head.path if head.query is None else f"{head.path}?{head.query}")
+
+
+def _paths(request: Request) -> dict[str, str]:
+    """SCRIPT_NAME, and where there is something behind it PATH_INFO and PATH_TRANSLATED (RFC 3875, 4.1.5 and 4.1.6)."""
+    if not request.path_info:
+        return {"SCRIPT_NAME": request.uri}
+    paths = {"SCRIPT_NAME": script_name(request.uri, request.path_info), "PATH_INFO": request.path_info}
+    translated = _translated(request)
+    if translated:
+        paths["PATH_TRANSLATED"] = translated
+    return paths
+
+
+def script_name(uri: str, path_info: str) -> str:
+    """The part of a path in front of what leads to no file. Several slashes stand for one there, as in Apache.
+
+    Where the two don't agree (rewriting may do that), as much as they don't have in common, up to a whole component.
+    """
+    place, rest = len(uri), len(path_info)
+    while place and rest and uri[place - 1] == path_info[rest - 1]:
+        place, rest = place - 1, rest - 1
+        if path_info[rest] == "/":
+            while place and uri[place - 1] == "/":
+                place -= 1
+    end = uri.find("/", place)
+    return uri if end < 0 else uri[:end]
+
+
+def _translated(request: Request) -> str:
+    """The file name that PATH_INFO, taken for a path of this server, leads to; "" where it leads nowhere."""
+    inner = serve.redirected(request, request.path_info, subrequest=True)
+    try:
+        if begin(inner) is None:
+            walk(inner)
+    except HTTPError:
+        pass  # the name is told all the same: nothing is opened
+    return inner.filename + inner.path_info
+
+
+def _redirect(request: Request) -> dict[str, str]:
+    """What an internal redirect tells of the request that it stands in for (custom-error.html)."""
+    previous = request.previous
+    if previous is None or request.is_subrequest:
+        return {}
+    told = {"REDIRECT_STATUS": str(previous.error_status or previous.status), "REDIRECT_URL": previous.uri}
+    if previous.query is not None:
+        told["REDIRECT_QUERY_STRING"] = unwire(previous.query)
+    return told

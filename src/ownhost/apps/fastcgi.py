@@ -1,0 +1,203 @@
+"""FastCGI 1.0, the client's side of one request per connection (FastCGI Specification, sections 3, 5 and 8).
+
+    record = version type request-id content-length padding-length reserved content padding
+             ; 1 byte, 1, 2, 2, 1, 1: big-endian
+    stream = *record record-without-content        ; PARAMS, STDIN, STDOUT, STDERR
+    params = *(name-length value-length name value)
+    length = 1 byte below 128 / 4 bytes with the highest bit set
+
+No input or output here: bytes to send are returned, bytes received are fed in pieces of any size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+_HEADER = struct.Struct(">BBHHBx")
+_END = struct.Struct(">IB3x")
+_VERSION = 1
+_REQUEST_ID = 1  # there is one request on a connection
+_RESPONDER = 1
+MAX_CONTENT = 0xFFF8  # bytes of a record, as they are sent: the most that needs no padding to a multiple of 8
+_LONGEST = 0x7FFFFFFF  # of a name or value
+
+
+class _Type(IntEnum):
+    """Record types (section 8)."""
+
+    BEGIN_REQUEST = 1
+    ABORT_REQUEST = 2
+    END_REQUEST = 3
+    PARAMS = 4
+    STDIN = 5
+    STDOUT = 6
+    STDERR = 7
+
+
+_ANSWERS = (_Type.END_REQUEST, _Type.STDOUT, _Type.STDERR)
+
+
+class ProtocolStatus(IntEnum):
+    """Why a request ended (section 5.5)."""
+
+    REQUEST_COMPLETE = 0
+    CANT_MPX_CONN = 1
+    OVERLOADED = 2
+    UNKNOWN_ROLE = 3
+
+
+class FastCGIError(Exception):
+    """What came is not FastCGI, or no answer to this request. The message is one sentence for the error log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Some of the response, head and body as of a CGI program (`cgi_head`)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Some of what the program has to say for the error log."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The request is done with. `app_status` is what the program would have exited with."""
+
+    app_status: int
+    protocol_status: ProtocolStatus
+
+
+Event = Output | Complaint | End
+
+
+def begin(variables: Mapping[bytes, bytes], *, keep_connection: bool = False) -> bytes:
+    """The start of a request: its role and all its variables. Raises ValueError for a variable of 2 GiB."""
+    params = b"".join(_pair(name, value) for name, value in variables.items())
+    role = struct.pack(">HB5x", _RESPONDER, keep_connection)
+    return b"".join((_record(_Type.BEGIN_REQUEST, role), *_stream(_Type.PARAMS, params), _record(_Type.PARAMS, b"")))
+
+
+def body(data: bytes) -> bytes:
+    """Some of the request's body, which may be empty."""
+    return b"".join(_stream(_Type.STDIN, data))
+
+
+def end_of_body() -> bytes:
+    """What follows the body, also where there is none."""
+    return _record(_Type.STDIN, b"")
+
+
+def abort() -> bytes:
+    """Tell the program that nobody waits for its answer any more."""
+    return _record(_Type.ABORT_REQUEST, b"")
+
+
+def _stream(type_: _Type, data: bytes) -> Iterator[bytes]:
+    """Records with some content of a stream: not its end."""
+    for start in range(0, len(data), MAX_CONTENT):
+        yield _record(type_, data[start : start + MAX_CONTENT])
+
+
+def _record(type_: _Type, content: bytes) -> bytes:
+    return _HEADER.pack(_VERSION, type_, _REQUEST_ID, len(content), 0) + content
+
+
+def _pair(name: bytes, value: bytes) -> bytes:
+    return _length(len(name)) + _length(len(value)) + name + value
+
+
+def _length(length: int) -> bytes:
+    if length > _LONGEST:
+        raise ValueError(f"FastCGI has no room for a variable of {length} bytes")
+    return bytes((length,)) if length < 0x80 else struct.pack(">I", length | 0x80000000)
+
+
+class Responses:
+    """What a program answers on its connection.
+
+    Output comes out as it comes in, not record by record: what is kept is at most one header, or the 8 bytes that end
+    a request. Invariant: whether there is an error doesn't depend on how the bytes were cut; where there is none,
+    nor do the output, the complaints (each put together) and the end. Records of types that are no part of an
+    answer are passed over, as Apache does; so are streams that go on after their end, which END_REQUEST is for.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.reusable = False  # a next request may begin on the connection, if it was asked to be kept
+        self._kept = b""  # of a header, or of a record that is read whole
+        self._type = 0  # of the record that is being read
+        self._left = 0  # of its content
+        self._padding = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes, and give what is in them; nothing is taken after the end. Raises FastCGIError."""
+        events: list[Event] = []
+        buffer = memoryview(self._kept + data if self._kept else data)
+        self._kept = b""
+        place = 0
+        while place < len(buffer):
+            used = self._step(buffer[place:], events)
+            if used == 0:
+                self._kept = bytes(buffer[place:])
+                break
+            place += used
+        self.reusable = self.ended and not (self._kept or self._padding)
+        return events
+
+    def close(self) -> None:
+        """The program closed the connection. Raises FastCGIError where something is missing."""
+        self.reusable = False
+        if not self.ended:
+            raise FastCGIError("the program closed the connection before its answer was complete")
+
+    def _step(self, data: memoryview, events: list[Event]) -> int:
+        """Take one thing from the front; the bytes that it was, 0 where more are needed."""
+        if self._left:
+            return self._take_content(data, events)
+        if self._padding:
+            used = min(self._padding, len(data))
+            self._padding -= used
+            return used
+        if self.ended or len(data) < _HEADER.size:
+            return 0
+        self._read_header(*_HEADER.unpack_from(data))
+        return _HEADER.size
+
+    def _read_header(self, version: int, type_: int, request: int, length: int, padding: int) -> None:
+        if version != _VERSION:
+            raise FastCGIError(f"what the program says is not FastCGI 1: a record of version {version}")
+        if type_ in _ANSWERS and request != _REQUEST_ID:
+            raise FastCGIError(f"the program answers request {request}, which was not asked")
+        if type_ == _Type.END_REQUEST and length != _END.size:
+            raise FastCGIError(f"the program sent an END_REQUEST of {length} bytes instead of {_END.size}")
+        self._type, self._left, self._padding = type_, length, padding
+
+    def _take_content(self, data: memoryview, events: list[Event]) -> int:
+        if self._type == _Type.END_REQUEST and len(data) < self._left:
+            return 0
+        content = bytes(data[: self._left])
+        self._left -= len(content)
+        if self._type == _Type.STDOUT:
+            events.append(Output(content))
+        elif self._type == _Type.STDERR:
+            events.append(Complaint(content))
+        elif self._type == _Type.END_REQUEST:
+            events.append(_end(content))
+            self.ended = True
+        return len(content)
+
+
+def _end(content: bytes) -> End:
+    app_status, status = _END.unpack(content)
+    try:
+        return End(app_status, ProtocolStatus(status))
+    except ValueError:
+        raise FastCGIError(f"the program ended the request with the unknown status {status}") from None

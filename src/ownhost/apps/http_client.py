@@ -1,0 +1,156 @@
+"""One HTTP/1.1 request to a server behind this one, and its response, without input or output (RFC 9112).
+
+h11 does the parsing: its grammar is RFC 9112's. What is here is what of it matters to a server in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import h11
+
+from ownhost.http.hops import end_to_end
+
+MAX_HEAD = 65_536  # bytes
+
+Fields = list[tuple[str, str]]
+
+
+class BackendError(Exception):
+    """What the other server says is not HTTP, or breaks off. The message is one sentence for the error log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interim:
+    """A response in between (1xx), for whoever passes it on."""
+
+    status: int
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The response's head. `fields` are without those of the connection, and without Content-Length."""
+
+    status: int
+    fields: Fields
+    content_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Some of the response's body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The response is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """101: from here on both sides speak another protocol. `leftover` are its first bytes."""
+
+    protocol: str
+    fields: Fields
+    leftover: bytes
+
+
+Event = Interim | Head | Content | End | Switched
+
+
+class Exchange:
+    """One request and its response, on a connection that may have been used before.
+
+    Invariant: the events (contents put together) and whether there is an error don't depend on how the bytes were cut.
+    """
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._over = False
+
+    def request(self, method: str, target: str, fields: Sequence[tuple[str, str]], body_length: int | None) -> bytes:
+        """The request's head. Host is among the fields, which are as in a client's head (ISO 8859-1); no length is.
+
+        `target` is ASCII. `body_length` None is a body of unknown length, sent chunked. Raises ValueError for what HTTP
+        cannot say.
+        """
+        framing = ("Transfer-Encoding", "chunked") if body_length is None else ("Content-Length", str(body_length))
+        said = [*fields, framing] if body_length != 0 or method in ("POST", "PUT", "PATCH") else fields
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in said]
+        try:
+            sent = self._h11.send(h11.Request(method=method.encode(), target=target.encode("latin-1"), headers=headers))
+        except h11.LocalProtocolError as error:
+            raise ValueError(f"a request that HTTP has no words for: {error}") from None
+        return sent or b""
+
+    def body(self, data: bytes) -> bytes:
+        """Some of the request's body."""
+        return self._h11.send(h11.Data(data=data)) or b""
+
+    def end_of_body(self) -> bytes:
+        """What ends the request, also where it has no body."""
+        return self._h11.send(h11.EndOfMessage()) or b""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection is where a next request may begin, with a new Exchange."""
+        done = self._h11.our_state is self._h11.their_state is h11.DONE
+        return done and self._h11.trailing_data == (b"", False)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes. Those behind the end are no part of the response, and spoil the connection.
+
+        Raises BackendError.
+        """
+        try:
+            if data:
+                self._h11.receive_data(data)
+            return list(self._events())
+        except h11.RemoteProtocolError as error:
+            raise BackendError(f"the backend's response is malformed: {error}") from None
+
+    def close(self) -> list[Event]:
+        """The other side closed the connection, which ends a body of unknown length. Raises BackendError."""
+        try:
+            self._h11.receive_data(b"")
+            return list(self._events())
+        except h11.RemoteProtocolError:
+            raise BackendError("the backend closed the connection before its response was complete") from None
+
+    def _events(self) -> Iterator[Event]:
+        while not self._over:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Response):
+                yield _head(event)
+            elif isinstance(event, h11.Data):
+                yield Content(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._over = True
+                yield End()
+            elif not isinstance(event, h11.InformationalResponse):
+                return
+            elif event.status_code == 101:
+                self._over = True
+                yield self._switched(event)
+            else:
+                yield Interim(event.status_code, end_to_end(_fields(event)))
+
+    def _switched(self, event: h11.InformationalResponse) -> Switched:
+        fields = _fields(event)
+        protocol = next((value for name, value in fields if name.lower() == "upgrade"), "")
+        return Switched(protocol, end_to_end(fields), self._h11.trailing_data[0])
+
+
+def _fields(event: h11.Response | h11.InformationalResponse) -> Fields:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+
+
+def _head(event: h11.Response) -> Head:
+    fields = _fields(event)
+    length = next((value for name, value in fields if name.lower() == "content-length"), None)
+    fields = end_to_end(fields, but=("content-length",))
+    return Head(event.status_code, fields, None if length is None else int(length))
