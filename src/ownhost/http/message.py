@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 
 
 class HTTPError(Exception):
@@ -76,21 +77,55 @@ class FileBody:
         return sum(len(part) if isinstance(part, bytes) else part[1] for part in self.parts)
 
 
+class RequestBody(Protocol):
+    """A request's body, as whoever runs a program gets it: read whole, however slowly a client sends it."""
+
+    async def read(self) -> Content:
+        """All of it. Raises HTTPError where it breaks the rules, or takes too long."""
+
+
+class Content(Protocol):
+    """A body that is here: in memory, or in a file of nobody's."""
+
+    size: int  # bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """It, from its beginning, in pieces."""
+
+    def fileno(self) -> int:
+        """A descriptor that it can be read from, at its beginning."""
+
+
+class Stream(Protocol):
+    """A response's body as it comes."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces."""
+
+    def close(self) -> None:
+        """Nobody reads it any more, or all of it was read."""
+
+
+Deferred = Callable[[RequestBody], Awaitable["Response"]]
+
+
 @dataclass(slots=True)
 class Response:
     """A response before it is framed: no Date, Server, Content-Length, Connection or Transfer-Encoding in it.
 
-    `body` is bytes, a file, or an iterator of unknown length (sent chunked to HTTP/1.1). `first_status` is the status
+    `body` is bytes, a file, or a stream of unknown length (sent chunked to HTTP/1.1). `first_status` is the status
     before an internal redirect (ErrorDocument) led to this response. `prepared` is for framing: what it made of a
     response that is sent more than once, which therefore nobody may change any more.
     """
 
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes | FileBody | AsyncIterator[bytes] = b""
+    body: bytes | FileBody | Stream = b""
     close: bool = False  # end the connection after it
     minor: int = 1  # of HTTP/1.x, in the status line
     first_status: int = 0  # 0: the same
+    deferred: Deferred | None = None  # the response itself comes later, once a program has made it
+    after: list[Callable[[Response], None]] = field(default_factory=list)  # what is done to that one then
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
 

@@ -178,6 +178,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
     "gate": (Begin, Descriptors, Mailbox, Named, Stop),
     "worker": (Begin, Descriptors, Stop),
+    "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
 }
@@ -187,6 +188,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "worker": (Busy, Failed),
     "logger": (Failed,),
     "program": (Failed,),
+    "launcher": (Failed,),
 }
 
 _DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number

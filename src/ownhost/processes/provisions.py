@@ -46,9 +46,9 @@ class Provider:
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
 
-    def provide(self, number: int, mailbox: int) -> Provisions:
+    def provide(self, number: int, mailbox: int, orders: int) -> Provisions:
         """What a worker of this identity is given."""
-        given = Provisions(self.plan.worker_slice(number), [mailbox])
+        given = Provisions(self.plan.worker_slice(number), [mailbox, orders])
         self._give_logs(given, number)
         self._give_counts(given, number)
         self._give_programs(given)

@@ -57,7 +57,8 @@ class GateSlice:
 class WorkerSlice:
     """What a worker is told: the virtual hosts that its identity may serve, whole, and nothing of any other.
 
-    The first descriptor is the workers' end of its mailbox; `logs`, `counts` and `programs` name others by number.
+    The first descriptor is the workers' end of its mailbox, the second where orders for its launcher go; `logs`,
+    `counts` and `programs` name others by number.
     """
 
     identity: Identity
@@ -79,6 +80,13 @@ class Count:
     writing: int
     reading: int
     page: int
+
+
+@dataclass(slots=True)
+class LauncherSlice:
+    """What a launcher is told. Its one descriptor is where workers' orders arrive."""
+
+    name: str
 
 
 @dataclass(slots=True)

@@ -59,7 +59,7 @@ from ownhost.processes.plan import Plan, make_plan
 from ownhost.processes.policy import SpawnPolicy
 from ownhost.processes.provisions import Provider, close
 from ownhost.processes.scoreboard import Board
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice, send_slice
+from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice, send_slice
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
@@ -89,7 +89,10 @@ class Service:
     gates: socket.socket
     workers: socket.socket
     policy: SpawnPolicy
+    orders: tuple[socket.socket, socket.socket]  # to its launcher: the workers' end, and the launcher's
+    launcher: SpawnPolicy
     watched: bool = False
+    orders_watched: bool = False
 
 
 def run(options: Options) -> int:
@@ -245,7 +248,7 @@ class Supervisor:
         child = self.children.pop(exited.pid)
         if exited.status != 0 and not child.stopping:
             how = f"by signal {-exited.status}" if exited.status < 0 else f"with status {exited.status}"
-            who = self.plan.identities[child.number].name if child.role in ("worker", "program") else ""
+            who = self.plan.identities[child.number].name if child.role in ("worker", "launcher", "program") else ""
             self.logs.error(Level.ERROR, f"{child.role} {who} (pid {exited.pid}) ended {how}".replace("  ", " "))
         self.gone(child, failed=exited.status != 0)
 
@@ -264,7 +267,9 @@ class Supervisor:
         now = time.monotonic()
         policy = self.policy_of(child)
         policy.ended(now, now - child.since, failed)
-        if child.role == "worker" and not self.ending:
+        if child.role == "launcher":
+            self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
+        elif child.role == "worker" and not self.ending:
             self.attend(child.number)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
@@ -279,6 +284,8 @@ class Supervisor:
         match child.role:
             case "worker":
                 return self.services[child.number].policy
+            case "launcher":
+                return self.services[child.number].launcher
             case "gate":
                 return self.gates[child.number]
             case _:
@@ -327,7 +334,7 @@ class Supervisor:
         service = self.services[number]
         service.policy.started()
         self.unwatch(service)
-        given = self.provider.provide(number, service.workers.fileno())
+        given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.senders, child.pages = given.senders, given.pages
         close(given.ends)
@@ -348,7 +355,11 @@ class Supervisor:
     def service(self, number: int) -> Service:
         """The service of an identity; made when it is first asked for."""
         if number not in self.services:
-            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES))
+            orders = channel_pair()
+            for end in orders:
+                end.setblocking(False)
+            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES), orders, SpawnPolicy(limit=1))
+            self.attend_orders(number)
         return self.services[number]
 
     def attend(self, number: int) -> None:
@@ -364,6 +375,23 @@ class Supervisor:
             return
         service.watched = True
         self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
+
+    def attend_orders(self, number: int) -> None:
+        """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
+        service = self.services[number]
+        if service.launcher.workers or service.orders_watched or self.stopping:
+            return
+        service.orders_watched = True
+        self.loop.add_reader(service.orders[1].fileno(), self.start_launcher, number)
+
+    def start_launcher(self, number: int) -> None:
+        """Start an identity's launcher."""
+        service = self.services[number]
+        service.orders_watched = False
+        self.loop.remove_reader(service.orders[1].fileno())
+        service.launcher.started()
+        name = self.plan.identities[number].name
+        self.fork("launcher", number, number, LauncherSlice(name), [service.orders[1].fileno()])
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""
@@ -478,6 +506,7 @@ class Supervisor:
         waiting = not self.ending and any(_has_mail(service.workers) for service in self.services.values())
         if "worker" in roles or waiting:
             return
+        self.tell_to_stop("launcher")
         self.tell_to_stop("logger")
         if "logger" not in roles:
             self.finish(0)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import gate, logger, program, worker
+from ownhost.processes import gate, launcher, logger, program, worker
 from ownhost.processes.messages import Channel
 
 modules.load()  # so that every process forked later has all of them, already imported
@@ -35,6 +35,7 @@ PROCESSES: dict[str, Process] = {
         Process("gate", gate.main, gate.rehearse),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse),
+        Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
         Process("program", program.main, program.rehearse, no_new_privs=False),
     )
 }

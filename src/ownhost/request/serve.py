@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
-from ownhost.http.message import Head, HTTPError, Response
+from ownhost.http.message import Head, HTTPError, RequestBody, Response
 from ownhost.request import errors
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.translate import begin
@@ -50,6 +50,9 @@ def respond(request: Request, *, recalls: bool = True) -> Response:
 
 def finish(request: Request, response: Response) -> None:
     """Let modules add to a response that is about to be sent, whatever it is."""
+    if response.deferred is not None:
+        response.after.append(lambda final: finish(request, final))
+        return
     request.status = response.status
     known = len(request.vary)
     _say_vary(response, request.vary)
@@ -202,9 +205,38 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     except Exception:
         request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
         return errors.simple(request, error)
+    _stand_for(response, error)
+    return response
+
+
+def _stand_for(response: Response, error: HTTPError) -> None:
+    """Have a page answer in the place of an error: now, or once a program has made it."""
+    if response.deferred is not None:
+        response.after.append(lambda final: _stand_for(final, error))
+        return
     if response.status == 200:
         response.status = error.status
     response.headers += [field for field in error.headers if response.header(field[0].lower()) is None]
+    response.close = response.close or error.status in _LAST
+
+
+async def complete(request: Request, response: Response, body: RequestBody) -> Response:
+    """The final response to a request: where programs make it, once they have. Never raises."""
+    while response.deferred is not None:
+        after = response.after
+        try:
+            response = await response.deferred(body)
+        except HTTPError as error:
+            response = error_response(request, error)
+            continue
+        except Exception:
+            request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            response = error_response(request, HTTPError(500))
+            continue
+        if response.deferred is not None:
+            response.after += after
+        for step in () if response.deferred is not None else after:
+            step(response)
     return response
 
 

@@ -14,6 +14,7 @@ from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Memory
 from ownhost.request.module import in_order
+from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
 from ownhost.request.routing import is_fixed
 from ownhost.request.sections import BY_URI, Sections, Target
@@ -55,6 +56,7 @@ class Site:
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
+        self.launcher: Launcher | None = None  # of a process that may have programs run
         self.traces_rewrite = sees_files and _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}
         for module in modules:

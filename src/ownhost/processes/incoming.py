@@ -1,0 +1,79 @@
+"""A request's body as it comes in on its connection: read by whoever needs it, or read and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import MSG_NOSIGNAL
+from typing import TYPE_CHECKING
+
+from ownhost.apps.spool import Spool
+from ownhost.http.body import BodyReader
+from ownhost.http.framing import CONTINUE
+from ownhost.http.limits import LIMIT_REQUEST_BODY
+from ownhost.http.message import HTTPError
+from ownhost.processes.sending import Gone, receive
+from ownhost.request.request import Request
+
+if TYPE_CHECKING:
+    from ownhost.processes.connection import Connection
+    from ownhost.processes.service import Service
+
+
+class Incoming:
+    """The body of one request (http.message.RequestBody)."""
+
+    def __init__(self, connection: Connection, service: Service, request: Request) -> None:
+        self.connection = connection
+        self.service = service
+        self.head = request.head
+        # A length is checked already; what was answered before its settings were merged has the server's.
+        limit = (request.settings or service.site.settings)[LIMIT_REQUEST_BODY]
+        self.reader = BodyReader(request.head, 0 if request.head.content_length else limit)
+        self.received = 0  # bytes of it, framing included
+        self.spool: Spool | None = None
+
+    async def read(self) -> Spool:
+        """All of it, read once. Raises HTTPError, Gone, OSError."""
+        if self.spool is None:
+            self.spool = Spool()
+            if self.head.expect_continue and not self.connection.buffer:
+                self.connection.sock.send(CONTINUE, MSG_NOSIGNAL)
+            await self._take(self.spool.write)
+        return self.spool
+
+    async def discard(self) -> None:
+        """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone, OSError."""
+        await self._take(lambda _: None)
+
+    async def _take(self, take: Callable[[bytes], None]) -> None:
+        if self.reader.complete:
+            return
+        connection, reader = self.connection, self.reader
+        loop = connection.worker.loop
+        begun = loop.time()
+        data, connection.buffer = connection.buffer, b""
+        while True:
+            if data:
+                take(reader.feed(data))
+                self.received += len(data)
+            if reader.complete:
+                connection.buffer = reader.leftover
+                self.received -= len(reader.leftover)
+                return
+            left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()
+            try:
+                data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            except Gone:
+                if loop.time() - begun < left and self.service.timeout > left:
+                    raise
+                raise
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        if self.spool is not None:
+            self.spool.close()
+
+
+def too_slow() -> HTTPError:
+    """A body that takes longer than RequestReadTimeout lets it."""
+    return HTTPError(408, "the request body took longer than RequestReadTimeout")

@@ -1,0 +1,93 @@
+"""What workers ask of their identity's launcher: one SEQPACKET message each, with descriptors beside it.
+
+Both ends are the same owner's: a launcher runs whatever it is told to, as that owner. So the form is checked, and
+nothing more.
+
+    Run  descriptors: standard input, output, error, and a socket that ends with the program
+    Use  descriptors: where the program's complaints go, and a socket that is the lease: an answer comes on it, and the
+         program is in use until its other end is closed
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ownhost.apps.app import App, Protocol
+from ownhost.processes.messages import ProtocolError
+from ownhost.request.programs import Limits
+
+MAX_ORDER = 180_000  # bytes: what fits into a socket's buffer by Linux's default
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a program for one request."""
+
+    command: tuple[bytes, ...]
+    environment: dict[bytes, bytes]
+    folder: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Have an app ready, and answer `{"socket": path}` or `{"error": why, "busy": bool}`."""
+
+    app: App
+
+
+def send_order(sock: socket.socket, order: Run | Use, descriptors: Sequence[int]) -> None:
+    """Send an order. Raises OSError; ValueError where it is too large."""
+    data = json.dumps(_as_json(order)).encode()
+    if len(data) > MAX_ORDER:
+        raise ValueError(f"a program's variables of {len(data)} bytes are more than fit ({MAX_ORDER})")
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+    sock.sendmsg([data], [rights], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
+    """The next order; None at the end. Raises BlockingIOError, ProtocolError."""
+    data, descriptors, flags, _ = socket.recv_fds(sock, MAX_ORDER + 1, 4, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
+    if not data and not descriptors:
+        return None
+    try:
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ValueError("it is too large")
+        order = _from_json(json.loads(data))
+        if len(descriptors) != (4 if isinstance(order, Run) else 2):
+            raise ValueError("it has the wrong descriptors")
+    except (ValueError, TypeError, KeyError) as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ProtocolError(f"an order that is none: {error}") from None
+    return order, descriptors
+
+
+def _as_json(order: Run | Use) -> dict[str, Any]:
+    if isinstance(order, Use):
+        return {"use": asdict(order.app)}
+    return {
+        "run": [part.decode("latin-1") for part in order.command],
+        "environment": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in order.environment.items()],
+        "folder": order.folder,
+        "limits": asdict(order.limits),
+    }
+
+
+def _from_json(values: dict[str, Any]) -> Run | Use:
+    if "use" in values:
+        found = values["use"]
+        for name in ("command", "watched"):
+            found[name] = tuple(found[name])
+        for name in ("environment", "files"):
+            found[name] = tuple((key, value) for key, value in found[name])
+        return Use(App(**{**found, "protocol": Protocol(found["protocol"])}))
+    environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in values["environment"]}
+    limits = Limits(**{name: None if pair is None else tuple(pair) for name, pair in values["limits"].items()})
+    return Run(tuple(part.encode("latin-1") for part in values["run"]), environment, values["folder"], limits)

@@ -1,0 +1,225 @@
+"""An app's processes: started as they are needed, ended when nobody has used them for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ownhost.apps.app import FOLDER, SOCKET, App
+from ownhost.processes.child import Start, start
+
+QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
+BACKLOG = 511
+SOON = 1.0  # seconds: a process that ends sooner counts as an early death
+MOST_DEATHS = 5  # in a row, before the app rests
+REST = 2.0  # seconds
+LOOK_AGAIN = 0.01  # seconds between looks for a socket that an app makes itself
+GRACE = 5.0  # seconds that an app gets to end
+
+
+class Pool:
+    """One app. `ended` is called once nothing of it is left."""
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+        self.app = app
+        self.loop = loop
+        self.ended = ended
+        self.folder = Path(tempfile.mkdtemp(prefix="ownhost-"))  # 0700: only this identity can enter
+        self.path = str(self.folder / "socket")
+        self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
+        self.leases: set[socket.socket] = set()
+        self.waiting: list[socket.socket] = []  # leases whose answer waits for the app's own socket
+        self.errors = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self.deaths = 0
+        self.rests_until = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self.ending = False
+        self.ready = app.listens  # whether somebody accepts on the socket
+        self.looking = False
+        self.stamps = self._stamps()
+        for name, content in app.files:
+            (self.folder / name).write_bytes(self._filled(content).encode("utf-8", "surrogateescape"))
+        self.listener = self._listen() if app.listens else None
+
+    def _filled(self, text: str) -> str:
+        """A text with the names of this pool's socket and folder put in."""
+        return text.replace(SOCKET, self.path).replace(FOLDER, str(self.folder))
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(BACKLOG)
+        return listener
+
+    def _stamps(self) -> list[int]:
+        """When the watched files last changed."""
+        stamps = []
+        for name in self.app.watched:
+            with contextlib.suppress(OSError):
+                stamps.append(os.stat(name).st_mtime_ns)
+        return stamps
+
+    # Leases
+
+    def lease(self, lease: socket.socket, errors: int) -> None:
+        """Somebody wants to use the app."""
+        os.dup2(errors, self.errors, inheritable=False)
+        os.close(errors)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if len(self.leases) >= self.app.processes + QUEUE:
+            self.refuse(lease, "too many requests wait for it")
+            return
+        if self.loop.time() < self.rests_until:
+            self.refuse(lease, "its processes keep dying")
+            return
+        lease.setblocking(False)
+        self.leases.add(lease)
+        self.loop.add_reader(lease.fileno(), self.release, lease)
+        self.restart_if_changed()
+        self.start_some()
+        if self.ready:
+            self.answer(lease)
+            return
+        self.waiting.append(lease)
+        if not self.looking:
+            self.looking = True
+            self.look_for_socket()
+
+    def refuse(self, lease: socket.socket, why: str) -> None:
+        """Answer that the app cannot be used."""
+        with lease, contextlib.suppress(OSError):
+            lease.send(json.dumps({"error": why}).encode())
+        self.rest_if_unused()
+
+    def answer(self, lease: socket.socket) -> None:
+        """Tell where the app listens."""
+        with contextlib.suppress(OSError):
+            lease.send(json.dumps({"socket": self.path}).encode())
+
+    def look_for_socket(self) -> None:
+        """Answer once an app has made its socket itself."""
+        self.ready = self._accepts()
+        if self.ready:
+            for lease in self.waiting:
+                self.answer(lease)
+            self.waiting.clear()
+        self.looking = bool(self.waiting) and not self.ending
+        if self.looking:
+            self.loop.call_later(LOOK_AGAIN, self.look_for_socket)
+
+    def _accepts(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(self.path)
+            return True
+        return False
+
+    def release(self, lease: socket.socket) -> None:
+        """A lease is over."""
+        self.loop.remove_reader(lease.fileno())
+        self.leases.discard(lease)
+        if lease in self.waiting:
+            self.waiting.remove(lease)
+        lease.close()
+        self.rest_if_unused()
+
+    def rest_if_unused(self) -> None:
+        """End the app if nobody uses it for a while."""
+        if not self.leases and self.timer is None:
+            self.timer = self.loop.call_later(self.app.idle_timeout, self.end)
+
+    # Processes
+
+    def start_some(self) -> None:
+        """Have as many processes as there are requests, within the app's limit."""
+        wanted = min(self.app.processes, max(1, len(self.leases), self.app.spare)) if self.app.listens else 1
+        while len(self.processes) < wanted and not self.ending and self.loop.time() >= self.rests_until:
+            self.start_one()
+
+    def start_one(self) -> None:
+        """Start one process."""
+        app = self.app
+        command = tuple(os.fsencode(self._filled(part)) for part in app.command)
+        environment = {
+            os.fsencode(name): self._filled(value).encode("utf-8", "surrogateescape") for name, value in app.environment
+        }
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            standard = (self.listener.fileno() if self.listener else null, null, self.errors)
+            pid = start(Start(command, environment, app.folder, standard))
+        finally:
+            os.close(null)
+        pidfd = os.pidfd_open(pid)
+        self.processes[pid] = pidfd, self.loop.time()
+        self.loop.add_reader(pidfd, self.reap, pid)
+
+    def reap(self, pid: int) -> None:
+        """A process ended: start another if it is needed, unless they keep dying."""
+        pidfd, since = self.processes.pop(pid)
+        self.loop.remove_reader(pidfd)
+        os.close(pidfd)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if self.ending:
+            if not self.processes:
+                self.clear()
+            return
+        early = status != 0 and self.loop.time() - since < SOON
+        self.deaths = self.deaths + 1 if early else 0
+        self.ready = self.app.listens
+        if self.deaths >= MOST_DEATHS:
+            self.rests_until = self.loop.time() + REST
+            self.deaths = 0
+            for lease in list(self.waiting or self.leases):
+                self.loop.remove_reader(lease.fileno())
+                self.leases.discard(lease)
+                self.refuse(lease, "its processes keep dying")
+            self.waiting.clear()
+        elif self.leases:
+            self.start_some()
+
+    def restart_if_changed(self) -> None:
+        """Replace the processes where a watched file changed: those at work finish first."""
+        stamps = self._stamps()
+        if stamps != self.stamps:
+            self.stamps = stamps
+            for pid in self.processes:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGTERM)
+
+    # The end
+
+    def end(self) -> None:
+        """End all processes, then forget the app."""
+        if self.ending:
+            return
+        self.ending = True
+        for pid in self.processes:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGTERM)
+        if self.processes:
+            self.loop.call_later(GRACE, self.kill)
+        else:
+            self.clear()
+
+    def kill(self) -> None:
+        """End those that did not."""
+        for pid in self.processes:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def clear(self) -> None:
+        """Nothing runs any more."""
+        if self.listener is not None:
+            self.listener.close()
+        os.close(self.errors)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.ended()

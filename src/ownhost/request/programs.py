@@ -1,0 +1,47 @@
+"""What handlers that run programs ask of the process that they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel lets a program use, as setrlimit(2) takes it; None: as much as the server. (soft, hard)"""
+
+    cpu: tuple[int, int] | None = None  # seconds
+    memory: tuple[int, int] | None = None  # bytes
+    processes: tuple[int, int] | None = None
+
+
+class Lease(Protocol):
+    """The use of an app, until it is closed."""
+
+    path: str  # of the socket that it listens on
+
+    def close(self) -> None:
+        """The request is through: the app is free for another."""
+
+
+class Execution(Protocol):
+    """A program that runs for one request."""
+
+    output: int  # descriptors to read from: standard output, and what is meant for the error log
+    errors: int
+
+    def close(self) -> None:
+        """Nobody waits for it any more: it is ended, with all that it started, and the descriptors are closed."""
+
+
+class Launcher(Protocol):
+    """Starts programs as the identity that serves. Methods raise HTTPError where that cannot be done."""
+
+    async def lease(self, app: Any) -> Lease:
+        """The use of an app (`apps.app.App`), started if need be. 503 where too many requests wait for it."""
+
+    async def execute(
+        self, command: Sequence[bytes], environment: Mapping[bytes, bytes], folder: str, stdin: int, limits: Limits
+    ) -> Execution:
+        """Run a program in a folder, with a descriptor as its standard input."""
