@@ -15,9 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
-from ownhost.modules.mod_php import INI_FOLDER, VALUES, Values, php_server
+from ownhost.apps.environment import encoded, environment
+from ownhost.apps.fastcgi_client import ask
+from ownhost.http.message import HTTPError, RequestBody, Response
+from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Values, check_script, php_server
 from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_REQUEST_WORKERS
 from ownhost.modules.php_names import LOADS_CODE, OF_MOD_PHP, SYSTEM
+from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 CHILD_IDLE = 10  # seconds that a process without a request stays
@@ -28,6 +32,24 @@ CONFIG = "fpm.conf"
 _FIXED = ("-d", "user_ini.filename=", "-d", "cgi.fix_pathinfo=1", "-d", "fastcgi.logging=1")
 # A variable of one of these names, set by SetEnv or out of a client's field, would be a setting for php-fpm.
 _SETTINGS = frozenset(("PHP_VALUE", "PHP_ADMIN_VALUE"))
+
+
+def handle(request: Request) -> Response:
+    """Have PHP run a script. Raises HTTPError 403, 404."""
+    request.pure = False
+    check_script(request)
+    return Response(200, deferred=lambda body: run(request, body))
+
+
+async def run(request: Request, body: RequestBody) -> Response:
+    """What php-fpm answers. Raises HTTPError."""
+    launcher = request.site.launcher
+    if launcher is None:
+        raise HTTPError(500, "programs cannot be run here", module="php")
+    content = await body.read() if request.head.has_body else None
+    base = environment(request, body_length=None if content is None else content.size)
+    lease = await launcher.lease(app_of(request))
+    return await ask(request, lease.path, encoded(php_environment(base, request)), content, lease)
 
 
 def app_of(request: Request) -> App:
@@ -107,3 +129,6 @@ def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]
         variables["SCRIPT_FILENAME"] += request.path_info
         variables.pop("PATH_TRANSLATED", None)
     return variables
+
+
+register(Module(name="php-fpm", identifier="php-fpm_module", handlers=dict.fromkeys(SCRIPT_HANDLERS, handle)))

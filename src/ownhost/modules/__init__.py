@@ -6,8 +6,8 @@ import functools
 import importlib
 import pkgutil
 
-# The layers whose files declare directives. Later ones (apps, processes, admin) declare none.
-LAYERS = ("config", "identity", "http", "request", "modules")
+# The layers whose files declare directives or handlers. Later ones (processes, admin) declare none.
+LAYERS = ("config", "identity", "http", "request", "modules", "apps")
 
 
 @functools.cache

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from ownhost.config.arguments import flag, words
-from ownhost.config.directive import ArgumentError, Call, Directive, Override, Setting, Where, declare
+from ownhost.config.arguments import flag, number, words
+from ownhost.config.directive import (
+    ANYWHERE,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    Settings,
+    Where,
+    declare,
+)
+from ownhost.request.programs import Limits
 
 ORIGINAL, CURRENT = "original-uri", "current-uri"
 
@@ -47,3 +58,44 @@ declare(
         setting=CGI_VAR,
     )
 )
+
+
+Limit = tuple[int, int] | None  # soft and hard, as setrlimit(2) takes them; None: the server's own
+NO_LIMIT = -1  # RLIM_INFINITY
+
+RLIMIT_CPU: Setting[Limit] = Setting("RLimitCPU", None)
+RLIMIT_MEM: Setting[Limit] = Setting("RLimitMEM", None)
+RLIMIT_NPROC: Setting[Limit] = Setting("RLimitNPROC", None)
+
+
+def parse_limit(call: Call) -> Limit:
+    """A soft limit, and a hard one, which is the same where it is not said; "max" is none."""
+    found = [NO_LIMIT if word.lower() == "max" else number(word, 0) for word in words(1, 2)(call)]
+    soft, hard = found[0], found[-1]
+    if hard != NO_LIMIT and (soft == NO_LIMIT or soft > hard):
+        raise ArgumentError(f"expected a soft limit that is not above the hard one, not {call.raw!r}")
+    return soft, hard
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What a program may use."""
+    return Limits(settings[RLIMIT_CPU], settings[RLIMIT_MEM], settings[RLIMIT_NPROC])
+
+
+for _name, _setting, _unit in (
+    ("RLimitCPU", RLIMIT_CPU, "seconds of processor time that a program may use"),
+    ("RLimitMEM", RLIMIT_MEM, "bytes of memory that a program may use"),
+    ("RLimitNPROC", RLIMIT_NPROC, "processes that the owner may have when a program starts another"),
+):
+    declare(
+        Directive(
+            name=_name,
+            module="core",
+            syntax="number|max [number|max]",
+            where=ANYWHERE,
+            override=Override.ALL,
+            help=f"The most {_unit}: a soft and a hard limit.",
+            parse=parse_limit,
+            setting=_setting,
+        )
+    )

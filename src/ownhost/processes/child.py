@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -12,6 +13,9 @@ from typing import NoReturn
 from ownhost.identity import prctl
 from ownhost.request.programs import Limits
 
+# libuv, once imported, closes in each new process the descriptors of a pipe that it had in the forkserver, and opens
+# another: whatever has those low numbers by now. What a program is to get waits out of its way.
+SAFE = 256
 DESCRIPTORS = 1_024  # what programs expect that use select(2)
 _LIMITED = (("cpu", resource.RLIMIT_CPU), ("memory", resource.RLIMIT_AS), ("processes", resource.RLIMIT_NPROC))
 
@@ -30,22 +34,29 @@ class Start:
 def start(what: Start) -> int:
     """Start a program in a session of its own, which ends with its parent. Its pid. Raises OSError."""
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _become(what, parent)
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, SAFE) for descriptor in what.standard]
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(what, high, parent)
+    finally:
+        for descriptor in high:
+            os.close(descriptor)
     return pid
 
 
-def _become(what: Start, parent: int) -> NoReturn:
+def _become(what: Start, standard: list[int], parent: int) -> NoReturn:
     try:
         os.setsid()
         prctl.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
+        for handled in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(handled, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        _take_standard(what.standard)
+        for number, descriptor in enumerate(standard):
+            os.dup2(descriptor, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         _limit(what.limits)
         os.chdir(what.folder)
         os.execve(what.command[0], what.command, dict(what.environment))
@@ -55,16 +66,6 @@ def _become(what: Start, parent: int) -> NoReturn:
         os.write(2, f"{name} cannot be run: {reason}\n".encode("utf-8", "backslashreplace"))
     finally:
         os._exit(127)
-
-
-def _take_standard(descriptors: tuple[int, ...]) -> None:
-    """Make these 0, 1 and 2, wherever they are, and close all else."""
-    high = [os.dup(descriptor) for descriptor in descriptors]
-    while min(high) < 3:
-        high = [os.dup(descriptor) for descriptor in high]
-    for standard, descriptor in enumerate(high):
-        os.dup2(descriptor, standard)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
 def _limit(limits: Limits) -> None:

@@ -13,20 +13,20 @@ import os
 import time
 import traceback
 from collections.abc import Coroutine
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType
+from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
 from typing import TYPE_CHECKING, Any
 
-from ownhost.http.body import BodyReader
 from ownhost.http.head import head_end, parse_head
-from ownhost.http.limits import LIMIT_REQUEST_BODY, HeadLimits
+from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.identity.identity import Assignment
+from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.sending import Gone, Sender, Sending, receive
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.request import Elsewhere, Endpoints, Level, Request
 from ownhost.request.resolve import resolve
-from ownhost.request.serve import error_response, respond
+from ownhost.request.serve import complete, error_response, respond
 
 if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
@@ -38,6 +38,8 @@ LINGER = 2.0  # seconds without a byte from the client before a lingering close 
 LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
+LOOK = int(MSG_PEEK | MSG_DONTWAIT)
+LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a client still waits for a program
 
 
 class Connection:
@@ -51,6 +53,7 @@ class Connection:
         "fresh",
         "handled",
         "head_size",
+        "incoming",
         "moves",
         "reading",
         "refusal",
@@ -77,6 +80,7 @@ class Connection:
         self.request: Request | None = None  # being answered
         self.fresh = True  # the next request is the one that a gate handed the connection over for
         self.handled = 0  # requests answered on this connection
+        self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
         self.reading = False  # whether the event loop watches for bytes
         self.task: asyncio.Task[None] | None = None
@@ -216,10 +220,53 @@ class Connection:
         self.log(Level.WARN, "mpm_itk", reason)
         return False
 
+    async def run_program(self, service: Service, request: Request, response: Response) -> None:
+        """Answer a request whose response a program makes."""
+        self.incoming = incoming = Incoming(self, service, request)
+        watch = self.worker.loop.create_task(complete(request, response, incoming))
+        try:
+            response = await self.unless_gone(watch)
+        except (Gone, OSError):
+            self.incoming = None
+            incoming.close()
+            self.task = None
+            self.finish(Sending(request, Response(499), keep=False, head_in=self.head_size), aborted=True)
+            return
+        finally:
+            incoming.close()
+        self.task = None
+        if self.send_response(service, request, response) and self.sock.fileno() >= 0:
+            self.resume()
+
+    async def unless_gone(self, work: asyncio.Task[Response]) -> Response:
+        """Wait for a response, unless the client closes its connection meanwhile. Raises Gone."""
+        while not work.done():
+            await asyncio.wait((work,), timeout=LOOK_FOR_CLIENT)
+            if not work.done() and self.incoming is not None and self.incoming.complete and self.is_gone():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await work
+                raise Gone
+        return work.result()
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed its connection, without a further request."""
+        if self.buffer:
+            return False
+        try:
+            return not self.sock.recv(1, LOOK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
         head = request.head
-        if head.expect_continue and not self.buffer:
+        if response.deferred is not None:
+            self.begin_task(self.run_program(service, request, response))
+            return False
+        if head.expect_continue and not self.buffer and self.incoming is None:
             response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
         keep = service.keeps(head, response, self.handled) and not self.worker.stopping
         sending = Sending(request, response, keep, head_in=self.head_size)
@@ -260,7 +307,7 @@ class Connection:
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
-        self.request = None
+        self.request = self.incoming = None
         self.handled += 1
         self.moves = 0
         if keep:
@@ -329,7 +376,9 @@ class Connection:
             await sender.send(rest)
             await sender.send_body(sending.body, chunked=sending.request.head.minor > 0)
             if sending.request.head.has_body and sending.keep:
-                await self.discard_body(sending, service)
+                incoming = self.incoming or Incoming(self, service, sending.request)
+                await incoming.discard()
+                sending.received = incoming.received
         except (Gone, OSError):
             sending.aborted = True
         except HTTPError as error:
@@ -343,6 +392,8 @@ class Connection:
             sending.sent += sender.sent
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
+            elif sending.body is not None:
+                sending.body.close()
         self.task = None
         sending.unread = sending.unread or (sending.request.head.has_body and not sending.keep)
         self.finish(sending, sending.aborted)
@@ -355,26 +406,6 @@ class Connection:
             self.serve()
         else:
             self.wait()
-
-    async def discard_body(self, sending: Sending, service: Service) -> None:
-        """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone."""
-        head = sending.request.head
-        # A length is checked already; what was answered before its settings were merged has the server's.
-        limit = (sending.request.settings or service.site.settings)[LIMIT_REQUEST_BODY]
-        reader = BodyReader(head, 0 if head.content_length else limit)
-        begun = self.worker.loop.time()
-        data = self.buffer
-        self.buffer = b""
-        while True:
-            if data:
-                reader.feed(data)
-                sending.received += len(data)
-            if reader.complete:
-                self.buffer = reader.leftover
-                sending.received -= len(reader.leftover)
-                return
-            left = service.read_timeout.body_deadline(begun, sending.received) - self.worker.loop.time()
-            data = await receive(self.worker.loop, self.sock, min(left, service.timeout))
 
     async def linger(self) -> None:
         """Close in two steps: a close with bytes unread would reset the connection, and the response with it."""

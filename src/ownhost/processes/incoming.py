@@ -10,8 +10,7 @@ from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE
 from ownhost.http.limits import LIMIT_REQUEST_BODY
-from ownhost.http.message import HTTPError
-from ownhost.processes.sending import Gone, receive
+from ownhost.processes.sending import receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
@@ -61,19 +60,14 @@ class Incoming:
                 self.received -= len(reader.leftover)
                 return
             left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()
-            try:
-                data = await receive(loop, connection.sock, min(left, self.service.timeout))
-            except Gone:
-                if loop.time() - begun < left and self.service.timeout > left:
-                    raise
-                raise
+            data = await receive(loop, connection.sock, min(left, self.service.timeout))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was read: nothing but a further request, or the end, can come now."""
+        return self.reader.complete
 
     def close(self) -> None:
         """Let go of what was read."""
         if self.spool is not None:
             self.spool.close()
-
-
-def too_slow() -> HTTPError:
-    """A body that takes longer than RequestReadTimeout lets it."""
-    return HTTPError(408, "the request body took longer than RequestReadTimeout")

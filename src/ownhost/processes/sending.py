@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
 from typing import Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
-from ownhost.http.message import FileBody, Response
+from ownhost.http.message import FileBody, Response, Stream
 from ownhost.request.request import Request
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
@@ -33,7 +33,7 @@ class Sending:
     line: str | None = None  # the request line of what is no request
     head_in: int = 0  # bytes of the request's head
     unread: bool = False  # the client may still be sending: close in two steps
-    body: FileBody | AsyncIterator[bytes] | None = None  # what is not in the first send
+    body: FileBody | Stream | None = None  # what is not in the first send
     head: bytes = b""  # as sent
     sent: int = 0  # bytes, head included
     received: int = 0  # bytes of the request's body
@@ -96,7 +96,7 @@ class Sender:
             self.sent += count
             rest = rest[count:]
 
-    async def send_body(self, body: FileBody | AsyncIterator[bytes] | None, chunked: bool) -> None:
+    async def send_body(self, body: FileBody | Stream | None, chunked: bool) -> None:
         """Send what follows the head. Raises Gone where the client, or part of the file, is."""
         if isinstance(body, FileBody):
             self.sock.setblocking(False)  # sendfile has no flag for it

@@ -82,6 +82,8 @@ class Service:
             sending.body = body
         elif isinstance(body, FileBody):
             os.close(body.fd)
+        else:
+            body.close()
         sending.head = framing.head_bytes(response, end)
         return sending.head
 

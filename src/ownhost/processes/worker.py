@@ -34,6 +34,7 @@ from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
+from ownhost.processes.launching import LauncherClient
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Busy, Channel, ProtocolError
@@ -81,10 +82,11 @@ def rehearse() -> None:
     box, gates = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs = {settings[ERROR_LOG]: 1}
-        worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), log.fileno()], loop)
+        slice_.logs = {settings[ERROR_LOG]: 2}
+        worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.mailbox.close()
+        worker.orders.close()
     loop.close()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
@@ -125,7 +127,7 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
-        self.mailbox = socket.socket(fileno=descriptors[0])
+        self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
         writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
         self.writers = list(writers.values())
         clients = _counters(slice_, descriptors)
@@ -138,6 +140,8 @@ class Worker:
         }
         for service in self.services.values():
             service.site.programs = self.programs
+            target = service.site.settings[ERROR_LOG]
+            service.site.launcher = LauncherClient(loop, self.orders, descriptors[slice_.logs[target]])
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)

@@ -1,0 +1,137 @@
+"""What a program says, made into a response: its head first; what follows flows on while the client is sent to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Protocol
+
+from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.spool import Flow, Spool
+from ownhost.http.limits import TIMEOUT
+from ownhost.http.message import Content, HTTPError, RequestBody, Response
+from ownhost.request import serve
+from ownhost.request.request import Level, Request
+
+_running: set[asyncio.Task[None]] = set()  # tasks that nobody else holds on to
+
+
+class Source(Protocol):
+    """What a program says, as it says it."""
+
+    ended: bool  # there is no more, without asking
+
+    async def read(self) -> bytes:
+        """Some more; b"" at the end. Raises OSError, SourceError."""
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+
+
+class SourceError(Exception):
+    """A program's answer ends before it is complete, or is none. One sentence for the error log."""
+
+
+class NoBody:
+    """The body of a request that has none (http.message.RequestBody)."""
+
+    async def read(self) -> Content:
+        """Nothing."""
+        return Spool()
+
+
+def keep(work: Awaitable[None]) -> None:
+    """Have something done in the background, to its end."""
+    task = asyncio.ensure_future(work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+async def answer(request: Request, source: Source, module: str, *, has_status_line: bool = False) -> Response:
+    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 where there is none in time.
+
+    `module` is the name under which complaints are logged.
+    """
+    parser = HeadParser(has_status_line=has_status_line)
+    try:
+        rest = await _read_head(request, source, parser, module)
+    except BaseException:
+        source.close()
+        raise
+    head = parser.head
+    assert head is not None
+    if head.local_redirect:
+        source.close()
+        return _redirected(request, head)
+    response = Response(head.status, list(head.fields))
+    if source.ended:
+        source.close()
+        response.body = rest
+        return response
+    flow = Flow()
+    response.body = flow
+    keep(_pump(request, source, flow, rest, module))
+    return response
+
+
+async def _read_head(request: Request, source: Source, parser: HeadParser, module: str) -> bytes:
+    """Read up to the end of the head; what came behind it."""
+    try:
+        while True:
+            data = await _next(request, source)
+            rest = parser.feed(data)
+            if parser.head is not None:
+                return rest
+            if not data:
+                parser.close()
+    except MalformedHead as error:
+        raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
+    except (SourceError, OSError) as error:
+        raise HTTPError(500, f"{request.filename}: {error}", module=module) from None
+    except TimeoutError:
+        raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
+
+
+async def _next(request: Request, source: Source) -> bytes:
+    """Some more of what a program says. Raises TimeoutError after Timeout without a word."""
+    async with asyncio.timeout(request.site.settings[TIMEOUT]):
+        return await source.read()
+
+
+async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str) -> None:
+    """Take all that a program says, as fast as it says it."""
+    error: Exception | None = None
+    try:
+        if rest and not await flow.put(rest):
+            return
+        while data := await _next(request, source):
+            if not await flow.put(data):
+                return
+    except (SourceError, OSError, TimeoutError) as found:
+        request.log(Level.ERROR, module, f"{request.filename}: {found or 'timeout waiting for output'}")
+        error = ConnectionError("the program's answer is not complete")
+    finally:
+        flow.end(error)
+        source.close()
+
+
+def _redirected(request: Request, head: ProgramHead) -> Response:
+    """Another page of this server in the program's stead (RFC 3875, 6.2.2): asked for with GET, without the body."""
+    path, mark, query = head.local_redirect.partition("?")
+    method = "HEAD" if request.method == "HEAD" else "GET"
+    left = {
+        name: value for name, value in request.head.values.items() if name not in ("content-length", "content-type")
+    }
+    inner = serve.redirected(request, request.site.clean(path), query if mark else None)
+    inner.head = replace(request.head, method=method, values=left, content_length=0, chunked=False)
+    response = serve.run(inner)
+    request.answered_by = inner
+    deferred = response.deferred
+    if deferred is not None:
+
+        async def without_body(_: RequestBody) -> Response:
+            return await deferred(NoBody())
+
+        response.deferred = without_body
+    return response

@@ -1,0 +1,100 @@
+"""mod_cgi: programs that are run for one request each (RFC 3875)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from urllib.parse import unquote_to_bytes
+
+from ownhost.apps import pipes
+from ownhost.apps.answer import answer, keep
+from ownhost.apps.environment import environment, for_execution
+from ownhost.http.message import HTTPError, RequestBody, Response
+from ownhost.http.wire import to_bytes
+from ownhost.modules.core_programs import limits_of
+from ownhost.modules.mod_alias import CGI
+from ownhost.request.links import OPTIONS, Option
+from ownhost.request.module import Module, register
+from ownhost.request.programs import Execution
+from ownhost.request.request import Level, Request
+
+GRACE = 3.0  # seconds that a program gets to end once it has said everything
+
+
+def handle(request: Request) -> Response:
+    """Have a file run. Raises HTTPError 403, 404."""
+    request.pure = False
+    if request.method == "OPTIONS":
+        return Response(200, [("Allow", "GET, HEAD, POST, OPTIONS")])
+    if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
+        raise HTTPError(403, f"Options ExecCGI is off in this directory: {request.filename}", module="cgi")
+    if request.stat is None:
+        raise HTTPError(404, f"script not found or unable to stat: {request.filename}", module="cgi")
+    if request.is_folder:
+        raise HTTPError(403, f"attempt to invoke directory as script: {request.filename}", module="cgi")
+    return Response(200, deferred=lambda body: run(request, body))
+
+
+async def run(request: Request, body: RequestBody) -> Response:
+    """Run the program, and give what it answers. Raises HTTPError."""
+    launcher = request.site.launcher
+    if launcher is None:
+        raise HTTPError(500, "programs cannot be run here", module="cgi")
+    content = await body.read() if request.head.has_body else None
+    variables = environment(request, body_length=None if content is None else content.size)
+    folder, _, name = request.filename.rpartition("/")
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        execution = await launcher.execute(
+            (to_bytes(request.filename), *arguments(request.query)),
+            for_execution(variables),
+            folder or "/",
+            null if content is None else content.fileno(),
+            limits_of(request.settings),
+        )
+    finally:
+        os.close(null)
+    return await answer(request, Output(execution, request), "cgi", has_status_line=name.startswith("nph-"))
+
+
+def arguments(query: str | None) -> list[bytes]:
+    """What the program finds as its arguments: the words of a query without "=" (RFC 3875, 4.4)."""
+    if not query or "=" in query:
+        return []
+    return [unquote_to_bytes(word) for word in query.encode("latin-1").split(b"+") if b"%00" not in word]
+
+
+class Output:
+    """What a program says (answer.Source). Its complaints go to the error log."""
+
+    def __init__(self, execution: Execution, request: Request) -> None:
+        self.execution = execution
+        self.request = request
+        self.ended = False
+        self.complaints = asyncio.ensure_future(pipes.read_lines(execution.errors, self.complain))
+
+    def complain(self, line: str) -> None:
+        """Log what is meant for the error log."""
+        self.request.log(Level.ERROR, "cgi", f"{line}: {self.request.filename}")
+
+    async def read(self) -> bytes:
+        """Some more; b"" at the end."""
+        data = await pipes.read(self.execution.output)
+        self.ended = not data
+        return data
+
+    def close(self) -> None:
+        """Let the program end: at once where nobody listens any more, in a moment where it has said everything."""
+        keep(self._end())
+
+    async def _end(self) -> None:
+        if self.ended:
+            await asyncio.wait((self.complaints,), timeout=GRACE)
+        self.complaints.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            await self.complaints
+        self.execution.close()
+
+
+register(Module(name="mod_cgi", identifier="cgi_module", handlers={CGI: handle}))

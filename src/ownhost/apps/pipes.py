@@ -1,0 +1,42 @@
+"""Reading pipes of programs without waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+SIZE = 65_536
+
+
+async def read(descriptor: int) -> bytes:
+    """Some bytes of a non-blocking descriptor; b"" at its end. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return os.read(descriptor, SIZE)
+        except BlockingIOError:
+            await _readable(loop, descriptor)
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    future = loop.create_future()
+    loop.add_reader(descriptor, lambda: future.done() or future.set_result(None))
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def read_lines(descriptor: int, take: Callable[[str], None], longest: int = 8_192) -> None:
+    """Hand on each line of a descriptor, until its end."""
+    rest = b""
+    while data := await read(descriptor):
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > longest:
+            lines.append(rest)
+            rest = b""
+        for line in lines:
+            take(line.decode("utf-8", "backslashreplace").rstrip("\r"))
+    if rest:
+        take(rest.decode("utf-8", "backslashreplace"))
