@@ -49,7 +49,7 @@ def keep(work: Awaitable[None]) -> None:
 
 
 async def answer(request: Request, source: Source, module: str, *, has_status_line: bool = False) -> Response:
-    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 where there is none in time.
+    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged.
     """

@@ -19,9 +19,14 @@ async def read(descriptor: int) -> bytes:
             await _readable(loop, descriptor)
 
 
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-    future = loop.create_future()
-    loop.add_reader(descriptor, lambda: future.done() or future.set_result(None))
+    future: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _wake, future)
     try:
         await future
     finally:

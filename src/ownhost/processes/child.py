@@ -20,6 +20,9 @@ DESCRIPTORS = 1_024  # what programs expect that use select(2)
 _LIMITED = (("cpu", resource.RLIMIT_CPU), ("memory", resource.RLIMIT_AS), ("processes", resource.RLIMIT_NPROC))
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """What to start. `standard` are the descriptors of input, output and errors."""
@@ -28,7 +31,7 @@ class Start:
     environment: Mapping[bytes, bytes]
     folder: str
     standard: tuple[int, ...]
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
 
 
 def start(what: Start) -> int:
