@@ -207,6 +207,8 @@ def _read_target(head: Head, target: bytes) -> None:
         if match is None:
             raise HTTPError(400, f"the target {head.target!r} has what cannot stand there")
     head.path = match[1].decode("latin-1")
+    if target.startswith(b"//"):  # one slash, whatever MergeSlashes says: it might be taken for a host's beginning
+        head.path = f"/{head.path.lstrip('/')}"
     if match[2] is not None:
         head.query = match[2].decode("latin-1")
 
