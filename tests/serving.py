@@ -16,8 +16,10 @@ from ownhost.request import serve
 from ownhost.request.request import Endpoints, Level, Request
 from ownhost.request.routing import routing_view
 from ownhost.request.site import Site
+from ownhost.request.translate import begin
 
 NOW = 1_700_000_000.0
+FILES = ("index.html", "a.txt", "b.html", "d/index.html", "d/x.txt", "e/second.html")  # each holds its name
 
 
 @dataclass
@@ -57,9 +59,10 @@ def make_gate(folder: Path, text: str) -> Site:
 
 
 def make_request(site: Site, line: str, *fields: str, client: str = "127.0.0.1", local: str = "127.0.0.1") -> Asked:
-    """A request as it came in: `line` is a method and a target."""
+    """A request as it came in: `line` is a method and a target, and a version other than HTTP/1.1."""
     host = [] if any(text.lower().startswith("host:") for text in fields) else ["Host: site.test"]
-    text = "\r\n".join((f"{line} HTTP/1.1", *host, *fields, "", ""))
+    first = line if " HTTP/" in line else f"{line} HTTP/1.1"
+    text = "\r\n".join((first, *host, *fields, "", ""))
     log: list[str] = []
 
     def take(level: Level, module: str, message: str) -> None:
@@ -74,3 +77,40 @@ def ask(site: Site, line: str, *fields: str, client: str = "127.0.0.1", local: s
     asked = make_request(site, line, *fields, client=client, local=local)
     asked.response = serve.respond(asked.request)
     return asked
+
+
+class Served:
+    """A site with `FILES` in its folder, and the last request that it was asked."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.text = f"AddType text/plain .txt\nAddType text/html .html\n{text}"
+        for name in FILES:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name}\n")
+        self.site = make_site(folder, self.text)
+        self.last: Asked | None = None
+
+    def ask(self, target: str, *fields: str, method: str = "GET", version: str = "HTTP/1.1") -> Response:
+        """The answer to a request."""
+        self.last = ask(self.site, f"{method} {target} {version}", *fields)
+        return self.last.response
+
+    @property
+    def request(self) -> Request:
+        """The last request."""
+        assert self.last is not None
+        return self.last.request
+
+    def begun_in_gate(self, target: str, *fields: str) -> Request:
+        """A request as far as a gate follows it."""
+        request = make_request(make_gate(self.folder, self.text), f"GET {target}", *fields).request
+        begin(request)
+        return request
+
+
+def values(response: Response, name: str) -> list[str]:
+    """All values of a response's field, in order."""
+    return [value for field, value in response.headers if field.lower() == name.lower()]

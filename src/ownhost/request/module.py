@@ -26,6 +26,7 @@ class Place(NamedTuple):
 
 Phase = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
+IsException = Callable[[Request], bool]
 Locate = Callable[[Request], "Place | Response | None"]
 
 
@@ -49,6 +50,7 @@ class Module:
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
     translate: Phase | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
+    exceptions: Callable[[VirtualHost], IsException] | None = None  # whom no remembered answer is for
     routing: tuple[Setting[Any], ...] = ()
     located: tuple[Setting[Any], ...] = ()
     prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in

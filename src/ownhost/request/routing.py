@@ -123,9 +123,9 @@ def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
         yield from _speaking(section.sections)
 
 
-def logging_view(server: VirtualHost) -> VirtualHost:
+def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
     """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
-    names = {setting.name for setting in _ROUTING}
+    names = {setting.name for setting in (*_ROUTING, *also)}
     return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
 
 

@@ -59,7 +59,7 @@ class Site:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
-        self.memory = Memory(at_turn_end)
+        self.memory = Memory(at_turn_end, [module.exceptions(server) for module in modules if module.exceptions])
 
     def clean(self, raw: str) -> str:
         """A path as sent, decoded and cleaned. Raises HTTPError."""
