@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ownhost.config.directive import Settings
 from ownhost.config.expression import Condition
 from ownhost.config.model import Section, SectionKind
+from ownhost.request.request import PROXIED
 
 K = SectionKind
 _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
@@ -32,7 +33,8 @@ class Target:
     """What sections look at.
 
     `folders` are those on the way to the file, each with "/" at its end, outermost first; the last one may be the file
-    itself. `name` is the last component of `filename`; "" where that ends with "/". `holds` answers an <If>.
+    itself; there are none where another server answers. `name` is the last component of `filename`; "" where that ends
+    with "/". `holds` answers an <If>.
     """
 
     uri: str
@@ -52,6 +54,8 @@ class Match:
 
 def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, whole: bool) -> Target:
     """The target for a file name. `whole`: Directory sections may be for all of it, and not only for folders above."""
+    if filename.startswith(PROXIED):
+        return Target(uri, filename, (), "", holds)
     folder, _, name = filename.rpartition("/")
     folders = ["/"]
     for part in folder.split("/")[1:]:
@@ -92,7 +96,8 @@ class Sections:
         if self.empty:
             return found
         found.sections += self._directories(target)
-        found.sections += self._matching(found, self.directory_matches, target.filename)
+        if target.folders:
+            found.sections += self._matching(found, self.directory_matches, target.filename)
         self._add_files(found, [*self.files, *_inside(found.sections, _FILES)], target)
         found.sections += self._locations(found, target)
         self._add_ifs(found, target)

@@ -43,6 +43,9 @@ class Parameters:
     upgrade: str = ""  # the protocol that a client may switch to there; "ANY" is every one
 
 
+DEFAULTS = Parameters()
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Another server, and what it is asked for."""
@@ -54,7 +57,7 @@ class Backend:
     path: str = ""  # as text: "/..." or ""
     query: str | None = None  # as in a head
     is_encoded: bool = False  # the path is, already
-    parameters: Parameters = Parameters()
+    parameters: Parameters = DEFAULTS
 
     @property
     def authority(self) -> str:
@@ -92,7 +95,7 @@ def parse_url(text: str) -> Backend:
         raise ArgumentError(f"expected a host, and perhaps a port, not {match['authority']!r}")
     port = number(authority["port"], 1, 65535) if authority["port"] else DEFAULT_PORTS[scheme]
     host = authority["host"].lower() or "localhost"
-    upgrade = Parameters(upgrade="websocket") if scheme == "ws" else Parameters()
+    upgrade = Parameters(upgrade="websocket") if scheme == "ws" else DEFAULTS
     return Backend(scheme, host, port, socket or "", match["path"] or "", parameters=upgrade)
 
 
@@ -108,11 +111,14 @@ _KNOWN: dict[str, tuple[str, Any]] = {
 }
 # These tune what is otherwise here: leaving them out changes no answer.
 _WITHOUT_EFFECT = frozenset(
-    "acquire flushpackets flushwait iobuffersize keepalive min ping receivebuffersize smax ttl addressttl".split()
+    (
+        *("acquire", "addressttl", "flushpackets", "flushwait", "iobuffersize", "keepalive"),
+        *("min", "ping", "receivebuffersize", "smax", "ttl"),
+    )
 )
 
 
-def parse_parameters(words: Sequence[str], base: Parameters = Parameters()) -> Parameters:
+def parse_parameters(words: Sequence[str], base: Parameters = DEFAULTS) -> Parameters:
     """ProxyPass's key=value. Raises ArgumentError."""
     changes: dict[str, object] = {}
     for word in words:

@@ -10,10 +10,10 @@ from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.regex import compile_pcre
 from ownhost.http.wire import unwire
 from ownhost.modules.mod_alias import below, substitute
-from ownhost.modules.proxying.backend import Parameters, parse_parameters, parse_url
+from ownhost.modules.proxying.backend import DEFAULTS, Parameters, parse_parameters, parse_url
 from ownhost.request.request import Request
 
-NO_PASS = "!"
+STAYS = "!"
 _REFERENCE = re.compile(r"[$&][0-9]?|\\.")
 
 
@@ -21,15 +21,15 @@ _REFERENCE = re.compile(r"[$&][0-9]?|\\.")
 class Pass:
     """One ProxyPass or ProxyPassMatch. Exactly one of `prefix` and `regex` is set."""
 
-    url: str  # or NO_PASS
+    url: str  # or STAYS
     prefix: str = ""
     regex: re.Pattern[str] | None = None
-    parameters: Parameters = Parameters()
+    parameters: Parameters = DEFAULTS
     as_sent: bool = False  # nocanon: the path goes on encoded as the client sent it
     without_query: bool = False  # noquery
 
     def map(self, request: Request) -> str | None:
-        """The URL for a request; NO_PASS where it is to stay here; None where this is not for it."""
+        """The URL for a request; STAYS where it is to stay here; None where this is not for it."""
         path = request.uri
         if self.as_sent and request.previous is None:
             path = unwire(request.head.path)
@@ -41,7 +41,7 @@ class Pass:
         return None if behind is None else self._with(self.url + behind)
 
     def _with(self, url: str) -> str:
-        return NO_PASS if self.url == NO_PASS else url
+        return STAYS if self.url == STAYS else url
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,11 @@ def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
         raise ArgumentError("interpolate is not supported: variables cannot stand in URLs here")
     if unknown := flags - {"nocanon", "noquery"}:
         raise ArgumentError(f"expected nocanon, noquery or key=value, not {unknown.pop()!r}")
-    parameters = Parameters()
-    if url != NO_PASS:
+    parameters = DEFAULTS
+    if url != STAYS:
         checked = parse_url(_REFERENCE.sub("1", url) if matching else url)
+        if not checked.path and place.endswith("/") and not matching:
+            url += "/"  # lest what follows goes on with the host's name
         parameters = parse_parameters([word for word in rest if "=" in word], checked.parameters)
     one = Pass(
         url,
