@@ -48,7 +48,7 @@ def asked_upgrade(request: Request, backend: Backend) -> str:
 
 
 def via(request: Request, fields: Fields, minor: int) -> Fields:
-    """Fields of a request or a response with what ProxyVia says (RFC 9110, 7.6.3). `minor` is that of their HTTP/1.x."""
+    """Fields of a request or a response, of HTTP/1.`minor`, with what ProxyVia says of them (RFC 9110, 7.6.3)."""
     level = request.settings[PROXY_VIA]
     if level == "Off":
         return fields

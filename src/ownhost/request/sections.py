@@ -21,6 +21,7 @@ from ownhost.request.request import PROXIED
 K = SectionKind
 _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
+_PROXY = (K.PROXY, K.PROXY_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
 BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
@@ -86,6 +87,7 @@ class Sections:
                 self.directory_matches.append(section)
         self.directory_matches.sort(key=lambda section: section.pattern.count("/"))
         self.files = [section for section in sections if section.kind in _FILES]
+        self.proxies = [section for section in sections if section.kind in _PROXY]
         self.locations = [section for section in sections if section.kind in _LOCATION]
         self.ifs = [section for section in sections if section.kind in _IF]
         self.empty = not sections
@@ -96,7 +98,9 @@ class Sections:
         if self.empty:
             return found
         found.sections += self._directories(target)
-        if target.folders:
+        if target.filename.startswith(PROXIED):
+            found.sections += self._proxies(found, target.filename.removeprefix(PROXIED))
+        else:
             found.sections += self._matching(found, self.directory_matches, target.filename)
         self._add_files(found, [*self.files, *_inside(found.sections, _FILES)], target)
         found.sections += self._locations(found, target)
@@ -168,6 +172,14 @@ class Sections:
             if applies:
                 found.sections.append(section)
                 self._add_files(found, _inside([section], _FILES), target)
+
+    def _proxies(self, found: Match, url: str) -> Iterable[Section]:
+        """Where another server answers: a literal URL is for all that begin with it, as in Apache."""
+        for section in self.proxies:
+            if section.kind is K.PROXY_MATCH:
+                yield from self._matching(found, (section,), url)
+            elif section.regex.match(url) if section.regex else url.startswith(section.pattern):
+                yield section
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:
         path = _SLASHES.sub("/", target.uri)
