@@ -104,11 +104,11 @@ def test_a_handler_that_is_no_url(tmp_path: Path) -> None:
         backend_of(request)
 
 
-def test_a_fastcgi_server_is_told_a_plain_file_name(tmp_path: Path) -> None:
+def test_a_fastcgi_server_is_told_a_file_name(tmp_path: Path) -> None:
     conf = (
         "ProxyPassMatch ^/(.*\\.php)$ fcgi://127.0.0.1:9000/srv/$1 enablereuse=on\n"
         'ProxyFCGISetEnvIf "%{REQUEST_URI} =~ /x/" A "%{reqenv:SCRIPT_FILENAME}+"\n'
-        "ProxyFCGISetEnvIf true !SERVER_ADMIN\n"
+        "ProxyFCGISetEnvIf true !SERVER_ADMIN\nProxyFCGIBackendType GENERIC\n"
     )
     request = walked(tmp_path, conf, "GET /a/x.php")
     backend = backend_of(request)
@@ -118,6 +118,9 @@ def test_a_fastcgi_server_is_told_a_plain_file_name(tmp_path: Path) -> None:
     assert (told["SCRIPT_FILENAME"], told["A"]) == ("/srv/a/x.php", "/srv/a/x.php+")
     assert "SERVER_ADMIN" not in told
     assert "A" not in request.env
+    request = walked(tmp_path, conf.replace("GENERIC", "FPM"), "GET /a/x.php")
+    told = forwarding.variables(request, backend, None)
+    assert told["SCRIPT_FILENAME"] == "proxy:fcgi://127.0.0.1:9000/srv/a/x.php"
 
 
 @pytest.mark.parametrize("scheme", ["scgi", "uwsgi"])

@@ -9,11 +9,11 @@ from ownhost.apps.environment import environment, script_name
 from ownhost.http.hops import end_to_end
 from ownhost.http.wire import wire
 from ownhost.modules.mod_proxy import PROXY_ADD_HEADERS, PROXY_PRESERVE_HOST, PROXY_VIA
-from ownhost.modules.mod_proxy_fcgi import changed
+from ownhost.modules.mod_proxy_fcgi import BACKEND_TYPE, changed
 from ownhost.modules.proxying.backend import Backend
 from ownhost.request import names
 from ownhost.request.hosts import SERVER_NAME
-from ownhost.request.request import Request
+from ownhost.request.request import PROXIED, Request
 
 Fields = list[tuple[str, str]]
 # What is said anew: the length is the body's, which is here already, and so is nothing to expect.
@@ -73,12 +73,13 @@ def _merged(fields: Fields, name: str, value: str) -> Fields:
 def variables(request: Request, backend: Backend, body_length: int | None) -> dict[str, str]:
     """The variables for a server that speaks FastCGI, SCGI or uwsgi.
 
-    FastCGI servers are told the URL's path as SCRIPT_FILENAME: a plain file name, where Apache writes proxy:fcgi:// in
-    front, which php-fpm takes away again. To the others it is what follows the program's own path.
+    FastCGI servers are told the URL's path as SCRIPT_FILENAME. Where nobody here has looked which part of it is the
+    file, php-fpm does, if there is what Apache puts in front. To the others it is what follows the program's own path.
     """
     found = environment(request, body_length=body_length)
     if backend.scheme == "fcgi":
-        found["SCRIPT_FILENAME"] = backend.path
+        looks = request.is_proxied and request.settings[BACKEND_TYPE] == "FPM"
+        found["SCRIPT_FILENAME"] = (f"{PROXIED}fcgi://{backend.authority}" if looks else "") + backend.path
         return changed(request, found)
     found["PATH_INFO"] = backend.path
     found["SCRIPT_NAME"] = script_name(request.uri, backend.path)

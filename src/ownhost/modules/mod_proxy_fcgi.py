@@ -65,7 +65,7 @@ declare(
         where=ANYWHERE,
         override=Override.FILE_INFO,
         default="FPM",
-        help="What the FastCGI server is. Either is told plain file names, which both understand.",
+        help="What the FastCGI server is: php-fpm finds PATH_INFO itself, others are told plain file names.",
         parse=keyword("FPM", "GENERIC"),
         setting=BACKEND_TYPE,
     )
