@@ -80,9 +80,22 @@ Event = Output | Complaint | End
 
 def begin(variables: Mapping[bytes, bytes], *, keep_connection: bool = False) -> bytes:
     """The start of a request: its role and all its variables. Raises ValueError for a variable of 2 GiB."""
-    params = b"".join(_pair(name, value) for name, value in variables.items())
     role = struct.pack(">HB5x", _RESPONDER, keep_connection)
-    return b"".join((_record(_Type.BEGIN_REQUEST, role), *_stream(_Type.PARAMS, params), _record(_Type.PARAMS, b"")))
+    return b"".join((_record(_Type.BEGIN_REQUEST, role), *_params(variables), _record(_Type.PARAMS, b"")))
+
+
+def _params(variables: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    """Records with variables. None begins in one record and ends in the next, unless it fits into no one: php-fpm does
+    not put it together again.
+    """
+    content = b""
+    for name, value in variables.items():
+        pair = _pair(name, value)
+        if len(content) + len(pair) > MAX_CONTENT:
+            yield from _stream(_Type.PARAMS, content)
+            content = b""
+        content += pair
+    yield from _stream(_Type.PARAMS, content)
 
 
 def body(data: bytes) -> bytes:

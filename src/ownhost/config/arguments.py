@@ -30,10 +30,15 @@ def keyword(*expected: str) -> Callable[[Call], str]:
 
 def choice(values: Mapping[str, T]) -> Callable[[Call], T]:
     """One word, in any case, that stands for a value."""
+    of_word = choice_of(values)
+    return lambda call: of_word(single(call))
+
+
+def choice_of(values: Mapping[str, T]) -> Callable[[str], T]:
+    """The same, of a word that is part of an argument."""
     by_name = {word.lower(): value for word, value in values.items()}
 
-    def parse(call: Call) -> T:
-        word = single(call)
+    def parse(word: str) -> T:
         if word.lower() not in by_name:
             raise ArgumentError(f"expected {either(list(values))}, not {word!r}")
         return by_name[word.lower()]

@@ -20,6 +20,8 @@ class SectionKind(StrEnum):
 
     DIRECTORY = "Directory"
     DIRECTORY_MATCH = "DirectoryMatch"
+    PROXY = "Proxy"  # in the stead of those two where another server answers
+    PROXY_MATCH = "ProxyMatch"
     FILES = "Files"  # Files and FilesMatch merge in order of appearance, as one group
     FILES_MATCH = "FilesMatch"
     LOCATION = "Location"  # Location and LocationMatch too

@@ -36,15 +36,16 @@ _NAMED = (K.DIRECTORY, K.FILES, K.LOCATION, K.IF)  # those that a message names;
 _DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
 _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
+_PROXIES = {K.PROXY, K.PROXY_MATCH}
 _IFS = {K.IF, K.ELSE_IF, K.ELSE}
 LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
 
 # Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
 INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
-    **dict.fromkeys(_DIRECTORIES | _LOCATIONS, frozenset({None})),
+    **dict.fromkeys(_DIRECTORIES | _LOCATIONS | _PROXIES, frozenset({None})),
     **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
     **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
-    **dict.fromkeys(LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _IFS) | LIMITS),
+    **dict.fromkeys(LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | LIMITS),
 }
 KINDS = {kind.lower(): kind for kind in SectionKind}
 
@@ -80,7 +81,12 @@ def _make_match(kind: SectionKind, raw: str, source: Source) -> Section:
     return Section(kind, pattern, source, compile_pcre(pattern))
 
 
-_MATCH_FORMS = {K.DIRECTORY: K.DIRECTORY_MATCH, K.FILES: K.FILES_MATCH, K.LOCATION: K.LOCATION_MATCH}
+_MATCH_FORMS = {
+    K.DIRECTORY: K.DIRECTORY_MATCH,
+    K.FILES: K.FILES_MATCH,
+    K.LOCATION: K.LOCATION_MATCH,
+    K.PROXY: K.PROXY_MATCH,
+}
 
 
 def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
@@ -97,7 +103,7 @@ def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
 
 
 def _glob(kind: SectionKind, pattern: str) -> re.Pattern[str] | None:
-    return compile_glob(pattern, within_path=kind is not K.FILES) if is_glob(pattern) else None
+    return compile_glob(pattern, within_path=kind in (K.DIRECTORY, K.LOCATION)) if is_glob(pattern) else None
 
 
 def _directory(path: str) -> str:
@@ -139,14 +145,16 @@ def _argument(arguments: tuple[str, ...]) -> str:
 
 
 _MAKERS: dict[SectionKind, Callable[[SectionKind, str, Source], Section]] = {
-    **dict.fromkeys((K.DIRECTORY_MATCH, K.FILES_MATCH, K.LOCATION_MATCH), _make_match),
-    **dict.fromkeys((K.DIRECTORY, K.FILES, K.LOCATION), _make_path),
+    **dict.fromkeys(_MATCH_FORMS.values(), _make_match),
+    **dict.fromkeys(_MATCH_FORMS, _make_path),
     **dict.fromkeys((K.IF, K.ELSE_IF), _make_if),
 }
 
 
-def _section(name: str, syntax: str, where: Where, text: str, override: Override = Override.NONE) -> None:
-    declare(Directive(name, "core", syntax, where, text, ignored(), override=override, section=True))
+def _section(
+    name: str, syntax: str, where: Where, text: str, override: Override = Override.NONE, module: str = "core"
+) -> None:
+    declare(Directive(name, module, syntax, where, text, ignored(), override=override, section=True))
 
 
 _INNER = Where.DIRECTORY | Where.HTACCESS
@@ -157,6 +165,8 @@ _section("Files", "name|pattern", ANYWHERE, "For files of that name, in any fold
 _section("FilesMatch", "regex", ANYWHERE, "For files whose name matches.", Override.ALL)
 _section("Location", "path|pattern", SERVERS, "For requests whose path begins with it.")
 _section("LocationMatch", "regex", SERVERS, "For requests whose path matches.")
+_section("Proxy", "URL|pattern", SERVERS, "For requests that go on to a URL that begins so.", module="mod_proxy")
+_section("ProxyMatch", "regex", SERVERS, "For requests that go on to a URL that matches.", module="mod_proxy")
 _section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL)
 _section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
 _section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)

@@ -12,7 +12,7 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
 from ownhost.request.module import Module, register
-from ownhost.request.request import Request
+from ownhost.request.request import PROXIED, Request
 
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
 _NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
@@ -101,7 +101,7 @@ def fixup(request: Request) -> Response | None:
 
 def _leads_elsewhere(request: Request) -> bool:
     """Whether rules have found what answers: another URI of this server, or another server."""
-    return request.handler == REDIRECT or request.handler.startswith("proxy:")
+    return request.handler == REDIRECT or request.is_proxied or request.handler.startswith(PROXIED)
 
 
 def _folder(request: Request) -> Response | None:

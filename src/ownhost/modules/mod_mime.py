@@ -279,6 +279,8 @@ def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
 
 def fixup(request: Request) -> Response | None:
     """Find type, language, encoding and handler of the file."""
+    if request.is_proxied:
+        return None
     settings = request.settings
     handler = settings[SET_HANDLER]
     if isinstance(handler, StringExpression):

@@ -14,6 +14,7 @@ from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_mime import with_charset
+from ownhost.modules.mod_proxy import forward
 from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
@@ -172,8 +173,8 @@ def _set_script_variables(request: Request) -> None:
 def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Response | None:
     """What becomes of the path that the server's rules came to."""
     if engine.proxies:
-        # The module that forwards requests is yet to come: nothing here may be served in the other server's stead.
-        raise HTTPError(500, f"forwarding to {request.filename} (RewriteRule [P]) is not supported yet", (), "rewrite")
+        _forward(request, engine, request.filename, engine.last is not None and RuleFlag.NO_ESCAPE in engine.last)
+        return None
     if urls.scheme_of(request.filename):
         location, request.filename = request.filename, ""
         return _redirect(request, engine, location)
@@ -240,6 +241,8 @@ def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
 
 def fixup(request: Request) -> Response | None:
     """Apply the rules of sections to the file name, and what [T] and [H] say to the result. Raises HTTPError."""
+    if request.is_proxied:
+        return None
     said = request.settings[REWRITE]
     response = None
     if said.engine and said.directory is not None and not _lacks_slash(request, said, said.directory):
@@ -275,7 +278,7 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
         engine.trace(1, "pass through %s", before)
         return None
     if engine.proxies:
-        _forward(request, engine, result)
+        _forward(request, engine, result, True)
         return None
     if urls.scheme_of(result):
         return _redirect(request, engine, _with_base(result, directory, said.base))
@@ -290,11 +293,11 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
     return None
 
 
-def _forward(request: Request, engine: Engine, url: str) -> None:
-    """[P]: leave the answer to the handler that forwards requests, which is yet to come."""
+def _forward(request: Request, engine: Engine, url: str, is_encoded: bool) -> None:
+    """[P]: leave the answer to another server. Rules of sections have encoded the URL, unless [NE] says not to."""
+    forward(request, url, is_encoded=is_encoded)
     query = f"?{request.query}" if request.query else ""
-    request.handler = f"proxy:{url}{query}"
-    engine.trace(1, "go-ahead with proxy request %s%s [OK]", url, query)
+    engine.trace(1, "go-ahead with proxy request %s%s [OK]", request.filename, query)
 
 
 def _with_base(url: str, directory: str, base: str | None) -> str:

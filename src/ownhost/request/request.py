@@ -39,6 +39,10 @@ class Level(IntEnum):
     TRACE8 = 15
 
 
+PROXIED = "proxy:"  # in front of a URL that stands for a file name, or a handler: another server is to answer
+PROXY_HANDLER = "proxy-server"
+
+
 class CannotTell(Exception):
     """A gate was asked for what only an owner's process may look at: a file, a program's answer."""
 
@@ -122,6 +126,11 @@ class Request:
         self.vary += [field for field in other.vary if field not in self.vary]
         if other.fields is not self.fields:
             self.fields += other.fields
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether another server is to answer, and there is no file."""
+        return self.filename.startswith(PROXIED)
 
     @property
     def is_folder(self) -> bool:

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from ownhost.config.directive import Settings
 from ownhost.config.expression import Condition
 from ownhost.config.model import Section, SectionKind
+from ownhost.request.request import PROXIED
 
 K = SectionKind
 _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
+_PROXY = (K.PROXY, K.PROXY_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
 BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
@@ -32,7 +34,8 @@ class Target:
     """What sections look at.
 
     `folders` are those on the way to the file, each with "/" at its end, outermost first; the last one may be the file
-    itself. `name` is the last component of `filename`; "" where that ends with "/". `holds` answers an <If>.
+    itself; there are none where another server answers. `name` is the last component of `filename`; "" where that ends
+    with "/". `holds` answers an <If>.
     """
 
     uri: str
@@ -52,6 +55,8 @@ class Match:
 
 def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, whole: bool) -> Target:
     """The target for a file name. `whole`: Directory sections may be for all of it, and not only for folders above."""
+    if filename.startswith(PROXIED):
+        return Target(uri, filename, (), "", holds)
     folder, _, name = filename.rpartition("/")
     folders = ["/"]
     for part in folder.split("/")[1:]:
@@ -82,6 +87,7 @@ class Sections:
                 self.directory_matches.append(section)
         self.directory_matches.sort(key=lambda section: section.pattern.count("/"))
         self.files = [section for section in sections if section.kind in _FILES]
+        self.proxies = [section for section in sections if section.kind in _PROXY]
         self.locations = [section for section in sections if section.kind in _LOCATION]
         self.ifs = [section for section in sections if section.kind in _IF]
         self.empty = not sections
@@ -92,7 +98,10 @@ class Sections:
         if self.empty:
             return found
         found.sections += self._directories(target)
-        found.sections += self._matching(found, self.directory_matches, target.filename)
+        if target.filename.startswith(PROXIED):
+            found.sections += self._proxies(found, target.filename.removeprefix(PROXIED))
+        else:
+            found.sections += self._matching(found, self.directory_matches, target.filename)
         self._add_files(found, [*self.files, *_inside(found.sections, _FILES)], target)
         found.sections += self._locations(found, target)
         self._add_ifs(found, target)
@@ -163,6 +172,14 @@ class Sections:
             if applies:
                 found.sections.append(section)
                 self._add_files(found, _inside([section], _FILES), target)
+
+    def _proxies(self, found: Match, url: str) -> Iterable[Section]:
+        """Where another server answers: a literal URL is for all that begin with it, as in Apache."""
+        for section in self.proxies:
+            if section.kind is K.PROXY_MATCH:
+                yield from self._matching(found, (section,), url)
+            elif section.regex.match(url) if section.regex else url.startswith(section.pattern):
+                yield section
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:
         path = _SLASHES.sub("/", target.uri)

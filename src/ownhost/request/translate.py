@@ -73,6 +73,8 @@ def _begin(request: Request) -> Response | None:
         response = hook(request)
         if response is not None:
             return response
+        if request.filename:
+            return None  # it is known where this leads: nobody else is asked, as in Apache
     if not request.filename:
         place = locate(request)
         if isinstance(place, Response):

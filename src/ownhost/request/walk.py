@@ -27,6 +27,9 @@ def walk(request: Request) -> None:
     A missing file is not an error yet: `stat` stays None. Raises HTTPError: 403 for what may not be read or followed,
     500 where the settings belong to another identity.
     """
+    if request.is_proxied:
+        merge(request)
+        return
     request.filename, request.path_info, request.stat = _find(request.filename)
     merge(request)
     if not request.site.follows_links:

@@ -1,0 +1,86 @@
+"""What a server behind this one is told of a request: header fields for HTTP, variables for FastCGI, SCGI and uwsgi.
+
+Sources: RFC 9110, 7.6; Apache's ap_proxy_create_hdrbrgd, mod_proxy_fcgi, mod_proxy_scgi and mod_proxy_uwsgi.
+"""
+
+from __future__ import annotations
+
+from ownhost.apps.environment import environment, script_name
+from ownhost.http.hops import end_to_end
+from ownhost.http.wire import wire
+from ownhost.modules.mod_proxy import PROXY_ADD_HEADERS, PROXY_PRESERVE_HOST, PROXY_VIA
+from ownhost.modules.mod_proxy_fcgi import BACKEND_TYPE, changed
+from ownhost.modules.proxying.backend import Backend
+from ownhost.request import names
+from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.request import PROXIED, Request
+
+Fields = list[tuple[str, str]]
+# What is said anew: the length is the body's, which is here already, and so is nothing to expect.
+_OURS = ("host", "content-length", "expect")
+
+
+def request_fields(request: Request, backend: Backend) -> Fields:
+    """The header fields for a HTTP server, without the body's length."""
+    settings = request.settings
+    host = request.head.values.get("host", "")
+    preserves = settings[PROXY_PRESERVE_HOST] and host
+    fields = [("Host", host if preserves else backend.authority)]
+    fields += end_to_end(request.head.fields, but=_OURS)
+    protocol = asked_upgrade(request, backend)
+    if protocol:
+        fields += (("Upgrade", protocol), ("Connection", "Upgrade"))
+    elif not backend.reuses:
+        fields.append(("Connection", "close"))
+    if settings[PROXY_ADD_HEADERS]:
+        fields = _merged(fields, "X-Forwarded-For", request.endpoints.client)
+        fields = _merged(fields, "X-Forwarded-Host", host)
+        fields = _merged(fields, "X-Forwarded-Server", request.site.settings[SERVER_NAME].host)
+    return via(request, fields, request.head.minor)
+
+
+def asked_upgrade(request: Request, backend: Backend) -> str:
+    """The protocol that a client asks to switch to, where the backend may do that; "" otherwise (RFC 9110, 7.8)."""
+    asked = request.head.values.get("upgrade", "")
+    options = {option.strip().lower() for option in request.head.values.get("connection", "").split(",")}
+    allowed = backend.parameters.upgrade.lower()
+    return asked if "upgrade" in options and allowed in ("any", asked.lower()) else ""
+
+
+def via(request: Request, fields: Fields, minor: int) -> Fields:
+    """Fields of a request or a response, of HTTP/1.`minor`, with what ProxyVia says of them (RFC 9110, 7.6.3)."""
+    level = request.settings[PROXY_VIA]
+    if level == "Off":
+        return fields
+    if level == "Block":
+        return [field for field in fields if field[0].lower() != "via"]
+    host, port = names.server_name(request)
+    said = f"1.{minor} {host}" if port == names.DEFAULT_PORTS[names.scheme(request)] else f"1.{minor} {host}:{port}"
+    if level == "Full":
+        said += f" ({names.server_token(request.site.settings)})"
+    return _merged(fields, "Via", said)
+
+
+def _merged(fields: Fields, name: str, value: str) -> Fields:
+    """One field with all values there are, and one more behind them."""
+    if not value:
+        return fields
+    there = [said for field, said in fields if field.lower() == name.lower()]
+    others = [field for field in fields if field[0].lower() != name.lower()]
+    return [*others, (name, ", ".join((*there, wire(value))))]
+
+
+def variables(request: Request, backend: Backend, body_length: int | None) -> dict[str, str]:
+    """The variables for a server that speaks FastCGI, SCGI or uwsgi.
+
+    FastCGI servers are told the URL's path as SCRIPT_FILENAME. Where nobody here has looked which part of it is the
+    file, php-fpm does, if there is what Apache puts in front. To the others it is what follows the program's own path.
+    """
+    found = environment(request, body_length=body_length)
+    if backend.scheme == "fcgi":
+        looks = request.is_proxied and request.settings[BACKEND_TYPE] == "FPM"
+        found["SCRIPT_FILENAME"] = (f"{PROXIED}fcgi://{backend.authority}" if looks else "") + backend.path
+        return changed(request, found)
+    found["PATH_INFO"] = backend.path
+    found["SCRIPT_NAME"] = script_name(request.uri, backend.path)
+    return found

@@ -1,0 +1,89 @@
+"""mod_proxy_fcgi: what FastCGI servers behind this one are told differently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownhost.config.arguments import keyword, words
+from ownhost.config.directive import (
+    ANYWHERE,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    append,
+    declare,
+    outer_then_inner,
+)
+from ownhost.config.expression import Condition, StringExpression
+from ownhost.config.expression_parser import parse_condition, parse_string
+from ownhost.request import expressions
+from ownhost.request.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One ProxyFCGISetEnvIf: where the condition holds, a variable is set, or taken away (None)."""
+
+    condition: Condition
+    name: str
+    value: StringExpression | None
+
+
+def parse_change(call: Call) -> Change:
+    """A condition, a name with or without ! in front, and the value's expression."""
+    condition, name, *value = words(2, 3)(call)
+    if name.startswith("!"):
+        if value or len(name) == 1:
+            raise ArgumentError("expected a name behind !, and no value")
+        return Change(parse_condition(condition), name[1:], None)
+    return Change(parse_condition(condition), name, parse_string(value[0] if value else ""))
+
+
+SET_ENV_IF: Setting[tuple[Change, ...]] = Setting("ProxyFCGISetEnvIf", (), outer_then_inner)
+BACKEND_TYPE = Setting("ProxyFCGIBackendType", "FPM")  # or "GENERIC"
+
+declare(
+    Directive(
+        name="ProxyFCGISetEnvIf",
+        module="mod_proxy_fcgi",
+        syntax="condition [!]variable [expression]",
+        where=ANYWHERE,
+        override=Override.FILE_INFO,
+        help="Sets or takes away a variable that a FastCGI server is told, where a condition holds.",
+        parse=parse_change,
+        setting=SET_ENV_IF,
+        fold=append,
+    )
+)
+declare(
+    Directive(
+        name="ProxyFCGIBackendType",
+        module="mod_proxy_fcgi",
+        syntax="FPM|GENERIC",
+        where=ANYWHERE,
+        override=Override.FILE_INFO,
+        default="FPM",
+        help="What the FastCGI server is: php-fpm finds PATH_INFO itself, others are told plain file names.",
+        parse=keyword("FPM", "GENERIC"),
+        setting=BACKEND_TYPE,
+    )
+)
+
+
+def changed(request: Request, variables: dict[str, str]) -> dict[str, str]:
+    """The variables with what ProxyFCGISetEnvIf says of them. Conditions and values see them, as the request's own."""
+    found = dict(variables)
+    before, request.env = request.env, found
+    try:
+        for change in request.settings[SET_ENV_IF]:
+            if not expressions.holds(change.condition, request):
+                continue
+            if change.value is None:
+                found.pop(change.name, None)
+            else:
+                found[change.name] = expressions.value(change.value, request)
+    finally:
+        request.env = before
+    return found

@@ -1,0 +1,265 @@
+"""Requests that other servers answer: which, where, and what those are told."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ownhost.apps import forwarding
+from ownhost.config.directive import ArgumentError, ConfigError
+from ownhost.http.message import HTTPError
+from ownhost.modules.mod_proxy import backend_of, response_fields
+from ownhost.modules.proxying.backend import Backend, Parameters, parse_url
+from ownhost.modules.proxying.reverse import Reverse, reversed_cookie, reversed_url
+from ownhost.request import serve
+from ownhost.request.request import Request
+from serving import ask, make_gate, make_request, make_server, make_site
+
+
+def walked(folder: Path, conf: str, line: str, *fields: str) -> Request:
+    root = folder / "root"
+    (root / "d").mkdir(parents=True, exist_ok=True)
+    (root / "x.php").write_text("")
+    asked = make_request(make_site(folder, conf), line, *fields, client="192.0.2.7")
+    assert serve.find(asked.request) is None, asked.log
+    assert serve.fixup(asked.request) is None, asked.log
+    return asked.request
+
+
+def shown(folder: Path, conf: str, line: str) -> str:
+    """The backend and the target, in short; "" for none."""
+    request = walked(folder, conf, line)
+    backend = backend_of(request)
+    if backend is None:
+        return ""
+    assert not request.pure
+    return f"{backend.scheme} {backend.socket or backend.authority} {backend.target}"
+
+
+@pytest.mark.parametrize(
+    ("conf", "line", "expected"),
+    [
+        ("ProxyPass / http://b/", "GET /", "http b /"),
+        ("ProxyPass / http://b/", "GET /a%20b/%C3%A9?q=%20", "http b /a%20b/%C3%A9?q=%20"),
+        ("ProxyPass / http://b/", "GET /a%25b", "http b /a%25b"),
+        ("AllowEncodedSlashes NoDecode\nProxyPass / http://b/ nocanon", "GET /a%2525b%2fc?d", "http b /a%2525b%2fc?d"),
+        ("ProxyPass / http://b/ noquery", "GET /a?d", "http b /a"),
+        ("ProxyPass / http://B:8080", "GET /@evil.test/", "http b:8080 /@evil.test/"),
+        ("ProxyPass /a http://b/c", "GET /a/d", "http b /c/d"),
+        ("ProxyPass /a http://b/c", "GET /ab", ""),
+        ("ProxyPass /a/ http://b/c/", "GET /a", ""),
+        ("ProxyPass /a/no !\nProxyPass /a http://b/", "GET /a/no/x", ""),
+        ("ProxyPass /a http://b/\nProxyPass /a/no !", "GET /a/no/x", "http b //no/x"),
+        ("ProxyPass /s unix:/run/x.sock|http://h/", "GET /s/x", "http /run/x.sock //x"),
+        ("ProxyPass /s unix:/run/x.sock|http://h/y", "GET /s/x", "http /run/x.sock /y/x"),
+        ("ProxyPass /w ws://b/", "GET /w", "ws b /"),
+        ("ProxyPass /i http://[::1]:81/", "GET /i", "http [::1]:81 /"),
+        ("ProxyPassMatch ^/([a-z]+)/(.*)$ http://b/$2/$1", "GET /a/c", "http b /c/a"),
+        ("ProxyPassMatch ^/m http://b", "GET /m/c", "http b /m/c"),
+        ("ProxyPassMatch \\.gif$ !\nProxyPass / http://b/", "GET /a.gif", ""),
+        ("<Location /a>\nProxyPass http://b/c\n</Location>", "GET /a/d", "http b /c/d"),
+        ("<Location /a>\nProxyPass !\n</Location>\nProxyPass / http://b/", "GET /a/d", ""),
+        ("<LocationMatch ^/(a)/>\nProxyPassMatch http://b/$1\n</LocationMatch>", "GET /a/d", "http b /a"),
+        ("ProxyPass / http://b/\nRedirect /a http://c/", "GET /a", "http b /a"),
+        ("ProxyPass / http://b/\n<Directory />\nRequire all denied\n</Directory>", "GET /a", "http b /a"),
+        (
+            "ProxyPass / http://b/\n<Proxy *>\nRequire all denied\n</Proxy>\n<Proxy http://b/a>\nRequire all granted\n"
+            "</Proxy>\n<DirectoryMatch .>\nRequire all denied\n</DirectoryMatch>",
+            "GET /a",
+            "http b /a",
+        ),
+        ("ProxyPass / http://b/\n<Location />\nSetHandler x\n</Location>", "GET /a.php", "http b /a.php"),
+        ("RewriteEngine On\nRewriteRule ^/r(.*) http://b/c$1 [P]", "GET /rx%20y?q", "http b /cx%20y?q"),
+        ("RewriteEngine On\nRewriteRule ^/r /x.php\nProxyPass / http://b/", "GET /r", ""),
+        (
+            "<Directory @ROOT@>\nRewriteEngine On\nRewriteRule ^r(.*) http://b/c$1 [P]\n</Directory>",
+            "GET /rx%20y?q",
+            "http b /cx%20y?q",
+        ),
+    ],
+)
+def test_where_requests_go(tmp_path: Path, conf: str, line: str, expected: str) -> None:
+    assert shown(tmp_path, conf, line) == expected
+
+
+def test_files_that_another_server_answers_for(tmp_path: Path) -> None:
+    conf = '<FilesMatch \\.php$>\nSetHandler "proxy:unix:/run/p.sock|fcgi://localhost/"\n</FilesMatch>'
+    request = walked(tmp_path, conf, "GET /x.php/info?q")
+    backend = backend_of(request)
+    name = f"{tmp_path}/root/x.php"
+    assert backend == Backend("fcgi", "localhost", 8000, "/run/p.sock", name, "q")
+    told = forwarding.variables(request, backend, 3)
+    assert (told["SCRIPT_FILENAME"], told["SCRIPT_NAME"], told["PATH_INFO"]) == (name, "/x.php", "/info")
+    assert told["CONTENT_LENGTH"] == "3"
+    assert not backend.reuses
+
+
+def test_a_handler_that_is_no_url(tmp_path: Path) -> None:
+    request = walked(tmp_path, "<Location />\nSetHandler proxy:balancer://x/\n</Location>", "GET /x.php")
+    with pytest.raises(HTTPError, match="balancer:// is not supported"):
+        backend_of(request)
+
+
+def test_a_fastcgi_server_is_told_a_file_name(tmp_path: Path) -> None:
+    conf = (
+        "ProxyPassMatch ^/(.*\\.php)$ fcgi://127.0.0.1:9000/srv/$1 enablereuse=on\n"
+        'ProxyFCGISetEnvIf "%{REQUEST_URI} =~ /x/" A "%{reqenv:SCRIPT_FILENAME}+"\n'
+        "ProxyFCGISetEnvIf true !SERVER_ADMIN\nProxyFCGIBackendType GENERIC\n"
+    )
+    request = walked(tmp_path, conf, "GET /a/x.php")
+    backend = backend_of(request)
+    assert backend is not None
+    assert backend.reuses
+    told = forwarding.variables(request, backend, None)
+    assert (told["SCRIPT_FILENAME"], told["A"]) == ("/srv/a/x.php", "/srv/a/x.php+")
+    assert "SERVER_ADMIN" not in told
+    assert "A" not in request.env
+    request = walked(tmp_path, conf.replace("GENERIC", "FPM"), "GET /a/x.php")
+    told = forwarding.variables(request, backend, None)
+    assert told["SCRIPT_FILENAME"] == "proxy:fcgi://127.0.0.1:9000/srv/a/x.php"
+
+
+@pytest.mark.parametrize("scheme", ["scgi", "uwsgi"])
+def test_others_are_told_a_path(tmp_path: Path, scheme: str) -> None:
+    request = walked(tmp_path, f"ProxyPass /app/ {scheme}://127.0.0.1:1/", "GET /app/a/b")
+    backend = backend_of(request)
+    assert backend is not None
+    told = forwarding.variables(request, backend, None)
+    assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/app", "/a/b")
+
+
+def test_fields_of_a_request(tmp_path: Path) -> None:
+    fields = ("Accept: x", "Connection: close, X-Hop", "X-Hop: 1", "TE: trailers", "X-Forwarded-For: 203.0.113.9")
+    request = walked(tmp_path, "ProxyPass / http://b:81/", "GET /", *fields, "Expect: 100-continue", "Upgrade: h2c")
+    backend = backend_of(request)
+    assert backend is not None
+    assert forwarding.request_fields(request, backend) == [
+        ("Host", "b:81"),
+        ("Accept", "x"),
+        ("X-Forwarded-For", "203.0.113.9, 192.0.2.7"),
+        ("X-Forwarded-Host", "site.test"),
+        ("X-Forwarded-Server", "site.test"),
+    ]
+
+
+def test_fields_as_they_may_be_told_to_be(tmp_path: Path) -> None:
+    conf = "ProxyPreserveHost On\nProxyAddHeaders Off\nProxyVia On\nProxyPass / http://b/ disablereuse=on upgrade=ANY"
+    request = walked(tmp_path, conf, "GET /", "Via: 1.0 x", "Upgrade: y", "Connection: upgrade, via")
+    backend = backend_of(request)
+    assert backend is not None
+    assert forwarding.request_fields(request, backend) == [
+        ("Host", "site.test"),
+        ("Upgrade", "y"),
+        ("Connection", "Upgrade"),
+        ("Via", "1.1 site.test"),
+    ]
+    request = walked(tmp_path, conf, "GET /", "Via: 1.0 x")
+    assert forwarding.request_fields(request, backend)[1:] == [("Connection", "close"), ("Via", "1.0 x, 1.1 site.test")]
+
+
+def test_a_websocket(tmp_path: Path) -> None:
+    request = walked(tmp_path, "ProxyPass / ws://b/", "GET /", "Upgrade: WebSocket", "Connection: Upgrade")
+    backend = backend_of(request)
+    assert backend is not None
+    assert forwarding.asked_upgrade(request, backend) == "WebSocket"
+
+
+def test_parameters_are_those_of_the_nearest_url(tmp_path: Path) -> None:
+    conf = (
+        "ProxyPass /a http://b/ timeout=5 max=3\nProxyPass /c http://b/c connectiontimeout=500ms retry=0\n"
+        "RewriteEngine On\nRewriteRule ^/r http://b/c/d [P]"
+    )
+    backend = backend_of(walked(tmp_path, conf, "GET /r"))
+    assert backend is not None
+    assert backend.parameters == Parameters(connection_timeout=0.5, retry=0)
+    backend = backend_of(walked(tmp_path, conf, "GET /a"))
+    assert backend is not None
+    assert backend.parameters == Parameters(timeout=5, maximum=3)
+
+
+def test_responses(tmp_path: Path) -> None:
+    conf = (
+        "ProxyPass /a/ http://b/\nProxyPassReverse /a/ http://b/\nProxyPassReverseCookieDomain b c.test\n"
+        "ProxyPassReverseCookiePath / /a/\n<Location /l>\nProxyPassReverse http://l\n</Location>"
+    )
+    request = walked(tmp_path, conf, "GET /a/")
+    fields = [("Location", "HTTP://B/x"), ("Set-Cookie", "s=/; Path=/; domain=B; x"), ("X", "http://b/")]
+    assert response_fields(request, fields) == [
+        ("Location", "http://site.test/a/x"),
+        ("Set-Cookie", "s=/; Path=/a/; domain=c.test; x"),
+        ("X", "http://b/"),
+    ]
+    request = walked(tmp_path, conf, "GET /l/")
+    assert response_fields(request, [("Location", "http://l/x")]) == [("Location", "http://site.test/l/x")]
+
+
+def test_a_proxy_section_may_refuse(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "ProxyPass / http://b/\n<ProxyMatch /[ab]$>\nRequire all denied\n</ProxyMatch>")
+    assert ask(site, "GET /a").status == 403
+    assert ask(site, "GET /c").status == 500  # there is no handler yet
+
+
+def test_gates_know_where_requests_go(tmp_path: Path) -> None:
+    conf = "ProxyPass / http://b/\n<Location /a>\nAssignUserID daemon daemon\n</Location>"
+    request = make_request(make_gate(tmp_path, conf), "GET /a").request
+    from ownhost.request.resolve import resolve
+
+    assert resolve(request).user == "daemon"
+    assert request.filename == "proxy:http://b/a"
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ("ProxyRequests On", "On is not supported"),
+        ("ProxyPass / http://b/ interpolate", "interpolate is not supported"),
+        ("ProxyPass / http://b/ loadfactor=1", "the parameter loadfactor is not supported"),
+        ("ProxyPass / http://b/ timeout", "nocanon, noquery or key=value, not 'timeout'"),
+        ("ProxyPass / balancer://b/", "balancer:// is not supported"),
+        ("ProxyPass / b", "expected a URL such as"),
+        ("ProxyPass / unix:x|http://h/", "the absolute path of a socket"),
+        ("ProxyPass / http://u:p@b/", "expected a host, and perhaps a port"),
+        ("ProxyPass / http://b:99999/", "number from 1 to 65535"),
+        ("ProxyPass / http:///x", "expected a host"),
+        ("ProxyPass http://b/", "expected a path and a URL"),
+        ("ProxyPass x http://b/", "begins with /"),
+        ("<Location /a>\nProxyPass /a http://b/\n</Location>", "expected a URL alone"),
+        ("<LocationMatch a>\nProxyPass http://b/\n</LocationMatch>", "there ProxyPassMatch can"),
+        ("<Directory /a>\nProxyPass http://b/\n</Directory>", "cannot stand in <Directory>"),
+        ("ProxyErrorOverride On 200", "number from 400 to 599"),
+        ("ProxyVia x", "expected On, Off, Full or Block"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, conf: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_server(tmp_path, conf)
+
+
+def test_settings_pickle(tmp_path: Path) -> None:
+    conf = "ProxyPassMatch a http://b/ max=2\nProxyErrorOverride On\nProxyFCGISetEnvIf true a b\nProxyPassReverse / http://b"
+    server = make_server(tmp_path, conf)
+    again = pickle.loads(pickle.dumps(server.settings))
+    assert repr(again.values) == repr(server.settings.values)
+
+
+@given(st.text() | st.from_regex(r"(unix:/a\|)?(http|fcgi)://[a-z@\[\]:.0-9]*(/.*)?", fullmatch=True))
+def test_urls_are_read_or_refused(text: str) -> None:
+    try:
+        backend = parse_url(text)
+    except ArgumentError:
+        return
+    assert backend.target.isascii()
+    assert not set(backend.target) & set(" \r\n\0")
+    assert backend.host
+    assert "@" not in backend.host
+    assert 0 < backend.port < 65536
+
+
+@given(st.text(), st.lists(st.builds(Reverse, st.text(min_size=1, max_size=4), st.text(max_size=4))))
+def test_reversing_never_fails(text: str, reverses: list[Reverse]) -> None:
+    reversed_url(text, tuple(reverses), lambda: "http://x")
+    reversed_cookie(text, tuple(reverses), tuple(reverses))
