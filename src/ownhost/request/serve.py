@@ -193,7 +193,8 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     uri, mark, query = path.partition("?")
     try:
         request.error_status = error.status
-        get = replace(request.head, method="HEAD" if request.head.method == "HEAD" else "GET")
+        method = "HEAD" if request.head.method == "HEAD" else "GET"
+        get = replace(request.head, method=method, content_length=0, chunked=False)  # the body was the other page's
         inner = redirected(request, uri, query if mark else None)
         inner.head = get
         inner.env["REDIRECT_STATUS"] = str(error.status)
