@@ -34,7 +34,9 @@ def pairs(params: dict[str, str]) -> bytes:
     encoded = b""
     for name, value in params.items():
         key, text = name.encode("latin-1"), value.encode("latin-1")
-        sizes = (bytes((len(part),)) if len(part) < 128 else struct.pack(">I", len(part) | 1 << 31) for part in (key, text))
+        sizes = (
+            bytes((len(part),)) if len(part) < 128 else struct.pack(">I", len(part) | 1 << 31) for part in (key, text)
+        )
         encoded += b"".join(sizes) + key + text
     return encoded
 
