@@ -534,6 +534,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-reload", dest="reload", action="store_false", help="keep a script that has changed")
     parser.add_argument("--process-group", default="", help="what applications find as mod_wsgi.process_group")
     parser.add_argument("--application-group", default="", help="and as mod_wsgi.application_group")
+    parser.add_argument("--umask", default="", help="the file mode creation mask, octal")
     parser.add_argument("--title", default="", help="the process's name")
     return parser.parse_args(arguments, argparse.Namespace(arguments=arguments))
 
@@ -549,6 +550,8 @@ def prepare(options: argparse.Namespace) -> None:
     if options.home:
         os.chdir(options.home)
         sys.path.insert(0, options.home)
+    if options.umask:
+        os.umask(int(options.umask, 8))
     if options.title:
         with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as comm:
             comm.write(options.title[:15])

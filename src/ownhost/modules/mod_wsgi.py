@@ -65,11 +65,18 @@ class ScriptAlias:
         """The file name for a URI, if this alias is for it: the script, and what follows it in the path."""
         if self.regex is not None:
             match = self.regex.search(uri)
-            return substitute(self.target, match) + uri[match.end() :] if match and match.end() else None
+            if match is None or match.end() == 0:
+                return None
+            return substitute(self.target, match) + _behind(uri, match.end())
         if self.prefix == "/":
-            return self.target + uri
+            return self.target + _behind(uri, 1)
         rest = below(uri, self.prefix)
         return None if rest is None else self.target + rest
+
+
+def _behind(uri: str, end: int) -> str:
+    """What follows the script in a URI. The slash that is all of an application's prefix is its path, too."""
+    return uri if uri[:end] == "/" else uri[end:]
 
 
 def parse_alias(call: Call) -> tuple[ScriptAlias, ...]:
@@ -238,11 +245,12 @@ for _directive in (
     declare(_directive)
 
 # How Apache's own processes run Python, which none of ours do, and how mod_wsgi's talk to each other.
-for _name in (
-    "WSGIAcceptMutex WSGICaseSensitivity WSGIChunkedRequest WSGIEnableSendfile WSGILazyInitialization WSGIMapHEADToGET "
-    "WSGIPythonHashSeed WSGIPythonOptimize WSGIRestrictEmbedded WSGIRestrictSignal WSGIRestrictStdin WSGIRestrictStdout "
-    "WSGISocketPrefix WSGISocketRotation"
-).split():
+_NO_EFFECT = """
+    WSGIAcceptMutex WSGICaseSensitivity WSGIChunkedRequest WSGIEnableSendfile WSGILazyInitialization WSGIMapHEADToGET
+    WSGIPythonHashSeed WSGIPythonOptimize WSGIRestrictEmbedded WSGIRestrictSignal WSGIRestrictStdin WSGIRestrictStdout
+    WSGISocketPrefix WSGISocketRotation
+"""
+for _name in _NO_EFFECT.split():
     declare(
         Directive(
             _name,
@@ -331,12 +339,12 @@ def expand_group(request: Request, name: str) -> str:
     return {GLOBAL: "", "%{SERVER}": known, "%{HOST}": known, RESOURCE: f"{known}|{request.filename}"}.get(name, name)
 
 
-# Before mod_alias, as in Apache: of two aliases for a path the WSGIScriptAlias counts.
+# Behind mod_alias, as in Apache: an Alias for /static leaves the rest to an application at /.
 register(
     Module(
         name="mod_wsgi",
         identifier="wsgi_module",
-        order=19,
+        order=21,
         locate=locate,
         routing=(ALIASES,),
     )

@@ -40,16 +40,16 @@ _NUMBERS = {"processes": 1, "maximum_requests": 0, "request_timeout": 0, "inacti
 _FOLDERS = ("home", "python_home")
 _OBEYED = tuple(field.name.replace("_", "-") for field in fields(Daemon) if field.name != "name")
 # How mod_wsgi's processes talk to Apache and are watched: other ones here, or the launcher's business.
-_NO_EFFECT = (
-    "connect-timeout cpu-priority deadlock-timeout eviction-timeout graceful-timeout header-buffer-size "
-    "interrupt-timeout listen-backlog proxy-buffer-size python-eggs queue-timeout receive-buffer-size "
-    "response-buffer-size response-socket-timeout restart-interval send-buffer-size server-metrics shutdown-timeout "
-    "socket-timeout socket-user stack-size startup-timeout switch-interval"
-).split()
+_NO_EFFECT = """
+    connect-timeout cpu-priority deadlock-timeout eviction-timeout graceful-timeout header-buffer-size
+    interrupt-timeout listen-backlog proxy-buffer-size python-eggs queue-timeout receive-buffer-size
+    response-buffer-size response-socket-timeout restart-interval send-buffer-size server-metrics shutdown-timeout
+    socket-timeout socket-user stack-size startup-timeout switch-interval
+"""
 # What protects something, and would be missed.
-_UNSUPPORTED = (
-    "chroot cpu-time-limit memory-limit script-group script-user supplementary-groups virtual-memory-limit".split()
-)
+_UNSUPPORTED = """
+    chroot cpu-time-limit memory-limit script-group script-user supplementary-groups virtual-memory-limit
+"""
 
 
 def parse_daemon(call: Call) -> Daemons:
@@ -77,9 +77,9 @@ def _option(call: Call, key: str, value: str) -> str | int | None:
         if number(value, 0) != 1:
             call.notes.append(f"threads={value}: each process takes one request at a time; processes= says how many")
         return None
-    if key in _NO_EFFECT:
+    if key in _NO_EFFECT.split():
         return None
-    if key in _UNSUPPORTED:
+    if key in _UNSUPPORTED.split():
         raise ArgumentError(f"{key}= is known but not supported")
     if key not in _OBEYED:
         raise ArgumentError(f"unknown option {key}={suggestion(key, _OBEYED)}")
