@@ -99,15 +99,16 @@ class Client:
 
     def reply(self) -> Reply:
         """All of one response."""
-        reply = Reply()
+        reply, output = Reply(), bytearray()
         for kind, content in self.records():
             if kind == STDOUT:
-                reply.output += content
+                output += content
             elif kind == STDERR:
                 reply.errors += content.decode()
             elif kind == END:
                 reply.status = struct.unpack(">IB3x", content)[0]
                 break
+        reply.output = bytes(output)
         return reply
 
     def close(self) -> None:

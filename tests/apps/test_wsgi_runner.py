@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import signal
 import socket
@@ -179,7 +180,7 @@ def application(environ, start_response):
     return Result()
 """
     )
-    assert runner.get().errors.endswith("closed\n") or "closed\n" in runner.get().errors
+    assert "closed\n" in runner.get().errors
 
 
 def test_content_length_is_kept(start: Start):
@@ -248,13 +249,14 @@ def application(environ, start_response):
             break
         total += len(part)
     start_response("200 OK", [("X-Total", str(total))])
-    return (bytes(1 << 20) for _ in range(256))
+    return (bytes(1 << 20) for _ in range(int(environ["QUERY_STRING"])))
 """
     )
-    runner.get()
+    runner.get(QUERY_STRING="1")
     before = runner.peak()
     client = Client(runner.path)
-    client.send(environment(method="POST", CONTENT_LENGTH=str(1024 * MIB)), (bytes(MIB) for _ in range(1024)))
+    params = environment(method="POST", CONTENT_LENGTH=str(1024 * MIB), QUERY_STRING="256")
+    client.send(params, (bytes(MIB) for _ in range(1024)))
     head, received = b"", 0
     for kind, content in client.records():
         if kind == 3:
@@ -341,8 +343,9 @@ def test_what_is_no_request_ends_its_connection_alone(start: Start, data: bytes)
         sock.connect(str(runner.path))
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
-        while sock.recv(100):
-            pass
+        with contextlib.suppress(ConnectionResetError):
+            while sock.recv(100):
+                pass
     assert runner.get().body == b"hello"
 
 
