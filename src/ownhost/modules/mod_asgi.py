@@ -1,4 +1,4 @@
-"""mod_asgi: which requests are for an asynchronous Python application (ASGI 3.0). Ownhost's own, after mod_wsgi's model.
+"""mod_asgi: which requests are for an asynchronous Python application (ASGI 3.0). Ownhost's own, after mod_wsgi.
 
 An application is served by uvicorn out of the owner's virtual environment: python-home names it.
 """
