@@ -490,6 +490,13 @@ def test_sigterm_ends_one_that_waits(start: Start, keep: bool):
     client.close()
 
 
+def test_a_thread_that_never_ends_does_not_keep_it_from_ending(start: Start):
+    runner = start("import threading\nthreading.Thread(target=threading.Event().wait).start()\n" + HELLO)
+    assert runner.get().body == b"hello"
+    runner.process.send_signal(signal.SIGTERM)
+    assert runner.process.wait(20) == -signal.SIGALRM
+
+
 def test_an_event_loop_does_not_keep_it_from_ending(start: Start):
     runner = start(
         """

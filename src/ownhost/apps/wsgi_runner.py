@@ -520,6 +520,7 @@ class Runner:
         return 0
 
 
+SHUTDOWN_TIMEOUT = 5  # seconds, as mod_wsgi's shutdown-timeout
 CONNECTION = "WSGI_RUNNER_CONNECTION"  # in the environment of a new image: a connection that waits
 
 
@@ -585,6 +586,8 @@ def main(arguments: list[str]) -> None:
     prepare(options)
     sys.stdout = sys.stderr = runner.errors
     runner.run(connection)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SHUTDOWN_TIMEOUT)  # for what an application does at exit, and for threads of its own
 
 
 if __name__ == "__main__":
