@@ -37,6 +37,7 @@ class App:
     files: tuple[tuple[str, str], ...] = ()  # name and content: written into FOLDER before the start
     listens: bool = True
     processes: int = 4  # at most; more requests wait
+    at_once: int = 1  # requests that one process takes at the same time; 0: any number (ASGI)
     spare: int = 0  # that are kept though idle
     max_requests: int = 0  # of one process before it is replaced; 0: no limit
     request_timeout: float = 0.0  # seconds; 0: the server's Timeout

@@ -1,0 +1,127 @@
+"""WSGI: the program that runs a request's Python application."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import sys
+from grp import getgrnam
+from pathlib import Path
+
+from ownhost.apps.app import FOLDER, App, Protocol
+from ownhost.http.message import HTTPError
+from ownhost.modules import mod_wsgi
+from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
+from ownhost.modules.python_daemons import Daemon
+from ownhost.request.request import Request
+
+RUNNER = "wsgi_runner.py"
+PROCESSES = 4  # at most, where no WSGIDaemonProcess says it
+IDLE_TIMEOUT = 60  # seconds, likewise
+# Written for each program, and not run from here: an owner need not be able to read where Ownhost is installed.
+_SOURCE = Path(__file__).with_name(RUNNER).read_text(encoding="utf-8")
+# That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
+DEFAULT_PYTHON = os.path.realpath(sys.executable)
+
+
+def app_of(request: Request) -> App:
+    """The program for a request that has the handler wsgi-script. Raises HTTPError 403, 404, 500."""
+    mod_wsgi.check_script(request)
+    daemon = mod_wsgi.daemon_of(request)
+    check_owner(daemon)
+    settings = request.site.settings
+    arguments = {
+        "--home": daemon.home,
+        "--python-path": daemon.python_path or settings[mod_wsgi.PYTHON_PATH],
+        "--maximum-requests": str(max_requests(request, daemon) or ""),
+        "--process-group": daemon.name,
+        "--application-group": mod_wsgi.application_group(request),
+        "--umask": daemon.umask,
+        "--title": title_of(daemon),
+    }
+    return App(
+        name=daemon.name or Path(request.filename).name,
+        command=(
+            python_of(daemon.python_home or settings[mod_wsgi.PYTHON_HOME]),
+            f"{FOLDER}/{RUNNER}",
+            *(f"{name}={value}" for name, value in arguments.items() if value),
+            *(() if request.settings[mod_wsgi.SCRIPT_RELOADING] else ("--no-reload",)),
+            "--",
+            request.filename,
+            mod_wsgi.callable_of(request),
+        ),
+        protocol=Protocol.FASTCGI,
+        environment=environment_of(daemon),
+        folder=daemon.home or home_of(os.geteuid()),
+        files=((RUNNER, _SOURCE),),
+        processes=daemon.processes or PROCESSES,
+        max_requests=max_requests(request, daemon),
+        request_timeout=daemon.request_timeout,
+        idle_timeout=daemon.inactivity_timeout or IDLE_TIMEOUT,
+    )
+
+
+def python_of(folder: str) -> str:
+    """The Python of a virtual environment; the system's where there is none."""
+    return f"{folder.rstrip('/')}/bin/python" if folder else DEFAULT_PYTHON
+
+
+def max_requests(request: Request, daemon: Daemon) -> int:
+    """How many requests a process serves; 0: no limit."""
+    if daemon.maximum_requests is None:
+        return request.site.settings[MAX_CONNECTIONS_PER_CHILD]
+    return daemon.maximum_requests
+
+
+def title_of(daemon: Daemon) -> str:
+    """What the processes of a group are called."""
+    return f"(wsgi:{daemon.name})" if daemon.display_name == "%{GROUP}" else daemon.display_name
+
+
+def environment_of(daemon: Daemon) -> tuple[tuple[str, str], ...]:
+    """The variables that a group's processes have."""
+    return tuple((name, value) for name, value in (("LANG", daemon.lang), ("LC_ALL", daemon.locale)) if value)
+
+
+def check_owner(daemon: Daemon) -> None:
+    """See that a group's user= and group= are this process's own: it starts nothing as another. Raises HTTPError."""
+    for option, name, found, own in (
+        ("user", daemon.user, _uid, os.geteuid()),
+        ("group", daemon.group, _gid, os.getegid()),
+    ):
+        if name and found(name) != own:
+            wanted = f"WSGIDaemonProcess {daemon.name} has {option}={name}"
+            raise HTTPError(
+                500, f"{wanted}, but its requests are served as {option} {own}; AssignUserID says who serves"
+            )
+
+
+@functools.cache
+def home_of(uid: int) -> str:
+    """The home folder of a user."""
+    try:
+        folder = pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"
+    return folder if os.access(folder, os.X_OK) else "/"
+
+
+def _uid(name: str) -> int:
+    """The uid of a name or #uid; -1 where there is none."""
+    if name.startswith("#"):
+        return int(name[1:]) if name[1:].isdecimal() else -1
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return -1
+
+
+def _gid(name: str) -> int:
+    """The gid of a name or #gid; -1 where there is none."""
+    if name.startswith("#"):
+        return int(name[1:]) if name[1:].isdecimal() else -1
+    try:
+        return getgrnam(name).gr_gid
+    except KeyError:
+        return -1

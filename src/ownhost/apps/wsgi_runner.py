@@ -1,0 +1,594 @@
+"""Serves a WSGI application on FastCGI: one process, one request at a time.
+
+NAME       wsgi_runner.py SCRIPT CALLABLE [options]
+RUNS AS    the application's owner, on the owner's own Python (3.8 or later). It needs nothing but the standard library,
+           and nothing of Ownhost can be imported here.
+TALKS TO   workers of the same owner, that connect to the unix socket which is its standard input
+           (FCGI_LISTENSOCK_FILENO).
+ENDS WHEN  told to (SIGTERM: after the request under way), or after --max-requests.
+
+Sources: PEP 3333; the FastCGI specification 1.0; mod_wsgi's manual for how scripts are loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import hashlib
+import io
+import locale
+import os
+import select
+import signal
+import site
+import socket
+import struct
+import sys
+import threading
+import traceback
+import types
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, NoReturn, Tuple
+from wsgiref.util import FileWrapper
+
+# FastCGI 1.0, section 8. A record is
+#   version(1) type(1) requestId(2) contentLength(2) paddingLength(1) reserved(1) contentData paddingData
+VERSION = 1
+BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
+RESPONDER = 1
+KEEP_CONN = 1
+REQUEST_COMPLETE, CANT_MPX_CONN, _OVERLOADED, UNKNOWN_ROLE = range(4)
+UNKNOWN_TYPE = 11
+_HEADER = struct.Struct(">BBHHBx")
+_BEGIN = struct.Struct(">HB5x")
+_END = struct.Struct(">IB3x")
+MOST_CONTENT = 65_528  # of one record that is sent: below 65,536, and a multiple of eight
+
+Headers = List[Tuple[str, str]]
+Receive = Callable[[int], bytes]
+
+
+class Broken(OSError):
+    """The connection ended, or what came over it is no FastCGI. Applications see an error of their input."""
+
+
+class Record(NamedTuple):
+    """One record as it came."""
+
+    type: int
+    id: int
+    content: bytes
+
+
+def read_exactly(receive: Receive, size: int) -> bytes:
+    """So many bytes, however they arrive. Raises Broken, EOFError where there is not even the first."""
+    data = receive(size) if size else b""
+    while len(data) < size:
+        more = receive(size - len(data))
+        if not more:
+            raise Broken("the connection ended within a record") if data else EOFError
+        data += more
+    return data
+
+
+def read_record(receive: Receive) -> Record:
+    """The next record. Raises EOFError at the end of the connection, Broken where it ends within a record."""
+    version, kind, number, length, padding = _HEADER.unpack(read_exactly(receive, _HEADER.size))
+    if version != VERSION:
+        raise Broken(f"a record of FastCGI version {version}")
+    try:
+        data = read_exactly(receive, length + padding)
+    except EOFError:
+        raise Broken("the connection ended within a record") from None
+    return Record(kind, number, data[:length])
+
+
+def record(kind: int, number: int, content: bytes = b"") -> bytes:
+    """A record as it is sent."""
+    return _HEADER.pack(VERSION, kind, number, len(content), 0) + content
+
+
+def records(kind: int, number: int, content: bytes) -> Iterator[bytes]:
+    """The records of a stream that content takes; none where it is empty, as an empty record would end the stream."""
+    for start in range(0, len(content), MOST_CONTENT):
+        yield record(kind, number, content[start : start + MOST_CONTENT])
+
+
+def parse_params(data: bytes) -> dict[str, str]:
+    """Name-value pairs (3.4): length of name, length of value, name, value. Raises Broken.
+
+    A length is one byte, or four with the highest bit set. Text is what PEP 3333 calls native strings: ISO 8859-1.
+    """
+    found = {}
+    place = 0
+    while place < len(data):
+        name_size, place = _length(data, place)
+        value_size, place = _length(data, place)
+        value_start, end = place + name_size, place + name_size + value_size
+        if end > len(data):
+            raise Broken("a parameter that is longer than all of them")
+        found[data[place:value_start].decode("latin-1")] = data[value_start:end].decode("latin-1")
+        place = end
+    return found
+
+
+def _length(data: bytes, place: int) -> tuple[int, int]:
+    """A length, and the place behind it."""
+    if place < len(data) and data[place] < 0x80:
+        return data[place], place + 1
+    if place + 4 > len(data):
+        raise Broken("a parameter without its length")
+    return int.from_bytes(data[place : place + 4], "big") & 0x7FFFFFFF, place + 4
+
+
+class Exchange:
+    """One request and its response on a connection: the four streams of a FastCGI responder."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Reads up to the end of the parameters. Raises EOFError where no request comes any more, Broken."""
+        self.connection = connection
+        self.number = 0
+        self.sending = threading.Lock()  # an application's own threads may write to the error log
+        self.reported = False
+        self.input_ended = False
+        self.keeps = self._begin()
+        self.params = parse_params(b"".join(self._stream(PARAMS)))
+        self.input = self._input()  # the request's body, in parts
+
+    def _receive(self, size: int) -> bytes:
+        try:
+            return self.connection.recv(size, socket.MSG_WAITALL)
+        except OSError as error:
+            raise Broken(f"the client is gone: {error.strerror}") from None
+
+    def _begin(self) -> bool:
+        """Wait for BEGIN_REQUEST; whether the connection is to stay afterwards."""
+        while True:
+            begin = read_record(self._receive)
+            if begin.type == BEGIN_REQUEST:
+                break
+            if begin.id == 0:  # about the program, not about a request: there is nothing to manage
+                self._send(record(UNKNOWN_TYPE, 0, bytes((begin.type,)) + bytes(7)))
+        if len(begin.content) != _BEGIN.size:
+            raise Broken(f"a BEGIN_REQUEST record of {len(begin.content)} bytes")
+        role, flags = _BEGIN.unpack(begin.content)
+        if role != RESPONDER:
+            self._send(record(END_REQUEST, begin.id, _END.pack(0, UNKNOWN_ROLE)))
+            raise Broken(f"asked for role {role}, which is not a responder")
+        self.number = begin.id
+        return bool(flags & KEEP_CONN)
+
+    def _stream(self, kind: int) -> Iterator[bytes]:
+        """The contents of one stream, up to its end."""
+        while True:
+            try:
+                part = read_record(self._receive)
+            except EOFError:
+                raise Broken("the connection ended within a request") from None
+            if part.type == BEGIN_REQUEST:
+                self._send(record(END_REQUEST, part.id, _END.pack(0, CANT_MPX_CONN)))
+            elif part.id != self.number:
+                continue
+            elif part.type == ABORT_REQUEST:
+                raise Broken("the client is gone")
+            elif part.type != kind:
+                raise Broken(f"a record of type {part.type} where type {kind} is due")
+            elif part.content:
+                yield part.content
+            else:
+                return
+
+    def _input(self) -> Iterator[bytes]:
+        yield from self._stream(STDIN)
+        self.input_ended = True
+
+    def output(self, data: bytes) -> None:
+        """Send a part of the response. Raises Broken."""
+        for part in records(STDOUT, self.number, data):
+            self._send(part)
+
+    def error(self, data: bytes) -> None:
+        """Send lines for the error log. Nobody is told where they cannot be sent."""
+        self.reported = True
+        with contextlib.suppress(Broken):
+            for part in records(STDERR, self.number, data):
+                self._send(part)
+
+    def end(self, status: int) -> None:
+        """End the response, and take what is left of the request. `status` is not 0 where it failed. Raises Broken."""
+        errors = record(STDERR, self.number) if self.reported else b""
+        ending = record(END_REQUEST, self.number, _END.pack(status, REQUEST_COMPLETE))
+        self._send(record(STDOUT, self.number) + errors + ending)
+        for _ in self.input:
+            pass
+
+    def _send(self, data: bytes) -> None:
+        try:
+            with self.sending:
+                self.connection.sendall(data)
+        except OSError as error:
+            raise Broken(f"the client is gone: {error.strerror}") from None
+
+
+class Input(io.RawIOBase):
+    """wsgi.input, unbuffered: a request's body."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self.parts = parts
+        self.part = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Take what has come, or wait for it. Raises Broken where the client is gone."""
+        if not self.part:
+            self.part = memoryview(next(self.parts, b""))
+        size = min(len(buffer), len(self.part))
+        buffer[:size] = self.part[:size]
+        self.part = self.part[size:]
+        return size
+
+
+class Errors(io.RawIOBase):
+    """wsgi.errors, sys.stderr and sys.stdout: the error log, by way of the request under way where there is one."""
+
+    exchange: Exchange | None = None
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def fileno(self) -> int:
+        """The process's own, for faulthandler and the like."""
+        return 2
+
+    def write(self, data: Any) -> int:
+        """Send it at once."""
+        taken = bytes(data)
+        if self.exchange is not None:
+            self.exchange.error(taken)
+        else:
+            with contextlib.suppress(OSError):
+                os.write(2, taken)
+        return len(taken)
+
+
+class Answer:
+    """A response as PEP 3333 has an application make it."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.is_head = exchange.params.get("REQUEST_METHOD") == "HEAD"
+        self.head: tuple[str, Headers] | None = None
+        self.sent = False  # whether the head is on its way
+        self.left: int | None = None  # bytes that Content-Length still promises
+
+    def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+        """start_response: remember the head until there is something to send with it."""
+        if exc_info is not None:
+            try:
+                if self.sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # or the frame and the traceback would hold each other
+        elif self.head is not None:
+            raise AssertionError("start_response is called again, without exc_info")
+        _check_head(status, headers)
+        self.head = (status, list(headers))
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body, and the head first. What is beyond Content-Length is left out. Raises Broken."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"a response's parts must be bytes, not {type(data).__name__}")
+        if not data:
+            return
+        head = self._head_bytes()
+        if self.left is not None:
+            data = data[: self.left]
+            self.left -= len(data)
+        self.exchange.output(head + (b"" if self.is_head else data))
+
+    def _head_bytes(self) -> bytes:
+        if self.sent:
+            return b""
+        if self.head is None:
+            raise AssertionError("start_response must be called before there is a body")
+        status, headers = self.head
+        self.sent = True
+        for name, value in headers:
+            if name.lower() == "content-length":
+                self.left = int(value)
+        lines = ["Status: " + status, *(f"{name}: {value}" for name, value in headers)]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def send(self, result: Iterable[bytes]) -> None:
+        """Send what an application returned. Raises whatever the application does, and Broken."""
+        if isinstance(result, (list, tuple)) and len(result) == 1:
+            self._measure(result[0])
+        for data in result:
+            self.write(data)
+            if self.sent and (self.left == 0 or self.is_head):
+                break
+        self.exchange.output(self._head_bytes())
+        if self.left and not self.is_head:
+            raise ValueError(f"the response is {self.left} bytes shorter than its Content-Length")
+
+    def _measure(self, body: bytes) -> None:
+        """Say the length of a body that is one part, where the application did not."""
+        if self.head is None or self.sent or self.head[0][:3] in ("204", "304"):
+            return
+        if body and all(name.lower() != "content-length" for name, _ in self.head[1]):
+            self.head[1].append(("Content-Length", str(len(body))))
+
+    def fail(self) -> None:
+        """Tell the client of a failure, where it has not been told of success. Raises Broken."""
+        if self.sent:
+            return
+        self.sent = True
+        self.exchange.output(
+            b"Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n500 Internal Server Error\n"
+        )
+
+
+def _check_head(status: str, headers: Headers) -> None:
+    """See that a status and header fields can be sent as they are. Raises TypeError, ValueError."""
+    if not isinstance(status, str) or not isinstance(headers, list):
+        raise TypeError("start_response takes a str and a list of tuples")
+    if not (status[:3].isdigit() and status[3:4] in ("", " ")) or _has_controls(status):
+        raise ValueError(f"a status must be like '200 OK', not {status!r}")
+    for name, value in headers:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"header fields must be str, not {name!r}: {value!r}")
+        if not name or _has_controls(name + value) or ":" in name or " " in name:
+            raise ValueError(f"this is no header field: {name!r}: {value!r}")
+        if name.lower() == "content-length" and not (value.isdigit() and value.isascii()):
+            raise ValueError(f"Content-Length must be a number, not {value!r}")
+        (name + value).encode("latin-1")
+
+
+def _has_controls(text: str) -> bool:
+    return any(char < " " and char != "\t" for char in text)
+
+
+Application = Callable[[Dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Script:
+    """The file that an application is in, as mod_wsgi has it: of any name, loaded as a module of its own."""
+
+    def __init__(self, path: str, variable: str) -> None:
+        self.path = path
+        self.variable = variable
+        self.changed = 0  # when the file that is loaded was changed last, nanoseconds; 0: none is
+        self.application: Application | None = None
+
+    def load(self) -> Application:
+        """The application; the file is run when it is first asked for. Raises whatever the file does."""
+        if self.application is None:
+            with open(self.path, "rb") as file:
+                self.changed = os.fstat(file.fileno()).st_mtime_ns
+                source = file.read()
+            module = types.ModuleType("_mod_wsgi_" + hashlib.sha256(os.fsencode(self.path)).hexdigest()[:32])
+            module.__file__ = self.path
+            sys.modules[module.__name__] = module
+            exec(compile(source, self.path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+            found: Application = getattr(module, self.variable)
+            self.application = found
+        return self.application
+
+    def is_stale(self) -> bool:
+        """Whether the file is another than the one loaded."""
+        try:
+            return self.changed not in (0, os.stat(self.path).st_mtime_ns)
+        except OSError:
+            return False
+
+
+def environ_of(params: dict[str, str], parts: Iterator[bytes], errors: io.TextIOBase) -> dict[str, Any]:
+    """The environ of a request (PEP 3333): what the server says of it, and how it is run."""
+    environ: dict[str, Any] = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **params}
+    environ["wsgi.version"] = (1, 0)
+    environ["wsgi.url_scheme"] = "https" if params.get("HTTPS", "").lower() in ("on", "1") else "http"
+    environ["wsgi.input"] = io.BufferedReader(Input(parts), MOST_CONTENT)
+    environ["wsgi.input_terminated"] = True  # reads end where the body does, whatever its length
+    environ["wsgi.errors"] = errors
+    environ["wsgi.multithread"] = False
+    environ["wsgi.multiprocess"] = True
+    environ["wsgi.run_once"] = False
+    environ["wsgi.file_wrapper"] = FileWrapper
+    return environ
+
+
+class Runner:
+    """The process: takes one request after the other."""
+
+    def __init__(self, listener: socket.socket, script: Script, options: argparse.Namespace) -> None:
+        self.listener = listener
+        self.script = script
+        self.options = options
+        self.served = 0
+        self.stopping = False
+        self.log = Errors()
+        self.errors = io.TextIOWrapper(
+            io.BufferedWriter(self.log), "utf-8", "backslashreplace", line_buffering=True, write_through=False
+        )
+        # A signal that comes just before poll would not interrupt it: it writes a byte here.
+        self.awakened, self.wakes = socket.socketpair()
+        self.awakened.setblocking(False)
+        self.wakes.setblocking(False)
+
+    def stop(self, *_: object) -> None:
+        """SIGTERM: end after the request under way."""
+        self.stopping = True
+
+    def run(self, connection: socket.socket | None = None) -> None:
+        """Serve until told to stop, or as many requests as wanted; a connection that is there already comes first."""
+        while not self.is_done():
+            connection = connection or self.accept()
+            if connection is None:
+                continue
+            with connection:
+                while self.serve(connection) and self.wait_for(connection):
+                    pass
+            connection = None
+
+    def is_done(self) -> bool:
+        """Whether to take no more requests."""
+        return self.stopping or 0 < self.options.maximum_requests <= self.served
+
+    def accept(self) -> socket.socket | None:
+        """The next connection; None where another process has it, or it is time to stop."""
+        if not self.wait_for(self.listener):
+            return None
+        try:
+            connection, _ = self.listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return None
+        connection.setblocking(True)
+        return connection
+
+    def wait_for(self, source: socket.socket) -> bool:
+        """Wait until there is something to take; False where it is time to stop.
+
+        Where the script has changed by then, this process starts anew, with nothing taken yet that could be lost.
+        """
+        signal.set_wakeup_fd(self.wakes.fileno(), warn_on_full_buffer=False)  # each time: asyncio takes it away
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        poll.register(self.awakened, select.POLLIN)
+        while not self.is_done():
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self.awakened.fileno() in ready:
+                self.awakened.recv(4096)
+            elif self.options.reload and self.script.is_stale():
+                self.restart(source)
+            else:
+                return True
+        return False
+
+    def restart(self, source: socket.socket) -> NoReturn:
+        """Become a new process image, with the same pid, listener and connection."""
+        atexit._run_exitfuncs()
+        os.dup2(self.listener.fileno(), 0)
+        if source is not self.listener:
+            source.set_inheritable(True)
+            os.environ[CONNECTION] = str(source.fileno())
+        os.execv(sys.executable, [sys.executable, os.path.abspath(__file__), *self.options.arguments])  # noqa: PTH100
+
+    def serve(self, connection: socket.socket) -> bool:
+        """Take one request; whether the connection may bring another."""
+        try:
+            exchange = Exchange(connection)
+        except (EOFError, Broken):
+            return False
+        self.served += 1
+        self.log.exchange = exchange
+        try:
+            status = self.answer(exchange)
+            self.errors.flush()
+            exchange.end(status)
+        except Broken:
+            return False
+        finally:
+            self.errors.flush()
+            self.log.exchange = None
+        return exchange.keeps and exchange.input_ended
+
+    def answer(self, exchange: Exchange) -> int:
+        """Have the application answer. 0, or 1 where it failed. Raises Broken."""
+        answer = Answer(exchange)
+        try:
+            application = self.script.load()
+            environ = environ_of(exchange.params, exchange.input, self.errors)
+            environ["mod_wsgi.process_group"] = self.options.process_group
+            environ["mod_wsgi.application_group"] = self.options.application_group
+            result = application(environ, answer.start)
+            try:
+                answer.send(result)
+            finally:
+                if hasattr(result, "close"):
+                    result.close()
+        except Broken:
+            raise
+        except (Exception, SystemExit):
+            traceback.print_exc(file=self.errors)
+            answer.fail()
+            return 1
+        return 0
+
+
+SHUTDOWN_TIMEOUT = 5  # seconds, as mod_wsgi's shutdown-timeout
+CONNECTION = "WSGI_RUNNER_CONNECTION"  # in the environment of a new image: a connection that waits
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line. Ends the process where there is something wrong with it."""
+    parser = argparse.ArgumentParser(description="Serves a WSGI application on FastCGI, on standard input's socket.")
+    parser.add_argument("script", metavar="SCRIPT", help="the file that the application is in")
+    parser.add_argument("callable", metavar="CALLABLE", help="what the application is called there")
+    parser.add_argument("--home", default="", help="the working directory, which is searched for modules, too")
+    parser.add_argument("--python-path", default="", help="directories of modules, separated by colons")
+    parser.add_argument("--maximum-requests", type=int, default=0, help="end after so many; 0: never")
+    parser.add_argument("--no-reload", dest="reload", action="store_false", help="keep a script that has changed")
+    parser.add_argument("--process-group", default="", help="what applications find as mod_wsgi.process_group")
+    parser.add_argument("--application-group", default="", help="and as mod_wsgi.application_group")
+    parser.add_argument("--umask", default="", help="the file mode creation mask, octal")
+    parser.add_argument("--title", default="", help="the process's name")
+    return parser.parse_args(arguments, argparse.Namespace(arguments=arguments))
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Make the process what an application finds: its directory, its module path, its name."""
+    if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):  # noqa: PTH100, PTH120
+        del sys.path[0]
+    before = list(sys.path)
+    for folder in filter(None, options.python_path.split(":")):
+        site.addsitedir(folder)
+    sys.path[:] = [path for path in sys.path if path not in before] + before
+    if options.home:
+        os.chdir(options.home)
+        sys.path.insert(0, options.home)
+    if options.umask:
+        os.umask(int(options.umask, 8))
+    if options.title:
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as comm:
+            comm.write(options.title[:15])
+    if "LC_ALL" in os.environ:
+        with contextlib.suppress(locale.Error):
+            locale.setlocale(locale.LC_ALL, "")
+    sys.argv = ["mod_wsgi"]
+
+
+def take_listener() -> socket.socket:
+    """The socket that is standard input, which programs started from here are not to inherit."""
+    listener = socket.socket(fileno=os.dup(0))
+    listener.setblocking(False)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)  # what is printed belongs into the error log
+    return listener
+
+
+def main(arguments: list[str]) -> None:
+    """Run."""
+    options = parse_arguments(arguments)
+    waiting = os.environ.pop(CONNECTION, "")
+    connection = socket.socket(fileno=int(waiting)) if waiting else None
+    if connection is not None:
+        connection.set_inheritable(False)
+    runner = Runner(take_listener(), Script(options.script, options.callable), options)
+    signal.signal(signal.SIGTERM, runner.stop)
+    signal.signal(signal.SIGINT, runner.stop)
+    prepare(options)
+    sys.stdout = sys.stderr = runner.errors
+    runner.run(connection)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SHUTDOWN_TIMEOUT)  # for what an application does at exit, and for threads of its own
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,118 @@
+"""What WSGIDaemonProcess and ASGIDaemonProcess say: how the processes of Python applications are run.
+
+Source: mod_wsgi's manual, "WSGIDaemonProcess".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ownhost.config.arguments import number
+from ownhost.config.directive import ArgumentError, Call
+from ownhost.config.known import suggestion
+
+GLOBAL = "%{GLOBAL}"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One group of processes. What is "" or None was not said."""
+
+    name: str = ""
+    user: str = ""
+    group: str = ""
+    processes: int | None = None
+    home: str = ""
+    python_home: str = ""
+    python_path: str = ""
+    display_name: str = ""
+    maximum_requests: int | None = None
+    request_timeout: int = 0
+    inactivity_timeout: int = 0
+    lang: str = ""
+    locale: str = ""
+    umask: str = ""
+
+
+Daemons = dict[str, Daemon]
+
+_NUMBERS = {"processes": 1, "maximum_requests": 0, "request_timeout": 0, "inactivity_timeout": 0}  # the least
+_FOLDERS = ("home", "python_home")
+_OBEYED = tuple(field.name.replace("_", "-") for field in fields(Daemon) if field.name != "name")
+# How mod_wsgi's processes talk to Apache and are watched: other ones here, or the launcher's business.
+_NO_EFFECT = """
+    connect-timeout cpu-priority deadlock-timeout eviction-timeout graceful-timeout header-buffer-size
+    interrupt-timeout listen-backlog proxy-buffer-size python-eggs queue-timeout receive-buffer-size
+    response-buffer-size response-socket-timeout restart-interval send-buffer-size server-metrics shutdown-timeout
+    socket-timeout socket-user stack-size startup-timeout switch-interval
+"""
+# What protects something, and would be missed.
+_UNSUPPORTED = """
+    chroot cpu-time-limit memory-limit script-group script-user supplementary-groups virtual-memory-limit
+"""
+
+
+def parse_daemon(call: Call) -> Daemons:
+    """A name, and options."""
+    if not call.args:
+        raise ArgumentError("expected a name and perhaps options, got none")
+    name, *options = call.args
+    if not name or name.startswith("%{") or "=" in name:
+        raise ArgumentError(f"expected a name, not {name!r}")
+    values: dict[str, str | int] = {"name": name}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ArgumentError(f"expected an option such as processes=2, not {option!r}")
+        found = _option(call, key, value)
+        if found is not None:
+            values[key.replace("-", "_")] = found
+    return {name: Daemon(**values)}  # type: ignore[arg-type]
+
+
+def _option(call: Call, key: str, value: str) -> str | int | None:
+    """The value of an option; None for one without effect. Raises ArgumentError."""
+    attribute = key.replace("-", "_")
+    if key == "threads":
+        if number(value, 0) != 1:
+            call.notes.append(f"threads={value}: each process takes one request at a time; processes= says how many")
+        return None
+    if key in _NO_EFFECT.split():
+        return None
+    if key in _UNSUPPORTED.split():
+        raise ArgumentError(f"{key}= is known but not supported")
+    if key not in _OBEYED:
+        raise ArgumentError(f"unknown option {key}={suggestion(key, _OBEYED)}")
+    if attribute in _NUMBERS:
+        return number(value, _NUMBERS[attribute])
+    if attribute in _FOLDERS and not value.startswith("/"):
+        raise ArgumentError(f"{key}= must be an absolute folder, not {value!r}")
+    if key == "umask" and not (value and set(value) <= set("01234567") and int(value, 8) <= 0o777):
+        raise ArgumentError(f"umask= must be an octal number up to 777, not {value!r}")
+    return value
+
+
+def fold_daemons(before: Daemons | None, more: Daemons) -> Daemons:
+    """One more in the same scope. Raises ArgumentError for a name that is taken."""
+    for name in more:
+        if before and name in before:
+            raise ArgumentError(f"there is a group of processes called {name} already")
+    return {**(before or {}), **more}
+
+
+def merge_daemons(outer: Daemons, inner: Daemons) -> Daemons:
+    """Those of the main server, and a virtual host's own."""
+    return {**outer, **inner}
+
+
+def parse_options(options: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
+    """The options of a script alias: NAME=value. Raises ArgumentError."""
+    found = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or key not in known:
+            raise ArgumentError(f"expected {', '.join(f'{name}=' for name in known)}, not {option!r}")
+        if not value:
+            raise ArgumentError(f"expected a value for {key}=")
+        found[key] = value
+    return found
