@@ -48,14 +48,17 @@ def keep(work: Awaitable[None]) -> None:
     task.add_done_callback(_running.discard)
 
 
-async def answer(request: Request, source: Source, module: str, *, has_status_line: bool = False) -> Response:
+async def answer(
+    request: Request, source: Source, module: str, *, has_status_line: bool = False, timeout: float = 0.0
+) -> Response:
     """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
 
-    `module` is the name under which complaints are logged.
+    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's.
     """
     parser = HeadParser(has_status_line=has_status_line)
+    timeout = timeout or request.site.settings[TIMEOUT]
     try:
-        rest = await _read_head(request, source, parser, module)
+        rest = await _read_head(request, source, parser, module, timeout)
     except BaseException:
         source.close()
         raise
@@ -65,21 +68,34 @@ async def answer(request: Request, source: Source, module: str, *, has_status_li
         source.close()
         return _redirected(request, head)
     response = Response(head.status, list(head.fields))
+    return respond(request, response, source, rest, module, timeout, head.content_length)
+
+
+def respond(
+    request: Request,
+    response: Response,
+    source: Source,
+    rest: bytes,
+    module: str,
+    timeout: float,
+    length: int | None,
+) -> Response:
+    """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known."""
     if source.ended:
         source.close()
         response.body = rest
         return response
-    flow = Flow()
+    flow = Flow(length)
     response.body = flow
-    keep(_pump(request, source, flow, rest, module))
+    keep(_pump(request, source, flow, rest, module, timeout))
     return response
 
 
-async def _read_head(request: Request, source: Source, parser: HeadParser, module: str) -> bytes:
+async def _read_head(request: Request, source: Source, parser: HeadParser, module: str, timeout: float) -> bytes:
     """Read up to the end of the head; what came behind it."""
     try:
         while True:
-            data = await _next(request, source)
+            data = await next_piece(source, timeout)
             rest = parser.feed(data)
             if parser.head is not None:
                 return rest
@@ -93,19 +109,19 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
 
 
-async def _next(request: Request, source: Source) -> bytes:
-    """Some more of what a program says. Raises TimeoutError after Timeout without a word."""
-    async with asyncio.timeout(request.site.settings[TIMEOUT]):
+async def next_piece(source: Source, timeout: float) -> bytes:
+    """Some more of what a program says. Raises TimeoutError after this many seconds without a word."""
+    async with asyncio.timeout(timeout):
         return await source.read()
 
 
-async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str) -> None:
+async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str, timeout: float) -> None:
     """Take all that a program says, as fast as it says it."""
     error: Exception | None = None
     try:
         if rest and not await flow.put(rest):
             return
-        while data := await _next(request, source):
+        while data := await next_piece(source, timeout):
             if not await flow.put(data):
                 return
     except (SourceError, OSError, TimeoutError) as found:

@@ -10,13 +10,24 @@ from __future__ import annotations
 
 import os
 from pathlib import PurePosixPath
+from socket import SocketType
 from urllib.parse import quote
 
 from ownhost.apps.app import App, Protocol
+from ownhost.apps.forwarding import asked_upgrade
+from ownhost.apps.proxy import ask_http
+from ownhost.apps.spool import Flow
 from ownhost.apps.wsgi import IDLE_TIMEOUT, check_owner, environment_of, home_of, max_requests, python_of
+from ownhost.http.hops import end_to_end
+from ownhost.http.limits import TIMEOUT
+from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules import mod_asgi
 from ownhost.modules.mod_asgi import ScriptAlias
+from ownhost.modules.proxying.backend import Backend, Parameters
 from ownhost.modules.python_daemons import Daemon
+from ownhost.request.module import Module, register
+from ownhost.request.names import scheme
+from ownhost.request.programs import Lease
 from ownhost.request.request import Request
 
 PROCESSES = 1  # where no ASGIDaemonProcess says it: a process takes many requests at once
@@ -71,3 +82,62 @@ def target(request: Request) -> str:
 def _python_path(daemon: Daemon) -> tuple[tuple[str, str], ...]:
     folders = [folder for folder in (daemon.home, daemon.python_path) if folder]
     return (("PYTHONPATH", ":".join(folders)),) if folders else ()
+
+
+def handle(request: Request) -> Response:
+    """Have an asynchronous Python application answer. Raises HTTPError 404, 500."""
+    request.pure = False
+    app = app_of(request)
+    return Response(200, deferred=lambda body: run(request, app, body))
+
+
+async def run(request: Request, app: App, body: RequestBody) -> Response:
+    """What the application answers. Raises HTTPError."""
+    launcher = request.site.launcher
+    if launcher is None:
+        raise HTTPError(500, "programs cannot be run here", module="asgi")
+    content = await body.read() if request.head.has_body else None
+    lease = await launcher.lease(app)
+    upgrade = Parameters(upgrade="websocket", reuse=False)
+    backend = Backend("http", "localhost", 80, lease.path, parameters=upgrade)
+    timeout = app.request_timeout or request.site.settings[TIMEOUT]
+    try:
+        response = await ask_http(request, backend, target(request), fields_for(request, backend), content, timeout)
+    except BaseException:
+        lease.close()
+        raise
+    return _with_lease(response, lease)
+
+
+def fields_for(request: Request, backend: Backend) -> list[tuple[str, str]]:
+    """The header fields for uvicorn, which believes what it is told of the client: so that is told once, by us."""
+    hidden = ("x-forwarded-for", "x-forwarded-proto", "content-length", "expect")
+    fields = end_to_end(request.head.fields, but=hidden)
+    protocol = asked_upgrade(request, backend)
+    if protocol:
+        fields += (("Upgrade", protocol), ("Connection", "Upgrade"))
+    else:
+        fields.append(("Connection", "close"))
+    return [*fields, ("X-Forwarded-For", request.endpoints.client), ("X-Forwarded-Proto", scheme(request))]
+
+
+def _with_lease(response: Response, lease: Lease) -> Response:
+    """A response that holds the app for as long as it is being sent."""
+    tunnel, body = response.tunnel, response.body
+    if tunnel is not None:
+
+        async def tunnelled(client: SocketType, data: bytes) -> None:
+            try:
+                await tunnel(client, data)
+            finally:
+                lease.close()
+
+        response.tunnel = tunnelled
+    elif isinstance(body, Flow):
+        body.when_closed(lease.close)
+    else:
+        lease.close()
+    return response
+
+
+register(Module(name="asgi-app", identifier="asgi-app_module", handlers={mod_asgi.HANDLER: handle}))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ownhost.apps import fastcgi
 from ownhost.apps.answer import SourceError, answer, keep
+from ownhost.apps.backends import Connection
 from ownhost.http.message import Content, HTTPError, Response
 from ownhost.request.programs import Lease
 from ownhost.request.request import Level, Request
@@ -16,20 +17,33 @@ CONNECT = 10.0  # seconds
 READ = 65_536
 
 
-async def ask(
-    request: Request, path: str, variables: Mapping[bytes, bytes], content: Content | None, lease: Lease | None
+async def ask_app(
+    request: Request, lease: Lease, variables: Mapping[bytes, bytes], content: Content | None, timeout: float = 0.0
 ) -> Response:
-    """The response of a program that listens at a path. Raises HTTPError 500, 503, 504."""
+    """The response of an app that listens where its lease says. Raises HTTPError 500, 503, 504."""
     try:
         async with asyncio.timeout(CONNECT):
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await asyncio.open_unix_connection(lease.path)
     except (OSError, TimeoutError) as error:
-        if lease is not None:
-            lease.close()
-        raise HTTPError(503, f"cannot reach the program at {path}: {error}", module="proxy_fcgi") from None
-    conversation = Conversation(request, reader, writer, lease)
+        lease.close()
+        raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
+    connection = Connection(reader, writer, (lease.path, "", 0))
+    return await ask(request, connection, variables, content, lease=lease, timeout=timeout)
+
+
+async def ask(
+    request: Request,
+    connection: Connection,
+    variables: Mapping[bytes, bytes],
+    content: Content | None,
+    *,
+    lease: Lease | None = None,
+    timeout: float = 0.0,
+) -> Response:
+    """The response of a program on a connection. Raises HTTPError 500, 504."""
+    conversation = Conversation(request, connection.reader, connection.writer, lease)
     conversation.sending = asyncio.ensure_future(conversation.send(variables, content))
-    return await answer(request, conversation, "proxy_fcgi")
+    return await answer(request, conversation, "proxy_fcgi", timeout=timeout)
 
 
 class Conversation:

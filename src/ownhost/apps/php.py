@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
 from ownhost.apps.environment import encoded, environment
-from ownhost.apps.fastcgi_client import ask
+from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Values, check_script, php_server
 from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_REQUEST_WORKERS
@@ -49,7 +49,7 @@ async def run(request: Request, body: RequestBody) -> Response:
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
     lease = await launcher.lease(app_of(request))
-    return await ask(request, lease.path, encoded(php_environment(base, request)), content, lease)
+    return await ask_app(request, lease, encoded(php_environment(base, request)), content)
 
 
 def app_of(request: Request) -> App:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import BinaryIO
 
 MEMORY = 262_144  # bytes kept in memory
@@ -68,7 +68,8 @@ class Flow:
     reads, as an exception.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, length: int | None = None) -> None:
+        self.length = length  # bytes in all, where that was said before
         self._waiting: deque[bytes] = deque()
         self._in_memory = 0
         self._file: BinaryIO | None = None
@@ -77,6 +78,7 @@ class Flow:
         self._error: BaseException | None = None
         self._changed = asyncio.Event()
         self.abandoned = False  # nobody reads any more
+        self._at_close: list[Callable[[], None]] = []
 
     async def put(self, data: bytes) -> bool:
         """Add some bytes, waiting while far too many are here. False where nobody reads them any more."""
@@ -115,9 +117,15 @@ class Flow:
                 self._changed.clear()
                 await self._changed.wait()
 
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Have something done once nobody reads any more."""
+        self._at_close.append(call)
+
     def close(self) -> None:
         """Nobody reads any more."""
         self.abandoned = True
+        while self._at_close:
+            self._at_close.pop()()
         self._changed.set()
         self._waiting.clear()
         if self._file is not None:

@@ -10,10 +10,13 @@ from grp import getgrnam
 from pathlib import Path
 
 from ownhost.apps.app import FOLDER, App, Protocol
-from ownhost.http.message import HTTPError
+from ownhost.apps.environment import encoded, environment
+from ownhost.apps.fastcgi_client import ask_app
+from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules import mod_wsgi
 from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
 from ownhost.modules.python_daemons import Daemon
+from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 RUNNER = "wsgi_runner.py"
@@ -125,3 +128,33 @@ def _gid(name: str) -> int:
         return getgrnam(name).gr_gid
     except KeyError:
         return -1
+
+
+def handle(request: Request) -> Response:
+    """Have a Python application answer. Raises HTTPError 403, 404, 500."""
+    request.pure = False
+    app = app_of(request)
+    return Response(200, deferred=lambda body: run(request, app, body))
+
+
+async def run(request: Request, app: App, body: RequestBody) -> Response:
+    """What the application answers. Raises HTTPError."""
+    launcher = request.site.launcher
+    if launcher is None:
+        raise HTTPError(500, "programs cannot be run here", module="wsgi")
+    content = await body.read() if request.head.has_body else None
+    variables = wsgi_environment(request, None if content is None else content.size)
+    lease = await launcher.lease(app)
+    return await ask_app(request, lease, encoded(variables), content, app.request_timeout)
+
+
+def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str]:
+    """The variables for an application; WSGIPassAuthorization lets it see passwords."""
+    variables = environment(request, body_length=body_length)
+    authorization = request.head.values.get("authorization")
+    if authorization and request.settings[mod_wsgi.PASS_AUTHORIZATION]:
+        variables["HTTP_AUTHORIZATION"] = authorization
+    return variables
+
+
+register(Module(name="wsgi-app", identifier="wsgi-app_module", handlers={mod_wsgi.HANDLER: handle}))

@@ -7,11 +7,12 @@ import time
 from http import HTTPStatus
 
 from ownhost.http.dates import format_date
-from ownhost.http.message import FileBody, Response
+from ownhost.http.message import Response
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
+UPGRADE = b"Connection: Upgrade\r\n\r\n"
 STAY = b"\r\n"  # HTTP/1.1 stays open where nothing is said
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
@@ -64,7 +65,7 @@ def body_length(response: Response) -> int | None:
     body = response.body
     if isinstance(body, bytes):
         return len(body)
-    return body.length if isinstance(body, FileBody) else None
+    return body.length
 
 
 def chunk(data: bytes) -> bytes:

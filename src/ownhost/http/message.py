@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from socket import SocketType
 from typing import Protocol
 
 
@@ -99,6 +100,8 @@ class Content(Protocol):
 class Stream(Protocol):
     """A response's body as it comes."""
 
+    length: int | None  # bytes in all; None where that is not known before it ends
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Its pieces."""
 
@@ -106,6 +109,7 @@ class Stream(Protocol):
         """Nobody reads it any more, or all of it was read."""
 
 
+Tunnel = Callable[[SocketType, bytes], Awaitable[None]]  # the client's socket, and what was read of it already
 Deferred = Callable[[RequestBody], Awaitable["Response"]]
 
 
@@ -126,6 +130,7 @@ class Response:
     first_status: int = 0  # 0: the same
     deferred: Deferred | None = None  # the response itself comes later, once a program has made it
     after: list[Callable[[Response], None]] = field(default_factory=list)  # what is done to that one then
+    tunnel: Tunnel | None = None  # what speaks on the connection once a 101 is sent
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
 

@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
 from typing import TYPE_CHECKING, Any
 
+from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
@@ -234,9 +235,30 @@ class Connection:
             return
         finally:
             incoming.close()
+        if response.tunnel is not None:
+            await self.switch(service, request, response)
+            return
         self.task = None
         if self.send_response(service, request, response) and self.sock.fileno() >= 0:
             self.resume()
+
+    async def switch(self, service: Service, request: Request, response: Response) -> None:
+        """101: leave the connection to another protocol, until one side ends it."""
+        assert response.tunnel is not None
+        sending = Sending(request, response, keep=False, head_in=self.head_size)
+        response.prepared = framing.prepare(response, service.token)
+        sending.head = framing.head_bytes(response, framing.UPGRADE)
+        sender = Sender(self.worker.loop, self.sock, service.timeout)
+        data, self.buffer = self.buffer, b""
+        try:
+            await sender.send(sending.head)
+            self.sock.setblocking(False)
+            await response.tunnel(self.sock, data)
+        except (Gone, OSError):
+            sending.aborted = True
+        sending.sent = sender.sent
+        self.task = None
+        self.finish(sending, sending.aborted)
 
     async def unless_gone(self, work: asyncio.Task[Response]) -> Response:
         """Wait for a response, unless the client closes its connection meanwhile. Raises Gone."""
@@ -374,7 +396,7 @@ class Connection:
         sender = Sender(self.worker.loop, self.sock, service.timeout)
         try:
             await sender.send(rest)
-            await sender.send_body(sending.body, chunked=sending.request.head.minor > 0)
+            await sender.send_body(sending.body, sending.request.head.minor)
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()

@@ -76,7 +76,7 @@ class Pool:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if len(self.leases) >= self.app.processes + QUEUE:
+        if self.app.at_once and len(self.leases) >= self.app.processes + QUEUE:
             self.refuse(lease, "too many requests wait for it")
             return
         if self.loop.time() < self.rests_until:
@@ -141,7 +141,8 @@ class Pool:
 
     def start_some(self) -> None:
         """Have as many processes as there are requests, within the app's limit."""
-        wanted = min(self.app.processes, max(1, len(self.leases), self.app.spare)) if self.app.listens else 1
+        needed = max(1, self.app.spare, len(self.leases) if self.app.at_once else 1)
+        wanted = min(self.app.processes, needed) if self.app.listens else 1
         while len(self.processes) < wanted and not self.ending and self.loop.time() >= self.rests_until:
             self.start_one()
 

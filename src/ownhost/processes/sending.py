@@ -96,8 +96,8 @@ class Sender:
             self.sent += count
             rest = rest[count:]
 
-    async def send_body(self, body: FileBody | Stream | None, chunked: bool) -> None:
-        """Send what follows the head. Raises Gone where the client, or part of the file, is."""
+    async def send_body(self, body: FileBody | Stream | None, minor: int) -> None:
+        """Send what follows the head, to a HTTP/1.`minor` client. Raises Gone where it, or part of the body, is."""
         if isinstance(body, FileBody):
             self.sock.setblocking(False)  # sendfile has no flag for it
             for part in body.parts:
@@ -105,12 +105,24 @@ class Sender:
                     await self.send(part)
                 else:
                     await (self.send_file if body.by_kernel else self.copy_file)(body.fd, *part)
+        elif body is not None and body.length is not None:
+            await self.send_exactly(body, body.length)
         elif body is not None:
             async for data in body:
                 if data:
-                    await self.send(chunk(data) if chunked else data)
-            if chunked:
+                    await self.send(chunk(data) if minor else data)
+            if minor:
                 await self.send(LAST_CHUNK)
+
+    async def send_exactly(self, body: Stream, length: int) -> None:
+        """Send as much of a stream as was announced. Raises Gone where that is not all there."""
+        async for data in body:
+            await self.send(data[:length])
+            length -= len(data)
+            if length <= 0:
+                return
+        if length > 0:
+            raise Gone
 
     async def send_file(self, fd: int, offset: int, length: int) -> None:
         """Send a range of a file. Raises Gone where the file is shorter by now: no wrong byte is ever sent for it."""

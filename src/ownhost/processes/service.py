@@ -76,7 +76,7 @@ class Service:
             content = body if request.method != "HEAD" and response.status not in BODILESS else b""
             sending.head = head = framing.head_bytes(response, end)
             return head + content
-        if not isinstance(body, FileBody) and request.minor > 0:
+        if body.length is None and request.minor > 0:
             end = framing.CHUNKED + end
         if request.method != "HEAD" and response.status not in BODILESS:
             sending.body = body

@@ -13,7 +13,7 @@ from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
 from ownhost.http.message import Head, HTTPError, RequestBody, Response
 from ownhost.request import errors
-from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
 from ownhost.request.translate import begin
 from ownhost.request.walk import walk
 
@@ -134,7 +134,7 @@ def fixup(request: Request) -> Response | None:
 def handle(request: Request) -> Response:
     """Have the handler make the response. A handler that there is not is an error: never the file's source."""
     name = request.handler or DEFAULT_HANDLER
-    handler = request.site.handlers.get(name)
+    handler = request.site.handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name)
     if handler is None:
         raise HTTPError(500, f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead")
     return handler(request)

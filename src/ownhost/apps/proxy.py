@@ -1,0 +1,283 @@
+"""mod_proxy: the handler of requests that another server answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from socket import SHUT_WR, SocketType
+
+from ownhost.apps import fastcgi_client, forwarding, http_client, scgi, uwsgi
+from ownhost.apps.answer import SourceError, answer, keep, respond
+from ownhost.apps.backends import Connection, connect, give_back, timeout_of
+from ownhost.apps.environment import encoded
+from ownhost.http.message import Content, HTTPError, RequestBody, Response
+from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
+from ownhost.modules.proxying.backend import SPEAK_HTTP, Backend
+from ownhost.request.module import Module, register
+from ownhost.request.request import PROXY_HANDLER, Request
+
+READ = 65_536
+_OURS = ("server", "date")  # said by this server
+
+
+def handle(request: Request) -> Response:
+    """Have another server answer. Raises HTTPError 500."""
+    request.pure = False
+    backend = backend_of(request)
+    if backend is None:
+        raise HTTPError(500, f"{request.filename}: no other server is named that is to answer", module="proxy")
+    return Response(200, deferred=lambda body: run(request, backend, body))
+
+
+async def run(request: Request, backend: Backend, body: RequestBody) -> Response:
+    """What the other server answers. Raises HTTPError 502, 503, 504."""
+    content = await body.read() if request.head.has_body else None
+    timeout = timeout_of(request, backend)
+    if backend.scheme in SPEAK_HTTP:
+        fields = forwarding.request_fields(request, backend)
+        return await ask_http(request, backend, backend.target, fields, content, timeout)
+    length = None if content is None else content.size
+    variables = encoded(forwarding.variables(request, backend, length))
+    connection = await connect(request, backend, fresh=True)
+    if backend.scheme == "fcgi":
+        return _seen(request, await fastcgi_client.ask(request, connection, variables, content, timeout=timeout))
+    try:
+        head = uwsgi.request_head(variables) if backend.scheme == "uwsgi" else scgi.request_head(variables, length or 0)
+    except ValueError as error:
+        connection.writer.close()
+        raise HTTPError(500, f"{request.uri}: {error}", module=f"proxy_{backend.scheme}") from None
+    source = Bytes(connection)
+    keep(source.send(head, content))
+    is_uwsgi = backend.scheme == "uwsgi"
+    module = f"proxy_{backend.scheme}"
+    return _seen(request, await answer(request, source, module, has_status_line=is_uwsgi, timeout=timeout))
+
+
+def _seen(request: Request, response: Response) -> Response:
+    """A response as this server says it. Raises HTTPError where ProxyErrorOverride has a page of its own for it."""
+    if response.deferred is None:
+        if response.status in request.settings[PROXY_ERROR_OVERRIDE]:
+            if not isinstance(response.body, bytes):
+                response.body.close()  # type: ignore[union-attr]
+            raise HTTPError(response.status)
+        fields = [field for field in response.headers if field[0].lower() not in _OURS]
+        response.headers = response_fields(request, forwarding.via(request, fields, 1))
+    return response
+
+
+class Bytes:
+    """A program's answer that ends with the connection (answer.Source)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.ended = False
+
+    async def send(self, head: bytes, content: Content | None) -> None:
+        """Send the request."""
+        with contextlib.suppress(OSError):
+            self.connection.writer.write(head)
+            for piece in () if content is None else content.pieces():
+                self.connection.writer.write(piece)
+                await self.connection.writer.drain()
+            await self.connection.writer.drain()
+
+    async def read(self) -> bytes:
+        """Some more; b"" at the end."""
+        data = await self.connection.reader.read(READ)
+        self.ended = not data
+        return data
+
+    def close(self) -> None:
+        """Be through with it."""
+        self.connection.writer.close()
+
+
+# HTTP
+
+
+async def ask_http(
+    request: Request,
+    backend: Backend,
+    target: str,
+    fields: list[tuple[str, str]],
+    content: Content | None,
+    timeout: float,
+) -> Response:
+    """What a HTTP server answers. Raises HTTPError 502, 503, 504."""
+    connection = await connect(request, backend)
+    try:
+        return await _ask_http(request, backend, connection, target, fields, content, timeout)
+    except _Stale:
+        connection = await connect(request, backend, fresh=True)
+        return await _ask_http(request, backend, connection, target, fields, content, timeout)
+
+
+class _Stale(Exception):
+    """A kept connection had been closed by the other side: nothing was answered, so nothing was done."""
+
+
+async def _ask_http(
+    request: Request,
+    backend: Backend,
+    connection: Connection,
+    target: str,
+    fields: list[tuple[str, str]],
+    content: Content | None,
+    timeout: float,
+) -> Response:
+    conversation = Conversation(connection, reuses=backend.reuses)
+    try:
+        sending = asyncio.ensure_future(conversation.send(request.method, target, fields, content))
+        conversation.sending = sending
+        head = await conversation.read_head(timeout)
+    except (http_client.BackendError, ConnectionError, ValueError) as error:
+        conversation.close()
+        if connection.used and not conversation.heard:
+            raise _Stale from None
+        raise HTTPError(502, f"error reading from {backend.authority}: {error}", module="proxy_http") from None
+    except TimeoutError:
+        conversation.close()
+        raise HTTPError(504, f"timeout reading from {backend.authority}", module="proxy_http") from None
+    except BaseException:
+        conversation.close()
+        raise
+    if isinstance(head, http_client.Switched):
+        return _tunnelled(head, connection)
+    response = Response(head.status, list(head.fields))
+    return _seen(
+        request,
+        respond(request, response, conversation, conversation.take(), "proxy_http", timeout, head.content_length),
+    )
+
+
+class Conversation:
+    """One request to a HTTP server, and its response (answer.Source: the response's body)."""
+
+    def __init__(self, connection: Connection, *, reuses: bool) -> None:
+        self.connection = connection
+        self.reuses = reuses
+        self.exchange = http_client.Exchange()
+        self.sending: asyncio.Future[None] | None = None
+        self.heard = False  # anything at all was answered
+        self.ended = False
+        self.content: list[bytes] = []  # of the body, come with the head
+
+    async def send(self, method: str, target: str, fields: list[tuple[str, str]], content: Content | None) -> None:
+        """Send the request, while its answer may come already. Raises ValueError."""
+        writer, exchange = self.connection.writer, self.exchange
+        writer.write(exchange.request(method, target, fields, 0 if content is None else content.size))
+        with contextlib.suppress(OSError):
+            for piece in () if content is None else content.pieces():
+                writer.write(exchange.body(piece))
+                await writer.drain()
+            writer.write(exchange.end_of_body())
+            await writer.drain()
+
+    async def read_head(self, timeout: float) -> http_client.Head | http_client.Switched:
+        """The head of the final response. Raises BackendError, TimeoutError, OSError."""
+        while True:
+            async with asyncio.timeout(timeout):
+                events = await self._events()
+            found: http_client.Head | http_client.Switched | None = None
+            for event in events:
+                if isinstance(event, http_client.Head | http_client.Switched):
+                    found = event
+                self._note(event)
+            if found is not None:
+                return found
+
+    async def _events(self) -> list[http_client.Event]:
+        data = await self.connection.reader.read(READ)
+        self.heard = self.heard or bool(data)
+        return self.exchange.feed(data) if data else self.exchange.close()
+
+    def _note(self, event: http_client.Event) -> None:
+        if isinstance(event, http_client.Content):
+            self.content.append(event.data)
+        elif isinstance(event, http_client.End):
+            self.ended = True
+
+    def take(self) -> bytes:
+        """What of the body is here."""
+        data = b"".join(self.content)
+        self.content.clear()
+        return data
+
+    async def read(self) -> bytes:
+        """Some more of the body; b"" at its end. Raises SourceError, OSError."""
+        while not self.ended:
+            try:
+                for event in await self._events():
+                    self._note(event)
+            except http_client.BackendError as error:
+                raise SourceError(str(error)) from None
+            if self.content:
+                return self.take()
+        return b""
+
+    def close(self) -> None:
+        """Be through with it: keep the connection if it can be used again."""
+        sent = self.sending is None or self.sending.done()
+        if self.sending is not None:
+            self.sending.cancel()
+        if sent and self.ended and self.reuses and self.exchange.reusable:
+            give_back(self.connection)
+        else:
+            self.connection.writer.close()
+
+
+# Other protocols on the connection (RFC 9110, 7.8): WebSocket
+
+
+def _tunnelled(head: http_client.Switched, connection: Connection) -> Response:
+    response = Response(101, [("Upgrade", head.protocol), *head.fields])
+
+    async def tunnel(client: SocketType, data: bytes) -> None:
+        whole = socket.socket(fileno=client.fileno())  # as event loops take them
+        try:
+            await _both_ways(whole, connection, data, head.leftover)
+        finally:
+            whole.detach()
+
+    response.tunnel = tunnel
+    return response
+
+
+async def _both_ways(client: socket.socket, connection: Connection, from_client: bytes, from_backend: bytes) -> None:
+    """Pass bytes on in both directions until both sides have ended."""
+    loop = asyncio.get_running_loop()
+
+    async def outward() -> None:
+        data = from_backend
+        while True:
+            if data:
+                await loop.sock_sendall(client, data)
+            data = await connection.reader.read(READ)
+            if not data:
+                client.shutdown(SHUT_WR)
+                return
+
+    async def inward() -> None:
+        data = from_client
+        while True:
+            if data:
+                connection.writer.write(data)
+                await connection.writer.drain()
+            data = await loop.sock_recv(client, READ)
+            if not data:
+                connection.writer.write_eof()
+                return
+
+    tasks = [asyncio.ensure_future(outward()), asyncio.ensure_future(inward())]
+    try:
+        with contextlib.suppress(OSError):
+            await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        connection.writer.close()
+
+
+register(Module(name="mod_proxy_http", identifier="proxy_http_module", handlers={PROXY_HANDLER: handle}))
