@@ -33,6 +33,9 @@ RewriteRule ^/moved/(.*) /~news/$1 [R=301]
 AssignUserIDExpr %{reqenv:ITKUID}
 SetEnv FOLDER news
 </Directory>
+<Location /inner>
+RewriteRule inner$ /index.html
+</Location>
 <Location /~root>
 AssignUserIDExpr %{reqenv:ITKUID}
 </Location>
@@ -129,6 +132,13 @@ def test_conditions_and_fields_count(config: Path) -> None:
     assert explained(config, "http://shared.test:8080/?kind")["identity"]["nice"] == 5
     found = explained(config, "http://shared.test:8080/", "-H", "X-Site: q")
     assert found["environment"]["SITE"] == "q"
+
+
+def test_rules_of_folders_are_followed_to_the_file(config: Path) -> None:
+    found = explained(config, "http://shared.test:8080/inner")
+    assert (found["status"], Path(found["file"]).name, found["uri"]) == (200, "index.html", "/index.html")
+    steps = [step["text"] for step in found["rewriting"]]
+    assert any(step.endswith("internal redirect with /index.html [INTERNAL REDIRECT]") for step in steps)
 
 
 def test_a_refused_identity(config: Path) -> None:

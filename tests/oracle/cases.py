@@ -40,6 +40,11 @@ def configuration(name: str) -> str:
     return (FOLDER / f"{name}.conf").read_text()
 
 
+def has_own_server(name: str) -> bool:
+    """Whether a case says something of the server, and not only of a virtual host."""
+    return "<VirtualHost" in configuration(name)
+
+
 def connections(name: str) -> list[list[Asked]]:
     """The requests of a case, those of one connection together."""
     return parse((FOLDER / f"{name}.txt").read_text(), f"{name}.txt")

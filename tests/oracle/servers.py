@@ -1,4 +1,4 @@
-"""Apache and Ownhost, with the configuration of a case."""
+"""Apache and Ownhost, with the configuration of a case, or of many that are content with a virtual host."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness import ALICE, Server, World, eventually, free_port
+from harness import ALICE, Server, World, eventually
 from oracle import cases
 from oracle.tree import probing
 
@@ -33,58 +33,79 @@ Require all granted
 SERVER = """\
 ServerRoot @WORLD@
 @MODULES@
-Listen 127.0.0.1:@PORT@
+@LISTEN@
 ServerName server.test
 User www-data
 Group www-data
-PidFile @WORLD@/@NAME@.pid
-ErrorLog @WORLD@/@NAME@.log
+PidFile @OWN@/pid
+ErrorLog @OWN@/error.log
 LogLevel info
 TypesConfig @WORLD@/mime.types
 <Directory />
 AllowOverride None
 </Directory>
 @PROBING@
-@BODY@
+@INCLUDE@
 """
 
 
-def written(world: World, case: str, name: str, port: int) -> Path:
-    """The configuration of a case, in a file for one of the servers."""
-    body = cases.configuration(case)
-    if "<VirtualHost" not in body:
-        body = SITE.replace("@BODY@", body)
-    modules = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in LOADED.split()]
-    values = {
-        "BODY": body,
-        "MODULES": "\n".join([*modules, f"LoadModule mpm_itk_module {MODULES}/mpm_itk.so"]),
-        "PROBING": probing(world.folder),
-        "NAME": name,
-        "DIR": str(world.folder / "site"),
-        "WORLD": str(world.folder),
-        "PORT": str(port),
-    }
-    text = SERVER
-    for key in ("BODY", *values):
-        text = text.replace(f"@{key}@", values[key])
-    path = world.folder / f"{name}.conf"
-    path.write_text(text)
-    return path
+Ports = tuple[int, int]  # Apache's and Ownhost's
 
 
 @contextlib.contextmanager
-def both(world: World, case: str) -> Iterator[tuple[int, int]]:
-    """The ports of Apache and of Ownhost, which serve until the block ends."""
-    ports = free_port(), free_port()
-    ours = Server(world.folder, ports[1], written(world, case, "ownhost", ports[1]))
-    with _apache(written(world, case, "apache", ports[0])) as theirs:
+def both(world: World, names: Iterable[str]) -> Iterator[dict[str, Ports]]:
+    """The ports of each case at both servers, which serve until the block ends."""
+    free = _free_ports()
+    ports = {name: (next(free), next(free)) for name in names}
+    theirs = _written(world, "apache", {name: port for name, (port, _) in ports.items()})
+    ours = _written(world, "ownhost", {name: port for name, (_, port) in ports.items()})
+    server = Server(world.folder, 0, ours)
+    with _apache(theirs) as apache:
         try:
-            ours.start()
-            eventually(lambda: theirs.poll() is not None or _listens(ports[0]), 20)
-            assert theirs.poll() is None, f"Apache ended: {theirs.communicate()[1]!r}"
+            server.start()
+            eventually(lambda: apache.poll() is not None or all(_listens(port) for port, _ in ports.values()), 20)
+            assert apache.poll() is None, f"Apache ended: {apache.communicate()[1]!r}"
             yield ports
         finally:
-            ours.stop()
+            server.stop()
+
+
+def _free_ports() -> Iterator[int]:
+    """Ports of loopback that nothing listens on, below those that the kernel gives to clients."""
+    for port in range(20_000, 30_000):
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            yield port
+
+
+def _written(world: World, server: str, ports: dict[str, int]) -> Path:
+    """The configuration for one of the servers. Each case's is a file of its own, so that messages name the case."""
+    folder = world.folder / f"{server}-{min(ports.values())}"
+    folder.mkdir(exist_ok=True)
+    modules = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in LOADED.split()]
+    values = {
+        "MODULES": "\n".join([*modules, f"LoadModule mpm_itk_module {MODULES}/mpm_itk.so"]),
+        "PROBING": probing(world.folder),
+        "OWN": str(folder),
+        "DIR": str(world.folder / "site"),
+        "WORLD": str(world.folder),
+    }
+    for name, port in ports.items():
+        body = cases.configuration(name)
+        body = body if cases.has_own_server(name) else SITE.replace("@BODY@", body)
+        (folder / f"{name}.conf").write_text(_filled(body, {**values, "PORT": str(port)}))
+    listen = "\n".join(f"Listen 127.0.0.1:{port}" for port in ports.values())
+    include = "\n".join(f"Include {folder}/{name}.conf" for name in ports)
+    path = folder / "main.conf"
+    path.write_text(_filled(SERVER, {**values, "LISTEN": listen, "INCLUDE": include}))
+    return path
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
+    return text
 
 
 @contextlib.contextmanager

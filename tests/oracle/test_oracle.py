@@ -14,7 +14,7 @@ from oracle import cases
 from oracle.accounts import accounts
 from oracle.client import Answer, ask
 from oracle.compare import differences, shown
-from oracle.servers import APACHE, both
+from oracle.servers import APACHE, Ports, both
 from oracle.tree import make_tree
 
 LOG = logging.getLogger("oracle")  # --log-cli-level=INFO shows what Apache answers
@@ -41,15 +41,33 @@ def with_port(answer: Answer, theirs: int, ours: int) -> Answer:
     )
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
-def test_both_answer_alike(tree: World, name: str) -> None:
+def check(name: str, ports: Ports) -> None:
+    """Ask both servers all that a case asks, and compare."""
+    theirs, ours = ports
     wrong = []
-    with both(tree, name) as (theirs, ours):
-        for requests in cases.connections(name):
-            apache = [with_port(answer, theirs, ours) for answer in ask(theirs, requests)]
-            for asked, their_answer, our_answer in zip(requests, apache, ask(ours, requests), strict=True):
-                LOG.info("%s: %s -> %s", asked.where, asked.title, shown(their_answer))
-                found = differences(asked, their_answer, our_answer)
-                if found:
-                    wrong.append(f"{asked.where}: {asked.title}: {'; '.join(found)}")
+    for requests in cases.connections(name):
+        apache = [with_port(answer, theirs, ours) for answer in ask(theirs, requests)]
+        for asked, their_answer, our_answer in zip(requests, apache, ask(ours, requests), strict=True):
+            LOG.info("%s: %s -> %s", asked.where, asked.title, shown(their_answer))
+            found = differences(asked, their_answer, our_answer)
+            if found:
+                wrong.append(f"{asked.where}: {asked.title}: {'; '.join(found)}")
     assert not wrong, "\n".join([f"{len(wrong)} answers of {name} differ from Apache's:", *wrong])
+
+
+@pytest.fixture(scope="module")
+def shared(tree: World) -> Iterator[dict[str, Ports]]:
+    """One server of each kind, with a port for each case that is content with that."""
+    with both(tree, [name for name in cases.NAMES if not cases.has_own_server(name)]) as ports:
+        yield ports
+
+
+@pytest.mark.parametrize("name", [name for name in cases.NAMES if not cases.has_own_server(name)])
+def test_virtual_hosts_answer_alike(shared: dict[str, Ports], name: str) -> None:
+    check(name, shared[name])
+
+
+@pytest.mark.parametrize("name", [name for name in cases.NAMES if cases.has_own_server(name)])
+def test_servers_answer_alike(tree: World, name: str) -> None:
+    with both(tree, [name]) as ports:
+        check(name, ports[name])

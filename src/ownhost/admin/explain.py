@@ -33,6 +33,7 @@ from ownhost.identity.assignment import (
     NICE_VALUE,
 )
 from ownhost.identity.identity import Assignment, Identity, Refusal
+from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex
 from ownhost.request.request import Endpoints, Level, Request
@@ -175,11 +176,11 @@ class _Recorder(Sections):
 
 
 class _Handlers(dict[str, Any]):
-    """Handlers that are named, not run; but for the default one, which only reads a file."""
+    """Handlers that are named, not run; but for those that only read a file, or go on with another URI."""
 
     def get(self, name: str, default: Any = None) -> Any:
         known = super().get(name, default)
-        return known if name == DEFAULT_HANDLER or known is None else lambda _: Response(200)
+        return known if name in (DEFAULT_HANDLER, REDIRECT) or known is None else lambda _: Response(200)
 
 
 class _Explainer:

@@ -82,6 +82,7 @@ class Call:
     server_root: str
     defines: frozenset[str] = frozenset()
     section: str = ""  # what the section around it is for: a folder, a path, a pattern; "" in a server
+    section_kind: str = ""  # "Location"; "" in a server
     notes: list[str] = field(default_factory=list)  # remarks that `parse` has, shown at start
     methods: Methods = EVERY  # those of the <Limit> around it: for access rules, all others count for every method
     outer: str = ""  # the module's section that it stands in

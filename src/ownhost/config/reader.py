@@ -171,6 +171,7 @@ class _Builder:
             self.tree.server_root,
             frozenset(self.tree.defines),
             section=scope.subject,
+            section_kind=scope.kind or "",
             methods=scope.methods,
             outer=outer,
             inside=None if node.children is None else self.inside(node.children, directive, scope),

@@ -156,4 +156,12 @@ def _is_meant(request: Request, one: Client) -> bool:
 
 
 # Before Require, which it may make unnecessary.
-register(Module(name="mod_access_compat", identifier="access_compat_module", order=40, access=access))
+register(
+    Module(
+        name="mod_access_compat",
+        identifier="access_compat_module",
+        order=40,
+        uses=lambda server: server.says(COMPATIBLE),
+        access=access,
+    )
+)

@@ -1,13 +1,19 @@
-"""mod_alias: URIs that lead out of DocumentRoot, and redirects."""
+"""mod_alias: URIs that lead out of DocumentRoot, and redirects.
+
+Those of a server name the path that they are for. One in a section may leave that to the section: then it is for
+all that the section is for, and says where that leads in an expression.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from ownhost.config.arguments import number, words
+from ownhost.config.arguments import flag, number, words
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -16,40 +22,45 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
-    Where,
     declare,
-    inner_then_outer,
 )
+from ownhost.config.expression import StringExpression
+from ownhost.config.expression_parser import is_plain, parse_string
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError, Response
-from ownhost.request import errors
+from ownhost.request import errors, expressions
 from ownhost.request.module import Module, Place, register
 from ownhost.request.request import Request
 
 _SLASHES = re.compile("/+")
-_REFERENCE = re.compile(r"\\([$&])|\$([0-9])|&|\$")
+_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}
-# What may stand unescaped in a Location: RFC 3986's reserved and unreserved characters, and escapes.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# URL = [ scheme ":" [ "//" authority ] ] path [ "?" query ] [ "#" fragment ]  (RFC 3986, appendix B)
+_PARTS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?)?)([^?#]*)(.*)", re.DOTALL)
+# What stays as it is in a URL as written: reserved and unreserved characters, and escapes (RFC 3986, 2).
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_PATH_SAFE = "!$&'()*+,/:;=@~"  # and in a path that is not escaped yet
+_HERE = ("Location", "LocationMatch")  # where an Alias may leave its path to the section
 CGI = "cgi-script"
+
+Target = str | StringExpression  # an expression is computed for each request
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """One Alias, ScriptAlias or Match form of them. Exactly one of `prefix` and `regex` is set."""
+    """One Alias, ScriptAlias or Match form of them.
 
-    target: str
+    `prefix` or `regex` says what it is for; with neither, it is for all that the section around it is for, and `prefix`
+    is that section's path.
+    """
+
+    target: Target
     handler: str = ""
     prefix: str = ""
     regex: re.Pattern[str] | None = None
-
-    def locate(self, uri: str) -> str | None:
-        """The file name for a URI, if this alias is for it."""
-        if self.regex is not None:
-            match = self.regex.search(uri)
-            return substitute(self.target, match) if match else None
-        rest = below(uri, self.prefix)
-        return None if rest is None else self.target + rest
+    server_root: str = ""  # where relative results of an expression begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +68,35 @@ class Redirect:
     """One Redirect or RedirectMatch. `target` is "" for a status that has no Location."""
 
     status: int
-    target: str
+    target: Target
     prefix: str = ""
     regex: re.Pattern[str] | None = None
 
     def location(self, uri: str) -> str | None:
         """Where a URI is sent to, if this redirect is for it."""
+        assert isinstance(self.target, str)
         if self.regex is not None:
             match = self.regex.search(uri)
-            return quote(substitute(self.target, match), safe=_URL_SAFE) if match else None
+            return escape(substitute(self.target, match)) if match else None
         rest = below(uri, self.prefix)
-        return None if rest is None else self.target + quote(rest, errors="surrogateescape")
+        return None if rest is None else self.target + quote(rest, safe=_PATH_SAFE, errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Said(Generic[T]):
+    """What a scope says: those that name their paths, and the one that does not (`here`)."""
+
+    listed: tuple[T, ...] = ()
+    here: T | None = None
+
+
+def _merge(outer: Said[T], inner: Said[T]) -> Said[T]:
+    """The inner scope's come first."""
+    return Said((*inner.listed, *outer.listed), inner.here or outer.here)
+
+
+def _fold(before: Said[T] | None, more: Said[T]) -> Said[T]:
+    return more if before is None else Said((*before.listed, *more.listed), more.here or before.here)
 
 
 def below(uri: str, prefix: str) -> str | None:
@@ -84,109 +113,158 @@ def below(uri: str, prefix: str) -> str | None:
 
 
 def substitute(template: str, match: re.Match[str]) -> str:
-    """A template with $0 to $9 (and & for $0) put in, as Apache's ap_pregsub."""
+    """A template with $0 to $9 put in, as Apache's ap_pregsub."""
 
     def put(reference: re.Match[str]) -> str:
         if reference[1]:
             return reference[1]
-        if reference[2]:
-            group = int(reference[2])
-            return (match[group] or "") if group <= (match.re.groups) else ""
-        return match[0] if reference[0] == "&" else "$"
+        group = int(reference[2])
+        return (match[group] or "") if group <= match.re.groups else ""
 
     return _REFERENCE.sub(put, template)
 
 
-def _alias(handler: str) -> object:
-    def parse(call: Call) -> tuple[Alias, ...]:
-        if len(call.args) == 1 and call.where is Where.DIRECTORY:
-            raise ArgumentError("in a <Location> it is not supported yet; expected a path and a folder, outside")
+def escape(url: str) -> str:
+    """A URL made of unescaped parts: its path is escaped, and what cannot stand in a field."""
+    match = _PARTS.fullmatch(url)
+    assert match is not None  # it matches anything
+    before, path, behind = match.groups()
+    return (
+        quote(before, safe=_URL_SAFE, errors="surrogateescape")
+        + quote(path, safe=_PATH_SAFE, errors="surrogateescape")
+        + quote(behind, safe=_URL_SAFE, errors="surrogateescape")
+    )
+
+
+def _is_location(target: str) -> bool:
+    return target.startswith("/") or _URL.match(target) is not None
+
+
+# Arguments
+
+
+def _alias(handler: str) -> Callable[[Call], Said[Alias]]:
+    def parse(call: Call) -> Said[Alias]:
+        if call.section_kind:
+            return Said(here=_alias_here(call, handler))
         path, target = words(2, 2)(call)
         if not path.startswith("/"):
             raise ArgumentError(f"expected a path that begins with /, not {path!r}")
-        return (Alias(call.path(target), handler, prefix=path),)
+        return Said((Alias(call.path(target), handler, prefix=path),))
 
     return parse
 
 
-def _alias_match(handler: str) -> object:
-    def parse(call: Call) -> tuple[Alias, ...]:
+def _alias_here(call: Call, handler: str) -> Alias:
+    if call.section_kind not in _HERE:
+        raise ArgumentError(f"cannot stand in <{call.section_kind}>; expected in <VirtualHost> or <Location>")
+    if len(call.args) != 1 or not call.args[0]:
+        raise ArgumentError("in a <Location>, which is the path, expected a folder or file alone")
+    prefix = call.section if call.section_kind == "Location" else ""
+    return Alias(_target(call.args[0]), handler, prefix, server_root=call.path(""))
+
+
+def _target(text: str) -> Target:
+    return text if is_plain(text) else parse_string(text)
+
+
+def _alias_match(handler: str) -> Callable[[Call], Said[Alias]]:
+    def parse(call: Call) -> Said[Alias]:
+        if call.section_kind:
+            raise ArgumentError(f"cannot stand in <{call.section_kind}>; expected in <VirtualHost>")
         pattern, target = words(2, 2)(call)
         filename = target if target.startswith("$") else call.path(target)
-        return (Alias(filename, handler, regex=compile_pcre(pattern)),)
+        return Said((Alias(filename, handler, regex=compile_pcre(pattern)),))
 
     return parse
 
 
-def _redirect(status: int | None, matching: bool) -> object:
-    def parse(call: Call) -> tuple[Redirect, ...]:
-        found = list(words(1, 2 if status else 3)(call))
-        code = status or 302
-        if status is None and (len(found) == 3 or _status(found[0])):
-            code = _status(found[0]) or number(found[0], 100, 999)
-            del found[0]
-        return (_make_redirect(code, found, matching),)
-
-    return parse
-
-
-def _status(word: str) -> int | None:
-    if word.isascii() and word.isdigit():
-        return number(word, 300, 599)
-    return _STATUS_NAMES.get(word.lower())
+def parse_redirect(call: Call) -> Said[Redirect]:
+    """A status or none, a path, a URL; in a section the path may be left out, anywhere for a status without a URL."""
+    found = list(words(1, 3)(call))
+    status = _take_status(found)
+    code = status or 302
+    if not found and not _has_location(code):
+        return Said(here=Redirect(code, ""))
+    if call.section_kind and len(found) == 1 and _has_location(code):
+        target = _target(found[0])
+        if isinstance(target, str):
+            target = _checked_url(target)
+        return Said(here=Redirect(code, target))
+    return Said((_path_redirect(code, found),))
 
 
-def _make_redirect(code: int, found: list[str], matching: bool) -> Redirect:
-    try:
-        HTTPStatus(code)
-    except ValueError:
-        raise ArgumentError(f"expected a status that there is, not {code}") from None
-    has_location = 300 <= code < 400
+def _redirect_with(status: int) -> Callable[[Call], Said[Redirect]]:
+    return lambda call: Said((_path_redirect(status, list(words(2, 2)(call))),))
+
+
+def parse_redirect_match(call: Call) -> Said[Redirect]:
+    """A status or none, a regular expression, a URL."""
+    found = list(words(2, 3)(call))
+    code = _take_status(found) or 302
+    _check_count(code, found)
+    return Said((Redirect(code, found[1] if _has_location(code) else "", regex=compile_pcre(found[0])),))
+
+
+def _path_redirect(code: int, found: list[str]) -> Redirect:
+    _check_count(code, found)
+    if not found[0].startswith("/"):
+        raise ArgumentError(f"expected a path that begins with /, not {found[0]!r}")
+    return Redirect(code, _checked_url(found[1]) if _has_location(code) else "", prefix=found[0])
+
+
+def _take_status(found: list[str]) -> int | None:
+    """The status in front, taken away; None where there is none."""
+    word = found[0].lower()
+    status = number(word, 300, 599) if word.isascii() and word.isdigit() else _STATUS_NAMES.get(word)
+    if status is None:
+        if len(found) > 2:
+            raise ArgumentError(f"expected a status, or permanent, temp, seeother or gone, not {found[0]!r}")
+        return None
+    if status not in _STATUSES:
+        raise ArgumentError(f"expected a status that there is, not {status}")
+    del found[0]
+    return status
+
+
+_STATUSES = frozenset(map(int, HTTPStatus))
+
+
+def _has_location(code: int) -> bool:
+    return 300 <= code < 400
+
+
+def _check_count(code: int, found: list[str]) -> None:
+    has_location = _has_location(code)
     if len(found) != (2 if has_location else 1):
         raise ArgumentError(f"expected {'a path and a URL' if has_location else 'a path and no URL'} for status {code}")
-    source, target = found[0], found[1] if has_location else ""
-    if has_location and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/|\$", target):
+
+
+def _checked_url(target: str) -> str:
+    if not _is_location(target):
         raise ArgumentError(f"expected a URL, or a path that begins with /, not {target!r}")
-    if matching:
-        return Redirect(code, target, regex=compile_pcre(source))
-    if not source.startswith("/"):
-        raise ArgumentError(f"expected a path that begins with /, not {source!r}")
-    return Redirect(code, target, prefix=source)
+    return quote(target, safe=_URL_SAFE, errors="surrogateescape")
 
 
-ALIASES: Setting[tuple[Alias, ...]] = Setting("Alias", (), inner_then_outer)
-REDIRECTS: Setting[tuple[Redirect, ...]] = Setting("Redirect", (), inner_then_outer)
-
-
-def _extend(before: tuple[object, ...] | None, more: tuple[object, ...]) -> tuple[object, ...]:
-    return (*(before or ()), *more)
-
+ALIASES: Setting[Said[Alias]] = Setting("Alias", Said(), _merge)
+REDIRECTS: Setting[Said[Redirect]] = Setting("Redirect", Said(), _merge)
+ALIAS_PRESERVE_PATH = Setting("AliasPreservePath", False)
+REDIRECT_RELATIVE = Setting("RedirectRelative", False)
 
 _FILE = "A path and all below it"
 _REGEX = "Paths that match a regular expression"
 for _name, _syntax, _parse, _help in (
-    ("Alias", "path folder|file", _alias(""), f"{_FILE} come from a place outside of DocumentRoot."),
+    ("Alias", "[path] folder|file", _alias(""), f"{_FILE} come from a place outside of DocumentRoot."),
     ("AliasMatch", "regex folder|file", _alias_match(""), f"{_REGEX} come from a place outside of DocumentRoot."),
-    ("ScriptAlias", "path folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
+    ("ScriptAlias", "[path] folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
     ("ScriptAliasMatch", "regex folder|file", _alias_match(CGI), f"{_REGEX} are programs."),
 ):
-    declare(
-        Directive(
-            name=_name,
-            module="mod_alias",
-            syntax=_syntax,
-            where=SECTIONS & ~Where.DIRECTORY,
-            help=_help,
-            parse=_parse,  # type: ignore[arg-type]
-            setting=ALIASES,
-            fold=_extend,
-        )
-    )
-for _name, _syntax, _parse, _help in (
-    ("Redirect", "[status] path [URL]", _redirect(None, False), f"{_FILE} are elsewhere."),
-    ("RedirectMatch", "[status] regex [URL]", _redirect(None, True), f"{_REGEX} are elsewhere."),
-    ("RedirectPermanent", "path URL", _redirect(301, False), f"{_FILE} are elsewhere for good (301)."),
-    ("RedirectTemp", "path URL", _redirect(302, False), f"{_FILE} are elsewhere for now (302)."),
+    declare(Directive(_name, "mod_alias", _syntax, SECTIONS, _help, _parse, setting=ALIASES, fold=_fold))
+for _name, _syntax, _parse_redirect, _help in (
+    ("Redirect", "[status] [path] [URL]", parse_redirect, f"{_FILE} are elsewhere."),
+    ("RedirectMatch", "[status] regex [URL]", parse_redirect_match, f"{_REGEX} are elsewhere."),
+    ("RedirectPermanent", "path URL", _redirect_with(301), f"{_FILE} are elsewhere for good (301)."),
+    ("RedirectTemp", "path URL", _redirect_with(302), f"{_FILE} are elsewhere for now (302)."),
 ):
     declare(
         Directive(
@@ -196,58 +274,130 @@ for _name, _syntax, _parse, _help in (
             where=ANYWHERE,
             override=Override.FILE_INFO,
             help=_help,
-            parse=_parse,  # type: ignore[arg-type]
+            parse=_parse_redirect,
             setting=REDIRECTS,
-            fold=_extend,
+            fold=_fold,
         )
     )
+declare(
+    Directive(
+        name="AliasPreservePath",
+        module="mod_alias",
+        syntax="On|Off",
+        where=SECTIONS,
+        help="Whether what is behind a Location's path is put behind the place where its Alias leads.",
+        parse=flag(),
+        setting=ALIAS_PRESERVE_PATH,
+        default="Off",
+    )
+)
+declare(
+    Directive(
+        name="RedirectRelative",
+        module="mod_alias",
+        syntax="On|Off",
+        where=SECTIONS,
+        help="Whether a redirect to a path is sent as it is, without this server's name.",
+        parse=flag(),
+        setting=REDIRECT_RELATIVE,
+        default="Off",
+    )
+)
+
+
+# Hooks
 
 
 def locate(request: Request) -> Place | None:
-    """The first alias that is for a request's URI."""
-    for alias in request.site.settings[ALIASES]:
-        filename = alias.locate(request.uri)
-        if filename is not None:
-            if alias.prefix:
-                request.context_prefix, request.context_document_root = alias.prefix, alias.target
-            return Place(filename, alias.handler)
+    """Where the first alias that is for a request's URI leads."""
+    aliases = request.settings[ALIASES]
+    if aliases.here is not None:
+        filename = _file_here(request, aliases.here)
+        if filename:
+            return Place(filename, aliases.here.handler)
+    for alias in aliases.listed:
+        assert isinstance(alias.target, str)
+        if alias.regex is not None:
+            match = alias.regex.search(request.uri)
+            if match is not None:
+                return Place(substitute(alias.target, match), alias.handler)
+            continue
+        rest = below(request.uri, alias.prefix)
+        if rest is not None:
+            request.context_prefix, request.context_document_root = alias.prefix, alias.target
+            return Place(alias.target + rest, alias.handler)
     return None
 
 
+def _file_here(request: Request, alias: Alias) -> str:
+    """The file that all of a Location leads to; with AliasPreservePath the file below it that the URI names."""
+    target = alias.target if isinstance(alias.target, str) else expressions.value(alias.target, request)
+    if not target:
+        return ""
+    if not target.startswith("/"):
+        target = alias.server_root + target
+    rest = below(request.uri, alias.prefix) if alias.prefix and request.settings[ALIAS_PRESERVE_PATH] else None
+    if rest is None:
+        return target
+    request.context_prefix, request.context_document_root = alias.prefix, target
+    return target + rest
+
+
 def translate(request: Request) -> Response | None:
-    """Redirects of the server and the virtual host, which come before any Alias."""
-    return _redirected(request, request.site.settings[REDIRECTS])
+    """Redirects of the server and the virtual host, and of Locations, which come before any Alias."""
+    redirects = request.settings[REDIRECTS]
+    return _here(request, redirects.here) or _redirected(request, request.site.settings[REDIRECTS].listed)
 
 
 def fixup(request: Request) -> Response | None:
     """Redirects of sections; those of the server are through already."""
-    redirects = request.settings[REDIRECTS]
-    return None if redirects is request.site.settings[REDIRECTS] else _redirected(request, redirects)
+    redirects, of_server = request.settings[REDIRECTS], request.site.settings[REDIRECTS]
+    if redirects is of_server:
+        return None
+    own = redirects.listed[: len(redirects.listed) - len(of_server.listed)]
+    return _here(request, redirects.here) or _redirected(request, own)
 
 
-def _redirected(request: Request, redirects: tuple[Redirect, ...]) -> Response | None:
+def _here(request: Request, redirect: Redirect | None) -> Response | None:
+    if redirect is None:
+        return None
+    if isinstance(redirect.target, str):
+        return _answer(request, redirect, redirect.target)
+    return _answer(request, redirect, escape(expressions.value(redirect.target, request)))
+
+
+def _redirected(request: Request, redirects: Iterable[Redirect]) -> Response | None:
     for redirect in redirects:
         location = redirect.location(request.uri)
-        if location is None:
-            continue
-        if not redirect.target:
-            raise HTTPError(
-                redirect.status, f"{request.uri} is answered with {redirect.status} by Redirect", module="alias"
-            )
-        if request.query and "?" not in location:
-            location += f"?{request.query}"
-        return errors.redirect(request, redirect.status, location)
+        if location is not None:
+            return _answer(request, redirect, location)
     return None
 
 
+def _answer(request: Request, redirect: Redirect, location: str) -> Response:
+    """The redirect to a location, or the status that is answered instead. Raises HTTPError."""
+    if not _has_location(redirect.status):
+        why = f"{request.uri} is answered with {redirect.status} by Redirect"
+        raise HTTPError(redirect.status, why, module="alias")
+    if not _is_location(location):
+        why = f"cannot redirect {request.uri} to {location!r}, which is neither a URL nor a path that begins with /"
+        raise HTTPError(500, why, module="alias")
+    if request.query is not None and "?" not in location:
+        location += f"?{request.query}"
+    return errors.redirect(request, redirect.status, location, relative=request.settings[REDIRECT_RELATIVE])
+
+
+_LOCATED = (ALIASES, REDIRECTS, ALIAS_PRESERVE_PATH, REDIRECT_RELATIVE)
 register(
     Module(
         name="mod_alias",
         identifier="alias_module",
         order=20,
+        uses=lambda server: server.says(ALIASES, REDIRECTS),
         translate=translate,
         locate=locate,
-        routing=(ALIASES,),
+        routing=_LOCATED,
+        located=_LOCATED,
         fixup=fixup,
     )
 )

@@ -319,4 +319,11 @@ provide("env", words(1), _check_env)
 provide("method", _parse_methods, lambda request, allowed: Verdict.of(request.method in allowed))
 provide("expr", _parse_expression, _check_expression)
 
-register(Module(name="mod_authz_core", identifier="authz_core_module", access=access))
+register(
+    Module(
+        name="mod_authz_core",
+        identifier="authz_core_module",
+        uses=lambda server: server.says(REQUIRE),
+        access=access,
+    )
+)

@@ -10,7 +10,6 @@ from ownhost.config.expression_parser import parse_string
 from ownhost.config.networks import Network, parse_network
 from ownhost.modules.mod_authz_core import Verdict, provide
 from ownhost.request import client, expressions
-from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 
@@ -52,4 +51,3 @@ provide("forward-dns", _parse_names, _check_forward_dns)
 provide("local", words(0, 0), lambda request, _: Verdict.of(client.is_local(request)))
 
 known.provide("mod_authz_host")
-register(Module(name="mod_authz_host", identifier="authz_host_module"))

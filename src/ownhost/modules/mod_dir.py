@@ -108,15 +108,24 @@ def _folder(request: Request) -> Response | None:
     settings = request.settings
     if not request.uri.endswith("/"):
         careful = request.method not in ("GET", "HEAD") and REDIRECT_CAREFULLY in request.env
-        return _with_slash(request) if settings[DIRECTORY_SLASH] and not careful else None
+        if settings[DIRECTORY_SLASH] and not careful:
+            return _with_slash(request)
+        _refuse_listing(request)
+        return None
     if _leads_elsewhere(request) or (settings[CHECK_HANDLER] and request.handler):
         return None
     names: tuple[str, ...] = settings[DIRECTORY_INDEX]
     response = _first(request, names)
-    if response is None and not request.handler and request.method in ("GET", "HEAD"):
+    if response is None:
+        _refuse_listing(request)
+    return response
+
+
+def _refuse_listing(request: Request) -> None:
+    """Refuse to show what is in a folder, unless its handler does. Raises HTTPError 403."""
+    if not request.handler and request.method in ("GET", "HEAD"):
         why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
         raise HTTPError(403, why, module="dir")
-    return response
 
 
 def _with_slash(request: Request) -> Response:

@@ -10,7 +10,7 @@ from ownhost.http.message import Response
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
-Changes = dict[str, str | None]  # None takes a variable away
+Changes = dict[str, str | None]  # None takes away what SetEnv and PassEnv said in the scopes around
 
 
 def parse_set(call: Call) -> Changes:
@@ -21,7 +21,9 @@ def parse_set(call: Call) -> Changes:
 
 def parse_pass(call: Call) -> Changes:
     """Names of variables of the server's own environment: read once, with the configuration."""
-    return {name: os.environ[name] for name in words(1)(call) if name in os.environ}
+    names = words(1)(call)
+    call.notes.extend(f"PassEnv: there is no variable {name} to pass on" for name in names if name not in os.environ)
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def parse_unset(call: Call) -> Changes:
@@ -56,13 +58,19 @@ for _name, _syntax, _help, _parse in (
 
 
 def fixup(request: Request) -> Response | None:
-    """Put the variables into the request's environment."""
+    """Put the variables into the request's environment. As in Apache, one that a request has already stays as it is."""
     for name, value in request.settings[ENVIRONMENT].items():
-        if value is None:
-            request.env.pop(name, None)
-        else:
-            request.env[name] = value
+        if value is not None:
+            request.env.setdefault(name, value)
     return None
 
 
-register(Module(name="mod_env", identifier="env_module", order=10, fixup=fixup))
+register(
+    Module(
+        name="mod_env",
+        identifier="env_module",
+        order=10,
+        uses=lambda server: server.says(ENVIRONMENT),
+        fixup=fixup,
+    )
+)

@@ -357,7 +357,7 @@ def finish(request: Request, response: Response) -> None:
         return
     late = [change for change in changes if not change.early]
     always = [change for change in late if change.always]
-    request.content_type = response.header("content-type") or ""
+    request.content_type = response.header("content-type") or request.content_type
     response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
     if response.own_page:
         kept, request.fields = request.fields, []
@@ -413,7 +413,9 @@ def _settle(request: Request, response: Response) -> None:
     """Put right what changes cannot touch: the type that is known, the file's encodings, the server's own fields."""
     headers, fields = response.headers, request.fields
     content_type = with_charset(request.content_type, "", request.settings)
-    if not response.own_page and response.status != 304:
+    if response.status == 304:
+        content_type = ""  # nothing is sent that has one
+    elif not response.own_page:
         _put_of_file(request, headers)
     for table in (headers, fields):
         table[:] = [

@@ -18,13 +18,12 @@ from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.rules import Rule, RuleFlag
-from ownhost.request import errors, expressions, serve
+from ownhost.request import errors, serve
 from ownhost.request.hosts import SERVER_ALIASES
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
 from ownhost.request.request import CannotTell, Request
-from ownhost.request.sections import Target
 from ownhost.request.translate import DOCUMENT_ROOT
 from ownhost.request.variables import file_name
 
@@ -132,7 +131,7 @@ def _rules(settings: Settings, sections: Iterable[Section]) -> Iterator[Rule]:
 def translate(request: Request) -> Response | None:
     """Apply the server's rules to the path. Raises HTTPError."""
     said = request.site.settings[REWRITE]
-    if said.silent or not _is_on(request, said):
+    if said.silent or not request.settings[REWRITE].engine:  # a Location may say otherwise than the server
         return None
     engine = Engine(request, said.rules, said.maps, None)
     if _has_ended(request):
@@ -147,15 +146,6 @@ def translate(request: Request) -> Response | None:
         request.filename = ""
         return None
     return _translated(request, engine, said)
-
-
-def _is_on(request: Request, said: RewriteConfig) -> bool:
-    """Whether the engine is on: a Location (or If) may say otherwise than the server."""
-    sections = request.site.sections
-    if any(REWRITE in section.settings for section in (*sections.locations, *sections.ifs)):
-        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
-        said = sections.merge(sections.match_uri(target))[REWRITE]
-    return bool(said.engine)
 
 
 def _has_ended(request: Request) -> bool:
@@ -401,6 +391,7 @@ register(
         uses=uses,
         translate=translate,
         routing=(REWRITE, SERVER_ALIASES),
+        located=(REWRITE,),
         fixup=fixup,
         programs=programs,
         handlers={REDIRECT: redirect},

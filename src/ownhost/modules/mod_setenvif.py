@@ -23,12 +23,14 @@ from ownhost.config.directive import (
 )
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
+from ownhost.config.model import VirtualHost
 from ownhost.config.regex import compile_pcre
-from ownhost.http.wire import unwire
+from ownhost.modules.mod_headers import REQUEST_HEADERS
 from ownhost.request import expressions
-from ownhost.request.module import Module, register
+from ownhost.request.module import IsException, Module, register
 from ownhost.request.request import Request
 
+MOST_KNOWN = 4_096  # combinations of what rules look at
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NO_REGEX = re.compile(r"(?:[^][^.$()|*+?{}\\]|\\[^0-9A-Za-z])*")
 _REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
@@ -55,38 +57,32 @@ class Rule:
         if self.condition is not None:
             return expressions.groups(self.condition, request)
         assert self.regex is not None
-        match = self.regex.search(self._looked_at(request))
+        match = self.regex.search(self.looked_at(request))
         return None if match is None else (match[0], *(group or "" for group in match.groups()))
 
-    def _looked_at(self, request: Request) -> str:
+    def looked_at(self, request: Request) -> str:
         """The value of the attribute; "" where there is none."""
         known = _ATTRIBUTES.get(self.attribute)
         if known is not None:
             return known(request)
-        request.pure = False
         if self.names is not None:
             found = [value for name, value in request.head.fields if self.names.search(name)]
-            return unwire(found[-1]) if found else ""
+            return found[-1] if found else ""
         value = request.head.values.get(self.attribute.lower())
-        return request.env.get(self.attribute, "") if value is None else unwire(value)
+        return request.env.get(self.attribute, "") if value is None else value
 
-
-def _impure(get: Callable[[Request], str]) -> Callable[[Request], str]:
-    """What the next request for the same path may have otherwise."""
-
-    def look(request: Request) -> str:
-        request.pure = False
-        return get(request)
-
-    return look
+    @property
+    def singles_out(self) -> bool:
+        """Whether it tells GET requests for one path apart. Conditions see to what follows from that themselves."""
+        return self.condition is None and self.attribute not in ("request_uri", "request_method")
 
 
 _ATTRIBUTES: dict[str, Callable[[Request], str]] = {
-    "remote_host": _impure(lambda request: request.endpoints.client),  # names are never looked up
-    "remote_addr": _impure(lambda request: request.endpoints.client),
-    "server_addr": _impure(lambda request: request.endpoints.local),
-    "request_method": _impure(lambda request: request.method),
-    "request_protocol": _impure(lambda request: request.head.protocol),
+    "remote_host": lambda request: request.endpoints.client,  # names are never looked up
+    "remote_addr": lambda request: request.endpoints.client,
+    "server_addr": lambda request: request.endpoints.local,
+    "request_method": lambda request: request.method,
+    "request_protocol": lambda request: request.head.protocol,
     "request_uri": lambda request: request.uri,
 }
 
@@ -184,28 +180,58 @@ for _name, _syntax, _parser, _help in (
 
 
 def early(request: Request) -> None:
-    """Obey the rules of the server."""
-    _obey(request, request.site.settings[SET_ENV_IF])
+    """Obey the rules of the server. A request that one singled out is no model for others."""
+    for rule in request.site.settings[SET_ENV_IF]:
+        if _obey(rule, request) and rule.singles_out:
+            request.pure = False
 
 
 def prepare(request: Request) -> None:
     """Obey the rules of sections; those of the server are through already."""
-    rules = request.settings[SET_ENV_IF]
     of_server = request.site.settings[SET_ENV_IF]
-    if rules is not of_server:
-        _obey(request, rules[len(of_server) :])
+    for rule in request.settings[SET_ENV_IF][len(of_server) :]:
+        _obey(rule, request)
+        request.pure = request.pure and not rule.singles_out
 
 
-def _obey(request: Request, rules: tuple[Rule, ...]) -> None:
-    for rule in rules:
-        found = rule.find(request)
-        if found is None:
-            continue
-        for name, value in rule.assignments:
-            if value is None:
-                request.env.pop(name, None)
-            else:
-                request.env[name] = _filled_in(value, found) if rule.refers else value
+def exceptions(server: VirtualHost) -> IsException:
+    """A test whether a rule of the server singles a request out. Most configurations do that to old browsers only."""
+    rules = tuple(rule for rule in server.settings[SET_ENV_IF] if rule.singles_out)
+    if _depend_on_more(server, rules):
+        return lambda _: True
+    known: dict[tuple[str, ...], bool] = {}
+    looks = {(rule.attribute, rule.names): rule.looked_at for rule in rules}.values()
+
+    def is_exception(request: Request) -> bool:
+        seen = tuple([look(request) for look in looks])
+        answer = known.get(seen)
+        if answer is None:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            answer = known[seen] = any(rule.find(request) is not None for rule in rules)
+        return answer
+
+    return is_exception
+
+
+def _depend_on_more(server: VirtualHost, rules: Sequence[Rule]) -> bool:
+    """Whether rules may look at what other rules, or RequestHeader, made: not at the request as it was sent alone."""
+    made = {name.lower() for rule in server.settings[SET_ENV_IF] for name, _ in rule.assignments}
+    made |= {change.name.lower() for change in server.settings[REQUEST_HEADERS] if change.early}
+    return any(any(map(rule.names.search, made)) if rule.names else rule.attribute.lower() in made for rule in rules)
+
+
+def _obey(rule: Rule, request: Request) -> bool:
+    """Set what a rule says, if its attribute matches; whether it did."""
+    found = rule.find(request)
+    if found is None:
+        return False
+    for name, value in rule.assignments:
+        if value is None:
+            request.env.pop(name, None)
+        else:
+            request.env[name] = _filled_in(value, found) if rule.refers else value
+    return True
 
 
 def _filled_in(value: str, found: Sequence[str]) -> str:
@@ -228,6 +254,7 @@ register(
         order=96,
         uses=lambda server: server.says(SET_ENV_IF),
         early=early,
+        exceptions=exceptions,
         prepare=prepare,
         routing=(SET_ENV_IF,),
     )

@@ -104,8 +104,7 @@ declare(
         "mod_userdir",
         "folder...|enabled [user...]|disabled [user...]",
         SERVERS,
-        "Where what is below /~user/ comes from, and which users have such a place. Of several folders the first is "
-        "taken that is there.",
+        "The folders of users, of which the first that is there is taken; and which users have one.",
         parse_user_dir,
         setting=USER_DIR,
         fold=fold,
@@ -168,4 +167,13 @@ def _may_be_there(request: Request, folder: str) -> bool:
 
 
 # Behind mod_alias: an Alias for one user's path comes first.
-register(Module(name="mod_userdir", identifier="userdir_module", order=25, locate=locate, routing=(USER_DIR,)))
+register(
+    Module(
+        name="mod_userdir",
+        identifier="userdir_module",
+        order=25,
+        uses=lambda server: server.says(USER_DIR),
+        locate=locate,
+        routing=(USER_DIR,),
+    )
+)

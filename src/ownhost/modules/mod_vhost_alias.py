@@ -94,6 +94,8 @@ def parse_template(text: str, *, by_address: bool) -> Template | None:
         return None
     if not text.startswith("/"):
         raise ArgumentError(f"expected an absolute path or none, not {text!r}")
+    if ".." in text.split("/"):
+        raise ArgumentError(f"expected a path without .. in it, not {text!r}")
     pieces: list[str | Name | Port] = []
     position = 0
     while position < len(text):
@@ -169,6 +171,7 @@ register(
         name="mod_vhost_alias",
         identifier="vhost_alias_module",
         order=30,
+        uses=lambda server: server.says(VIRTUAL_DOCUMENT_ROOT, VIRTUAL_SCRIPT_ALIAS),
         locate=locate,
         routing=(VIRTUAL_DOCUMENT_ROOT, VIRTUAL_SCRIPT_ALIAS),
     )

@@ -20,10 +20,11 @@ from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
+from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
-from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, routing_view
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view
 
 LookUp = Callable[[Assignment], Identity | Refusal]
 Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
@@ -79,7 +80,7 @@ class Plan:
             refusals={server.id: dict(self.refusals[server.id]) for server in choosing},
             refused=dict(self.refused_servers()),
             secret=secret,
-            main=routing_view(self.config.main),
+            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
 
     def worker_slice(self, number: int) -> WorkerSlice:
@@ -92,7 +93,7 @@ class Plan:
                 for id_ in self.serves[number]
             },
             default=self.default,
-            main=routing_view(self.config.main),
+            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
         )
 

@@ -64,7 +64,7 @@ class WorkerSlice:
     servers: list[VirtualHost]
     mine: dict[int, frozenset[Assignment]]  # server id -> its assignments that come to this identity
     default: Assignment  # what User and Group say
-    main: VirtualHost  # for messages that belong to no virtual host (routing.routing_view)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
     counts: list[Count] = field(default_factory=list)
     programs: dict[tuple[str, ...], int] = field(default_factory=dict)  # command -> where it is talked to

@@ -133,9 +133,9 @@ def text(document: Document, status: int) -> Response:
     return Response(status, [("Content-Type", TEXT_TYPE)], body, own_page=True)
 
 
-def redirect(request: Request, status: int, location: str) -> Response:
-    """A redirect; a location without a host gets this server's."""
-    if location.startswith("/"):
+def redirect(request: Request, status: int, location: str, *, relative: bool = False) -> Response:
+    """A redirect; a location without a host gets this server's, unless it may be relative."""
+    if location.startswith("/") and not relative:
         location = f"{base_url(request)}{location}"
     shown = escape(location)
     response = page(request, status, f'The document is <a href="{shown}">here</a>.')

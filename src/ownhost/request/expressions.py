@@ -284,12 +284,12 @@ def _call(call: e.Call) -> Gives:
 
 
 def _variable(name: str) -> Gives:
-    if name in _OF_RESPONSE:
-        of_response = _OF_RESPONSE[name]
-        return lambda context: (
-            of_response(context.response) if context.response else variables.lookup(context.request, name) or ""
-        )
-    return lambda context: variables.lookup(context.request, name) or ""
+    of_response = _OF_RESPONSE.get(name)
+    if of_response is None:
+        return lambda context: variables.lookup(context.request, name) or ""
+    return lambda context: (
+        (context.response and of_response(context.response)) or variables.lookup(context.request, name) or ""
+    )
 
 
 # What a response knows better than its request.

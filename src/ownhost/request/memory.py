@@ -7,7 +7,7 @@ stat then takes the place of every phase.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ownhost.config.directive import Settings
@@ -53,16 +53,22 @@ class Memory:
     """The answers of one site.
 
     All requests of one turn of the event loop see the file system in one state: a file is looked at once per turn.
-    `at_turn_end` has a function called when the turn is over.
+    `at_turn_end` has a function called when the turn is over. `exceptions` say of a request that it is treated
+    otherwise than its path alone tells: such a one is answered anew.
     """
 
-    __slots__ = ("answers", "at_turn_end", "seen", "size")
+    __slots__ = ("answers", "at_turn_end", "exceptions", "seen", "size")
 
-    def __init__(self, at_turn_end: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        at_turn_end: Callable[[Callable[[], None]], object],
+        exceptions: Sequence[Callable[[Request], bool]] = (),
+    ) -> None:
         self.answers: dict[str, Answer] = {}  # by the path as sent
         self.size = 0  # bytes of bodies
         self.seen: set[str] = set()  # paths whose answers were found true in this turn
         self.at_turn_end = at_turn_end
+        self.exceptions = exceptions
 
     def recall(self, request: Request) -> Response | None:
         """The answer to a request, if it is remembered and still true."""
@@ -72,6 +78,9 @@ class Memory:
             return None
         if head.path not in self.seen and not self._is_true(head.path, answer):
             return None
+        for is_exception in self.exceptions:
+            if is_exception(request):
+                return None
         request.uri = answer.uri
         request.query = head.query
         request.filename = answer.filename

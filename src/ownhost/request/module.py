@@ -26,6 +26,7 @@ class Place(NamedTuple):
 
 Phase = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
+IsException = Callable[[Request], bool]
 Locate = Callable[[Request], "Place | Response | None"]
 
 
@@ -38,7 +39,8 @@ class Module:
 
     `early`, `translate` and `locate` run before it is known whose a request is, in gates, too. There they look at
     nothing but the head and the server's settings in `routing`, which are all that a gate is told; what has to look at
-    a file raises `CannotTell` where `request.site.sees_files` is False.
+    a file raises `CannotTell` where `request.site.sees_files` is False. `located` are those of `routing` that they look
+    at in `request.settings`, too: there Location and If sections have their say, as far as the URI tells.
     """
 
     name: str  # "mod_dir"
@@ -48,7 +50,9 @@ class Module:
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
     translate: Phase | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
+    exceptions: Callable[[VirtualHost], IsException] | None = None  # whom no remembered answer is for
     routing: tuple[Setting[Any], ...] = ()
+    located: tuple[Setting[Any], ...] = ()
     prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in
     access: Phase | None = None  # may this client see it
     fixup: Phase | None = None  # types, environment, redirects that need the file

@@ -34,7 +34,7 @@ def resolve(request: Request) -> Assignment:
             request.uri,
             request.filename,
             lambda condition: expressions.holds(condition, request),
-            folder_too=True,
+            whole=True,
         )
         match = site.sections.match(target)
         if match.variables:

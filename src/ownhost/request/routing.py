@@ -20,6 +20,7 @@ from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.module import MODULES
 from ownhost.request.names import SERVER_ADMIN, SERVER_TOKENS
+from ownhost.request.sections import BY_URI
 from ownhost.request.translate import DOCUMENT_ROOT
 
 LONGEST_NAME = 255  # characters
@@ -122,6 +123,12 @@ def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
         yield from _speaking(section.sections)
 
 
+def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
+    """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
+    names = {setting.name for setting in (*_ROUTING, *also)}
+    return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
+
+
 def routing_view(server: VirtualHost) -> VirtualHost:
     """A virtual host with nothing but what choosing an identity needs."""
     names = {setting.name for setting in _ROUTING}
@@ -149,11 +156,12 @@ def _routed(name: str, value: Any) -> Any:
 
 
 def _routing_sections(sections: Iterable[Section]) -> list[Section]:
-    names = {setting.name for setting in IDENTITY}
+    identity = {setting.name for setting in IDENTITY}
+    by_uri = identity | {setting.name for module in MODULES.values() for setting in module.located}
     kept = []
     for section in sections:
         inner = _routing_sections(section.sections)
-        settings = _only(section.settings, names)
+        settings = _only(section.settings, by_uri if section.kind in BY_URI else identity)
         # An <If> that says no is what its <Else> stands behind.
         if inner or settings or section.kind in ("If", "ElseIf", "Else"):
             kept.append(replace(section, settings=settings, origins={}, sections=inner))

@@ -1,9 +1,10 @@
 """Which sections apply to a request, and what they say together: in Apache's order (sections.html, "How the sections
 are merged").
 
-Directory, shortest path first; DirectoryMatch; Files and FilesMatch; Location and LocationMatch; If. Within a group in
-the order of the configuration, the main server's before the virtual host's. Sections inside of a Directory, Files or
-Location belong to their own kind's group, behind those outside.
+Directory, shortest path first; DirectoryMatch, fewest slashes first; Files and FilesMatch; Location and LocationMatch;
+If. Within a group in the order of the configuration, the main server's before the virtual host's. Sections inside of a
+Directory, Files or Location belong to their own kind's group, behind those outside; an If within an If comes after all
+that are not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
+BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
 _SLASHES = re.compile("/{2,}")
 MAX_REMEMBERED = 4_096  # merges
 
@@ -29,8 +31,8 @@ MAX_REMEMBERED = 4_096  # merges
 class Target:
     """What sections look at.
 
-    `folders` are those on the way to the file, each with "/" at its end, outermost first. `name` is the last component
-    of `filename`; "" for a folder. `holds` answers the conditions of <If>.
+    `folders` are those on the way to the file, each with "/" at its end, outermost first; the last one may be the file
+    itself. `name` is the last component of `filename`; "" where that ends with "/". `holds` answers an <If>.
     """
 
     uri: str
@@ -48,18 +50,15 @@ class Match:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, folder_too: bool = False) -> Target:
-    """The target for a file name; one that ends with "/" is a folder.
-
-    `folder_too` treats one that doesn't as a folder, too: for choosing by the name alone.
-    """
+def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, whole: bool) -> Target:
+    """The target for a file name. `whole`: Directory sections may be for all of it, and not only for folders above."""
     folder, _, name = filename.rpartition("/")
     folders = ["/"]
     for part in folder.split("/")[1:]:
         folders.append(f"{folders[-1]}{part}/")
     if folder == "":
         folders = ["/"]
-    if folder_too and name:
+    if whole and name:
         folders.append(f"{filename}/")
     return Target(uri, filename, folders, name, holds)
 
@@ -81,6 +80,7 @@ class Sections:
                     self.directory_globs.append((place, section))
             elif section.kind is K.DIRECTORY_MATCH:
                 self.directory_matches.append(section)
+        self.directory_matches.sort(key=lambda section: section.pattern.count("/"))
         self.files = [section for section in sections if section.kind in _FILES]
         self.locations = [section for section in sections if section.kind in _LOCATION]
         self.ifs = [section for section in sections if section.kind in _IF]
@@ -93,9 +93,7 @@ class Sections:
             return found
         found.sections += self._directories(target)
         found.sections += self._matching(found, self.directory_matches, target.filename)
-        if target.name:
-            nested = [section for outer in found.sections for section in outer.sections if section.kind in _FILES]
-            self._add_files(found, [*self.files, *nested], target)
+        self._add_files(found, [*self.files, *_inside(found.sections, _FILES)], target)
         found.sections += self._locations(found, target)
         self._add_ifs(found, target)
         return found
@@ -164,7 +162,7 @@ class Sections:
                 applies = section.pattern == target.name
             if applies:
                 found.sections.append(section)
-                self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
+                self._add_files(found, _inside([section], _FILES), target)
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:
         path = _SLASHES.sub("/", target.uri)
@@ -178,10 +176,14 @@ class Sections:
                 yield section
 
     def _add_ifs(self, found: Match, target: Target) -> None:
-        nested = [section for outer in found.sections for section in outer.sections if section.kind in _IF]
-        self._add_chain(found, [*self.ifs, *nested], target)
+        """Level by level: those within others come when all outside of them are through."""
+        level = [*self.ifs, *_inside(found.sections, _IF)]
+        while level:
+            before = len(found.sections)
+            self._add_chosen(found, level, target)
+            level = _inside(found.sections[before:], _IF)
 
-    def _add_chain(self, found: Match, sections: Iterable[Section], target: Target) -> None:
+    def _add_chosen(self, found: Match, sections: Iterable[Section], target: Target) -> None:
         decided = False  # whether an <If> of the chain said yes
         for section in sections:
             if section.kind is K.IF:
@@ -190,9 +192,12 @@ class Sections:
             decided = decided or applies
             if applies:
                 found.sections.append(section)
-                if target.name:
-                    self._add_files(found, [inner for inner in section.sections if inner.kind in _FILES], target)
-                self._add_chain(found, [inner for inner in section.sections if inner.kind in _IF], target)
+                self._add_files(found, _inside([section], _FILES), target)
+
+
+def _inside(sections: Iterable[Section], kinds: tuple[SectionKind, ...]) -> list[Section]:
+    """The sections of some kinds that stand directly in others."""
+    return [inner for outer in sections for inner in outer.sections if inner.kind in kinds]
 
 
 def _is_below(path: str, prefix: str) -> bool:

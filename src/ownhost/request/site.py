@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ownhost.config.directive import Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path
 from ownhost.identity.identity import Assignment
+from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Memory
 from ownhost.request.module import in_order
-from ownhost.request.request import Level
+from ownhost.request.request import Level, Request
 from ownhost.request.routing import is_fixed
-from ownhost.request.sections import Sections
+from ownhost.request.sections import BY_URI, Sections, Target
 
 if TYPE_CHECKING:
     from ownhost.request.module import Handler, Phase
@@ -37,12 +39,14 @@ class Site:
     ) -> None:
         self.virtual_host = server
         self.sees_files = sees_files
-        self.settings = server.settings
+        self.settings: Settings = server.settings
         self.is_mine = is_mine
         self.fixed = is_fixed(server)  # whether all requests have one identity
         self.sections = Sections(server.settings, server.sections)
         self.follows_links = follows_links_everywhere(server)
         modules = in_order(server)
+        located = [setting for module in modules for setting in module.located]
+        self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
         self.earlies = [module.early for module in modules if module.early]
         self.translates: list[Phase] = [module.translate for module in modules if module.translate]
         self.locators = [module.locate for module in modules if module.locate]
@@ -55,12 +59,22 @@ class Site:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
-        self.memory = Memory(at_turn_end)
+        self.memory = Memory(at_turn_end, [module.exceptions(server) for module in modules if module.exceptions])
 
     def clean(self, raw: str) -> str:
         """A path as sent, decoded and cleaned. Raises HTTPError."""
         encoded = self.settings[ALLOW_ENCODED_SLASHES]
         return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
+
+    def merge_by_uri(self, request: Request) -> None:
+        """Merge the settings for a URI that leads nowhere yet, where anybody asks for them then."""
+        if not self.locates:
+            request.settings = self.settings
+            return
+        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
+        match = self.sections.match_uri(target)
+        request.env.update(match.variables)
+        request.settings = self.sections.merge(match)
 
 
 def _traces_rewrite(server: VirtualHost) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import replace
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import HTTPError
@@ -14,7 +15,8 @@ from ownhost.request.links import check_links
 from ownhost.request.request import Elsewhere, Request
 from ownhost.request.resolve import assigned
 from ownhost.request.routing import IDENTITY, fixed_assignment
-from ownhost.request.sections import target_of
+from ownhost.request.sections import Target, target_of
+from ownhost.request.variables import file_name
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
@@ -37,13 +39,30 @@ def walk(request: Request) -> None:
 def merge(request: Request) -> None:
     """Merge the settings for what `filename` and `uri` are now. Raises HTTPError 500."""
     sections = request.site.sections
-    target = target_of(request.uri, request.filename, lambda condition: expressions.holds(condition, request))
-    match = sections.match(target)
+    match = sections.match(_target(request))
     before, request.settings = request.settings, sections.merge(match)
     if match.variables:
         request.env.update(match.variables)
     if not request.site.fixed:
         check_identity(request, before)
+
+
+def _target(request: Request) -> Target:
+    """What sections look at. An index has the Directory sections of its folder, as in Apache."""
+    found = request.stat is not None and not request.path_info
+    index = request.is_subrequest and request.previous is not None and _is_in(request, request.previous)
+    target = target_of(
+        request.uri,
+        file_name(request),
+        lambda condition: expressions.holds(condition, request),
+        whole=found and not index,
+    )
+    return replace(target, filename=target.folders[-1]) if index else target
+
+
+def _is_in(request: Request, folder: Request) -> bool:
+    """Whether a request is for a file directly in another's folder."""
+    return folder.is_folder and request.filename.rpartition("/")[0] == folder.filename.rstrip("/")
 
 
 def check_identity(request: Request, before: Settings) -> None:
