@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
-RUNNER = Path(__file__).parent.parent / "src/ownhost/apps/wsgi_runner.py"
+RUNNER = Path(__file__).parent.parent / "src/ownhost/apps/runner/wsgi_runner.py"
 PYTHON = str(Path(sys.executable).resolve())
 
 

@@ -151,6 +151,7 @@ def test_every_option_of_a_group(root: Path):
     assert (app.folder, app.processes, app.max_requests) == (f"{root}/apps", 2, 9)
     assert (app.request_timeout, app.idle_timeout, app.protocol) == (30, 40, Protocol.FASTCGI)
     assert pickle.loads(pickle.dumps(app)) == app
+    assert {name: text.splitlines()[0] for name, text in app.files}.keys() == {"wsgi_runner.py", "fastcgi_responder.py"}
 
 
 def test_the_main_servers_settings_hold_where_nothing_else_is_said(root: Path):

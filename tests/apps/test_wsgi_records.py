@@ -6,21 +6,13 @@ import io
 import struct
 
 import pytest
+from fastcgi_responder import MOST_CONTENT, STDOUT, Broken, Record, parse_params, read_record, records
 from hypothesis import given
 from hypothesis import strategies as st
+from wsgi_runner import Input
 
 from fastcgi_client import pairs
 from fastcgi_client import record as encoded
-from ownhost.apps.wsgi_runner import (
-    MOST_CONTENT,
-    STDOUT,
-    Broken,
-    Input,
-    Record,
-    parse_params,
-    read_record,
-    records,
-)
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=300)
 

@@ -23,7 +23,10 @@ RUNNER = "wsgi_runner.py"
 PROCESSES = 4  # at most, where no WSGIDaemonProcess says it
 IDLE_TIMEOUT = 60  # seconds, likewise
 # Written for each program, and not run from here: an owner need not be able to read where Ownhost is installed.
-_SOURCE = Path(__file__).with_name(RUNNER).read_text(encoding="utf-8")
+_FILES = tuple(
+    (name, (Path(__file__).parent / "runner" / name).read_text(encoding="utf-8"))
+    for name in (RUNNER, "fastcgi_responder.py")
+)
 # That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
 DEFAULT_PYTHON = os.path.realpath(sys.executable)
 
@@ -57,7 +60,7 @@ def app_of(request: Request) -> App:
         protocol=Protocol.FASTCGI,
         environment=environment_of(daemon),
         folder=daemon.home or home_of(os.geteuid()),
-        files=((RUNNER, _SOURCE),),
+        files=_FILES,
         processes=daemon.processes or PROCESSES,
         max_requests=max_requests(request, daemon),
         request_timeout=daemon.request_timeout,
