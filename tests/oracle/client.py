@@ -45,7 +45,7 @@ def ask(port: int, requests: list[Asked]) -> list[Answer]:
                 dropped = 0 < before == len(answers)
                 answers.append(replace(answer, dropped=dropped))
             else:
-                _expect_the_end(stream, answers[-1])
+                _expect_the_end(stream, requests[-1], answers[-1])
         if len(answers) == before:
             answers.append(NONE)
     return answers
@@ -66,7 +66,7 @@ def _read(stream: BinaryIO, asked: Asked) -> Answer | None:
     if not line:
         return None
     if not line.startswith(b"HTTP/1."):
-        raise BrokenAnswer(f"expected a status line, not {line[:60]!r}")
+        raise BrokenAnswer(f"{asked.where}: expected a status line, not {line[:60]!r}")
     status = int(line.split()[1])
     fields = _fields(stream)
     if status < 200:
@@ -98,11 +98,11 @@ def _body(stream: BinaryIO, method: str, status: int, fields: dict[str, str]) ->
     return stream.read()
 
 
-def _expect_the_end(stream: BinaryIO, answer: Answer) -> None:
+def _expect_the_end(stream: BinaryIO, asked: Asked, answer: Answer) -> None:
     """Nothing may follow the last answer."""
     if answer.fields.get("connection", "").lower() != "close":
         return
     with contextlib.suppress(ConnectionResetError):
         rest = stream.read()
         if rest:
-            raise BrokenAnswer(f"{rest[:60]!r} after the answer")
+            raise BrokenAnswer(f"{asked.where}: {rest[:60]!r} after the answer to {asked.title}")

@@ -34,6 +34,6 @@ def parse_authority(raw: bytes) -> Authority | None:
         except ValueError:
             return None
     host = match[1].decode().lower().removesuffix(".")
-    if not host or ".." in host or host.startswith("."):
+    if not host or ".." in host or host.startswith(".") or host.endswith("."):
         return None
     return host, port

@@ -192,7 +192,7 @@ def _read_host(head: _Block) -> None:
 
 def _read_target(head: Head, target: bytes) -> None:
     """The four forms of a target (RFC 9112, 3.2)."""
-    match = _ORIGIN.fullmatch(target)
+    match = _ORIGIN.fullmatch(one_slash(target))
     if match is None:
         if head.method == "CONNECT":
             raise HTTPError(405, "CONNECT is for proxies", (("Allow", "GET, HEAD, OPTIONS"),))
@@ -209,6 +209,11 @@ def _read_target(head: Head, target: bytes) -> None:
     head.path = match[1].decode("latin-1")
     if match[2] is not None:
         head.query = match[2].decode("latin-1")
+
+
+def one_slash(target: bytes) -> bytes:
+    """A target with one slash at its beginning, whatever MergeSlashes says: two of them could be a host's."""
+    return b"/" + target.lstrip(b"/") if target.startswith(b"//") else target
 
 
 def split_absolute(target: bytes) -> tuple[Authority, bytes]:

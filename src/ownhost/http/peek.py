@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from ownhost.http.authority import parse_authority
-from ownhost.http.head import head_end, split_absolute
+from ownhost.http.head import head_end, one_slash, split_absolute
 from ownhost.http.message import HTTPError
 
 _HOST = re.compile(rb"\r\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r\n")
@@ -42,7 +42,7 @@ def peek(data: bytes, *, cut: bool = False) -> Peek:
     if path.startswith(b"/") or path == b"*":
         found = _HOST.search(data, target.end(), end)
         host = (parse_authority(found[1]) or _NOBODY)[0] if found else ""
-        return Peek(True, host, path.decode("latin-1"))
+        return Peek(True, host, one_slash(path).decode("latin-1"))
     try:
         authority, path = split_absolute(path)
     except HTTPError:

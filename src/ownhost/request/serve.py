@@ -103,7 +103,8 @@ def find(request: Request) -> Response | None:
     if not request.is_subrequest:
         for prepare in request.site.preparations:
             prepare(request)
-    check_body(request.head, request.settings)
+    if not request.error_status:  # the error may be just that
+        check_body(request.head, request.settings)
     for hook in request.site.accesses:
         response = hook(request)
         if response is not None:
@@ -195,13 +196,16 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
         inner.env["REDIRECT_STATUS"] = str(error.status)
         inner.env["REDIRECT_URL"] = request.uri or request.head.path
         response = run(inner)
-        request.answered_by = inner
     except HTTPError as second:
         request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent ({second.status}): {second.reason}")
         return errors.simple(request, error)
     except Exception:
         request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
         return errors.simple(request, error)
+    if response.own_page and response.status != error.status:
+        request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent: it leads to a {response.status}")
+        return errors.simple(request, error)
+    request.answered_by = inner
     if response.status == 200:
         response.status = error.status
     response.headers += [field for field in error.headers if response.header(field[0].lower()) is None]

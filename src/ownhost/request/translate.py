@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import HTTPError, Response
 from ownhost.request.module import Place
 from ownhost.request.request import Request
+
+_SLASHES = re.compile(r"/{2,}")
 
 
 def parse_document_root(call: Call) -> str:
@@ -77,6 +80,8 @@ def _begin(request: Request) -> Response | None:
         if isinstance(place, Response):
             return place
         request.filename, request.alias = place
+        if "//" in request.filename:
+            request.filename = _SLASHES.sub("/", request.filename)  # one file, one name: sections look at it
     return None
 
 
