@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.apps.environment import encoded, environment, for_execution, script_name
+from ownhost.http.message import HTTPError, Response
 from ownhost.request import serve
-from serving import make_request, make_site
+from ownhost.request.request import Request
+from serving import ask, make_request, make_site
 
 LONG = re.compile(r"[A-Za-z0-9_]+")
 
@@ -114,6 +116,31 @@ def test_an_internal_redirect(tmp_path: Path) -> None:
     )
     assert (found["REDIRECT_A"], found["A"], found["QUERY_STRING"]) == ("b", "b", "")
     assert (found["SCRIPT_NAME"], found["REQUEST_URI"]) == ("/x.php", "/missing?q=%E9")
+
+
+def test_an_error_document(tmp_path: Path) -> None:
+    asked: list[Request] = []
+    site = make_site(tmp_path, "ErrorDocument 404 /x.php\nSetHandler program")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "x.php").write_text("")
+
+    def handler(request: Request) -> Response:
+        asked.append(request)
+        if request.stat is None:
+            raise HTTPError(404)
+        return Response(200)
+
+    site.handlers["program"] = handler
+    ask(site, "POST /missing?q")
+    found = environment(asked[-1], body_length=None)
+    told = {name: value for name, value in found.items() if name.startswith("REDIRECT_")}
+    assert told == {
+        "REDIRECT_STATUS": "404",
+        "REDIRECT_URL": "/missing",
+        "REDIRECT_QUERY_STRING": "q",
+        "REDIRECT_REQUEST_METHOD": "POST",
+    }
+    assert (found["REQUEST_METHOD"], found["SCRIPT_NAME"], found["QUERY_STRING"]) == ("GET", "/x.php", "")
 
 
 def test_the_uri_of_now(tmp_path: Path) -> None:

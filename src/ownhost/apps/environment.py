@@ -140,4 +140,6 @@ def _redirect(request: Request) -> dict[str, str]:
     told = {"REDIRECT_STATUS": str(previous.error_status or previous.status), "REDIRECT_URL": previous.uri}
     if previous.query is not None:
         told["REDIRECT_QUERY_STRING"] = unwire(previous.query)
+    if previous.error_status:
+        told["REDIRECT_REQUEST_METHOD"] = previous.method
     return told
