@@ -155,7 +155,7 @@ def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str
     """The variables for an application; WSGIPassAuthorization lets it see passwords."""
     variables = environment(request, body_length=body_length)
     authorization = request.head.values.get("authorization")
-    if authorization and request.settings[mod_wsgi.PASS_AUTHORIZATION]:
+    if authorization and mod_wsgi.passes_authorization(request):
         variables["HTTP_AUTHORIZATION"] = authorization
     return variables
 
