@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.partition("?")[0].rpartition("/")[2]
         getattr(self, f"on_{name}", self.on_others)()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = answer
+    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the class has it so
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.sendall(data.upper())
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 

@@ -81,11 +81,12 @@ def respond(
     length: int | None,
 ) -> Response:
     """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known."""
+    flow = Flow(length)
     if source.ended:
         source.close()
-        response.body = rest
+        flow.end()
+        response.body = flow if request.method == "HEAD" else rest  # of the body that GET would have, only the length
         return response
-    flow = Flow(length)
     response.body = flow
     keep(_pump(request, source, flow, rest, module, timeout))
     return response

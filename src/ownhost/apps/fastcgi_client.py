@@ -27,7 +27,7 @@ async def ask_app(
     except (OSError, TimeoutError) as error:
         lease.close()
         raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
-    connection = Connection(reader, writer, (lease.path, "", 0))
+    connection = Connection(reader, writer)
     return await ask(request, connection, variables, content, lease=lease, timeout=timeout)
 
 
@@ -41,7 +41,7 @@ async def ask(
     timeout: float = 0.0,
 ) -> Response:
     """The response of a program on a connection. Raises HTTPError 500, 504."""
-    conversation = Conversation(request, connection.reader, connection.writer, lease)
+    conversation = Conversation(request, connection, lease)
     conversation.sending = asyncio.ensure_future(conversation.send(variables, content))
     return await answer(request, conversation, "proxy_fcgi", timeout=timeout)
 
@@ -49,12 +49,9 @@ async def ask(
 class Conversation:
     """One request and its answer (answer.Source)."""
 
-    def __init__(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lease: Lease | None
-    ) -> None:
+    def __init__(self, request: Request, connection: Connection, lease: Lease | None) -> None:
         self.request = request
-        self.reader = reader
-        self.writer = writer
+        self.connection = connection
         self.lease = lease
         self.responses = fastcgi.Responses()
         self.sending: asyncio.Future[None] | None = None
@@ -62,18 +59,19 @@ class Conversation:
 
     async def send(self, variables: Mapping[bytes, bytes], content: Content | None) -> None:
         """Send the request, while its answer may come already. A program that does not want the body may close."""
+        writer = self.connection.writer
         with contextlib.suppress(OSError):
-            self.writer.write(fastcgi.begin(variables))
+            writer.write(fastcgi.begin(variables))
             for piece in () if content is None else content.pieces():
-                self.writer.write(fastcgi.body(piece))
-                await self.writer.drain()
-            self.writer.write(fastcgi.end_of_body())
-            await self.writer.drain()
+                writer.write(fastcgi.body(piece))
+                await writer.drain()
+            writer.write(fastcgi.end_of_body())
+            await writer.drain()
 
     async def read(self) -> bytes:
         """Some more of the answer; b"" at its end."""
         while not self.ended:
-            data = await self.reader.read(READ)
+            data = await self.connection.reader.read(READ)
             try:
                 if not data:
                     self.responses.close()
@@ -107,6 +105,6 @@ class Conversation:
             self.sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self.sending
-        self.writer.close()
+        self.connection.close()
         if self.lease is not None:
             self.lease.close()
