@@ -311,7 +311,8 @@ class Connection:
         service = self.service or self.worker.default
         end = self.buffer.find(b"\r\n")
         line = self.buffer[: end if end >= 0 else 200].decode("latin-1")
-        head = Head("-", "-", 0, "", "/", None, [], {}, keep_alive=False)
+        method = "HEAD" if line.startswith("HEAD ") else "-"  # whose answer has no body, whatever it is
+        head = Head(method, "-", 0, "", "/", None, [], {}, keep_alive=False)
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
         response = error_response(request, error)
         response.close = True
