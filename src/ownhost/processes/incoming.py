@@ -60,7 +60,10 @@ class Incoming:
                 self.received -= len(reader.leftover)
                 return
             left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()
-            data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            try:
+                data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            except OSError:
+                raise Gone from None
 
     @property
     def complete(self) -> bool:
