@@ -10,7 +10,7 @@ from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE
 from ownhost.http.limits import LIMIT_REQUEST_BODY
-from ownhost.processes.sending import receive
+from ownhost.processes.sending import Gone, receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
