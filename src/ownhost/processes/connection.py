@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Coroutine
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
+
+T = TypeVar("T")
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
@@ -386,7 +388,8 @@ class Connection:
         sender = Sender(self.worker.loop, self.sock, service.timeout)
         try:
             await sender.send(rest)
-            await sender.send_body(sending.body, sending.request.head.minor)
+            work = sender.send_body(sending.body, sending.request.head.minor)
+            await (work if self.incoming is None else self.unless_gone(self.worker.loop.create_task(work)))
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
