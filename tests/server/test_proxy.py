@@ -196,9 +196,7 @@ def test_a_response_that_breaks_off_is_seen_to(server: Server) -> None:
 
 def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(world: World) -> None:
     port, other = free_port(), free_port()
-    server = front(
-        world, f"ProxyPass /a/ http://127.0.0.1:{port}/\nProxyPass /b/ http://127.0.0.1:{other}/ retry=0"
-    )
+    server = front(world, f"ProxyPass /a/ http://127.0.0.1:{port}/\nProxyPass /b/ http://127.0.0.1:{other}/ retry=0")
     for path in ("/a/", "/b/"):
         assert server.get("alice.test", path).status == 503
     with contextlib.ExitStack() as stack:
@@ -216,9 +214,7 @@ def answering_at(port: int) -> Iterator[None]:
 
 
 def test_no_more_connections_than_max(world: World, behind: Backend) -> None:
-    server = front(
-        world, f"ProxyPass / http://127.0.0.1:{behind.port}/ max=1 connectiontimeout=1\nMaxRequestWorkers 1"
-    )
+    server = front(world, f"ProxyPass / http://127.0.0.1:{behind.port}/ max=1 connectiontimeout=1\nMaxRequestWorkers 1")
     with server.connect() as first:
         first.sendall(b"GET /wait HTTP/1.1\r\nHost: alice.test\r\n\r\n")
         eventually(lambda: behind.asked)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Coroutine
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
-
-T = TypeVar("T")
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
@@ -386,15 +384,15 @@ class Connection:
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
+        watch = ClientWatch(self) if self.incoming is not None else None  # a program may be at work on the rest
         try:
             await sender.send(rest)
-            work = sender.send_body(sending.body, sending.request.head.minor)
-            await (work if self.incoming is None else self.unless_gone(self.worker.loop.create_task(work)))
+            await sender.send_body(sending.body, sending.request.head.minor)
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
                 sending.received = incoming.received
-        except (Gone, OSError):
+        except (Gone, OSError, asyncio.CancelledError):
             sending.aborted = True
         except HTTPError as error:
             # The body broke the rules after its response was sent: nothing more to say, but the end.
@@ -405,6 +403,8 @@ class Connection:
             sending.aborted = True
         finally:
             sending.sent += sender.sent
+            if watch is not None:
+                watch.end()
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
             elif sending.body is not None:
