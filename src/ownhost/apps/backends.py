@@ -30,7 +30,7 @@ class Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    peer: Peer | None = None  # None is an app of the owner's
+    peer: Peer
     used: bool = False
     since: float = 0.0  # loop time since which it is idle
 
@@ -41,7 +41,7 @@ class Connection:
 
     def give_back(self) -> None:
         """Keep it for the next request, if there is room."""
-        if self.peer is None or len(self.peer.idle) >= MOST_KEPT:
+        if len(self.peer.idle) >= MOST_KEPT:
             self.close()
             return
         self.used = True
@@ -50,7 +50,7 @@ class Connection:
         self._free_slot()
 
     def _free_slot(self) -> None:
-        if self.peer is not None and self.peer.slots is not None:
+        if self.peer.slots is not None:
             self.peer.slots.release()
 
 

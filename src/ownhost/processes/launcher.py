@@ -4,7 +4,7 @@ NAME        starts and ends an identity's programs: CGI, and apps that stay (PHP
 TRUSTS      its identity's workers, which may have it run anything: as the owner, all of this is the owner's
 RUNS AS     the identity, without filter or no_new_privs, so that sudo and sendmail work from owners' programs
 TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them); never the network
-ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends
+ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends; ends its programs first
 """
 
 from __future__ import annotations
@@ -18,19 +18,25 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
+from ownhost.apps.app import App
+from ownhost.identity import prctl
 from ownhost.processes.child import Start, start
+from ownhost.processes.descendants import end_all, strangers
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.pool import Pool
 from ownhost.processes.slices import LauncherSlice, receive_slice
 
 IDLE = 60.0  # seconds without an order
+LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
+LOOK_AGAIN = 0.02  # seconds
 
 
 def main(channel: Channel) -> NoReturn:
     """Run a launcher: see the head of this file."""
     slice_, (orders,) = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
+    prctl.adopt_orphans()
     asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_.name).run())
     raise SystemExit(0)
 
@@ -48,12 +54,17 @@ class Launcher:
         self.name = name
         self.programs: dict[int, int] = {}  # pid -> its pidfd
         self.pools: dict[object, Pool] = {}  # by App
+        self.leaving: set[Pool] = set()  # that end, and have been replaced
         self.asked = 0
 
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
+        # The forkserver's death must not be this one's at once: programs' own children have no such signal.
+        self.loop.add_signal_handler(signal.SIGTERM, self.finish)
+        prctl.set_parent_death_signal(signal.SIGTERM)
+        self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.orders.fileno(), self.take_order)
@@ -62,7 +73,7 @@ class Launcher:
         try:
             await self.done
         finally:
-            self.end()
+            await self.end()
 
     def take_message(self) -> None:
         """The supervisor says stop, or is gone."""
@@ -77,10 +88,15 @@ class Launcher:
 
     def leave_if_idle(self, asked_before: int) -> None:
         """Leave where nothing runs and nothing was asked for a while."""
-        if not self.programs and not self.pools and self.asked == asked_before:
+        if not self.programs and not self.every_pool() and not self.collect() and self.asked == asked_before:
             self.finish()
         else:
             self.loop.call_later(IDLE, self.leave_if_idle, self.asked)
+
+    def collect(self) -> list[int]:
+        """Collect what programs left running when it has ended. What still runs."""
+        started = set(self.programs).union(*(pool.processes for pool in self.every_pool()))
+        return strangers(started)
 
     def take_order(self) -> None:
         """Obey one order of a worker."""
@@ -96,15 +112,27 @@ class Launcher:
             case Run() as order, descriptors:
                 self.execute(order, descriptors)
             case Use() as order, (errors, lease):
-                pool = self.pools.get(order.app)
-                if pool is None:
-                    pool = self.pools[order.app] = Pool(order.app, self.loop, lambda: self.forget(order))
-                pool.lease(socket.socket(fileno=lease), errors)
+                self.pool(order.app).lease(socket.socket(fileno=lease), errors)
         self.update_title()
 
-    def forget(self, order: Use) -> None:
+    def pool(self, app: App) -> Pool:
+        """The processes of an app. Those that are about to end take nothing more: others follow them."""
+        pool = self.pools.get(app)
+        if pool is None or pool.ending:
+            if pool is not None:
+                self.leaving.add(pool)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+        return pool
+
+    def every_pool(self) -> list[Pool]:
+        """The pools, those that end among them."""
+        return [*self.pools.values(), *self.leaving]
+
+    def forget(self, pool: Pool) -> None:
         """An app ended."""
-        self.pools.pop(order.app, None)
+        self.leaving.discard(pool)
+        if self.pools.get(pool.app) is pool:
+            del self.pools[pool.app]
         self.update_title()
 
     def execute(self, order: Run, descriptors: list[int]) -> None:
@@ -139,15 +167,19 @@ class Launcher:
         os.waitpid(pid, 0)
         self.update_title()
 
-    def end(self) -> None:
-        """End everything."""
-        for pool in list(self.pools.values()):
+    async def end(self) -> None:
+        """End everything; apps may finish what they are at."""
+        self.loop.remove_reader(self.orders.fileno())
+        give_up = self.loop.time() + LEAVE
+        for pool in self.every_pool():
             pool.end()
-        for pid in self.programs:
-            with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+        while self.every_pool() and self.loop.time() < give_up:
+            await asyncio.sleep(LOOK_AGAIN)
+        end_all()
+        for pool in self.every_pool():
+            pool.clear()
 
     def update_title(self) -> None:
         """Show the load to ps(1)."""
-        count = len(self.programs) + sum(len(pool.processes) for pool in self.pools.values())
+        count = len(self.programs) + sum(len(pool.processes) for pool in self.every_pool())
         setproctitle(f"ownhost: launcher {self.name} ({count} program{'' if count == 1 else 's'})")

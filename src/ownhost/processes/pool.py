@@ -28,7 +28,7 @@ GRACE = 5.0  # seconds that an app gets to end
 class Pool:
     """One app. `ended` is called once nothing of it is left."""
 
-    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None]) -> None:
         self.app = app
         self.loop = loop
         self.ended = ended
@@ -223,4 +223,4 @@ class Pool:
             self.listener.close()
         os.close(self.errors)
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.ended()
+        self.ended(self)
