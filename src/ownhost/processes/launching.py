@@ -13,7 +13,7 @@ from ownhost.http.message import HTTPError
 from ownhost.processes.orders import Run, Use, send_order
 from ownhost.request.programs import Limits
 
-PATIENCE = 30.0  # seconds for an app to be ready
+LOOK_AGAIN = 0.01  # seconds between looks for room in the socket of orders
 ANSWER = 4_096  # bytes of the launcher's answer, at most
 
 
@@ -44,31 +44,20 @@ class RunningProgram:
 
 
 class LauncherClient:
-    """The launcher, as handlers ask it (request.programs.Launcher). `errors` is where apps' complaints go."""
+    """The launcher, as handlers ask it (request.programs.Launcher). `errors` is where apps' complaints go.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, orders: socket.socket, errors: int) -> None:
+    `patience` is how many seconds a request waits for its turn.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, orders: socket.socket, errors: int, patience: float) -> None:
         self.loop = loop
         self.orders = orders
         self.errors = errors
+        self.patience = patience
 
     async def lease(self, app: App) -> AppLease:
         """The use of an app. Raises HTTPError 503."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        try:
-            with theirs:
-                self._send(Use(app), [self.errors, theirs.fileno()])
-            async with asyncio.timeout(PATIENCE):
-                answer = json.loads(await self.loop.sock_recv(ours, ANSWER) or b'{"error": "the launcher ended"}')
-        except TimeoutError:
-            ours.close()
-            raise HTTPError(503, f"{app.name} was not ready within {PATIENCE:.0f} s") from None
-        except BaseException:
-            ours.close()
-            raise
-        if "socket" not in answer:
-            ours.close()
-            raise HTTPError(503, f"{app.name} cannot be used: {answer.get('error')}")
+        answer, ours = await self._ask(Use(app), [self.errors], app.name)
         return AppLease(answer["socket"], ours)
 
     async def execute(
@@ -77,26 +66,51 @@ class LauncherClient:
         """Run a program for one request. Raises HTTPError 500, 503."""
         output, program_output = os.pipe2(os.O_CLOEXEC)
         errors, program_errors = os.pipe2(os.O_CLOEXEC)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        running = RunningProgram(output, errors, ours)
+        order = Run(tuple(command), dict(environment), folder, limits)
         try:
-            order = Run(tuple(command), dict(environment), folder, limits)
-            self._send(order, [stdin, program_output, program_errors, theirs.fileno()])
+            descriptors = [stdin, program_output, program_errors]
+            _, ours = await self._ask(order, descriptors, command[0].decode("utf-8", "backslashreplace"))
         except BaseException:
-            running.close()
+            os.close(output)
+            os.close(errors)
             raise
         finally:
             os.close(program_output)
             os.close(program_errors)
-            theirs.close()
         os.set_blocking(output, False)
         os.set_blocking(errors, False)
-        return running
+        return RunningProgram(output, errors, ours)
 
-    def _send(self, order: Run | Use, descriptors: Sequence[int]) -> None:
+    async def _ask(
+        self, order: Run | Use, descriptors: Sequence[int], name: str
+    ) -> tuple[dict[str, str], socket.socket]:
+        """Wait for a request's turn: the launcher's answer, and the lease. Raises HTTPError 500, 503."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
         try:
-            send_order(self.orders, order, descriptors)
-        except ValueError as error:
-            raise HTTPError(500, str(error)) from None
-        except OSError as error:
-            raise HTTPError(503, f"the launcher of programs does not keep up: {error.strerror}") from None
+            async with asyncio.timeout(self.patience):
+                with theirs:
+                    await self._send(order, [*descriptors, theirs.fileno()])
+                answer = json.loads(await self.loop.sock_recv(ours, ANSWER) or b'{"error": "the launcher ended"}')
+            if "error" in answer:
+                raise HTTPError(503, f"{name} cannot be used: {answer['error']}")
+        except TimeoutError:
+            ours.close()
+            raise HTTPError(503, f"{name} cannot be used: no turn within {self.patience:.0f} s") from None
+        except BaseException:
+            ours.close()
+            raise
+        return answer, ours
+
+    async def _send(self, order: Run | Use, descriptors: Sequence[int]) -> None:
+        """Send an order, as soon as there is room for it. Raises HTTPError 500, 503."""
+        while True:
+            try:
+                send_order(self.orders, order, descriptors)
+                return
+            except BlockingIOError:
+                await asyncio.sleep(LOOK_AGAIN)
+            except ValueError as error:
+                raise HTTPError(500, str(error)) from None
+            except OSError as error:
+                raise HTTPError(503, f"the launcher of programs cannot be reached: {error.strerror}") from None
