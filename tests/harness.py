@@ -218,17 +218,21 @@ class World:
         self.servers: list[Server] = []
 
     def site(self, name: str, uid: int, files: dict[str, str | bytes] | None = None, mode: int = 0o700) -> Path:
-        """An owner's tree, readable by nobody else. `files` maps relative names to contents."""
+        """An owner's tree, readable by nobody else. `files` maps names to contents; scripts (#!) may be run."""
         root = self.folder / name
         root.mkdir(exist_ok=True)
+        scripts = set()
         for relative, content in (files or {"index.html": f"{name}\n"}).items():
             path = root / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            data = content.encode() if isinstance(content, str) else content
+            path.write_bytes(data)
+            if data.startswith(b"#!"):
+                scripts.add(path)
         for path in [root, *root.rglob("*")]:
             os.chown(path, uid, uid, follow_symlinks=False)
             if not path.is_symlink():
-                path.chmod(mode if path.is_dir() else mode & 0o666)
+                path.chmod(mode if path.is_dir() or path in scripts else mode & 0o666)
         return root
 
     def server(

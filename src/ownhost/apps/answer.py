@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
 from ownhost.apps.spool import Flow, Spool
@@ -41,11 +41,12 @@ class NoBody:
         return Spool()
 
 
-def keep(work: Awaitable[None]) -> None:
+def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Have something done in the background, to its end."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.create_task(work)
     _running.add(task)
     task.add_done_callback(_running.discard)
+    return task
 
 
 async def answer(
@@ -85,9 +86,15 @@ def respond(
         source.close()
         response.body = rest
         return response
+    if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
+        response.body = rest[:length]
+        keep(_pump(request, source, Flow(), b"", module, timeout))
+        return response
     flow = Flow(length)
     response.body = flow
-    keep(_pump(request, source, flow, rest, module, timeout))
+    pump = keep(_pump(request, source, flow, rest, module, timeout))
+    # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
+    flow.when_closed(lambda: None if flow.is_delivered else pump.cancel())
     return response
 
 
@@ -103,10 +110,10 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
                 parser.close()
     except MalformedHead as error:
         raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
-    except (SourceError, OSError) as error:
-        raise HTTPError(500, f"{request.filename}: {error}", module=module) from None
     except TimeoutError:
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
+    except (SourceError, OSError) as error:
+        raise HTTPError(500, f"{request.filename}: {error}", module=module) from None
 
 
 async def next_piece(source: Source, timeout: float) -> bytes:

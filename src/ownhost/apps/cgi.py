@@ -12,6 +12,7 @@ from ownhost.apps.answer import answer, keep
 from ownhost.apps.environment import environment, for_execution
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.http.wire import to_bytes
+from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.core_programs import limits_of
 from ownhost.modules.mod_alias import CGI
 from ownhost.request.links import OPTIONS, Option
@@ -31,6 +32,9 @@ def handle(request: Request) -> Response:
         raise HTTPError(403, f"Options ExecCGI is off in this directory: {request.filename}", module="cgi")
     if request.stat is None:
         raise HTTPError(404, f"script not found or unable to stat: {request.filename}", module="cgi")
+    if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
+        why = f"{request.filename}: AcceptPathInfo is Off, and {request.path_info} follows"
+        raise HTTPError(404, why, module="cgi")
     if request.is_folder:
         raise HTTPError(403, f"attempt to invoke directory as script: {request.filename}", module="cgi")
     return Response(200, deferred=lambda body: run(request, body))

@@ -54,8 +54,7 @@ async def run(request: Request, body: RequestBody) -> Response:
         raise HTTPError(500, "programs cannot be run here", module="php")
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
-    lease = await launcher.lease(app_of(request))
-    return await ask_app(request, lease, encoded(php_environment(base, request)), content)
+    return await ask_app(request, launcher, app_of(request), encoded(php_environment(base, request)), content)
 
 
 def app_of(request: Request) -> App:

@@ -76,9 +76,10 @@ class Flow:
         self._written = self._read = 0  # places in the file
         self._ended = False
         self._error: BaseException | None = None
+        self._delivered = 0  # bytes that were read
         self._changed = asyncio.Event()
         self.abandoned = False  # nobody reads any more
-        self._at_close: list[Callable[[], None]] = []
+        self._at_close: list[Callable[[], object]] = []
 
     async def put(self, data: bytes) -> bool:
         """Add some bytes, waiting while far too many are here. False where nobody reads them any more."""
@@ -108,6 +109,7 @@ class Flow:
         while True:
             data = self._next()
             if data:
+                self._delivered += len(data)
                 yield data
             elif self._ended:
                 if self._error is not None:
@@ -117,7 +119,12 @@ class Flow:
                 self._changed.clear()
                 await self._changed.wait()
 
-    def when_closed(self, call: Callable[[], None]) -> None:
+    @property
+    def is_delivered(self) -> bool:
+        """Whether as much was read as was announced."""
+        return self.length is not None and self._delivered >= self.length
+
+    def when_closed(self, call: Callable[[], object]) -> None:
         """Have something done once nobody reads any more."""
         self._at_close.append(call)
 

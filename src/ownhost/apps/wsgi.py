@@ -150,8 +150,7 @@ async def run(request: Request, app: App, body: RequestBody) -> Response:
         raise HTTPError(500, "programs cannot be run here", module="wsgi")
     content = await body.read() if request.head.has_body else None
     variables = wsgi_environment(request, None if content is None else content.size)
-    lease = await launcher.lease(app)
-    return await ask_app(request, lease, encoded(variables), content, app.request_timeout)
+    return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
 
 
 def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str]:

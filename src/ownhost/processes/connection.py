@@ -224,16 +224,16 @@ class Connection:
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
         self.incoming = incoming = Incoming(self, service, request)
-        watch = self.worker.loop.create_task(complete(request, response, incoming))
+        watch = ClientWatch(self)
         try:
-            response = await self.unless_gone(watch)
-        except (Gone, OSError):
+            response = await complete(request, response, incoming)
+        except (Gone, OSError, asyncio.CancelledError):
             self.incoming = None
-            incoming.close()
             self.task = None
             self.finish(Sending(request, Response(499), keep=False, head_in=self.head_size), aborted=True)
             return
         finally:
+            watch.end()
             incoming.close()
         if response.tunnel is not None:
             await self.switch(service, request, response)
@@ -259,17 +259,6 @@ class Connection:
         sending.sent = sender.sent
         self.task = None
         self.finish(sending, sending.aborted)
-
-    async def unless_gone(self, work: asyncio.Task[Response]) -> Response:
-        """Wait for a response, unless the client closes its connection meanwhile. Raises Gone."""
-        while not work.done():
-            await asyncio.wait((work,), timeout=LOOK_FOR_CLIENT)
-            if not work.done() and self.incoming is not None and self.incoming.complete and self.is_gone():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await work
-                raise Gone
-        return work.result()
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection, without a further request."""
@@ -395,6 +384,7 @@ class Connection:
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
+        watch = ClientWatch(self) if self.incoming is not None else None  # a program may be at work on the rest
         try:
             await sender.send(rest)
             await sender.send_body(sending.body, sending.request.head.minor)
@@ -402,7 +392,7 @@ class Connection:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
                 sending.received = incoming.received
-        except (Gone, OSError):
+        except (Gone, OSError, asyncio.CancelledError):
             sending.aborted = True
         except HTTPError as error:
             # The body broke the rules after its response was sent: nothing more to say, but the end.
@@ -413,6 +403,8 @@ class Connection:
             sending.aborted = True
         finally:
             sending.sent += sender.sent
+            if watch is not None:
+                watch.end()
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
             elif sending.body is not None:
@@ -473,3 +465,27 @@ class Connection:
             self.counted = None
         self.worker.forget(self)
         self.sock.close()
+
+
+class ClientWatch:
+    """Ends a connection's task once its client has closed, though a program is still at work on the answer.
+
+    It looks now and then: a program that answers soon costs no system call for it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
+
+    def look(self) -> None:
+        """See whether the client is there, and look again later."""
+        connection = self.connection
+        incoming, task = connection.incoming, connection.task
+        if incoming is not None and incoming.complete and connection.is_gone() and task is not None:
+            task.cancel()
+            return
+        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
+
+    def end(self) -> None:
+        """Stop looking."""
+        self.timer.cancel()

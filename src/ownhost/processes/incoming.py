@@ -10,7 +10,8 @@ from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE
 from ownhost.http.limits import LIMIT_REQUEST_BODY
-from ownhost.processes.sending import Gone, receive
+from ownhost.http.message import ClientGone
+from ownhost.processes.sending import receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Incoming:
             try:
                 data = await receive(loop, connection.sock, min(left, self.service.timeout))
             except OSError:
-                raise Gone from None
+                raise ClientGone from None
 
     @property
     def complete(self) -> bool:

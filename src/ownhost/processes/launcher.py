@@ -31,6 +31,7 @@ from ownhost.processes.turns import Lease, Turns
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
 LOOK_AGAIN = 0.02  # seconds
+MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
 
 
 def main(channel: Channel) -> NoReturn:
@@ -157,14 +158,19 @@ class Launcher:
         pidfd = os.pidfd_open(pid)
         self.programs[pid] = pidfd
         self.loop.add_reader(pidfd, self.reap, pid, lease)
-        lease.when_left(lambda: self.kill(pid, lease))
+        lease.when_left(lambda: self.leave(pid, lease))
         lease.answer()
 
-    def kill(self, pid: int, lease: Lease) -> None:
-        """Nobody waits for a program any more: end it and what it started."""
+    def leave(self, pid: int, lease: Lease) -> None:
+        """Nobody waits for a program any more: as a rule, it has ended, or is about to."""
         self.loop.remove_reader(lease.sock.fileno())
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+        self.loop.call_later(MOMENT, self.kill, pid, lease)
+
+    def kill(self, pid: int, lease: Lease) -> None:
+        """End a program and what it started, unless it ended by itself."""
+        if lease.sock.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
 
     def reap(self, pid: int, lease: Lease) -> None:
         """A program ended. What it left running in its process group is its own business."""

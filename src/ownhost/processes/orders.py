@@ -7,7 +7,7 @@ nothing more.
     Use  descriptors: where the program's complaints go, and the lease
 
 A lease is a socket. An answer comes on it once the request's turn has come: {"error": why} where it never does. The
-program is in use until either end is closed.
+program is in use until either end is closed. {"wanted": "back"}, later, asks for that to be soon.
 """
 
 from __future__ import annotations

@@ -17,11 +17,21 @@ class Lease:
         self.sock = socket.socket(fileno=descriptor)
         self.sock.setblocking(False)
         self.turns = turns
+        self.answered = self.wanted = False
 
     def answer(self, **said: str) -> None:
         """Tell the worker something, once: what it may go on with, or `error`, why it may not."""
         with contextlib.suppress(OSError):
             self.sock.send(json.dumps(said).encode())
+        self.answered = True
+        if self.turns.waiting:
+            self.want_back()
+
+    def want_back(self) -> None:
+        """Others wait: the worker is not to keep this for its next request."""
+        if self.answered and not self.wanted:
+            self.wanted = True
+            self.answer(wanted="back")
 
     def when_left(self, do: Callable[[], None]) -> None:
         """Have something done when the worker closes its end."""
@@ -54,6 +64,8 @@ class Turns:
         elif len(self.waiting) < self.queue:
             self.waiting[lease] = begin, descriptors
             lease.when_left(lease.close)
+            for other in self.taken:
+                other.want_back()
         else:
             _close(descriptors)
             lease.answer(error=f"MaxRequestWorkers {self.limit} are at work, and {self.queue} more wait")
