@@ -133,7 +133,7 @@ def test_exec_cgi_and_a_handler(world: World) -> None:
     refused = server.get("alice.test", "/off/a.cgi")
     assert refused.status == 403
     assert b"printf" not in content(refused)
-    assert "Options ExecCGI is off in this directory" in server.log()
+    eventually(lambda: "Options ExecCGI is off in this directory" in server.log())
     assert server.get("alice.test", "/on/none.cgi").status == 404
     assert server.get("alice.test", "/run/none").status == 404
     assert server.get("alice.test", "/strict/a.cgi").status == 200
@@ -412,3 +412,24 @@ def test_a_git_clone_and_push_over_http(world: World, repository: Server) -> Non
     page = repository.get("alice.test", "/gitweb?p=one.git;a=log")
     assert page.status == 200
     assert b"a large file" in content(page)
+
+
+# Programs in the stead of files, and what is written down when they fail
+
+
+def test_an_action_gets_the_body_and_the_files_place(world: World) -> None:
+    server = serve(world, "Action own /cgi-bin/echo\nAddHandler own .own\nScript PUT /cgi-bin/echo\n")
+    world.site("alice", ALICE, {"page.own": "x", "cgi-bin/echo": ECHO})
+    for method, path in (("POST", "/page.own"), ("PUT", "/new.txt")):
+        client = server.client()
+        client.request(method, f"{path}?q", b"the body", {"Host": "alice.test"})
+        response = client.getresponse()
+        response.content = response.read()  # type: ignore[attr-defined]
+        client.close()
+        found, variables = told(response)["body"], environment(response)
+        assert found == "the body"
+        assert (variables["REQUEST_METHOD"], variables["PATH_INFO"]) == (method, path)
+        assert variables["PATH_TRANSLATED"] == f"{world.folder}/alice{path}"
+        assert (variables["REDIRECT_URL"], variables["QUERY_STRING"]) == (path, "q")
+        assert variables["SCRIPT_NAME"] == "/cgi-bin/echo"
+    assert server.get("alice.test", "/missing.own").status == 404
