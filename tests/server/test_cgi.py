@@ -433,3 +433,27 @@ def test_an_action_gets_the_body_and_the_files_place(world: World) -> None:
         assert (variables["REDIRECT_URL"], variables["QUERY_STRING"]) == (path, "q")
         assert variables["SCRIPT_NAME"] == "/cgi-bin/echo"
     assert server.get("alice.test", "/missing.own").status == 404
+
+
+def test_the_script_log_tells_all_of_a_failure(world: World) -> None:
+    extra = "ScriptLog @DIR@/alice/script.log\nScriptLogBuffer 9\nScriptLogLength 2000\n"
+    server = serve(world, extra, bad="#!/bin/sh\necho oops >&2\necho 'no field'\necho\n", good=SHELL)
+    log = world.folder / "alice" / "script.log"
+    assert server.get("alice.test", "/cgi-bin/good").status == 200
+    assert server.get("alice.test", "/cgi-bin/none").status == 404
+    client = server.client()
+    client.request("POST", "/cgi-bin/bad?a=b", b"the body of the request", {"Host": "alice.test"})
+    assert client.getresponse().status == 500
+    client.close()
+    assert log.stat().st_uid == ALICE
+    script = f"{world.folder}/alice/cgi-bin"
+    lines = [line for line in log.read_text().splitlines() if not line.startswith(("Accept-Encoding", "Connection"))]
+    assert lines[0].startswith("%% [")
+    assert lines[0].endswith("] GET /cgi-bin/none HTTP/1.1")
+    assert lines[1:4] == [f"%% 404 {script}/none", "%error", f"script not found or unable to stat: {script}/none"]
+    assert lines[4].endswith("] POST /cgi-bin/bad?a=b HTTP/1.1")
+    expected = [f"%% 500 {script}/bad", "%request", "Content-Length: 23", "Host: alice.test", "", "the body "]
+    assert lines[5:] == [*expected, "%response", "%stdout", "no field", "", "", "%stderr", "oops"]
+    log.write_text("x" * 2001)
+    assert server.get("alice.test", "/cgi-bin/bad").status == 500
+    assert log.read_text() == "x" * 2001
