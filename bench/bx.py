@@ -1,0 +1,210 @@
+"""Ownhost and what people use today, measured in turns on the same files and programs: `sudo ./scripts/bench`.
+
+What each line of the table compares is written down in docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import measure
+import programs
+import sites
+from servers import APACHE, APACHE_COMMAND, OWNHOST, Server, running
+
+from ownhost import __version__
+from ownhost.admin.table import print_table
+
+HEADERS = ("MEASURED", "APACHE + MPM_ITK", "OWNHOST", "OWNHOST / APACHE", "BETTER IS")
+
+
+def main() -> int:
+    """Measure, print the table, keep the figures. The exit code."""
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="ownhost-bench-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        sites.make_sites(folder / "sites")
+        programs.make_programs(folder / "programs")
+        try:
+            figures = {}; sites.make_sites(folder / "zz")
+            figures["programs"] = measure_programs(folder, options)
+        except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
+            print(f"bench: {error}.", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+
+    report_programs(figures["programs"])
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+        print(f"All figures are in {options.json}")
+    return 0
+
+
+def measure_files(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements with files. Keys: server name, then what was measured."""
+    files = {
+        program: sites.make_configuration(folder / name, folder / "sites", port)
+        for program, name, port in ((APACHE, "apache", options.port), (OWNHOST, "ownhost", options.port + 1))
+    }
+    rounds, seconds, _ = effort(options)
+    with (
+        running(APACHE, [files[APACHE]], options.port) as apache,
+        running(OWNHOST, [files[OWNHOST]], options.port + 1) as ownhost,
+    ):
+        servers = (apache, ownhost)
+        figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds}
+        for server in servers:
+            figures[server.program.name] = {"idle": measure.first_requests(server)}
+        for load in measure.LOADS:
+            for name, results in in_turns(servers, load, options).items():
+                figures[name][load.name] = results
+        for server in servers:
+            figures[server.program.name]["alternation"] = measure.alternation(server)
+    return figures
+
+
+def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements with owners' programs. Keys: kind of program, load, server name."""
+    figures: dict[str, Any] = {}
+    for kind in programs.KINDS:
+        figures[kind.name] = {}
+        with contextlib.ExitStack() as started:
+            servers = []
+            for port, peer in enumerate(kind.peers, options.port):
+                files = peer.configure(folder / f"{kind.path.strip('/')}-{port}", folder / "programs", port)
+                servers.append(started.enter_context(running(peer.program, files, port)))
+            for server in servers:
+                measure.check(server, programs.OWNERS, kind.path)
+            for load in measure.PROGRAM_LOADS:
+                figures[kind.name][load.name] = in_turns(servers, load, options, kind.path, kind.name)
+    return figures
+
+
+def in_turns(
+    servers: Sequence[Server], load: measure.Load, options: argparse.Namespace, path: str = sites.FILE, what: str = ""
+) -> dict[str, list[dict[str, Any]]]:
+    """Load one server after the other, and again: results by server name."""
+    rounds, seconds, warm_up = effort(options)
+    _say(f"{', '.join(filter(None, (what, load.name)))}: {rounds} times {seconds} s each")
+    for server in servers:
+        measure.requests_per_second(server, load, warm_up, path)
+    results: dict[str, list[dict[str, Any]]] = {server.program.name: [] for server in servers}
+    for _ in range(rounds):
+        for server in servers:
+            results[server.program.name].append(measure.requests_per_second(server, load, seconds, path))
+    return results
+
+
+def effort(options: argparse.Namespace) -> tuple[int, int, int]:
+    """Rounds, seconds of each, and seconds of warm-up."""
+    return (2, 1, 1) if options.quick else (5, 5, 3)
+
+
+def report(figures: dict[str, Any]) -> None:
+    """Print the medians and their ratios, and what was lost on the way."""
+    rows = [_row(figures, f"{load.name}, requests/s", _rate(load.name), "more") for load in measure.LOADS]
+    rows.append(_row(figures, "first request to an idle owner, ms", _idle("median_ms"), "less"))
+    mebibytes = 2**20
+    with_client = _idle("memory_per_owner_with_client", mebibytes)
+    rows.append(_row(figures, "memory per owner with an idle client, MiB", with_client, "less"))
+    rows.append(_row(figures, "memory per idle owner, MiB", _idle("memory_per_idle_owner", mebibytes), "less"))
+    print_table(HEADERS, rows)
+    for name in (APACHE.name, OWNHOST.name):
+        _print_losses(name, figures[name])
+
+
+def report_programs(figures: dict[str, Any]) -> None:
+    """Print a table for each kind of program, and what was lost."""
+    for kind in programs.KINDS:
+        names = [peer.program.name for peer in kind.peers]
+        rows = []
+        for load, results in figures[kind.name].items():
+            rates = [median(result["rate"] for result in results[name]) for name in names]
+            ratios = (f"{rates[-1] / rate:.2f}" if rate else "" for rate in rates[:-1])
+            rows.append((f"{kind.name}, {load}, requests/s", *map(_number, rates), *ratios))
+        print()
+        print_table(("MEASURED", *map(str.upper, names), *(f"OWNHOST / {name.upper()}" for name in names[:-1])), rows)
+        for load, results in figures[kind.name].items():
+            for name in names:
+                _print_lost(f"{name}, {kind.name}, {load}", results[name])
+
+
+def _rate(load: str) -> Any:
+    return lambda of_server: median(result["rate"] for result in of_server[load])
+
+
+def _idle(figure: str, unit: int = 1) -> Any:
+    return lambda of_server: of_server["idle"][figure] / unit
+
+
+def _row(figures: dict[str, Any], title: str, pick: Any, better: str) -> tuple[str, ...]:
+    apache, ownhost = pick(figures[APACHE.name]), pick(figures[OWNHOST.name])
+    ratio = f"{ownhost / apache:.2f}" if apache > 0 and ownhost > 0 else ""
+    return title, _number(apache), _number(ownhost), ratio, better
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def _print_losses(name: str, of_server: dict[str, Any]) -> None:
+    for load in measure.LOADS:
+        _print_lost(f"{name}, {load.name}", of_server[load.name])
+    turn = of_server["alternation"]
+    print(
+        f"{name}, {turn['requests']} requests to two owners in turn on one connection: "
+        f"{turn['answered']} answered, connection lost {turn['connection_lost']} times"
+    )
+
+
+def _print_lost(title: str, results: list[dict[str, Any]]) -> None:
+    lost = {key: sum(r[key] for r in results) for key in ("not_2xx", "broken_connections", "timeouts")}
+    if any(lost.values()):
+        total = sum(r["responses"] for r in results)
+        words = ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in lost.items() if count)
+        print(f"{title}: {words}, beside {total:,} responses")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and which versions."""
+    apache = subprocess.run([APACHE_COMMAND[0], "-v"], check=True, capture_output=True, text=True).stdout
+    return {
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "apache": apache.splitlines()[0].partition(": ")[2],
+        "ownhost": __version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench", usage="sudo ./scripts/bench [--quick] [--json FILE] [--port N]", description=__doc__
+    )
+    parser.add_argument("--quick", action="store_true", help="end within 90 seconds")
+    parser.add_argument("--json", metavar="FILE", help="keep all figures there")
+    parser.add_argument("--port", type=int, default=19480, metavar="N", help="use 127.0.0.1, ports N to N+2")
+    return parser.parse_args()
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
