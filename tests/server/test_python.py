@@ -94,7 +94,7 @@ def test_processes_are_replaced_after_so_many_requests(world: World) -> None:
 
 
 def test_a_request_that_takes_too_long(world: World) -> None:
-    server = wsgi(world, "processes=1 request-timeout=1")
+    server = wsgi(world, "processes=1 request-timeout=2")
     assert server.get("alice.test", "/app/slow").status == 504
     assert told(server)["version"] == "one"
 

@@ -312,7 +312,7 @@ class Runner:
         self.served += 1
         self.log.exchange = exchange
         if self.options.request_timeout:  # the signal ends the process, whatever it is at
-            signal.alarm(self.options.request_timeout + GRACE)
+            signal.setitimer(signal.ITIMER_REAL, self.options.request_timeout + GRACE)
         try:
             status = self.answer(exchange)
             self.errors.flush()
@@ -320,7 +320,7 @@ class Runner:
         except Broken:
             return False
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self.errors.flush()
             self.log.exchange = None
         return exchange.keeps and exchange.input_ended
@@ -348,7 +348,7 @@ class Runner:
         return 0
 
 
-GRACE = 1  # seconds beyond the request timeout, for whoever asked to say that it is over
+GRACE = 0.1  # seconds beyond the request timeout, for whoever asked to say that it is over
 SHUTDOWN_TIMEOUT = 5  # seconds, as mod_wsgi's shutdown-timeout
 CONNECTION = "WSGI_RUNNER_CONNECTION"  # in the environment of a new image: a connection that waits
 
