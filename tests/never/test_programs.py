@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import textwrap
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, Process, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World, eventually
 
 CGI = f"""#!{PYTHON}
 import sys
@@ -280,7 +282,8 @@ def test_a_program_is_the_owner_and_nothing_more(two: Server, way: str) -> None:
     assert (worker.status["NoNewPrivs"], worker.status["Seccomp"]) == ("1", "2")
     # An application has the connection of the request beside its listening socket.
     more = {what.split(":")[0] for number, what in descriptors.items() if int(number) > 2}
-    assert more <= {"run.cgi": set(), "run.wsgi": {"socket"}, "by.php": set()}[way], descriptors
+    of_php = {"socket", f"{two.folder}/alice.error", f"{two.folder}/alice/by.php"}  # which it leaves to what it starts
+    assert more <= {"run.cgi": set(), "run.wsgi": {"socket"}, "by.php": of_php}[way], descriptors
 
 
 def test_php_has_its_own_descriptors_and_no_others(two: Server) -> None:
@@ -301,3 +304,63 @@ def test_the_launcher_is_the_owner_and_cannot_become_root(two: Server) -> None:
     eventually(lambda: set(launcher.descriptors()) >= {0, 1, 2, 3})
     kinds = {what.split(":")[0] for what in launcher.descriptors().values()}
     assert kinds <= {"/dev/null", "socket", "anon_inode", "pipe", f"{two.folder}/alice.error"}
+
+
+# Set-user-id helpers
+
+
+HELPER = """
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    uid_t real, effective, saved;
+    getresuid(&real, &effective, &saved);
+    char line[1000];
+    while (fgets(line, sizeof line, stdin)) printf("%u %u %s", real, effective, line);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_set_user_id_helper_works(two: Server, way: str) -> None:
+    """As sendmail does: the owner's program calls it, and it writes where the owner may not."""
+    helper = two.folder / "helper"
+    subprocess.run(["gcc", "-x", "c", "-o", helper, "-"], input=HELPER.encode(), check=True)
+    os.chown(helper, WWW, WWW)
+    helper.chmod(0o4755)
+    code = f"""
+        import subprocess
+        print(subprocess.run(["{helper}"], input="a letter", capture_output=True, text=True).stdout)
+    """
+    assert inside(two, way, code) == f"{ALICE} {WWW} a letter\n"
+
+
+@pytest.fixture
+def account() -> Iterator[None]:
+    """Alice has an account, and sudo's permission for one command: what sudo asks for."""
+    rule = Path("/etc/sudoers.d/ownhost-test")
+    subprocess.run(["useradd", "--uid", str(ALICE), "--user-group", "--no-create-home", "ownhost-alice"], check=True)
+    try:
+        rule.write_text("ownhost-alice ALL=(root) NOPASSWD: /usr/bin/id, /usr/bin/wc\n")
+        rule.chmod(0o440)
+        yield
+    finally:
+        rule.unlink(missing_ok=True)
+        subprocess.run(["userdel", "--force", "ownhost-alice"], check=True)
+
+
+def test_sudo_works_as_far_as_it_is_allowed(account: None, two: Server) -> None:
+    secret = two.folder / "bob/secret.txt"
+    code = f"""
+        import subprocess
+        for command in (["/usr/bin/id", "-u"], ["/usr/bin/wc", "-l", "{secret}"], ["/usr/bin/cat", "{secret}"]):
+            done = subprocess.run(["sudo", "-n", *command], capture_output=True, text=True)
+            print(done.returncode, done.stdout.strip(), done.stderr.strip().replace("\\n", " "))
+    """
+    for way in WAYS:
+        may, reads, may_not = inside(two, way, code).splitlines()
+        assert may == "0 0 ", "root, by sudo"
+        assert reads == f"0 1 {secret} ", "and with root's capabilities: the folder is bob's alone"
+        assert may_not.startswith("1 ")

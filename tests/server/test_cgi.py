@@ -133,7 +133,7 @@ def test_exec_cgi_and_a_handler(world: World) -> None:
     refused = server.get("alice.test", "/off/a.cgi")
     assert refused.status == 403
     assert b"printf" not in content(refused)
-    assert "Options ExecCGI is off in this directory" in server.log()
+    eventually(lambda: "Options ExecCGI is off in this directory" in server.log())
     assert server.get("alice.test", "/on/none.cgi").status == 404
     assert server.get("alice.test", "/run/none").status == 404
     assert server.get("alice.test", "/strict/a.cgi").status == 200
@@ -412,3 +412,48 @@ def test_a_git_clone_and_push_over_http(world: World, repository: Server) -> Non
     page = repository.get("alice.test", "/gitweb?p=one.git;a=log")
     assert page.status == 200
     assert b"a large file" in content(page)
+
+
+# Programs in the stead of files, and what is written down when they fail
+
+
+def test_an_action_gets_the_body_and_the_files_place(world: World) -> None:
+    server = serve(world, "Action own /cgi-bin/echo\nAddHandler own .own\nScript PUT /cgi-bin/echo\n")
+    world.site("alice", ALICE, {"page.own": "x", "cgi-bin/echo": ECHO})
+    for method, path in (("POST", "/page.own"), ("PUT", "/new.txt")):
+        client = server.client()
+        client.request(method, f"{path}?q", b"the body", {"Host": "alice.test"})
+        response = client.getresponse()
+        response.content = response.read()  # type: ignore[attr-defined]
+        client.close()
+        found, variables = told(response)["body"], environment(response)
+        assert found == "the body"
+        assert (variables["REQUEST_METHOD"], variables["PATH_INFO"]) == (method, path)
+        assert variables["PATH_TRANSLATED"] == f"{world.folder}/alice{path}"
+        assert (variables["REDIRECT_URL"], variables["QUERY_STRING"]) == (path, "q")
+        assert variables["SCRIPT_NAME"] == "/cgi-bin/echo"
+    assert server.get("alice.test", "/missing.own").status == 404
+
+
+def test_the_script_log_tells_all_of_a_failure(world: World) -> None:
+    extra = "ScriptLog @DIR@/alice/script.log\nScriptLogBuffer 9\nScriptLogLength 2000\n"
+    server = serve(world, extra, bad="#!/bin/sh\necho oops >&2\necho 'no field'\necho\n", good=SHELL)
+    log = world.folder / "alice" / "script.log"
+    assert server.get("alice.test", "/cgi-bin/good").status == 200
+    assert server.get("alice.test", "/cgi-bin/none").status == 404
+    client = server.client()
+    client.request("POST", "/cgi-bin/bad?a=b", b"the body of the request", {"Host": "alice.test"})
+    assert client.getresponse().status == 500
+    client.close()
+    assert log.stat().st_uid == ALICE
+    script = f"{world.folder}/alice/cgi-bin"
+    lines = [line for line in log.read_text().splitlines() if not line.startswith(("Accept-Encoding", "Connection"))]
+    assert lines[0].startswith("%% [")
+    assert lines[0].endswith("] GET /cgi-bin/none HTTP/1.1")
+    assert lines[1:4] == [f"%% 404 {script}/none", "%error", f"script not found or unable to stat: {script}/none"]
+    assert lines[4].endswith("] POST /cgi-bin/bad?a=b HTTP/1.1")
+    expected = [f"%% 500 {script}/bad", "%request", "Content-Length: 23", "Host: alice.test", "", "the body "]
+    assert lines[5:] == [*expected, "%response", "%stdout", "no field", "", "", "%stderr", "oops"]
+    log.write_text("x" * 2001)
+    assert server.get("alice.test", "/cgi-bin/bad").status == 500
+    assert log.read_text() == "x" * 2001

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.spool import Flow, Spool
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
@@ -81,7 +82,14 @@ def respond(
     timeout: float,
     length: int | None,
 ) -> Response:
-    """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known."""
+    """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known.
+
+    Raises HTTPError for an X-Sendfile that names no file.
+    """
+    name = file_named(request, response)
+    if name:
+        source.close()
+        return send_instead(request, response, name)
     flow = Flow(length)
     if source.ended:
         source.close()

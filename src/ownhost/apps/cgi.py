@@ -7,14 +7,16 @@ import contextlib
 import os
 from urllib.parse import unquote_to_bytes
 
-from ownhost.apps import pipes
+from ownhost.apps import pipes, script_log
 from ownhost.apps.answer import answer, keep
 from ownhost.apps.environment import environment, for_execution
+from ownhost.apps.script_log import Heard
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.http.wire import to_bytes
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.core_programs import limits_of
 from ownhost.modules.mod_alias import CGI
+from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
 from ownhost.request.programs import Execution
@@ -28,16 +30,25 @@ def handle(request: Request) -> Response:
     request.pure = False
     if request.method == "OPTIONS":
         return Response(200, [("Allow", "GET, HEAD, POST, OPTIONS")])
-    if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
-        raise HTTPError(403, f"Options ExecCGI is off in this directory: {request.filename}", module="cgi")
-    if request.stat is None:
-        raise HTTPError(404, f"script not found or unable to stat: {request.filename}", module="cgi")
-    if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
-        why = f"{request.filename}: AcceptPathInfo is Off, and {request.path_info} follows"
-        raise HTTPError(404, why, module="cgi")
-    if request.is_folder:
-        raise HTTPError(403, f"attempt to invoke directory as script: {request.filename}", module="cgi")
+    try:
+        check(request)
+    except HTTPError as error:
+        script_log.write_refused(request, error)
+        raise
     return Response(200, deferred=lambda body: run(request, body))
+
+
+def check(request: Request) -> None:
+    """Refuse what may not be run. Raises HTTPError 403, 404."""
+    name = request.filename
+    if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
+        raise HTTPError(403, f"Options ExecCGI is off in this directory: {name}", module="cgi")
+    if request.stat is None:
+        raise HTTPError(404, f"script not found or unable to stat: {name}", module="cgi")
+    if request.is_folder:
+        raise HTTPError(403, f"attempt to invoke directory as script: {name}", module="cgi")
+    if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
+        raise HTTPError(404, f"{name}: AcceptPathInfo is Off, and {request.path_info} follows", module="cgi")
 
 
 async def run(request: Request, body: RequestBody) -> Response:
@@ -59,7 +70,17 @@ async def run(request: Request, body: RequestBody) -> Response:
         )
     finally:
         os.close(null)
-    return await answer(request, Output(execution, request), "cgi", has_status_line=name.startswith("nph-"))
+    heard = Heard() if request.settings[SCRIPT_LOG] else None
+    output = Output(execution, request, heard)
+    try:
+        return await answer(request, output, "cgi", has_status_line=name.startswith("nph-"))
+    except HTTPError as error:
+        if heard is not None:
+            await asyncio.wait((output.complaints,), timeout=GRACE)
+            script_log.write_failed(request, error, content, heard)
+        raise
+    finally:
+        output.heard = None
 
 
 def arguments(query: str | None) -> list[bytes]:
@@ -72,20 +93,25 @@ def arguments(query: str | None) -> list[bytes]:
 class Output:
     """What a program says (answer.Source). Its complaints go to the error log."""
 
-    def __init__(self, execution: Execution, request: Request) -> None:
+    def __init__(self, execution: Execution, request: Request, heard: Heard | None) -> None:
         self.execution = execution
         self.request = request
         self.ended = False
+        self.heard = heard  # what is kept for the ScriptLog, until the head is there
         self.complaints = asyncio.ensure_future(pipes.read_lines(execution.errors, self.complain))
 
     def complain(self, line: str) -> None:
         """Log what is meant for the error log."""
+        if self.heard is not None:
+            self.heard.complain(line)
         self.request.log(Level.ERROR, "cgi", f"{line}: {self.request.filename}")
 
     async def read(self) -> bytes:
         """Some more; b"" at the end."""
         data = await pipes.read(self.execution.output)
         self.ended = not data
+        if self.heard is not None:
+            self.heard.say(data)
         return data
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ class SocketWire:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._heard = False  # nothing is here right after a request: the first look would be in vain
 
     def send_now(self, data: bytes) -> bytes:
         """Send what goes at once; the rest. Raises OSError."""
@@ -50,6 +51,9 @@ class SocketWire:
 
     async def read(self) -> bytes:
         """Some bytes; b"" at the end. Raises OSError."""
+        if not self._heard:
+            self._heard = True
+            await pipes.readable(self._sock.fileno())
         return await pipes.read(self._sock.fileno())
 
     def close(self) -> None:

@@ -429,7 +429,7 @@ MODULE_DIRECTIVES = {  # module to its directives and sections
         xml2EncAlias xml2EncDefault xml2StartParse
     """,
     "mod_xsendfile": """
-        XSendFile XSendFilePath
+        XSendFile XSendFileIgnoreEtag XSendFileIgnoreLastModified XSendFilePath XSendFileUnescape
     """,
     "mpm_itk": """
         AssignGroupIDExpr AssignUserID AssignUserIDExpr EnableCapabilities LimitGIDRange LimitUIDRange

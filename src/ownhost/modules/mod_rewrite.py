@@ -344,10 +344,7 @@ def redirect(request: Request) -> Response:
     inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
-    try:
-        return serve.run(inner)
-    finally:
-        request.become(inner)
+    return serve.go_on(request, inner)
 
 
 def _force(request: Request) -> None:

@@ -109,6 +109,9 @@ class Connection:
 
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the stream."""
+        if self.task is not None:
+            self.leave_for_later(self.task)
+            return
         try:
             data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
@@ -120,6 +123,12 @@ class Connection:
             return
         self.buffer = self.buffer + data if self.buffer else data
         self.serve()
+
+    def leave_for_later(self, task: asyncio.Task[None]) -> None:
+        """While a program is at work: end that where the client has closed, else let a further request wait."""
+        self.pause()
+        if self.is_gone():
+            task.cancel()
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
@@ -245,6 +254,7 @@ class Connection:
     async def switch(self, service: Service, request: Request, response: Response) -> None:
         """101: leave the connection to another protocol, until one side ends it."""
         assert response.tunnel is not None
+        self.pause()
         sending = Sending(request, response, keep=False, head_in=self.head_size)
         response.prepared = framing.prepare(response, service.token)
         sending.head = framing.head_bytes(response, framing.UPGRADE)
@@ -275,7 +285,8 @@ class Connection:
         """Send a response, at once if it goes. False where a task has taken over."""
         head = request.head
         if response.deferred is not None:
-            self.begin_task(self.run_program(service, request, response))
+            # Without a body nobody reads meanwhile, and watching costs less than to stop it and to begin again.
+            self.begin_task(self.run_program(service, request, response), pause=head.has_body)
             return False
         if head.expect_continue and not self.buffer and self.incoming is None:
             response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
@@ -356,7 +367,7 @@ class Connection:
     def check_time(self) -> None:
         """The timer: one per connection, not one per request, so it may find that there is time left."""
         self.timer = None
-        if not self.reading:
+        if not self.reading or self.task is not None:
             return  # a task is at work; `wait` sets the timer again
         loop = self.worker.loop
         left = self.deadline() - loop.time()
@@ -367,9 +378,10 @@ class Connection:
         else:
             self.close()
 
-    def begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin_task(self, work: Coroutine[Any, Any, None], *, pause: bool = True) -> None:
         """Leave the connection to a task: nothing is read meanwhile but by it."""
-        self.pause()
+        if pause:
+            self.pause()
         self.worker.adopt(self)
         self.task = self.worker.loop.create_task(work)
 
@@ -451,7 +463,7 @@ class Connection:
 
     def close_if_idle(self) -> None:
         """For a stop: nothing is begun here."""
-        if self.reading and not self.buffer:
+        if self.reading and self.task is None and not self.buffer:
             self.close()
 
     def close(self) -> None:

@@ -26,10 +26,12 @@ from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.pool import Pool
 from ownhost.processes.slices import LauncherSlice, receive_slice
+from ownhost.processes.turns import Lease, Turns
 
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
 LOOK_AGAIN = 0.02  # seconds
+MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
 
 
 def main(channel: Channel) -> NoReturn:
@@ -37,7 +39,7 @@ def main(channel: Channel) -> NoReturn:
     slice_, (orders,) = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
     prctl.adopt_orphans()
-    asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_.name).run())
+    asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_).run())
     raise SystemExit(0)
 
 
@@ -48,10 +50,10 @@ def rehearse() -> None:
 class Launcher:
     """Programs that run, and apps that stay."""
 
-    def __init__(self, channel: Channel, orders: socket.socket, name: str) -> None:
+    def __init__(self, channel: Channel, orders: socket.socket, slice_: LauncherSlice) -> None:
         self.channel = channel
         self.orders = orders
-        self.name = name
+        self.slice = slice_
         self.programs: dict[int, int] = {}  # pid -> its pidfd
         self.pools: dict[object, Pool] = {}  # by App
         self.leaving: set[Pool] = set()  # that end, and have been replaced
@@ -61,6 +63,7 @@ class Launcher:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
+        self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
         # The forkserver's death must not be this one's at once: programs' own children have no such signal.
         self.loop.add_signal_handler(signal.SIGTERM, self.finish)
         prctl.set_parent_death_signal(signal.SIGTERM)
@@ -108,11 +111,17 @@ class Launcher:
             self.finish()
             return
         self.asked += 1
-        match received:
-            case Run() as order, descriptors:
-                self.execute(order, descriptors)
-            case Use() as order, (errors, lease):
-                self.pool(order.app).lease(socket.socket(fileno=lease), errors)
+        order, (*descriptors, control) = received
+        self.turns.take(control, lambda lease: self.obey(order, descriptors, lease), descriptors)
+
+    def obey(self, order: Run | Use, descriptors: list[int], lease: Lease) -> None:
+        """Do what a worker asked for: its turn has come."""
+        match order:
+            case Run():
+                self.execute(order, descriptors, lease)
+            case Use():
+                (errors,) = descriptors
+                self.pool(order.app).lease(lease, errors)
         self.update_title()
 
     def pool(self, app: App) -> Pool:
@@ -135,36 +144,41 @@ class Launcher:
             del self.pools[pool.app]
         self.update_title()
 
-    def execute(self, order: Run, descriptors: list[int]) -> None:
-        """Run a program; it ends, at the latest, when the worker closes its end of the control socket."""
-        *standard, control = descriptors
+    def execute(self, order: Run, standard: list[int], lease: Lease) -> None:
+        """Run a program; it ends, at the latest, when the worker closes its end of the lease."""
         try:
             pid = start(Start(order.command, order.environment, order.folder, tuple(standard), order.limits))
-        except OSError:
-            os.close(control)
+        except OSError as error:
+            lease.answer(error=f"it cannot be started: {error.strerror}")
+            lease.close()
             return
         finally:
             for descriptor in standard:
                 os.close(descriptor)
         pidfd = os.pidfd_open(pid)
         self.programs[pid] = pidfd
-        self.loop.add_reader(pidfd, self.reap, pid, control)
-        self.loop.add_reader(control, self.kill, pid, control)
+        self.loop.add_reader(pidfd, self.reap, pid, lease)
+        lease.when_left(lambda: self.leave(pid, lease))
+        lease.answer()
 
-    def kill(self, pid: int, control: int) -> None:
-        """Nobody waits for a program any more: end it and what it started."""
-        self.loop.remove_reader(control)
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+    def leave(self, pid: int, lease: Lease) -> None:
+        """Nobody waits for a program any more: as a rule, it has ended, or is about to."""
+        self.loop.remove_reader(lease.sock.fileno())
+        self.loop.call_later(MOMENT, self.kill, pid, lease)
 
-    def reap(self, pid: int, control: int) -> None:
+    def kill(self, pid: int, lease: Lease) -> None:
+        """End a program and what it started, unless it ended by itself."""
+        if lease.sock.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def reap(self, pid: int, lease: Lease) -> None:
         """A program ended. What it left running in its process group is its own business."""
-        self.loop.remove_reader(control)
         pidfd = self.programs.pop(pid)
         self.loop.remove_reader(pidfd)
         os.close(pidfd)
-        os.close(control)
         os.waitpid(pid, 0)
+        lease.close()
         self.update_title()
 
     async def end(self) -> None:
@@ -182,4 +196,4 @@ class Launcher:
     def update_title(self) -> None:
         """Show the load to ps(1)."""
         count = len(self.programs) + sum(len(pool.processes) for pool in self.every_pool())
-        setproctitle(f"ownhost: launcher {self.name} ({count} program{'' if count == 1 else 's'})")
+        setproctitle(f"ownhost: launcher {self.slice.name} ({count} program{'' if count == 1 else 's'})")

@@ -29,7 +29,7 @@ from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
 from ownhost.processes import startup
 from ownhost.processes.logfiles import LogError
 from ownhost.processes.logs import Logs
@@ -390,8 +390,9 @@ class Supervisor:
         service.orders_watched = False
         self.loop.remove_reader(service.orders[1].fileno())
         service.launcher.started()
-        name = self.plan.identities[number].name
-        self.fork("launcher", number, number, LauncherSlice(name), [service.orders[1].fileno()])
+        name, main = self.plan.identities[number].name, self.plan.config.main.settings
+        slice_ = LauncherSlice(name, main[MAX_REQUEST_WORKERS], main[LISTEN_BACKLOG])
+        self.fork("launcher", number, number, slice_, [service.orders[1].fileno()])
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""

@@ -7,6 +7,7 @@ again as a request of their own.
 from __future__ import annotations
 
 import traceback
+from copy import copy
 from dataclasses import replace
 
 from ownhost.config.directive import Settings
@@ -166,6 +167,15 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
         fields=[] if subrequest else request.fields,
         env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
     )
+
+
+def go_on(request: Request, inner: Request) -> Response:
+    """Have another request, made by `redirected`, answer in a request's stead. Raises HTTPError."""
+    inner.previous = copy(request)  # programs are told later what was asked for, before it became the other
+    try:
+        return run(inner)
+    finally:
+        request.become(inner)
 
 
 def error_response(request: Request, error: HTTPError) -> Response:

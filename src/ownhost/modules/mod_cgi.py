@@ -1,0 +1,38 @@
+"""mod_cgi: what is written down of programs that fail. They are run in `apps.cgi`."""
+
+from __future__ import annotations
+
+from ownhost.config.arguments import integer, path
+from ownhost.config.directive import SERVERS, Directive, Setting, declare
+
+SCRIPT_LOG = Setting("ScriptLog", "")  # "": none
+SCRIPT_LOG_LENGTH = Setting("ScriptLogLength", 10_385_760)
+SCRIPT_LOG_BUFFER = Setting("ScriptLogBuffer", 1_024)
+
+declare(
+    Directive(
+        name="ScriptLog",
+        module="mod_cgi",
+        syntax="file",
+        where=SERVERS,
+        help="A file for all that a failing program was told and said. The owner of the virtual host writes to it.",
+        parse=path(),
+        setting=SCRIPT_LOG,
+    )
+)
+for _name, _setting, _help in (
+    ("ScriptLogLength", SCRIPT_LOG_LENGTH, "Bytes from which on nothing more is written to the ScriptLog."),
+    ("ScriptLogBuffer", SCRIPT_LOG_BUFFER, "Bytes of a request's body that are written to the ScriptLog at most."),
+):
+    declare(
+        Directive(
+            name=_name,
+            module="mod_cgi",
+            syntax="bytes",
+            where=SERVERS,
+            help=_help,
+            parse=integer(0),
+            setting=_setting,
+            default=str(_setting.default),
+        )
+    )
