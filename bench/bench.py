@@ -1,4 +1,4 @@
-"""Ownhost and Apache with mpm_itk, measured in turns on the same files. Run it with `sudo ./scripts/bench`.
+"""Ownhost and what people use today, measured in turns on the same files and programs: `sudo ./scripts/bench`.
 
 What each line of the table compares is written down in docs/benchmarks.md.
 """
@@ -6,6 +6,7 @@ What each line of the table compares is written down in docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -19,8 +20,9 @@ from statistics import median
 from typing import Any
 
 import measure
+import programs
 import sites
-from servers import APACHE, OWNHOST, Server, running
+from servers import APACHE, APACHE_COMMAND, OWNHOST, Server, running
 
 from ownhost import __version__
 from ownhost.admin.table import print_table
@@ -35,49 +37,81 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)
         sites.make_sites(folder / "sites")
-        files = {
-            program: sites.make_configuration(folder / run, folder / "sites", port)
-            for program, run, port in (
-                (APACHE, "apache", options.port),
-                (OWNHOST, "ownhost", options.port + 1),
-            )
-        }
+        programs.make_programs(folder / "programs")
         try:
-            with (
-                running(APACHE, files[APACHE], options.port) as apache,
-                running(OWNHOST, files[OWNHOST], options.port + 1) as ownhost,
-            ):
-                figures = run((apache, ownhost), quick=options.quick)
-        except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+            figures = measure_files(folder, options)
+            figures["programs"] = measure_programs(folder, options)
+        except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
             print(f"bench: {error}.", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130
     report(figures)
+    report_programs(figures["programs"])
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
         print(f"All figures are in {options.json}")
     return 0
 
 
-def run(servers: Sequence[Server], *, quick: bool) -> dict[str, Any]:
-    """All measurements, server by server in turns. Keys: server name, then what was measured."""
-    rounds, seconds, warm_up = (3, 1, 1) if quick else (5, 5, 3)
-    figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds}
-    for server in servers:
-        figures[server.program.name] = {"idle": measure.first_requests(server)}
-    for load in measure.LOADS:
-        _say(f"{load.name}: {rounds} times {seconds} s each")
+def measure_files(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements with files. Keys: server name, then what was measured."""
+    files = {
+        program: sites.make_configuration(folder / name, folder / "sites", port)
+        for program, name, port in ((APACHE, "apache", options.port), (OWNHOST, "ownhost", options.port + 1))
+    }
+    rounds, seconds, _ = effort(options)
+    with (
+        running(APACHE, [files[APACHE]], options.port) as apache,
+        running(OWNHOST, [files[OWNHOST]], options.port + 1) as ownhost,
+    ):
+        servers = (apache, ownhost)
+        figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds}
         for server in servers:
-            measure.requests_per_second(server, load, warm_up)
-            figures[server.program.name][load.name] = []
-        for _ in range(rounds):
-            for server in servers:
-                result = measure.requests_per_second(server, load, seconds)
-                figures[server.program.name][load.name].append(result)
-    for server in servers:
-        figures[server.program.name]["alternation"] = measure.alternation(server)
+            figures[server.program.name] = {"idle": measure.first_requests(server)}
+        for load in measure.LOADS:
+            for name, results in in_turns(servers, load, options).items():
+                figures[name][load.name] = results
+        for server in servers:
+            figures[server.program.name]["alternation"] = measure.alternation(server)
     return figures
+
+
+def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements with owners' programs. Keys: kind of program, load, server name."""
+    figures: dict[str, Any] = {}
+    for kind in programs.KINDS:
+        figures[kind.name] = {}
+        with contextlib.ExitStack() as started:
+            servers = []
+            for port, peer in enumerate(kind.peers, options.port):
+                files = peer.configure(folder / f"{kind.path.strip('/')}-{port}", folder / "programs", port)
+                servers.append(started.enter_context(running(peer.program, files, port)))
+            for server in servers:
+                measure.check(server, programs.OWNERS, kind.path)
+            for load in measure.PROGRAM_LOADS:
+                figures[kind.name][load.name] = in_turns(servers, load, options, kind.path, kind.name)
+    return figures
+
+
+def in_turns(
+    servers: Sequence[Server], load: measure.Load, options: argparse.Namespace, path: str = sites.FILE, what: str = ""
+) -> dict[str, list[dict[str, Any]]]:
+    """Load one server after the other, and again: results by server name."""
+    rounds, seconds, warm_up = effort(options)
+    _say(f"{', '.join(filter(None, (what, load.name)))}: {rounds} times {seconds} s each")
+    for server in servers:
+        measure.requests_per_second(server, load, warm_up, path)
+    results: dict[str, list[dict[str, Any]]] = {server.program.name: [] for server in servers}
+    for _ in range(rounds):
+        for server in servers:
+            results[server.program.name].append(measure.requests_per_second(server, load, seconds, path))
+    return results
+
+
+def effort(options: argparse.Namespace) -> tuple[int, int, int]:
+    """Rounds, seconds of each, and seconds of warm-up."""
+    return (2, 1, 1) if options.quick else (5, 5, 3)
 
 
 def report(figures: dict[str, Any]) -> None:
@@ -91,6 +125,22 @@ def report(figures: dict[str, Any]) -> None:
     print_table(HEADERS, rows)
     for name in (APACHE.name, OWNHOST.name):
         _print_losses(name, figures[name])
+
+
+def report_programs(figures: dict[str, Any]) -> None:
+    """Print a table for each kind of program, and what was lost."""
+    for kind in programs.KINDS:
+        names = [peer.program.name for peer in kind.peers]
+        rows = []
+        for load, results in figures[kind.name].items():
+            rates = [median(result["rate"] for result in results[name]) for name in names]
+            ratios = (f"{rates[-1] / rate:.2f}" if rate else "" for rate in rates[:-1])
+            rows.append((f"{kind.name}, {load}, requests/s", *map(_number, rates), *ratios))
+        print()
+        print_table(("MEASURED", *map(str.upper, names), *(f"OWNHOST / {name.upper()}" for name in names[:-1])), rows)
+        for load, results in figures[kind.name].items():
+            for name in names:
+                _print_lost(f"{name}, {kind.name}, {load}", results[name])
 
 
 def _rate(load: str) -> Any:
@@ -113,12 +163,7 @@ def _number(value: float) -> str:
 
 def _print_losses(name: str, of_server: dict[str, Any]) -> None:
     for load in measure.LOADS:
-        results = of_server[load.name]
-        lost = {key: sum(r[key] for r in results) for key in ("not_2xx", "broken_connections", "timeouts")}
-        if any(lost.values()):
-            total = sum(r["responses"] for r in results)
-            words = ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in lost.items() if count)
-            print(f"{name}, {load.name}: {words}, beside {total:,} responses")
+        _print_lost(f"{name}, {load.name}", of_server[load.name])
     turn = of_server["alternation"]
     print(
         f"{name}, {turn['requests']} requests to two owners in turn on one connection: "
@@ -126,9 +171,17 @@ def _print_losses(name: str, of_server: dict[str, Any]) -> None:
     )
 
 
+def _print_lost(title: str, results: list[dict[str, Any]]) -> None:
+    lost = {key: sum(r[key] for r in results) for key in ("not_2xx", "broken_connections", "timeouts")}
+    if any(lost.values()):
+        total = sum(r["responses"] for r in results)
+        words = ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in lost.items() if count)
+        print(f"{title}: {words}, beside {total:,} responses")
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on, and which versions."""
-    apache = subprocess.run([APACHE.command[0], "-v"], check=True, capture_output=True, text=True).stdout
+    apache = subprocess.run([APACHE_COMMAND[0], "-v"], check=True, capture_output=True, text=True).stdout
     return {
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
@@ -143,9 +196,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench", usage="sudo ./scripts/bench [--quick] [--json FILE] [--port N]", description=__doc__
     )
-    parser.add_argument("--quick", action="store_true", help="end within a minute")
+    parser.add_argument("--quick", action="store_true", help="end within 90 seconds")
     parser.add_argument("--json", metavar="FILE", help="keep all figures there")
-    parser.add_argument("--port", type=int, default=19480, metavar="N", help="use 127.0.0.1, ports N and N+1")
+    parser.add_argument("--port", type=int, default=19480, metavar="N", help="use 127.0.0.1, ports N to N+2")
     return parser.parse_args()
 
 

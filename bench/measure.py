@@ -7,6 +7,7 @@ import http.client
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -29,9 +30,12 @@ class Load:
     asked: tuple[str, ...] = ()  # host, path, host, path...: asked in turn, where given
 
 
+NEW_CONNECTION = Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close"))
+KEEP_ALIVE = Load("keep-alive", 32, 2, (f"Host: {ALICE.host}",))
+PROGRAM_LOADS = (NEW_CONNECTION, KEEP_ALIVE)
 LOADS = (
-    Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close")),
-    Load("keep-alive", 32, 2, (f"Host: {ALICE.host}",)),
+    NEW_CONNECTION,
+    KEEP_ALIVE,
     Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, FILE, BOB.host, FILE)),
     Load(
         "users by expression alternating on one keep-alive connection",
@@ -43,16 +47,24 @@ LOADS = (
 )
 
 
-def requests_per_second(server: Server, load: Load, seconds: int) -> dict[str, Any]:
-    """Load a server. Only complete responses with status 2xx count as `rate`."""
+def requests_per_second(server: Server, load: Load, seconds: int, path: str = FILE) -> dict[str, Any]:
+    """Load a server, asking for a path where the load names none. Complete responses with status 2xx are the `rate`."""
     command = ["wrk", "-t", str(load.threads), "-c", str(load.connections), "-d", f"{seconds}s"]
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{server.port}{FILE}", "--", *load.asked]
+    command += [f"http://127.0.0.1:{server.port}{path}", "--", *load.asked]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])
     return {"rate": (result["responses"] - result["not_2xx"]) / result["seconds"], **result}
+
+
+def check(server: Server, owners: Sequence[Owner], path: str) -> None:
+    """See that each of the owners' pages is made by that owner. Raises ValueError, OSError."""
+    for owner in owners:
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        with contextlib.closing(client):
+            _ask(client, owner, path)
 
 
 def first_requests(server: Server) -> dict[str, Any]:
@@ -99,9 +111,9 @@ def alternation(server: Server, requests: int = 20) -> dict[str, int]:
     return {"requests": requests, "answered": answered, "connection_lost": reopened}
 
 
-def _ask(client: http.client.HTTPConnection, owner: Owner) -> None:
-    """GET the owner's file. Raises ValueError on an answer that is not the owner's."""
-    client.request("GET", FILE, headers={"Host": owner.host})
+def _ask(client: http.client.HTTPConnection, owner: Owner, path: str = FILE) -> None:
+    """GET the owner's file or page. Raises ValueError on an answer that is not the owner's."""
+    client.request("GET", path, headers={"Host": owner.host})
     response = client.getresponse()
     body = response.read()
     if response.status != 200 or not body.startswith(b"%d\n" % owner.id):

@@ -1,4 +1,4 @@
-"""The two servers that are compared: starting, stopping, and how much memory they take."""
+"""The servers that are compared: starting, stopping, and how much memory they take."""
 
 from __future__ import annotations
 
@@ -7,47 +7,59 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 30.0  # seconds that a server may take to start or to stop
 
 
+Command = tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Program:
-    """A server that can be run in the foreground; the configuration's file name follows the command."""
+    """A server that can be run in the foreground: its commands, each followed by a configuration's file name."""
 
     name: str
-    command: tuple[str, ...]
+    commands: tuple[Command, ...]
 
 
-APACHE = Program("Apache + mpm_itk", ("/usr/sbin/apache2", "-DFOREGROUND", "-f"))
-OWNHOST = Program("Ownhost", (sys.executable, "-m", "ownhost", "run", "-f"))
+APACHE_COMMAND = ("/usr/sbin/apache2", "-DFOREGROUND", "-f")
+APACHE = Program("Apache + mpm_itk", (APACHE_COMMAND,))
+OWNHOST = Program("Ownhost", ((sys.executable, "-m", "ownhost", "run", "-f"),))
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its main process and its port on 127.0.0.1."""
+    """A running server: its main processes and its port on 127.0.0.1."""
 
     program: Program
-    pid: int
+    pids: tuple[int, ...]
     port: int
 
     def memory(self) -> int:
         """The proportional set size of all its processes, in bytes: shared pages count once, in shares."""
-        return sum(map(_proportional_set_size, _with_descendants(self.pid)))
+        return sum(map(_proportional_set_size, _with_descendants(self.pids)))
 
 
 @contextlib.contextmanager
-def running(program: Program, configuration: Path, port: int) -> Iterator[Server]:
+def running(program: Program, configurations: Sequence[Path], port: int) -> Iterator[Server]:
     """Run a server until the block ends. Raises RuntimeError where it does not start to listen."""
-    process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "TERM", *program.command, str(configuration)], process_group=0
-    )
+    with contextlib.ExitStack() as started:
+        processes = [
+            started.enter_context(_running(command, configuration))
+            for command, configuration in zip(program.commands, configurations, strict=True)
+        ]
+        _wait_until_listening(program, processes, port)
+        yield Server(program, tuple(process.pid for process in processes), port)
+
+
+@contextlib.contextmanager
+def _running(command: Command, configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command, str(configuration)], process_group=0)
     try:
-        _wait_until_listening(program, process, port)
-        yield Server(program, process.pid, port)
+        yield process
     finally:
         process.terminate()
         try:
@@ -57,21 +69,21 @@ def running(program: Program, configuration: Path, port: int) -> Iterator[Server
             process.wait()
 
 
-def _wait_until_listening(program: Program, process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_listening(program: Program, processes: Sequence[subprocess.Popen[bytes]], port: int) -> None:
     deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
+    while all(process.poll() is None for process in processes) and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
     raise RuntimeError(f"{program.name} did not start; what it said is above")
 
 
-def _with_descendants(pid: int) -> set[int]:
+def _with_descendants(pids: Sequence[int]) -> set[int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = {pid}
+    found = set(pids)
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return found

@@ -178,7 +178,7 @@ def test_parameters_are_those_of_the_nearest_url(tmp_path: Path) -> None:
     assert backend.parameters == Parameters(connection_timeout=0.5, retry=0)
     backend = backend_of(walked(tmp_path, conf, "GET /a"))
     assert backend is not None
-    assert backend.parameters == Parameters(timeout=5, maximum=3)
+    assert backend.parameters == Parameters(timeout=5, maximum=3, retry=60)
 
 
 def test_responses(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_responses(tmp_path: Path) -> None:
 def test_a_proxy_section_may_refuse(tmp_path: Path) -> None:
     site = make_site(tmp_path, "ProxyPass / http://b/\n<ProxyMatch /[ab]$>\nRequire all denied\n</ProxyMatch>")
     assert ask(site, "GET /a").status == 403
-    assert ask(site, "GET /c").status == 500  # there is no handler yet
+    assert ask(site, "GET /c").status != 403
 
 
 def test_gates_know_where_requests_go(tmp_path: Path) -> None:

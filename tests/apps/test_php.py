@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
 from harness import ALICE, World, eventually
-from ownhost.apps.php import app_of, fpm_config, quoted, setting_lines
+from ownhost.apps.php import app_of, fpm_config, process_manager, quoted, setting_lines
 from ownhost.modules.mod_php import Value
 from ownhost.modules.php_names import SYSTEM
 
@@ -256,7 +256,7 @@ def test_limits_are_the_servers(world: World) -> None:
     request = make_request(make_site(world, root, "MaxRequestWorkers 7\nMaxConnectionsPerChild 3\n"), "/i.php")
     app = app_of(request)
     assert (app.processes, app.max_requests) == (7, 3)
-    assert app.files == (("fpm.conf", fpm_config({}, 7, 3)),)
+    assert app.files == (("fpm.conf", fpm_config({}, process_manager(7, 0, 0, 10), 3)),)
 
 
 # Quoting

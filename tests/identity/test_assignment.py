@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ownhost.config.directive import REGISTRY, ArgumentError, Call, Source, Where
+from ownhost.config.directive import REGISTRY, ArgumentError, Call, ConfigError, Source, Where
+from ownhost.config.reader import read
 from ownhost.identity.accounts import Account, look_up
 from ownhost.identity.assignment import ALL_BUT_ROOT, HIGHEST_ID
 from ownhost.identity.identity import Assignment, Identity, Refusal
@@ -101,3 +104,51 @@ def test_wrong_arguments_are_refused(name: str, args: tuple[str, ...]) -> None:
 def test_an_identity_never_stands_in_htaccess() -> None:
     for name in ("AssignUserID", "LimitUIDRange", "LimitGIDRange", "SuexecUserGroup", "RUidGid"):
         assert Where.HTACCESS not in REGISTRY[name.lower()].where
+
+
+SECTIONS = Where.SERVER | Where.VIRTUAL_HOST | Where.DIRECTORY
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("AssignUserID", SECTIONS),
+        ("AssignUserIDExpr", SECTIONS),
+        ("AssignGroupIDExpr", SECTIONS),
+        ("NiceValue", SECTIONS),
+        ("MaxClientsVHost", Where.VIRTUAL_HOST),
+        ("LimitUIDRange", Where.SERVER),
+        ("LimitGIDRange", Where.SERVER),
+        ("EnableCapabilities", Where.SERVER),
+    ],
+)
+def test_each_directive_stands_where_mpm_itk_lets_it(name: str, where: Where) -> None:
+    assert REGISTRY[name.lower()].where == where
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("MaxClientsVHost 5", "expected in <VirtualHost>"),
+        ("<VirtualHost *:80>\nLimitUIDRange 1 2\n</VirtualHost>", "expected in the server configuration"),
+        ("<VirtualHost *:80>\nEnableCapabilities Off\n</VirtualHost>", "expected in the server configuration"),
+        ("<Directory /x>\nMaxClientsVHost 3\n</Directory>", "expected in <VirtualHost>"),
+        ("AssignUserIDExpr %{nosuch:x}", "column 3: there is no function nosuch"),
+        ("NiceValue abc", "expected a number"),
+    ],
+)
+def test_what_stands_in_a_wrong_place_is_an_error_with_file_and_line(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "site.conf"
+    path.write_text(f"Listen 80\n{line}\n")
+    with pytest.raises(ConfigError) as error:
+        read(str(path))
+    (problem,) = error.value.problems
+    assert says in problem.message
+    assert str(problem.source) == f"{path}:{3 if line.startswith('<') else 2}"
+
+
+def test_a_nice_value_that_there_is_not_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "site.conf"
+    path.write_text("Listen 80\nNiceValue 99\n")
+    (note,) = read(str(path)).notes
+    assert "19 is used" in note.message

@@ -143,6 +143,19 @@ def test_the_forkserver_can_fork_owners_and_no_more() -> None:
     )
 
 
+def test_a_launcher_has_nothing_and_its_programs_can_have_sudo() -> None:
+    code = """
+        become.limit_forkserver()
+        become.become(OWNER, no_new_privs=False)
+        status("Uid", "CapEff", "CapPrm", "NoNewPrivs")
+        print(capabilities.current().bounding >> capabilities.Capability.SETUID & 1)
+        attempt("setuid", lambda: os.setuid(0))
+    """
+    zero = "0" * 16
+    wanted = ["Uid 50001 50001 50001 50001", f"CapEff {zero}", f"CapPrm {zero}", "NoNewPrivs 0", "1", "setuid EPERM"]
+    assert run(code) == (0, wanted)
+
+
 def test_a_gates_work_is_allowed() -> None:
     code = """
         import select

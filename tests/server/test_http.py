@@ -149,6 +149,12 @@ def test_keep_alive_timeout(world: World) -> None:
         assert 0.5 < time.monotonic() - begun < 8
 
 
+def test_a_head_request_that_is_none_gets_no_body(one: Server) -> None:
+    answer = one.raw(b"HEAD * HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.endswith(b"\r\n\r\n")
+
+
 @pytest.mark.parametrize("begun", [b"GET / HT", b"GET / HTTP/1.1\r\nHost: alice.te"])
 def test_a_head_that_takes_too_long_is_a_408(world: World, begun: bytes) -> None:
     server = world.server("RequestReadTimeout header=1\n" + world.virtual_host("alice", ALICE))

@@ -315,3 +315,57 @@ def test_a_computed_identity_knows_its_own_virtual_host_alone(world: World) -> N
     assert sorted(map(sorted, held)) == [["own"], ["shared"]]
     for process in shared.server.processes("gate"):
         assert not process.holds(b"-secret-5a5a")
+
+
+PROGRAM = """#!/bin/sh
+while read question; do
+    case $question in
+        uid) id -u ;;
+        news|games) echo $question ;;
+        *) echo NULL ;;
+    esac
+done
+"""
+
+
+def test_a_program_of_the_configuration_names_the_user_and_runs_as_the_owner(world: World) -> None:
+    """RewriteMap prg: gates have no programs, so the virtual host's own worker asks, and passes the request on."""
+    script = world.folder / "who"
+    script.write_text(PROGRAM)
+    script.chmod(0o755)
+    extra = (
+        f"RewriteEngine on\nRewriteMap who prg:{script}\n"
+        "RewriteRule ^/uid$ http://elsewhere.test/${who:uid} [R,L]\n"
+        "RewriteRule /~([a-z]+)/ - [E=WHO:${who:$1}]\nAssignUserIDExpr %{reqenv:WHO}\n"
+    )
+    shared = make(world, extra)
+    for name in (*UIDS, *UIDS):
+        assert shared.server.get("shared.test", f"/~{name}/x").content == f"{name}\n".encode()
+    assert shared.server.get("shared.test", "/~nobody/x").status == 500
+    assert shared.server.get("shared.test", "/uid").getheader("Location") == f"http://elsewhere.test/{ALICE}"
+    programs = [
+        process for process in shared.server.processes() if "/who" in process.title or process.title == "/bin/sh"
+    ]
+    assert programs
+    assert all("0" not in process.status["Uid"].split() for process in programs)
+
+
+def test_a_program_that_ends_is_an_empty_answer_and_a_line_in_the_log(world: World) -> None:
+    script = world.folder / "who"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    extra = f"RewriteEngine on\nRewriteMap who prg:{script}\nRewriteRule ^/(.*) - [E=WHO:${{who:$1}}]\n"
+    shared = make(world, extra + "Header set X-Who %{WHO}e\n")
+    assert shared.server.get("shared.test", "/").status == 200
+    assert "is given up" in shared.line("the program")
+
+
+@pytest.mark.parametrize(("enabled", "count"), [("On", 2), ("Off", 30)])
+def test_capabilities_of_the_supervisor(world: World, enabled: str, count: int) -> None:
+    """Off is root as file systems know it that have never heard of capabilities. Nobody else has more for it."""
+    server = world.server(f"EnableCapabilities {enabled}\n" + world.virtual_host("alice", ALICE))
+    assert server.get("alice.test").status == 200
+    bits = int(server.processes("supervisor")[0].status["CapEff"], 16).bit_count()
+    assert bits == count if enabled == "On" else bits >= count
+    for process in server.processes("worker") + server.processes("gate"):
+        assert int(process.status["CapEff"], 16) == 0

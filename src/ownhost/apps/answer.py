@@ -90,11 +90,16 @@ def respond(
     if name:
         source.close()
         return send_instead(request, response, name)
+    flow = Flow(length)
     if source.ended:
         source.close()
-        response.body = rest
+        flow.end()
+        response.body = flow if request.method == "HEAD" else rest  # of the body that GET would have, only the length
         return response
-    flow = Flow(length)
+    if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
+        response.body = rest[:length]
+        keep(_pump(request, source, Flow(), b"", module, timeout))
+        return response
     response.body = flow
     pump = keep(_pump(request, source, flow, rest, module, timeout))
     # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
@@ -136,7 +141,7 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
             if not await flow.put(data):
                 return
     except (SourceError, OSError, TimeoutError) as found:
-        request.log(Level.ERROR, module, f"{request.filename}: {found or 'timeout waiting for output'}")
+        request.log(Level.ERROR, module, f"{request.filename}: {str(found) or 'timeout waiting for output'}")
         error = ConnectionError("the program's answer is not complete")
     finally:
         flow.end(error)

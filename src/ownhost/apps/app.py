@@ -38,7 +38,9 @@ class App:
     listens: bool = True
     processes: int = 4  # at most; more requests wait
     at_once: int = 1  # requests that one process takes at the same time; 0: any number (ASGI)
-    spare: int = 0  # that are kept though idle
+    first: int = 0  # processes that start at once
+    spare: int = 0  # processes that are kept beside those at work
+    most_spare: int = 0  # more idle ones are ended; 0: no limit
     max_requests: int = 0  # of one process before it is replaced; 0: no limit
     request_timeout: float = 0.0  # seconds; 0: the server's Timeout
     idle_timeout: float = 60.0  # seconds without a request before it is ended

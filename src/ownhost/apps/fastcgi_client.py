@@ -8,27 +8,36 @@ from collections.abc import Mapping
 
 from ownhost.apps import fastcgi
 from ownhost.apps.answer import SourceError, answer, keep
+from ownhost.apps.app import App
 from ownhost.apps.backends import Connection
+from ownhost.apps.wire import StreamWire, Wire, connect_unix
 from ownhost.http.message import Content, HTTPError, Response
-from ownhost.request.programs import Lease
+from ownhost.request.programs import Launcher, Lease
 from ownhost.request.request import Level, Request
 
 CONNECT = 10.0  # seconds
-READ = 65_536
+SMALL = 65_536  # bytes of a body that is sent together with what stands before it
 
 
 async def ask_app(
-    request: Request, lease: Lease, variables: Mapping[bytes, bytes], content: Content | None, timeout: float = 0.0
+    request: Request,
+    launcher: Launcher,
+    app: App,
+    variables: Mapping[bytes, bytes],
+    content: Content | None,
+    timeout: float = 0.0,
 ) -> Response:
-    """The response of an app that listens where its lease says. Raises HTTPError 500, 503, 504."""
+    """The response of an app, started if need be. Raises HTTPError 500, 503, 504."""
+    lease = await launcher.lease(app)
     try:
-        async with asyncio.timeout(CONNECT):
-            reader, writer = await asyncio.open_unix_connection(lease.path)
+        wire = await connect_unix(lease.path, CONNECT)
     except (OSError, TimeoutError) as error:
         lease.close()
         raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
-    connection = Connection(reader, writer, (lease.path, "", 0))
-    return await ask(request, connection, variables, content, lease=lease, timeout=timeout)
+    except BaseException:
+        lease.close()
+        raise
+    return await _converse(Conversation(request, wire, lease), variables, content, timeout)
 
 
 async def ask(
@@ -37,43 +46,55 @@ async def ask(
     variables: Mapping[bytes, bytes],
     content: Content | None,
     *,
-    lease: Lease | None = None,
     timeout: float = 0.0,
 ) -> Response:
-    """The response of a program on a connection. Raises HTTPError 500, 504."""
-    conversation = Conversation(request, connection.reader, connection.writer, lease)
-    conversation.sending = asyncio.ensure_future(conversation.send(variables, content))
-    return await answer(request, conversation, "proxy_fcgi", timeout=timeout)
+    """The response of another server on a connection. Raises HTTPError 500, 504."""
+    wire = StreamWire(connection)
+    return await _converse(Conversation(request, wire), variables, content, timeout)
+
+
+async def _converse(
+    conversation: Conversation, variables: Mapping[bytes, bytes], content: Content | None, timeout: float
+) -> Response:
+    conversation.begin(variables, content)
+    return await answer(conversation.request, conversation, "proxy_fcgi", timeout=timeout)
 
 
 class Conversation:
     """One request and its answer (answer.Source)."""
 
-    def __init__(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lease: Lease | None
-    ) -> None:
+    def __init__(self, request: Request, wire: Wire, lease: Lease | None = None) -> None:
         self.request = request
-        self.reader = reader
-        self.writer = writer
+        self.wire = wire
         self.lease = lease
         self.responses = fastcgi.Responses()
-        self.sending: asyncio.Future[None] | None = None
+        self.sending: asyncio.Future[None] | None = None  # what did not go at once
         self.ended = False
 
-    async def send(self, variables: Mapping[bytes, bytes], content: Content | None) -> None:
-        """Send the request, while its answer may come already. A program that does not want the body may close."""
+    def begin(self, variables: Mapping[bytes, bytes], content: Content | None) -> None:
+        """Send the request: at once, as a rule; else while its answer may come already."""
+        data = fastcgi.begin(variables)
+        small = content is None or content.size <= SMALL
+        if small:
+            data += b"".join(map(fastcgi.body, () if content is None else content.pieces())) + fastcgi.end_of_body()
+        with contextlib.suppress(OSError):  # `read` finds out
+            data = self.wire.send_now(data)
+        if data or not small:
+            self.sending = asyncio.ensure_future(self.send(data, None if small else content))
+
+    async def send(self, data: bytes, content: Content | None) -> None:
+        """Send the rest of the request. A program that does not want the body may close."""
         with contextlib.suppress(OSError):
-            self.writer.write(fastcgi.begin(variables))
-            for piece in () if content is None else content.pieces():
-                self.writer.write(fastcgi.body(piece))
-                await self.writer.drain()
-            self.writer.write(fastcgi.end_of_body())
-            await self.writer.drain()
+            await self.wire.send(data)
+            if content is not None:
+                for piece in content.pieces():
+                    await self.wire.send(fastcgi.body(piece))
+                await self.wire.send(fastcgi.end_of_body())
 
     async def read(self) -> bytes:
         """Some more of the answer; b"" at its end."""
         while not self.ended:
-            data = await self.reader.read(READ)
+            data = await self.wire.read()
             try:
                 if not data:
                     self.responses.close()
@@ -100,13 +121,18 @@ class Conversation:
 
     def close(self) -> None:
         """Be through with it."""
-        keep(self._close())
+        if self.sending is not None and not self.sending.done():
+            keep(self._stop_sending(self.sending))
+        else:
+            self._end()
 
-    async def _close(self) -> None:
-        if self.sending is not None:
-            self.sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.sending
-        self.writer.close()
+    async def _stop_sending(self, sending: asyncio.Future[None]) -> None:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+        self._end()
+
+    def _end(self) -> None:
+        self.wire.close()
         if self.lease is not None:
             self.lease.close()

@@ -19,7 +19,13 @@ from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Values, check_script, php_server
-from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_REQUEST_WORKERS
+from ownhost.modules.mpm import (
+    MAX_CONNECTIONS_PER_CHILD,
+    MAX_REQUEST_WORKERS,
+    MAX_SPARE_SERVERS,
+    MIN_SPARE_SERVERS,
+    START_SERVERS,
+)
 from ownhost.modules.php_names import LOADS_CODE, OF_MOD_PHP, SYSTEM
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -48,8 +54,7 @@ async def run(request: Request, body: RequestBody) -> Response:
         raise HTTPError(500, "programs cannot be run here", module="php")
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
-    lease = await launcher.lease(app_of(request))
-    return await ask_app(request, lease, encoded(php_environment(base, request)), content)
+    return await ask_app(request, launcher, app_of(request), encoded(php_environment(base, request)), content)
 
 
 def app_of(request: Request) -> App:
@@ -57,8 +62,11 @@ def app_of(request: Request) -> App:
     server = php_server(request)
     settings = request.settings
     ini = settings[INI_FOLDER]
-    processes = max(settings[MAX_REQUEST_WORKERS], 1)
-    config = fpm_config(settings[VALUES], processes, settings[MAX_CONNECTIONS_PER_CHILD])
+    processes = settings[MAX_REQUEST_WORKERS]
+    manager = process_manager(
+        processes, settings[START_SERVERS], settings[MIN_SPARE_SERVERS], settings[MAX_SPARE_SERVERS]
+    )
+    config = fpm_config(settings[VALUES], manager, settings[MAX_CONNECTIONS_PER_CHILD])
     command = (server, "--nodaemonize", "--force-stderr", "--fpm-config", f"{FOLDER}/{CONFIG}", *_FIXED)
     return App(
         name=Path(server).name,
@@ -71,7 +79,23 @@ def app_of(request: Request) -> App:
     )
 
 
-def fpm_config(values: Values, processes: int, max_requests: int) -> str:
+def process_manager(most: int, first: int, spare: int, most_spare: int) -> tuple[str, ...]:
+    """The lines that say how many processes there are."""
+    lines = (f"pm.max_children = {most + 1}",)  # one to spare, or php-fpm warns of a limit that is kept elsewhere
+    if not spare:
+        return ("pm = ondemand", f"pm.process_idle_timeout = {CHILD_IDLE}s", *lines)
+    spare = min(spare, most)
+    most_spare = min(max(most_spare, spare + 1), most + 1)
+    return (
+        "pm = dynamic",
+        f"pm.start_servers = {min(max(first, spare), most_spare)}",
+        f"pm.min_spare_servers = {spare}",
+        f"pm.max_spare_servers = {most_spare}",
+        *lines,
+    )
+
+
+def fpm_config(values: Values, manager: tuple[str, ...], max_requests: int) -> str:
     """php-fpm's configuration. It has no user: php-fpm runs as the owner from the start."""
     lines = (
         "[global]",
@@ -80,10 +104,8 @@ def fpm_config(values: Values, processes: int, max_requests: int) -> str:
         "[php]",
         f"listen = {SOCKET}",
         "listen.mode = 0600",
-        "pm = ondemand",
-        f"pm.max_children = {processes + 1}",  # with one to spare, or php-fpm warns of a limit that is kept elsewhere
+        *manager,
         f"pm.max_requests = {max_requests}",
-        f"pm.process_idle_timeout = {CHILD_IDLE}s",
         f"request_terminate_timeout = {LONGEST_REQUEST}s",
         "catch_workers_output = yes",
         "decorate_workers_output = no",

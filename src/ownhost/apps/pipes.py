@@ -11,12 +11,11 @@ SIZE = 65_536
 
 async def read(descriptor: int) -> bytes:
     """Some bytes of a non-blocking descriptor; b"" at its end. Raises OSError."""
-    loop = asyncio.get_running_loop()
     while True:
         try:
             return os.read(descriptor, SIZE)
         except BlockingIOError:
-            await _readable(loop, descriptor)
+            await readable(descriptor)
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -24,7 +23,9 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+async def readable(descriptor: int) -> None:
+    """Wait until there is something to read, or the end."""
+    loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()
     loop.add_reader(descriptor, _wake, future)
     try:

@@ -9,7 +9,7 @@ from socket import SHUT_WR, SocketType
 
 from ownhost.apps import fastcgi_client, forwarding, http_client, scgi, uwsgi
 from ownhost.apps.answer import SourceError, answer, keep, respond
-from ownhost.apps.backends import Connection, connect, give_back, timeout_of
+from ownhost.apps.backends import Connection, connect, timeout_of
 from ownhost.apps.environment import encoded
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
@@ -19,6 +19,9 @@ from ownhost.request.request import PROXY_HANDLER, Request
 
 READ = 65_536
 _OURS = ("server", "date")  # said by this server
+# A connection that was kept may be closed by the other side just when it is used. What may have been done then is not
+# done twice: other methods get a new one (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
+_REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 
 
 def handle(request: Request) -> Response:
@@ -45,7 +48,7 @@ async def run(request: Request, backend: Backend, body: RequestBody) -> Response
     try:
         head = uwsgi.request_head(variables) if backend.scheme == "uwsgi" else scgi.request_head(variables, length or 0)
     except ValueError as error:
-        connection.writer.close()
+        connection.close()
         raise HTTPError(500, f"{request.uri}: {error}", module=f"proxy_{backend.scheme}") from None
     source = Bytes(connection)
     keep(source.send(head, content))
@@ -90,7 +93,7 @@ class Bytes:
 
     def close(self) -> None:
         """Be through with it."""
-        self.connection.writer.close()
+        self.connection.close()
 
 
 # HTTP
@@ -105,7 +108,7 @@ async def ask_http(
     timeout: float,
 ) -> Response:
     """What a HTTP server answers. Raises HTTPError 502, 503, 504."""
-    connection = await connect(request, backend)
+    connection = await connect(request, backend, fresh=request.method not in _REPEATABLE)
     try:
         return await _ask_http(request, backend, connection, target, fields, content, timeout)
     except _Stale:
@@ -222,9 +225,9 @@ class Conversation:
         if self.sending is not None:
             self.sending.cancel()
         if sent and self.ended and self.reuses and self.exchange.reusable:
-            give_back(self.connection)
+            self.connection.give_back()
         else:
-            self.connection.writer.close()
+            self.connection.close()
 
 
 # Other protocols on the connection (RFC 9110, 7.8): WebSocket
@@ -277,7 +280,7 @@ async def _both_ways(client: socket.socket, connection: Connection, from_client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        connection.writer.close()
+        connection.close()
 
 
 register(Module(name="mod_proxy_http", identifier="proxy_http_module", handlers={PROXY_HANDLER: handle}))

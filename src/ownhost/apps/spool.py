@@ -31,13 +31,15 @@ class Spool:
         self._as_file().write(data)
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, in pieces."""
+        """All of it, in pieces. Whoever has begun gets to the end, though it is closed meanwhile."""
         if self._file is None:
-            yield from self._parts
+            yield from tuple(self._parts)
             return
-        self._file.seek(0)
-        while piece := self._file.read(PIECE):
-            yield piece
+        with os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0) as file:
+            place = 0
+            while piece := os.pread(file.fileno(), PIECE, place):
+                yield piece
+                place += len(piece)
 
     def fileno(self) -> int:
         """A file with all of it, at its beginning: open for as long as this is."""

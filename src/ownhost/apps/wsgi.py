@@ -14,7 +14,7 @@ from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules import mod_wsgi
-from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
+from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_SPARE_SERVERS, MIN_SPARE_SERVERS, START_SERVERS
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -62,6 +62,9 @@ def app_of(request: Request) -> App:
         folder=daemon.home or home_of(os.geteuid()),
         files=_FILES,
         processes=daemon.processes or PROCESSES,
+        first=settings[START_SERVERS],
+        spare=settings[MIN_SPARE_SERVERS],
+        most_spare=max(settings[MAX_SPARE_SERVERS], settings[MIN_SPARE_SERVERS] + 1),
         max_requests=max_requests(request, daemon),
         request_timeout=daemon.request_timeout,
         idle_timeout=daemon.inactivity_timeout or IDLE_TIMEOUT,
@@ -147,8 +150,7 @@ async def run(request: Request, app: App, body: RequestBody) -> Response:
         raise HTTPError(500, "programs cannot be run here", module="wsgi")
     content = await body.read() if request.head.has_body else None
     variables = wsgi_environment(request, None if content is None else content.size)
-    lease = await launcher.lease(app)
-    return await ask_app(request, lease, encoded(variables), content, app.request_timeout)
+    return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
 
 
 def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str]:

@@ -78,11 +78,15 @@ class FileBody:
         return sum(len(part) if isinstance(part, bytes) else part[1] for part in self.parts)
 
 
+class ClientGone(Exception):
+    """The client left, or takes too long: nobody waits for a response."""
+
+
 class RequestBody(Protocol):
     """A request's body, as whoever runs a program gets it: read whole, however slowly a client sends it."""
 
     async def read(self) -> Content:
-        """All of it. Raises HTTPError where it breaks the rules, or takes too long."""
+        """All of it. Raises HTTPError where it breaks the rules, ClientGone."""
 
 
 class Content(Protocol):

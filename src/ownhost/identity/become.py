@@ -1,7 +1,8 @@
 """Becoming an identity: set it, try to get root back, verify; die if it worked.
 
 The order, and why:
-1. the bounding set, while CAP_SETPCAP is there: no program executed later can bring a capability back;
+1. the bounding set, while CAP_SETPCAP is there: no program executed later can bring a capability back (where programs
+   may gain privileges, it stays: sudo without capabilities would be root in name only);
 2. supplementary groups, then gid, then uid, all three ids of each: without CAP_SETUID none of the rest could be set;
 3. the capability sets (the kernel empties them with the last uid that was 0; this says so whatever securebits say);
 4. no_new_privs: no set-user-id program helps, and seccomp filters need no privilege;
@@ -37,17 +38,18 @@ def become(identity: Identity, *, no_new_privs: bool = True) -> None:
     Started without root's rights there is nothing to change, only to verify.
     """
     if os.geteuid() == 0:
-        _drop(identity)
+        _drop(identity, bounded=no_new_privs)
     if no_new_privs:
         prctl.set_no_new_privs()
     _try_to_regain()
     _verify(identity)
 
 
-def _drop(identity: Identity) -> None:
+def _drop(identity: Identity, *, bounded: bool) -> None:
     if not identity.uid or not identity.gid or 0 in identity.groups:
         raise BecomeError("nothing is ever served as uid 0 or with gid 0")
-    capabilities.bound(())
+    if bounded:
+        capabilities.bound(())
     os.setgroups(identity.groups)
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)

@@ -12,6 +12,7 @@ PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
@@ -57,3 +58,8 @@ def set_parent_death_signal(number: int) -> None:
     took effect, so look at getppid afterwards.
     """
     prctl(PR_SET_PDEATHSIG, number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever runs below this process once its own parent has ended."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -1,6 +1,7 @@
 """The directives of Apache's process models (mpm_common, prefork, worker, event) that mean something here.
 
-Ownhost starts workers on demand for each identity, so most of the counts have nothing to count.
+What they say of processes holds for each identity's own: the owner's programs, which serve one request at a time, as
+prefork's processes do. Workers come on demand, and have no threads.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 from ownhost.config.arguments import duration, ignored, integer
 from ownhost.config.directive import SERVER_ONLY, Answer, Directive, Setting, declare
 
-MAX_REQUEST_WORKERS = Setting("MaxRequestWorkers", 256)  # connections served at the same time, over all identities
-MAX_CONNECTIONS_PER_CHILD = Setting("MaxConnectionsPerChild", 0)  # connections before a worker leaves; 0: no limit
-LISTEN_BACKLOG = Setting("ListenBacklog", 511)  # connections that the kernel queues
+MAX_REQUEST_WORKERS = Setting("MaxRequestWorkers", 256)  # requests at a time, over all of an identity's programs
+MAX_CONNECTIONS_PER_CHILD = Setting("MaxConnectionsPerChild", 0)  # requests before a process leaves; 0: no limit
+START_SERVERS = Setting("StartServers", 0)  # processes of a program that start at once
+MIN_SPARE_SERVERS = Setting("MinSpareServers", 0)  # idle processes of a program that are kept
+MAX_SPARE_SERVERS = Setting("MaxSpareServers", 10)  # idle processes of a program that may be
+LISTEN_BACKLOG = Setting("ListenBacklog", 511)  # connections that the kernel queues; requests that wait for programs
 SEND_BUFFER_SIZE = Setting("SendBufferSize", 0)  # bytes; 0: the system's default
 RECEIVE_BUFFER_SIZE = Setting("ReceiveBufferSize", 0)  # bytes; 0: the system's default
 GRACEFUL_SHUTDOWN_TIMEOUT = Setting("GracefulShutdownTimeout", 0.0)  # seconds; 0: for ever
@@ -22,7 +26,8 @@ for _directive in (
         "mpm_common",
         "number",
         SERVER_ONLY,
-        "How many connections the kernel queues for a listening address.",
+        "How many connections the kernel queues for a listening address, and how many requests wait for an identity's "
+        "programs once MaxRequestWorkers are at work; one more is answered 503.",
         integer(1, 65_535),
         setting=LISTEN_BACKLOG,
         default="511",
@@ -50,13 +55,55 @@ for _directive in (
 ):
     declare(_directive)
 
-for _name, _setting, _text in (
-    ("MaxRequestWorkers", MAX_REQUEST_WORKERS, "How many requests are served at the same time."),
+_AT_ONCE = (
+    "How many requests an identity's programs serve at the same time, over all of its programs. Others wait, for "
+    "Timeout at most, and up to ListenBacklog of them. Files need no program, and are not counted."
+)
+_PER_CHILD = (
+    "How many requests a process of PHP or WSGI serves before another takes its place; 0 is no limit, and with 1 each "
+    "request has a fresh process."
+)
+
+for _name, _setting, _least, _text in (
+    ("MaxRequestWorkers", MAX_REQUEST_WORKERS, 1, _AT_ONCE),
+    ("MaxClients", MAX_REQUEST_WORKERS, 1, "The old name of MaxRequestWorkers."),
+    ("MaxConnectionsPerChild", MAX_CONNECTIONS_PER_CHILD, 0, _PER_CHILD),
+    ("MaxRequestsPerChild", MAX_CONNECTIONS_PER_CHILD, 0, "The old name of MaxConnectionsPerChild."),
     (
-        "MaxConnectionsPerChild",
-        MAX_CONNECTIONS_PER_CHILD,
-        "How many connections a process serves before it leaves.",
+        "StartServers",
+        START_SERVERS,
+        0,
+        "How many processes of PHP or WSGI start with an identity's first request. PHP heeds it if MinSpareServers is "
+        "not 0.",
     ),
+    (
+        "MinSpareServers",
+        MIN_SPARE_SERVERS,
+        0,
+        "How many idle processes PHP and WSGI keep for an identity, beside those at work, for as long as anything of "
+        "the program is asked for. With 0, they start on demand.",
+    ),
+    (
+        "MaxSpareServers",
+        MAX_SPARE_SERVERS,
+        1,
+        "How many processes of PHP or WSGI may be idle: any more end. All end if nobody asks for them for a minute.",
+    ),
+):
+    declare(
+        Directive(
+            _name,
+            "mpm_common",
+            "number",
+            SERVER_ONLY,
+            _text,
+            integer(_least),
+            setting=_setting,
+            default=str(_setting.default),
+        )
+    )
+
+for _name, _setting, _text in (
     ("SendBufferSize", SEND_BUFFER_SIZE, "The socket's send buffer, in bytes."),
     ("ReceiveBufferSize", RECEIVE_BUFFER_SIZE, "The socket's receive buffer, in bytes."),
 ):
@@ -75,12 +122,7 @@ for _name, _setting, _text in (
     )
 
 for _name, _text in (
-    ("MaxClients", "The old name of MaxRequestWorkers."),
-    ("MaxRequestsPerChild", "The old name of MaxConnectionsPerChild."),
     ("ServerLimit", "The highest MaxRequestWorkers that Apache may be reconfigured to."),
-    ("StartServers", "How many processes start at once. Workers start on demand."),
-    ("MinSpareServers", "How many idle processes are kept. Workers start on demand."),
-    ("MaxSpareServers", "How many idle processes may be. See WorkerIdleTimeout."),
     ("MinSpareThreads", "How many idle threads are kept. Workers have none."),
     ("MaxSpareThreads", "How many idle threads may be. Workers have none."),
     ("ThreadLimit", "The highest ThreadsPerChild. Workers have no threads."),

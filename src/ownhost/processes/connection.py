@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Coroutine
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
-
-T = TypeVar("T")
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
@@ -111,6 +109,9 @@ class Connection:
 
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the stream."""
+        if self.task is not None:
+            self.leave_for_later(self.task)
+            return
         try:
             data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
@@ -122,6 +123,12 @@ class Connection:
             return
         self.buffer = self.buffer + data if self.buffer else data
         self.serve()
+
+    def leave_for_later(self, task: asyncio.Task[None]) -> None:
+        """While a program is at work: end that where the client has closed, else let a further request wait."""
+        self.pause()
+        if self.is_gone():
+            task.cancel()
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
@@ -226,16 +233,16 @@ class Connection:
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
         self.incoming = incoming = Incoming(self, service, request)
-        watch = self.worker.loop.create_task(complete(request, response, incoming))
+        watch = ClientWatch(self)
         try:
-            response = await self.unless_gone(watch)
-        except (Gone, OSError):
+            response = await complete(request, response, incoming)
+        except (Gone, OSError, asyncio.CancelledError):
             self.incoming = None
-            incoming.close()
             self.task = None
             self.finish(Sending(request, Response(499), keep=False, head_in=self.head_size), aborted=True)
             return
         finally:
+            watch.end()
             incoming.close()
         if response.tunnel is not None:
             await self.switch(service, request, response)
@@ -247,6 +254,7 @@ class Connection:
     async def switch(self, service: Service, request: Request, response: Response) -> None:
         """101: leave the connection to another protocol, until one side ends it."""
         assert response.tunnel is not None
+        self.pause()
         sending = Sending(request, response, keep=False, head_in=self.head_size)
         response.prepared = framing.prepare(response, service.token)
         sending.head = framing.head_bytes(response, framing.UPGRADE)
@@ -261,17 +269,6 @@ class Connection:
         sending.sent = sender.sent
         self.task = None
         self.finish(sending, sending.aborted)
-
-    async def unless_gone(self, work: asyncio.Task[T]) -> T:
-        """Wait for what a program does, unless the client closes its connection meanwhile. Raises Gone."""
-        while not work.done():
-            await asyncio.wait((work,), timeout=LOOK_FOR_CLIENT)
-            if not work.done() and self.incoming is not None and self.incoming.complete and self.is_gone():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await work
-                raise Gone
-        return work.result()
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection, without a further request."""
@@ -288,7 +285,8 @@ class Connection:
         """Send a response, at once if it goes. False where a task has taken over."""
         head = request.head
         if response.deferred is not None:
-            self.begin_task(self.run_program(service, request, response))
+            # Without a body nobody reads meanwhile, and watching costs less than to stop it and to begin again.
+            self.begin_task(self.run_program(service, request, response), pause=head.has_body)
             return False
         if head.expect_continue and not self.buffer and self.incoming is None:
             response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
@@ -313,7 +311,8 @@ class Connection:
         service = self.service or self.worker.default
         end = self.buffer.find(b"\r\n")
         line = self.buffer[: end if end >= 0 else 200].decode("latin-1")
-        head = Head("-", "-", 0, "", "/", None, [], {}, keep_alive=False)
+        method = "HEAD" if line.startswith("HEAD ") else "-"  # whose answer has no body, whatever it is
+        head = Head(method, "-", 0, "", "/", None, [], {}, keep_alive=False)
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
         response = error_response(request, error)
         response.close = True
@@ -368,7 +367,7 @@ class Connection:
     def check_time(self) -> None:
         """The timer: one per connection, not one per request, so it may find that there is time left."""
         self.timer = None
-        if not self.reading:
+        if not self.reading or self.task is not None:
             return  # a task is at work; `wait` sets the timer again
         loop = self.worker.loop
         left = self.deadline() - loop.time()
@@ -379,9 +378,10 @@ class Connection:
         else:
             self.close()
 
-    def begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin_task(self, work: Coroutine[Any, Any, None], *, pause: bool = True) -> None:
         """Leave the connection to a task: nothing is read meanwhile but by it."""
-        self.pause()
+        if pause:
+            self.pause()
         self.worker.adopt(self)
         self.task = self.worker.loop.create_task(work)
 
@@ -396,15 +396,15 @@ class Connection:
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
+        watch = ClientWatch(self) if self.incoming is not None else None  # a program may be at work on the rest
         try:
             await sender.send(rest)
-            work = sender.send_body(sending.body, sending.request.head.minor)
-            await (work if self.incoming is None else self.unless_gone(self.worker.loop.create_task(work)))
+            await sender.send_body(sending.body, sending.request.head.minor)
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
                 sending.received = incoming.received
-        except (Gone, OSError):
+        except (Gone, OSError, asyncio.CancelledError):
             sending.aborted = True
         except HTTPError as error:
             # The body broke the rules after its response was sent: nothing more to say, but the end.
@@ -415,6 +415,8 @@ class Connection:
             sending.aborted = True
         finally:
             sending.sent += sender.sent
+            if watch is not None:
+                watch.end()
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
             elif sending.body is not None:
@@ -461,7 +463,7 @@ class Connection:
 
     def close_if_idle(self) -> None:
         """For a stop: nothing is begun here."""
-        if self.reading and not self.buffer:
+        if self.reading and self.task is None and not self.buffer:
             self.close()
 
     def close(self) -> None:
@@ -475,3 +477,27 @@ class Connection:
             self.counted = None
         self.worker.forget(self)
         self.sock.close()
+
+
+class ClientWatch:
+    """Ends a connection's task once its client has closed, though a program is still at work on the answer.
+
+    It looks now and then: a program that answers soon costs no system call for it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
+
+    def look(self) -> None:
+        """See whether the client is there, and look again later."""
+        connection = self.connection
+        incoming, task = connection.incoming, connection.task
+        if incoming is not None and incoming.complete and connection.is_gone() and task is not None:
+            task.cancel()
+            return
+        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
+
+    def end(self) -> None:
+        """Stop looking."""
+        self.timer.cancel()

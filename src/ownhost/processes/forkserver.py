@@ -1,10 +1,10 @@
 """The forkserver.
 
-NAME        forks gates, workers and loggers, warm
+NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
 TRUSTS      the supervisor; nothing else speaks to it
 RUNS AS     root's uid with CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL and CAP_SYS_NICE, and no other
 TALKS TO    the supervisor, over one channel
-ENDS WHEN   the channel ends or the supervisor dies; its children die with it
+ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
 
 It is a program of its own, started with an empty environment before the configuration is read: all modules are
 imported, and no owner's data is in its memory. A child gets its slice over a channel that the forkserver only
@@ -28,6 +28,7 @@ from setproctitle import setproctitle
 
 from ownhost.identity import become, prctl
 from ownhost.identity.identity import Identity
+from ownhost.processes.descendants import end_all, kill, strangers
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.table import PROCESSES
 
@@ -41,7 +42,7 @@ def main() -> NoReturn:
         os.dup2(given, CONTROL, inheritable=False)
         os.close(given)
     os.set_inheritable(CONTROL, False)
-    prctl.set_parent_death_signal(signal.SIGKILL)
+    prctl.adopt_orphans()
     prctl.set_dumpable(False)
     if os.geteuid() == 0:
         become.limit_forkserver()
@@ -115,21 +116,20 @@ class Forkserver:
         self.channel.send(Started(order.serial, max(pid, 0)))
 
     def reap(self) -> None:
-        """Collect children that ended."""
+        """Collect children that ended, and end those that it adopted: their launcher is no more."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.wake_read, 4096)
-        while self.children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            self.children.discard(pid)
-            self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
+        for child in list(self.children):
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                self.children.discard(pid)
+                self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
+        for orphan in strangers(self.children):
+            kill(orphan)
 
     def end(self) -> NoReturn:
         """The supervisor is gone: so is everything."""
-        for pid in self.children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_all()
         os._exit(0)
 
 

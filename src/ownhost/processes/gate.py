@@ -33,7 +33,7 @@ from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Return
-from ownhost.processes.messages import Channel, Mailbox, Named, ProtocolError, Ready, Stop, Want
+from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
@@ -46,6 +46,7 @@ PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
+SAY_AGAIN = 0.01  # seconds until a full channel is tried again
 MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
 
 OVERLOADED = (
@@ -103,7 +104,8 @@ class Gate:
         self.mailboxes: dict[int, SocketType] = {}
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
         self.choosers = {id_: Chooser(view) for id_, view in slice_.views.items()}
-        self.assignments = Assignments(slice_, channel.send)
+        self.assignments = Assignments(slice_, self.say)
+        self.unsaid: deque[Message] = deque()  # what the channel has no room for yet
         self.unnamed: dict[Name, deque[Client]] = {}  # whom the supervisor is asked about -> who waits for it
         self.pending: dict[int, Client] = {}  # descriptor -> connection with an incomplete head, oldest first
         self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
@@ -128,15 +130,35 @@ class Gate:
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
         while not (self.stopping and not self.holds_clients):
-            for descriptor, _ in self.epoll.poll(1.0 if self.holds_clients else -1):
+            for descriptor, _ in self.epoll.poll(self.patience):
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler()
             if self.holds_clients:
                 self.expire(time.monotonic())
+            while self.unsaid and self.said(self.unsaid[0]):
+                self.unsaid.popleft()
             while self.turn_end:
                 self.turn_end.pop()()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for something to happen; -1 is for ever."""
+        return SAY_AGAIN if self.unsaid else 1.0 if self.holds_clients else -1
+
+    def say(self, message: Message) -> None:
+        """Tell the supervisor something, in order: a burst of new names may be more than the channel takes at once."""
+        if self.unsaid or not self.said(message):
+            self.unsaid.append(message)
+
+    def said(self, message: Message) -> bool:
+        """Send a message, if there is room."""
+        try:
+            self.channel.send(message)
+        except BlockingIOError:
+            return False
+        return True
 
     @property
     def holds_clients(self) -> bool:
@@ -380,7 +402,7 @@ class Gate:
             queue = self.waiting[identity] = deque()
             box = self.mailboxes.get(identity)
             if box is None:
-                self.channel.send(Want(identity))
+                self.say(Want(identity))
             else:
                 self.watch(box.fileno(), EPOLLIN | EPOLLOUT)
         if len(queue) >= MAX_WAITING:

@@ -10,6 +10,7 @@ from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE
 from ownhost.http.limits import LIMIT_REQUEST_BODY
+from ownhost.http.message import ClientGone
 from ownhost.processes.sending import receive
 from ownhost.request.request import Request
 
@@ -60,7 +61,10 @@ class Incoming:
                 self.received -= len(reader.leftover)
                 return
             left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()
-            data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            try:
+                data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            except OSError:
+                raise ClientGone from None
 
     @property
     def complete(self) -> bool:

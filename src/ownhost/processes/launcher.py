@@ -4,7 +4,7 @@ NAME        starts and ends an identity's programs: CGI, and apps that stay (PHP
 TRUSTS      its identity's workers, which may have it run anything: as the owner, all of this is the owner's
 RUNS AS     the identity, without filter or no_new_privs, so that sudo and sendmail work from owners' programs
 TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them); never the network
-ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends
+ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends; ends its programs first
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
+from ownhost.apps.app import App
+from ownhost.identity import prctl
 from ownhost.processes.child import Start, start
+from ownhost.processes.descendants import end_all, strangers
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.pool import Pool
 from ownhost.processes.slices import LauncherSlice, receive_slice
+from ownhost.processes.turns import Lease, Turns
 
 IDLE = 60.0  # seconds without an order
+LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
+LOOK_AGAIN = 0.02  # seconds
+MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
 
 
 def main(channel: Channel) -> NoReturn:
     """Run a launcher: see the head of this file."""
     slice_, (orders,) = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
-    asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_.name).run())
+    prctl.adopt_orphans()
+    asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_).run())
     raise SystemExit(0)
 
 
@@ -42,18 +50,24 @@ def rehearse() -> None:
 class Launcher:
     """Programs that run, and apps that stay."""
 
-    def __init__(self, channel: Channel, orders: socket.socket, name: str) -> None:
+    def __init__(self, channel: Channel, orders: socket.socket, slice_: LauncherSlice) -> None:
         self.channel = channel
         self.orders = orders
-        self.name = name
+        self.slice = slice_
         self.programs: dict[int, int] = {}  # pid -> its pidfd
         self.pools: dict[object, Pool] = {}  # by App
+        self.leaving: set[Pool] = set()  # that end, and have been replaced
         self.asked = 0
 
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
+        self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
+        # The forkserver's death must not be this one's at once: programs' own children have no such signal.
+        self.loop.add_signal_handler(signal.SIGTERM, self.finish)
+        prctl.set_parent_death_signal(signal.SIGTERM)
+        self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.orders.fileno(), self.take_order)
@@ -62,7 +76,7 @@ class Launcher:
         try:
             await self.done
         finally:
-            self.end()
+            await self.end()
 
     def take_message(self) -> None:
         """The supervisor says stop, or is gone."""
@@ -77,10 +91,15 @@ class Launcher:
 
     def leave_if_idle(self, asked_before: int) -> None:
         """Leave where nothing runs and nothing was asked for a while."""
-        if not self.programs and not self.pools and self.asked == asked_before:
+        if not self.programs and not self.every_pool() and not self.collect() and self.asked == asked_before:
             self.finish()
         else:
             self.loop.call_later(IDLE, self.leave_if_idle, self.asked)
+
+    def collect(self) -> list[int]:
+        """Collect what programs left running when it has ended. What still runs."""
+        started = set(self.programs).union(*(pool.processes for pool in self.every_pool()))
+        return strangers(started)
 
     def take_order(self) -> None:
         """Obey one order of a worker."""
@@ -92,62 +111,89 @@ class Launcher:
             self.finish()
             return
         self.asked += 1
-        match received:
-            case Run() as order, descriptors:
-                self.execute(order, descriptors)
-            case Use() as order, (errors, lease):
-                pool = self.pools.get(order.app)
-                if pool is None:
-                    pool = self.pools[order.app] = Pool(order.app, self.loop, lambda: self.forget(order))
-                pool.lease(socket.socket(fileno=lease), errors)
+        order, (*descriptors, control) = received
+        self.turns.take(control, lambda lease: self.obey(order, descriptors, lease), descriptors)
+
+    def obey(self, order: Run | Use, descriptors: list[int], lease: Lease) -> None:
+        """Do what a worker asked for: its turn has come."""
+        match order:
+            case Run():
+                self.execute(order, descriptors, lease)
+            case Use():
+                (errors,) = descriptors
+                self.pool(order.app).lease(lease, errors)
         self.update_title()
 
-    def forget(self, order: Use) -> None:
+    def pool(self, app: App) -> Pool:
+        """The processes of an app. Those that are about to end take nothing more: others follow them."""
+        pool = self.pools.get(app)
+        if pool is None or pool.ending:
+            if pool is not None:
+                self.leaving.add(pool)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+        return pool
+
+    def every_pool(self) -> list[Pool]:
+        """The pools, those that end among them."""
+        return [*self.pools.values(), *self.leaving]
+
+    def forget(self, pool: Pool) -> None:
         """An app ended."""
-        self.pools.pop(order.app, None)
+        self.leaving.discard(pool)
+        if self.pools.get(pool.app) is pool:
+            del self.pools[pool.app]
         self.update_title()
 
-    def execute(self, order: Run, descriptors: list[int]) -> None:
-        """Run a program; it ends, at the latest, when the worker closes its end of the control socket."""
-        *standard, control = descriptors
+    def execute(self, order: Run, standard: list[int], lease: Lease) -> None:
+        """Run a program; it ends, at the latest, when the worker closes its end of the lease."""
         try:
             pid = start(Start(order.command, order.environment, order.folder, tuple(standard), order.limits))
-        except OSError:
-            os.close(control)
+        except OSError as error:
+            lease.answer(error=f"it cannot be started: {error.strerror}")
+            lease.close()
             return
         finally:
             for descriptor in standard:
                 os.close(descriptor)
         pidfd = os.pidfd_open(pid)
         self.programs[pid] = pidfd
-        self.loop.add_reader(pidfd, self.reap, pid, control)
-        self.loop.add_reader(control, self.kill, pid, control)
+        self.loop.add_reader(pidfd, self.reap, pid, lease)
+        lease.when_left(lambda: self.leave(pid, lease))
+        lease.answer()
 
-    def kill(self, pid: int, control: int) -> None:
-        """Nobody waits for a program any more: end it and what it started."""
-        self.loop.remove_reader(control)
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+    def leave(self, pid: int, lease: Lease) -> None:
+        """Nobody waits for a program any more: as a rule, it has ended, or is about to."""
+        self.loop.remove_reader(lease.sock.fileno())
+        self.loop.call_later(MOMENT, self.kill, pid, lease)
 
-    def reap(self, pid: int, control: int) -> None:
-        """A program ended. What it left running in its process group is its own business."""
-        self.loop.remove_reader(control)
-        pidfd = self.programs.pop(pid)
-        self.loop.remove_reader(pidfd)
-        os.close(pidfd)
-        os.close(control)
-        os.waitpid(pid, 0)
-        self.update_title()
-
-    def end(self) -> None:
-        """End everything."""
-        for pool in list(self.pools.values()):
-            pool.end()
-        for pid in self.programs:
+    def kill(self, pid: int, lease: Lease) -> None:
+        """End a program and what it started, unless it ended by itself."""
+        if lease.sock.fileno() >= 0:
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
 
+    def reap(self, pid: int, lease: Lease) -> None:
+        """A program ended. What it left running in its process group is its own business."""
+        pidfd = self.programs.pop(pid)
+        self.loop.remove_reader(pidfd)
+        os.close(pidfd)
+        os.waitpid(pid, 0)
+        lease.close()
+        self.update_title()
+
+    async def end(self) -> None:
+        """End everything; apps may finish what they are at."""
+        self.loop.remove_reader(self.orders.fileno())
+        give_up = self.loop.time() + LEAVE
+        for pool in self.every_pool():
+            pool.end()
+        while self.every_pool() and self.loop.time() < give_up:
+            await asyncio.sleep(LOOK_AGAIN)
+        end_all()
+        for pool in self.every_pool():
+            pool.clear()
+
     def update_title(self) -> None:
         """Show the load to ps(1)."""
-        count = len(self.programs) + sum(len(pool.processes) for pool in self.pools.values())
-        setproctitle(f"ownhost: launcher {self.name} ({count} program{'' if count == 1 else 's'})")
+        count = len(self.programs) + sum(len(pool.processes) for pool in self.every_pool())
+        setproctitle(f"ownhost: launcher {self.slice.name} ({count} program{'' if count == 1 else 's'})")

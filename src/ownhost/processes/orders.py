@@ -3,9 +3,11 @@
 Both ends are the same owner's: a launcher runs whatever it is told to, as that owner. So the form is checked, and
 nothing more.
 
-    Run  descriptors: standard input, output, error, and a socket that ends with the program
-    Use  descriptors: where the program's complaints go, and a socket that is the lease: an answer comes on it, and the
-         program is in use until its other end is closed
+    Run  descriptors: standard input, output, error, and the lease
+    Use  descriptors: where the program's complaints go, and the lease
+
+A lease is a socket. An answer comes on it once the request's turn has come: {"error": why} where it never does. The
+program is in use until either end is closed. {"wanted": "back"}, later, asks for that to be soon.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Have an app ready, and answer `{"socket": path}` or `{"error": why, "busy": bool}`."""
+    """Have an app ready, and answer `{"socket": path}`."""
 
     app: App
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App
 from ownhost.processes.child import Start, start
+from ownhost.processes.turns import Lease
 
 QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
 BACKLOG = 511
@@ -28,19 +28,20 @@ GRACE = 5.0  # seconds that an app gets to end
 class Pool:
     """One app. `ended` is called once nothing of it is left."""
 
-    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> None:
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None]) -> None:
         self.app = app
         self.loop = loop
         self.ended = ended
         self.folder = Path(tempfile.mkdtemp(prefix="ownhost-"))  # 0700: only this identity can enter
         self.path = str(self.folder / "socket")
         self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
-        self.leases: set[socket.socket] = set()
-        self.waiting: list[socket.socket] = []  # leases whose answer waits for the app's own socket
+        self.leases: set[Lease] = set()
+        self.waiting: list[Lease] = []  # leases whose answer waits for the app's own socket
         self.errors = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self.deaths = 0
         self.rests_until = 0.0
         self.timer: asyncio.TimerHandle | None = None
+        self.begun = False  # whether the first processes are started
         self.ending = False
         self.ready = app.listens  # whether somebody accepts on the socket
         self.looking = False
@@ -69,7 +70,7 @@ class Pool:
 
     # Leases
 
-    def lease(self, lease: socket.socket, errors: int) -> None:
+    def lease(self, lease: Lease, errors: int) -> None:
         """Somebody wants to use the app."""
         os.dup2(errors, self.errors, inheritable=False)
         os.close(errors)
@@ -82,36 +83,30 @@ class Pool:
         if self.loop.time() < self.rests_until:
             self.refuse(lease, "its processes keep dying")
             return
-        lease.setblocking(False)
         self.leases.add(lease)
-        self.loop.add_reader(lease.fileno(), self.release, lease)
+        lease.when_left(lambda: self.release(lease))
         self.restart_if_changed()
         self.start_some()
         if self.ready:
-            self.answer(lease)
+            lease.answer(socket=self.path)
             return
         self.waiting.append(lease)
         if not self.looking:
             self.looking = True
             self.look_for_socket()
 
-    def refuse(self, lease: socket.socket, why: str) -> None:
+    def refuse(self, lease: Lease, why: str) -> None:
         """Answer that the app cannot be used."""
-        with lease, contextlib.suppress(OSError):
-            lease.send(json.dumps({"error": why}).encode())
+        lease.answer(error=why)
+        lease.close()
         self.rest_if_unused()
-
-    def answer(self, lease: socket.socket) -> None:
-        """Tell where the app listens."""
-        with contextlib.suppress(OSError):
-            lease.send(json.dumps({"socket": self.path}).encode())
 
     def look_for_socket(self) -> None:
         """Answer once an app has made its socket itself."""
         self.ready = self._accepts()
         if self.ready:
             for lease in self.waiting:
-                self.answer(lease)
+                lease.answer(socket=self.path)
             self.waiting.clear()
         self.looking = bool(self.waiting) and not self.ending
         if self.looking:
@@ -123,13 +118,13 @@ class Pool:
             return True
         return False
 
-    def release(self, lease: socket.socket) -> None:
+    def release(self, lease: Lease) -> None:
         """A lease is over."""
-        self.loop.remove_reader(lease.fileno())
         self.leases.discard(lease)
         if lease in self.waiting:
             self.waiting.remove(lease)
         lease.close()
+        self.retire_some()
         self.rest_if_unused()
 
     def rest_if_unused(self) -> None:
@@ -140,11 +135,21 @@ class Pool:
     # Processes
 
     def start_some(self) -> None:
-        """Have as many processes as there are requests, within the app's limit."""
-        needed = max(1, self.app.spare, len(self.leases) if self.app.at_once else 1)
+        """Have a process for each request, and some to spare, within the app's limit."""
+        needed = max(1, (len(self.leases) if self.app.at_once else 1) + self.app.spare)
+        if not self.begun:
+            self.begun, needed = True, max(needed, self.app.first)
         wanted = min(self.app.processes, needed) if self.app.listens else 1
         while len(self.processes) < wanted and not self.ending and self.loop.time() >= self.rests_until:
             self.start_one()
+
+    def retire_some(self) -> None:
+        """End processes that there are too many of: whichever are told to finish what they are at first."""
+        app = self.app
+        if app.most_spare and app.at_once and app.listens:
+            for pid in list(self.processes)[len(self.leases) + app.most_spare :]:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGTERM)
 
     def start_one(self) -> None:
         """Start one process."""
@@ -180,7 +185,6 @@ class Pool:
             self.rests_until = self.loop.time() + REST
             self.deaths = 0
             for lease in list(self.waiting or self.leases):
-                self.loop.remove_reader(lease.fileno())
                 self.leases.discard(lease)
                 self.refuse(lease, "its processes keep dying")
             self.waiting.clear()
@@ -223,4 +227,4 @@ class Pool:
             self.listener.close()
         os.close(self.errors)
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.ended()
+        self.ended(self)

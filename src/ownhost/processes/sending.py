@@ -11,7 +11,7 @@ from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
 from typing import Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
-from ownhost.http.message import FileBody, Response, Stream
+from ownhost.http.message import ClientGone, FileBody, Response, Stream
 from ownhost.request.request import Request
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
@@ -19,8 +19,7 @@ RECEIVE_SIZE = 65_536
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-class Gone(Exception):
-    """The client left, or takes too long."""
+Gone = ClientGone
 
 
 @dataclass(slots=True, eq=False)

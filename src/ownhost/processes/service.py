@@ -62,6 +62,7 @@ class Service:
             head.keep_alive
             and self.keep_alive
             and not response.close
+            and (head.minor > 0 or framing.body_length(response) is not None)  # else only the end ends the body
             and (self.max_requests == 0 or handled + 1 < self.max_requests)
         )
 
@@ -76,10 +77,10 @@ class Service:
             content = body if request.method != "HEAD" and response.status not in BODILESS else b""
             sending.head = head = framing.head_bytes(response, end)
             return head + content
-        if body.length is None and request.minor > 0:
-            end = framing.CHUNKED + end
         if request.method != "HEAD" and response.status not in BODILESS:
             sending.body = body
+            if body.length is None and request.minor > 0:
+                end = framing.CHUNKED + end
         elif isinstance(body, FileBody):
             os.close(body.fd)
         else:

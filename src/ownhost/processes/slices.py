@@ -87,6 +87,8 @@ class LauncherSlice:
     """What a launcher is told. Its one descriptor is where workers' orders arrive."""
 
     name: str
+    at_once: int  # requests that the identity's programs serve at the same time
+    queue: int  # requests that wait beside them
 
 
 @dataclass(slots=True)

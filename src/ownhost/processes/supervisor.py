@@ -29,7 +29,7 @@ from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
 from ownhost.processes import startup
 from ownhost.processes.logfiles import LogError
 from ownhost.processes.logs import Logs
@@ -390,8 +390,9 @@ class Supervisor:
         service.orders_watched = False
         self.loop.remove_reader(service.orders[1].fileno())
         service.launcher.started()
-        name = self.plan.identities[number].name
-        self.fork("launcher", number, number, LauncherSlice(name), [service.orders[1].fileno()])
+        name, main = self.plan.identities[number].name, self.plan.config.main.settings
+        slice_ = LauncherSlice(name, main[MAX_REQUEST_WORKERS], main[LISTEN_BACKLOG])
+        self.fork("launcher", number, number, slice_, [service.orders[1].fileno()])
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""
@@ -466,11 +467,11 @@ class Supervisor:
     # The end
 
     def stop_now(self, number: int) -> None:
-        """TERM, INT: end every process; the logger last, so that it writes what the others said."""
+        """TERM, INT: end every process; the launchers and the logger last, as they have to tidy up."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
         self.stopping = self.ending = True
         for child in (*self.children.values(), *self.unborn.values()):
-            if child.role != "logger":
+            if child.role not in ("launcher", "logger"):
                 child.stopping = True
                 self.kill(child)
         self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
@@ -498,7 +499,7 @@ class Supervisor:
                 self.tell(child, Stop(), [])
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; then workers; then the logger has heard all."""
+        """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""
         roles = {child.role for child in (*self.children.values(), *self.unborn.values())}
         if "gate" in roles:
             return
@@ -506,7 +507,10 @@ class Supervisor:
         waiting = not self.ending and any(_has_mail(service.workers) for service in self.services.values())
         if "worker" in roles or waiting:
             return
-        self.tell_to_stop("launcher")
+        if "launcher" in roles:
+            self.tell_to_stop("launcher")
+            self.loop.call_later(STOP_TIMEOUT, self.finish, 0)  # an owner could have stopped its own
+            return
         self.tell_to_stop("logger")
         if "logger" not in roles:
             self.finish(0)

@@ -141,7 +141,7 @@ class Worker:
         for service in self.services.values():
             service.site.programs = self.programs
             target = service.site.settings[ERROR_LOG]
-            service.site.launcher = LauncherClient(loop, self.orders, descriptors[slice_.logs[target]])
+            service.site.launcher = LauncherClient(loop, self.orders, descriptors[slice_.logs[target]], service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
-from ownhost.http.message import Head, HTTPError, RequestBody, Response
+from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response
 from ownhost.request import errors
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
 from ownhost.request.translate import begin
@@ -236,7 +236,7 @@ def _stand_for(response: Response, error: HTTPError) -> None:
 
 
 async def complete(request: Request, response: Response, body: RequestBody) -> Response:
-    """The final response to a request: where programs make it, once they have. Never raises."""
+    """The final response to a request: where programs make it, once they have. Raises ClientGone alone."""
     while response.deferred is not None:
         after = response.after
         try:
@@ -244,6 +244,8 @@ async def complete(request: Request, response: Response, body: RequestBody) -> R
         except HTTPError as error:
             response = error_response(request, error)
             continue
+        except ClientGone:
+            raise
         except Exception:
             request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
             response = error_response(request, HTTPError(500))

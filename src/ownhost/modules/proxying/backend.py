@@ -37,13 +37,14 @@ class Parameters:
 
     timeout: float | None = None  # seconds without a byte; None is ProxyTimeout
     connection_timeout: float | None = None  # None is `timeout`
-    retry: float = 60.0  # seconds that one which could not be reached is left alone
+    retry: float = 0.0  # seconds that one which could not be reached is left alone
     reuse: bool | None = None  # whether connections are kept; None: with HTTP alone, as in Apache
     maximum: int = 0  # connections of one process at a time; 0: no limit
     upgrade: str = ""  # the protocol that a client may switch to there; "ANY" is every one
 
 
 DEFAULTS = Parameters()
+RETRY = 60.0  # where ProxyPass names a server and does not say it; what only a rule or a handler names is always tried
 
 
 @dataclass(frozen=True, slots=True)

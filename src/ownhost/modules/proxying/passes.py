@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.regex import compile_pcre
 from ownhost.http.wire import unwire
 from ownhost.modules.mod_alias import below, substitute
-from ownhost.modules.proxying.backend import DEFAULTS, Parameters, parse_parameters, parse_url
+from ownhost.modules.proxying.backend import DEFAULTS, RETRY, Parameters, parse_parameters, parse_url
 from ownhost.request.request import Request
 
 STAYS = "!"
@@ -91,7 +91,7 @@ def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
         checked = parse_url(_REFERENCE.sub("1", url) if matching else url)
         if not checked.path and place.endswith("/") and not matching:
             url += "/"  # lest what follows goes on with the host's name
-        parameters = parse_parameters([word for word in rest if "=" in word], checked.parameters)
+        parameters = parse_parameters([word for word in rest if "=" in word], replace(checked.parameters, retry=RETRY))
     one = Pass(
         url,
         "" if matching else place,

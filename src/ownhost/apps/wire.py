@@ -1,0 +1,103 @@
+"""Connections that a FastCGI request goes over: to apps a bare socket, as most of their exchanges are one send and one
+read; to other servers the streams that proxying has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from ownhost.apps import pipes
+from ownhost.apps.backends import Connection
+
+READ = 65_536
+FULL = 0.005  # seconds until another try where too many connections wait for an app
+
+
+class Wire(Protocol):
+    """A connection to a program."""
+
+    def send_now(self, data: bytes) -> bytes:
+        """Send what goes at once; the rest. Raises OSError."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it. Raises OSError."""
+
+    async def read(self) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class SocketWire:
+    """A non-blocking socket (Wire)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._heard = False  # nothing is here right after a request: the first look would be in vain
+
+    def send_now(self, data: bytes) -> bytes:
+        """Send what goes at once; the rest. Raises OSError."""
+        try:
+            return data[self._sock.send(data) :]
+        except BlockingIOError:
+            return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it. Raises OSError."""
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    async def read(self) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError."""
+        if not self._heard:
+            self._heard = True
+            await pipes.readable(self._sock.fileno())
+        return await pipes.read(self._sock.fileno())
+
+    def close(self) -> None:
+        """End it."""
+        self._sock.close()
+
+
+class StreamWire:
+    """A connection to another server (Wire)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send_now(self, data: bytes) -> bytes:
+        """Have it sent: there is no rest, as the stream keeps it."""
+        self._connection.writer.write(data)
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it. Raises OSError."""
+        self._connection.writer.write(data)
+        await self._connection.writer.drain()
+
+    async def read(self) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError."""
+        return await self._connection.reader.read(READ)
+
+    def close(self) -> None:
+        """End it."""
+        self._connection.close()
+
+
+async def connect_unix(path: str, patience: float) -> SocketWire:
+    """A connection to a program that listens on a path. Raises OSError, TimeoutError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                try:
+                    sock.connect(path)
+                except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
+                    await asyncio.sleep(FULL)
+                else:
+                    return SocketWire(sock)
+    except BaseException:
+        sock.close()
+        raise

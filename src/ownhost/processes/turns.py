@@ -1,0 +1,89 @@
+"""Turns: how many requests an identity's programs serve at the same time, over all of its programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+
+class Lease:
+    """One request's use of a program, from the worker's order on, until one side closes the socket between them."""
+
+    def __init__(self, descriptor: int, turns: Turns) -> None:
+        self.sock = socket.socket(fileno=descriptor)
+        self.sock.setblocking(False)
+        self.turns = turns
+        self.answered = self.wanted = False
+
+    def answer(self, **said: str) -> None:
+        """Tell the worker something, once: what it may go on with, or `error`, why it may not."""
+        with contextlib.suppress(OSError):
+            self.sock.send(json.dumps(said).encode())
+        self.answered = True
+        if self.turns.waiting:
+            self.want_back()
+
+    def want_back(self) -> None:
+        """Others wait: the worker is not to keep this for its next request."""
+        if self.answered and not self.wanted:
+            self.wanted = True
+            self.answer(wanted="back")
+
+    def when_left(self, do: Callable[[], None]) -> None:
+        """Have something done when the worker closes its end."""
+        self.turns.loop.add_reader(self.sock.fileno(), do)
+
+    def close(self) -> None:
+        """The request is through."""
+        if self.sock.fileno() >= 0:
+            self.turns.loop.remove_reader(self.sock.fileno())
+            self.sock.close()
+            self.turns.over(self)
+
+
+class Turns:
+    """At most `limit` at the same time; `queue` more wait, in their order; any more are refused."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, queue: int) -> None:
+        self.loop = loop
+        self.limit = limit
+        self.queue = queue
+        self.taken: set[Lease] = set()
+        self.waiting: dict[Lease, tuple[Callable[[Lease], None], Sequence[int]]] = {}
+
+    def take(self, descriptor: int, begin: Callable[[Lease], None], descriptors: Sequence[int]) -> None:
+        """Begin what a worker asked for, now or later. Where that never comes, the descriptors for it are closed."""
+        lease = Lease(descriptor, self)
+        if len(self.taken) < self.limit:
+            self.taken.add(lease)
+            begin(lease)
+        elif len(self.waiting) < self.queue:
+            self.waiting[lease] = begin, descriptors
+            lease.when_left(lease.close)
+            for other in self.taken:
+                other.want_back()
+        else:
+            _close(descriptors)
+            lease.answer(error=f"MaxRequestWorkers {self.limit} are at work, and {self.queue} more wait")
+            lease.close()
+
+    def over(self, lease: Lease) -> None:
+        """A lease is closed: the next ones begin."""
+        self.taken.discard(lease)
+        if lease in self.waiting:
+            _close(self.waiting.pop(lease)[1])
+        while self.waiting and len(self.taken) < self.limit:
+            following = next(iter(self.waiting))
+            begin, _ = self.waiting.pop(following)
+            self.loop.remove_reader(following.sock.fileno())
+            self.taken.add(following)
+            begin(following)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,201 @@
+"""HTTP servers behind the one under test: in this process, on loopback, with what they were asked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+BIG = 24 << 20  # bytes of /big
+
+
+class Backend(ThreadingHTTPServer):
+    """A server, what it was asked, and how many connections it took."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 50
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.port = int(self.server_address[1])
+        self.asked: list[_Handler] = []
+        self.connections = 0
+        self.release = threading.Event()  # /wait answers then
+        self.finished = threading.Event()  # /big was written to its end
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients may leave."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """What is answered depends on the last part of the path; the usual answer says what was asked."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "Backend/1", ""
+    server: Backend
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def answer(self) -> None:
+        self.body = self._body()
+        self.server.asked.append(self)
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        getattr(self, f"on_{name}", self.on_others)()
+
+    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the class has it so
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def say(self, status: int, body: bytes = b"", **fields: str) -> None:
+        """A response with a length."""
+        self.send_response(status)
+        for field, value in fields.items():
+            self.send_header(field.replace("_", "-"), value)
+        if status not in (204, 304):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def on_others(self) -> None:
+        lines = [f"{self.command} {self.path}"]
+        lines += sorted(f"{name}: {value}" for name, value in self.headers.items() if name.lower() not in _UNSAID)
+        text = "\n".join((*lines, "", self.body.decode("latin-1"))).replace(str(self.server.port), "BACKEND")
+        self.say(200, text.encode("latin-1"), Content_Type="text/plain")
+
+    def on_redirect(self) -> None:
+        self.say(302, Location=f"http://127.0.0.1:{self.server.port}/to?a=b")
+
+    def on_cookie(self) -> None:
+        self.say(200, b"c", Set_Cookie="a=b; Path=/inner; Domain=inner.test", Content_Type="text/plain")
+
+    def on_204(self) -> None:
+        self.say(204, X_Here="1")
+
+    def on_304(self) -> None:
+        self.say(304, ETag='"1"')
+
+    def on_404(self) -> None:
+        self.say(404, b"the backend's own\n", Content_Type="text/plain")
+
+    def on_500(self) -> None:
+        self.say(500, b"the backend's own\n", Content_Type="text/plain")
+
+    def on_chunked(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"4\r\nsome\r\n5\r\n more\r\n0\r\n\r\n")
+
+    def on_unframed(self) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end")
+        self.close_connection = True
+
+    def on_interim(self) -> None:
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        self.say(200, b"final", Content_Type="text/plain")
+
+    def on_echo(self) -> None:
+        self.say(200, self.body, Content_Type="application/octet-stream")
+
+    def on_stale(self) -> None:
+        """Answer as though the connection stayed open, and close it."""
+        self.say(200, b"stale")
+        self.close_connection = True
+
+    def on_garbage(self) -> None:
+        self.wfile.write(b"this is no HTTP\r\n\r\n")
+        self.close_connection = True
+
+    def on_nothing(self) -> None:
+        self.close_connection = True
+
+    def on_half(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf")
+        self.close_connection = True
+
+    def on_wait(self) -> None:
+        self.server.release.wait(20)
+        self.say(200, b"at last")
+
+    def on_big(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(BIG))
+        self.end_headers()
+        for _ in range(BIG >> 16):
+            self.wfile.write(bytes(1 << 16))
+        self.server.finished.set()
+
+    def on_websocket(self) -> None:
+        """Accept, and give back the bytes that come, in capitals (RFC 6455, 4.2.2)."""
+        key = self.headers["Sec-WebSocket-Key"].encode()
+        accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET).digest()).decode()
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accept)
+        self.end_headers()
+        while data := self.connection.recv(65_536):
+            self.connection.sendall(data.upper())
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+_UNSAID = ("connection", "user-agent", "accept-encoding")  # differ, and don't matter
+
+
+@contextmanager
+def backend() -> Iterator[Backend]:
+    """A server, while the block runs."""
+    server = Backend()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.release.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def answering(*answers: bytes, port: int = 0) -> Iterator[tuple[int, list[bytes]]]:
+    """The port of a server that gives one answer per connection, whatever it is asked, and what it was asked."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", port)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                with sock:
+                    asked.append(sock.recv(65_536))
+                    sock.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], asked
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
