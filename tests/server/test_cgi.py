@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -457,3 +459,29 @@ def test_the_script_log_tells_all_of_a_failure(world: World) -> None:
     log.write_text("x" * 2001)
     assert server.get("alice.test", "/cgi-bin/bad").status == 500
     assert log.read_text() == "x" * 2001
+
+
+def test_phps_own_cgi_program_behind_an_action(world: World) -> None:
+    extra = (
+        "ScriptAlias /php-bin /usr/lib/cgi-bin/php8.2\nAction own-php /php-bin\nAddHandler own-php .php\n"
+        "<Directory /usr/lib/cgi-bin>\nRequire all granted\n</Directory>\n"
+    )
+    server = serve(world, extra)
+    world.site("alice", ALICE, {"a.php": "<?php echo PHP_SAPI, posix_getuid(), $_SERVER['PHP_SELF'], $_GET['q'];"})
+    assert content(server.get("alice.test", "/a.php?q=x")) == f"cgi-fcgi{ALICE}/a.phpx".encode()
+
+
+def test_set_user_id_programs_work(world: World) -> None:
+    server = serve(world, who="#!/bin/sh\nprintf '\n'; ./id -u; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status\n")
+    helper = world.folder / "alice" / "cgi-bin" / "id"
+    shutil.copy("/usr/bin/id", helper)
+    helper.chmod(0o4755)
+    assert content(server.get("alice.test", "/cgi-bin/who")).split() == [b"0", b"NoNewPrivs:", b"0", b"Seccomp:", b"0"]
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(world: World) -> None:
+    script = "#!/bin/sh\nprintf '\n<%s>' \"$QUERY_STRING\"\n"
+    server = serve(world, ask=script)
+    ask = b"GET /cgi-bin/ask?%d HTTP/1.1\r\nHost: alice.test\r\n%b\r\n"
+    answer = server.raw(b"".join(ask % (n, b"Connection: close\r\n" if n == 3 else b"") for n in (1, 2, 3)))
+    assert re.findall(rb"<(\d)>", answer) == [b"1", b"2", b"3"]

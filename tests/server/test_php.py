@@ -203,7 +203,7 @@ def test_a_large_body_takes_no_memory(world: World, how: tuple[str, ...]) -> Non
     with open(sparse, "wb") as file:
         file.truncate(size)
     curl(server, "/echo.php")
-    assert curl(server, "/size.php", "-T", str(sparse), "-X", "POST", "-H", "Expect:", *how) == str(size)
+    assert curl(server, "/size.php", "-T", str(sparse), "-X", "POST", *how) == str(size)
     for process in [server.worker(ALICE), *interpreters(server)]:
         peak = int(process.status["VmHWM"].split()[0])
         assert peak < 120_000, f"{process.title} took {peak} KiB"
