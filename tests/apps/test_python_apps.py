@@ -139,6 +139,7 @@ def test_every_option_of_a_group(root: Path):
         f"--home={root}/apps",
         "--python-path=/a:/b",
         "--maximum-requests=9",
+        "--request-timeout=30",
         "--process-group=blog",
         "--umask=0027",
         "--title=(wsgi:blog)",

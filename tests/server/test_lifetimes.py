@@ -126,7 +126,8 @@ def answered(clients: list[socket.socket]) -> list[socket.socket]:
 
 
 def test_a_request_waits_for_its_turn_no_longer_than_timeout(world: World) -> None:
-    server = two(world, "MaxRequestWorkers 1\nTimeout 1\n")
+    extra = "WSGIDaemonProcess a request-timeout=30\nWSGIProcessGroup a\n"
+    server = two(world, "MaxRequestWorkers 1\nTimeout 1\n", extra)
     with asked(server, "app/block"):
         eventually(lambda: started(server) == 1)
         assert server.get("alice.test", "/pid.cgi").status == 503
@@ -137,9 +138,16 @@ def test_whoever_leaves_gives_its_turn_and_its_place_back(world: World) -> None:
     server = two(world, "MaxRequestWorkers 1\nListenBacklog 1\n")
     with asked(server, "block.cgi"):
         eventually(lambda: started(server) == 1)
-        with asked(server, "block.cgi"):
-            eventually(lambda: server.get("alice.test", "/pid.cgi").status == 503, message="nobody waits")
+        with asked(server, "block.cgi", "block.cgi") as waiting:
+            eventually(lambda: len(answered(waiting)) == 1, message="one has to wait, the other is refused")
     eventually(lambda: server.get("alice.test", "/pid.cgi").status == 200)
+
+
+def test_a_turn_that_is_kept_for_the_next_request_is_given_to_who_waits(world: World) -> None:
+    """Workers keep the use of an app for a second, in case that another request comes: not while others wait."""
+    server = two(world, "MaxRequestWorkers 1\nTimeout 1\n")
+    for path in WAYS * 5:
+        assert server.get("alice.test", f"/{path}").status == 200
 
 
 @pytest.mark.parametrize("path", ["pid.php", "app"])
@@ -153,7 +161,8 @@ def test_max_connections_per_child_1_is_a_fresh_process_for_each_request(world: 
 @pytest.mark.parametrize("path", ["pid.php", "app"])
 def test_without_a_limit_a_process_stays(world: World, path: str) -> None:
     server = two(world)
-    assert len({server.get("alice.test", f"/{path}").content for _ in range(4)}) == 1  # type: ignore[attr-defined]
+    pids = [server.get("alice.test", f"/{path}").content for _ in range(8)]  # type: ignore[attr-defined]
+    assert len(set(pids)) <= 2, "php-fpm may have forked a second one before the first was idle again"
 
 
 @pytest.mark.parametrize(("path", "title"), [("pid.php", "php-fpm: pool"), ("app", "wsgi_runner")])
@@ -269,15 +278,13 @@ def standing(processes: list[Process]) -> Iterator[None]:
 def test_a_launcher_that_stands_still_costs_its_owner_a_503_and_others_nothing(world: World) -> None:
     server = two(world, "Timeout 2\n")
     for name in ("alice.test", "bob.test"):
-        assert server.get(name, "/app").status == 200
-    with (
-        standing(titled(server, "ownhost: launcher")),
-        asked(server, *[f"{way}?{n}" for way in WAYS for n in range(9)]) as all_,
-    ):
+        assert server.get(name, "/pid.cgi").status == 200
+    paths = [f"{way}?{number}" for way in WAYS for number in range(9)]
+    with standing(titled(server, "ownhost: launcher")), asked(server, *paths) as clients:
         for path in ("index.html", *WAYS):
             assert server.get("bob.test", f"/{path}").status == 200
         assert server.get("alice.test", "/index.html").status == 200
-        assert {answer(client).split()[1] for client in all_} == {b"503"}
+        assert {answer(client).split()[1] for client in clients} == {b"503"}
     for path in WAYS:
         assert server.get("alice.test", f"/{path}").status == 200
 

@@ -103,6 +103,11 @@ async def run(request: Request, app: App, body: RequestBody) -> Response:
     timeout = app.request_timeout or request.site.settings[TIMEOUT]
     try:
         response = await ask_http(request, backend, target(request), fields_for(request, backend), content, timeout)
+    except HTTPError as error:
+        lease.close()
+        if error.status == 502:  # there is no other server here that could be said to be bad
+            raise HTTPError(500, f"{app.name} ended without an answer", module="asgi") from None
+        raise
     except BaseException:
         lease.close()
         raise

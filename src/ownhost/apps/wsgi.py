@@ -41,6 +41,7 @@ def app_of(request: Request) -> App:
         "--home": daemon.home,
         "--python-path": daemon.python_path or settings[mod_wsgi.PYTHON_PATH],
         "--maximum-requests": str(max_requests(request, daemon) or ""),
+        "--request-timeout": str(daemon.request_timeout or ""),
         "--process-group": daemon.name,
         "--application-group": mod_wsgi.application_group(request),
         "--umask": daemon.umask,

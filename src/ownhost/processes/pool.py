@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -18,8 +19,8 @@ from ownhost.processes.turns import Lease
 
 QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
 BACKLOG = 511
-SOON = 1.0  # seconds: a process that ends sooner counts as an early death
-MOST_DEATHS = 5  # in a row, before the app rests
+SOON = 10.0  # seconds: a process that fails sooner counts as an early death
+MOST_DEATHS = 3  # in a row, before the app rests
 REST = 2.0  # seconds
 LOOK_AGAIN = 0.01  # seconds between looks for a socket that an app makes itself
 GRACE = 5.0  # seconds that an app gets to end
@@ -188,8 +189,14 @@ class Pool:
                 self.leases.discard(lease)
                 self.refuse(lease, "its processes keep dying")
             self.waiting.clear()
+            self.turn_away()
         elif self.leases:
             self.start_some()
+
+    def turn_away(self) -> None:
+        """Close the connections that no process has taken: who waits there would wait in vain."""
+        while self.listener is not None and select.select([self.listener], [], [], 0)[0]:
+            self.listener.accept()[0].close()
 
     def restart_if_changed(self) -> None:
         """Replace the processes where a watched file changed: those at work finish first."""

@@ -5,7 +5,8 @@ RUNS AS    the application's owner, on the owner's own Python (3.8 or later). It
            and fastcgi_responder.py beside it; nothing of Ownhost can be imported here.
 TALKS TO   workers of the same owner, that connect to the unix socket which is its standard input
            (FCGI_LISTENSOCK_FILENO).
-ENDS WHEN  told to (SIGTERM: after the request under way), or after --max-requests.
+ENDS WHEN  told to (SIGTERM: after the request under way), after --maximum-requests, or where one of them takes longer
+           than --request-timeout.
 
 Sources: PEP 3333; mod_wsgi's manual for how scripts are loaded.
 """
@@ -310,6 +311,8 @@ class Runner:
             return False
         self.served += 1
         self.log.exchange = exchange
+        if self.options.request_timeout:  # the signal ends the process, whatever it is at
+            signal.setitimer(signal.ITIMER_REAL, self.options.request_timeout + GRACE)
         try:
             status = self.answer(exchange)
             self.errors.flush()
@@ -317,6 +320,7 @@ class Runner:
         except Broken:
             return False
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self.errors.flush()
             self.log.exchange = None
         return exchange.keeps and exchange.input_ended
@@ -344,6 +348,7 @@ class Runner:
         return 0
 
 
+GRACE = 0.1  # seconds beyond the request timeout, for whoever asked to say that it is over
 SHUTDOWN_TIMEOUT = 5  # seconds, as mod_wsgi's shutdown-timeout
 CONNECTION = "WSGI_RUNNER_CONNECTION"  # in the environment of a new image: a connection that waits
 
@@ -356,6 +361,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--home", default="", help="the working directory, which is searched for modules, too")
     parser.add_argument("--python-path", default="", help="directories of modules, separated by colons")
     parser.add_argument("--maximum-requests", type=int, default=0, help="end after so many; 0: never")
+    parser.add_argument("--request-timeout", type=int, default=0, help="seconds that one may take; 0: no limit")
     parser.add_argument("--no-reload", dest="reload", action="store_false", help="keep a script that has changed")
     parser.add_argument("--process-group", default="", help="what applications find as mod_wsgi.process_group")
     parser.add_argument("--application-group", default="", help="and as mod_wsgi.application_group")
