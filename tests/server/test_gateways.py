@@ -38,7 +38,7 @@ import json
 
 def application(environ, start_response):
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    names = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "HTTP_X_ONE", "REMOTE_ADDR")
+    names = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_X_ONE", "HTTP_AUTHORIZATION", "REMOTE_ADDR")
     start_response("201 Made", [("Content-Type", "application/json"), ("X-Two", "2")])
     return [json.dumps({"body": len(body), **{name: environ.get(name) for name in names}}).encode()]
 """
@@ -136,10 +136,11 @@ def test_uwsgi_and_scgi(world: World, uwsgi: dict[str, int], scheme: str) -> Non
         world.virtual_host("alice", ALICE, f"ProxyPass /app/ {scheme}://127.0.0.1:{uwsgi[scheme]}/\n")
     )
     for _ in range(2):
-        response = server.get("alice.test", "/app/a%20b?c=d", X_One="1")
+        response = server.get("alice.test", "/app/a%20b?c=d", X_One="1", Authorization="Basic YTpi")
         answer = told(response)
         assert (response.status, response.getheader("X-Two")) == (201, "2")
         assert (answer["QUERY_STRING"], answer["HTTP_X_ONE"], answer["REMOTE_ADDR"]) == ("c=d", "1", "127.0.0.1")
+        assert answer["HTTP_AUTHORIZATION"] == ("Basic YTpi" if scheme == "uwsgi" else None)
         if scheme != "fcgi":
             assert (answer["SCRIPT_NAME"], answer["PATH_INFO"]) == ("/app", "/a b")
     client = server.client()

@@ -59,7 +59,7 @@ async def answer(
     timeout: float = 0.0,
     broken: int = 500,
 ) -> Response:
-    """The response that a program makes. Raises HTTPError: 500 or 502 for a head that is none, 504 for one that is late.
+    """The response that a program makes. Raises HTTPError: 500, 502 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
     `broken` is the status where there is no head at all.
