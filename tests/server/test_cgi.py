@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -240,6 +242,19 @@ def test_head_and_an_unmodified_page(world: World) -> None:
     assert content(server.get("alice.test", "/cgi-bin/page")) == b"12345"
 
 
+def test_an_answer_that_the_client_has_already(world: World) -> None:
+    script = (
+        "#!/bin/sh\nprintf 'Content-Type: text/x\nETag: \"a\"\nLast-Modified: Wed, 01 Jan 2020 00:00:00 GMT\n\nmuch'\n"
+    )
+    server = serve(world, page=script)
+    for condition in ({"If-None-Match": '"a"'}, {"If-Modified-Since": "Wed, 01 Jan 2020 00:00:00 GMT"}):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, content(response), response.getheader("ETag")) == (304, b"", '"a"')
+    for condition in ({}, {"If-None-Match": '"b"'}, {"If-Modified-Since": "Tue, 31 Dec 2019 00:00:00 GMT"}):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, content(response)) == (200, b"much")
+
+
 def test_error_document_and_index_that_are_scripts(world: World) -> None:
     extra = "ErrorDocument 404 /cgi-bin/echo?error\nDirectoryIndex index.cgi\nAddHandler cgi-script .cgi\n"
     extra += "<Directory @DIR@/alice>\nOptions +ExecCGI\n</Directory>\n"
@@ -457,3 +472,53 @@ def test_the_script_log_tells_all_of_a_failure(world: World) -> None:
     log.write_text("x" * 2001)
     assert server.get("alice.test", "/cgi-bin/bad").status == 500
     assert log.read_text() == "x" * 2001
+
+
+def test_phps_own_cgi_program_behind_an_action(world: World) -> None:
+    extra = (
+        "ScriptAlias /php-bin /usr/lib/cgi-bin/php8.2\nAction own-php /php-bin\nAddHandler own-php .php\n"
+        "<Directory /usr/lib/cgi-bin>\nRequire all granted\n</Directory>\n"
+    )
+    server = serve(world, extra)
+    world.site("alice", ALICE, {"a.php": "<?php echo PHP_SAPI, posix_getuid(), $_SERVER['PHP_SELF'], $_GET['q'];"})
+    assert content(server.get("alice.test", "/a.php?q=x")) == f"cgi-fcgi{ALICE}/a.phpx".encode()
+
+
+def test_set_user_id_programs_work(world: World) -> None:
+    server = serve(world, who="#!/bin/sh\nprintf '\n'; ./id -u; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status\n")
+    helper = world.folder / "alice" / "cgi-bin" / "id"
+    shutil.copy("/usr/bin/id", helper)
+    helper.chmod(0o4755)
+    assert content(server.get("alice.test", "/cgi-bin/who")).split() == [b"0", b"NoNewPrivs:", b"0", b"Seccomp:", b"0"]
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(world: World) -> None:
+    script = "#!/bin/sh\nprintf '\n<%s>' \"$QUERY_STRING\"\n"
+    server = serve(world, ask=script)
+    ask = b"GET /cgi-bin/ask?%d HTTP/1.1\r\nHost: alice.test\r\n%b\r\n"
+    answer = server.raw(b"".join(ask % (n, b"Connection: close\r\n" if n == 3 else b"") for n in (1, 2, 3)))
+    assert re.findall(rb"<(\d)>", answer) == [b"1", b"2", b"3"]
+
+
+def test_a_body_that_is_too_large_reaches_no_program(world: World) -> None:
+    script = "#!/bin/sh\ntouch ran\nprintf '\n'\n"
+    server = serve(world, "LimitRequestBody 1000\n", take=script)
+    for body in (b"x" * 1001, iter((b"x" * 600, b"x" * 600))):
+        client = server.client()
+        client.request("POST", "/cgi-bin/take", body, {"Host": "alice.test"})
+        assert client.getresponse().status == 413
+        client.close()
+    assert not (world.folder / "alice" / "cgi-bin" / "ran").exists()
+
+
+def test_what_a_client_sends_becomes_no_variable_of_another_name(world: World) -> None:
+    server = serve(world)
+    fields = "X_Own: 1\r\nX-Own: 2\r\nX.Dot: 3\r\nProxy: evil\r\nX-Bytes: \xe4\xff\r\n"
+    request = f"GET /cgi-bin/echo HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n{fields}\r\n"
+    answer = server.raw(request.encode("latin-1"))
+    found = json.loads(answer.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2].partition(b"\r\n")[0])["env"]
+    assert {name: value for name, value in found.items() if name.startswith("HTTP_X")} == {
+        "HTTP_X_OWN": "2",
+        "HTTP_X_BYTES": "\udce4\udcff",
+    }
+    assert "HTTP_PROXY" not in found

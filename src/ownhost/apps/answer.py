@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
 from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.spool import Flow, Spool
+from ownhost.http import conditional
+from ownhost.http.dates import parse_date
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.request import serve
@@ -80,7 +82,18 @@ async def answer(
         source.close()
         return _redirected(request, head)
     response = Response(head.status, list(head.fields))
+    _check_conditions(request, response)
     return respond(request, response, source, rest, module, timeout, head.content_length)
+
+
+def _check_conditions(request: Request, response: Response) -> None:
+    """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
+    etag, date = response.header("etag"), parse_date(response.header("last-modified") or "")
+    if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
+        return
+    if conditional.evaluate(request.head, etag, date) == 304:
+        response.status = 304
+        response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
 
 
 def respond(
