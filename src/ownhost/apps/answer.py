@@ -61,7 +61,7 @@ async def answer(
     timeout: float = 0.0,
     broken: int = 500,
 ) -> Response:
-    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
+    """The response that a program makes. Raises HTTPError: 500, 502 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
     `broken` is the status where there is no head at all.
@@ -70,7 +70,7 @@ async def answer(
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
         rest = await _read_head(request, source, parser, module, timeout)
-    except (SourceError, ConnectionError) as error:
+    except (SourceError, OSError) as error:
         source.close()
         raise HTTPError(broken, f"{request.filename}: {error}", module=module) from None
     except BaseException:
@@ -141,7 +141,8 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
             if not data:
                 parser.close()
     except MalformedHead as error:
-        raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
+        status = 502 if parser.has_status_line else 500  # a server that speaks uwsgi answers almost in HTTP
+        raise HTTPError(status, f"{error}: {request.filename}", module=module) from None
     except TimeoutError:
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
 
