@@ -53,16 +53,26 @@ def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def answer(
-    request: Request, source: Source, module: str, *, has_status_line: bool = False, timeout: float = 0.0
+    request: Request,
+    source: Source,
+    module: str,
+    *,
+    has_status_line: bool = False,
+    timeout: float = 0.0,
+    broken: int = 500,
 ) -> Response:
     """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
 
-    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's.
+    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
+    `broken` is the status where there is no head at all.
     """
     parser = HeadParser(has_status_line=has_status_line)
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
         rest = await _read_head(request, source, parser, module, timeout)
+    except (SourceError, ConnectionError) as error:
+        source.close()
+        raise HTTPError(broken, f"{request.filename}: {error}", module=module) from None
     except BaseException:
         source.close()
         raise
@@ -141,8 +151,6 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
         raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
     except TimeoutError:
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
-    except (SourceError, OSError) as error:
-        raise HTTPError(500, f"{request.filename}: {error}", module=module) from None
 
 
 async def next_piece(source: Source, timeout: float) -> bytes:
