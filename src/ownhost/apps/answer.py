@@ -121,13 +121,20 @@ def respond(
         return response
     if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
         response.body = rest[:length]
-        keep(_pump(request, source, Flow(), b"", module, timeout))
+        _begin(source, _pump(request, source, Flow(), b"", module, timeout))
         return response
     response.body = flow
-    pump = keep(_pump(request, source, flow, rest, module, timeout))
+    pump = _begin(source, _pump(request, source, flow, rest, module, timeout))
     # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
     flow.when_closed(lambda: None if flow.is_delivered else pump.cancel())
     return response
+
+
+def _begin(source: Source, pump: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Have a pump run, and its source closed after it: even where it is cancelled before its first step."""
+    task = keep(pump)
+    task.add_done_callback(lambda _: source.close())
+    return task
 
 
 async def _read_head(request: Request, source: Source, parser: HeadParser, module: str, timeout: float) -> bytes:
@@ -167,7 +174,6 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
         error = ConnectionError("the program's answer is not complete")
     finally:
         flow.end(error)
-        source.close()
 
 
 def _redirected(request: Request, head: ProgramHead) -> Response:
