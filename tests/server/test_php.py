@@ -270,6 +270,15 @@ def test_a_client_that_leaves_costs_nobody_else_anything(world: World) -> None:
     assert content(server.get("alice.test", "/quick.php")) == b"quick"
 
 
+def test_head_gives_its_turn_back(world: World) -> None:
+    script = "<?php for ($i = 0; $i < 200; $i++) { echo str_repeat('x', 10000); ob_flush(); flush(); }"
+    host = world.virtual_host("alice", ALICE, ON, {"much.php": script})
+    server = world.server("MaxRequestWorkers 1\n" + host)
+    for _ in range(4):
+        assert server.get("alice.test", "/much.php", "HEAD").status == 200
+    assert len(content(server.get("alice.test", "/much.php"))) == 2_000_000
+
+
 def test_sessions_are_their_owners(world: World) -> None:
     script = "<?php session_save_path('.'); session_start(); $_SESSION['n'] ??= 0; echo ++$_SESSION['n'];"
     server = serve(world, count_php=script)
