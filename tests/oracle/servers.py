@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from backends import backend
 from harness import ALICE, Server, World, eventually
 from oracle import cases
 from oracle.tree import probing
@@ -16,8 +17,8 @@ from oracle.tree import probing
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
-    "mpm_prefork access_compat alias authn_core authz_core authz_host autoindex dir env headers mime rewrite setenvif "
-    "userdir vhost_alias"
+    "mpm_prefork access_compat alias authn_core authz_core authz_host autoindex dir env headers mime proxy proxy_fcgi "
+    "proxy_http proxy_scgi proxy_uwsgi rewrite setenvif userdir vhost_alias"
 )
 SITE = f"""\
 <VirtualHost *:@PORT@>
@@ -57,10 +58,8 @@ def both(world: World, names: Iterable[str]) -> Iterator[dict[str, Ports]]:
     """The ports of each case at both servers, which serve until the block ends."""
     free = _free_ports()
     ports = {name: (next(free), next(free)) for name in names}
-    theirs = _written(world, "apache", {name: port for name, (port, _) in ports.items()})
-    ours = _written(world, "ownhost", {name: port for name, (_, port) in ports.items()})
-    server = Server(world.folder, 0, ours)
-    with _apache(theirs) as apache:
+    with backend() as behind, _apache(_written(world, "apache", 0, ports, behind.port)) as apache:
+        server = Server(world.folder, 0, _written(world, "ownhost", 1, ports, behind.port))
         try:
             server.start()
             eventually(lambda: apache.poll() is not None or all(_listens(port) for port, _ in ports.values()), 20)
@@ -79,8 +78,9 @@ def _free_ports() -> Iterator[int]:
             yield port
 
 
-def _written(world: World, server: str, ports: dict[str, int]) -> Path:
+def _written(world: World, server: str, which: int, both_ports: dict[str, Ports], behind: int) -> Path:
     """The configuration for one of the servers. Each case's is a file of its own, so that messages name the case."""
+    ports = {name: pair[which] for name, pair in both_ports.items()}
     folder = world.folder / f"{server}-{min(ports.values())}"
     folder.mkdir(exist_ok=True)
     modules = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in LOADED.split()]
@@ -90,6 +90,7 @@ def _written(world: World, server: str, ports: dict[str, int]) -> Path:
         "OWN": str(folder),
         "DIR": str(world.folder / "site"),
         "WORLD": str(world.folder),
+        "BACKEND": f"127.0.0.1:{behind}",
     }
     for name, port in ports.items():
         body = cases.configuration(name)

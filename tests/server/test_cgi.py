@@ -242,6 +242,19 @@ def test_head_and_an_unmodified_page(world: World) -> None:
     assert content(server.get("alice.test", "/cgi-bin/page")) == b"12345"
 
 
+def test_an_answer_that_the_client_has_already(world: World) -> None:
+    script = (
+        "#!/bin/sh\nprintf 'Content-Type: text/x\nETag: \"a\"\nLast-Modified: Wed, 01 Jan 2020 00:00:00 GMT\n\nmuch'\n"
+    )
+    server = serve(world, page=script)
+    for condition in ({"If-None-Match": '"a"'}, {"If-Modified-Since": "Wed, 01 Jan 2020 00:00:00 GMT"}):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, content(response), response.getheader("ETag")) == (304, b"", '"a"')
+    for condition in ({}, {"If-None-Match": '"b"'}, {"If-Modified-Since": "Tue, 31 Dec 2019 00:00:00 GMT"}):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, content(response)) == (200, b"much")
+
+
 def test_error_document_and_index_that_are_scripts(world: World) -> None:
     extra = "ErrorDocument 404 /cgi-bin/echo?error\nDirectoryIndex index.cgi\nAddHandler cgi-script .cgi\n"
     extra += "<Directory @DIR@/alice>\nOptions +ExecCGI\n</Directory>\n"
@@ -254,6 +267,44 @@ def test_error_document_and_index_that_are_scripts(world: World) -> None:
     found = environment(response)
     assert (found["REDIRECT_STATUS"], found["REDIRECT_URL"], found["QUERY_STRING"]) == ("404", "/missing", "error")
     assert (found["REDIRECT_QUERY_STRING"], found["REDIRECT_REQUEST_METHOD"]) == ("x=1", "GET")
+
+
+def test_an_error_document_answers_for_a_program_that_fails(world: World) -> None:
+    extra = (
+        "ErrorDocument 500 /cgi-bin/sorry\n<Location /cgi-bin/worse>\nErrorDocument 500 /cgi-bin/worse\n</Location>\n"
+    )
+    server = serve(
+        world, extra, bad="#!/bin/sh\n", worse="#!/bin/sh\n", sorry=said("Content-Type: text/x", "", "sorry")
+    )
+    response = server.get("alice.test", "/cgi-bin/bad")
+    assert (response.status, content(response)) == (500, b"sorry\n")
+    response = server.get("alice.test", "/cgi-bin/worse")
+    assert response.status == 500
+    assert b"The server could not answer" in content(response), "the page of the server itself, and no loop"
+    client = server.client()
+    client.request("POST", "/cgi-bin/bad", b"x" * 500_000, {"Host": "alice.test"})
+    response = client.getresponse()
+    assert (response.status, response.read()) == (500, b"sorry\n")
+    client.close()
+
+
+def test_a_folder_of_another_owner(world: World) -> None:
+    extra = f'<Directory @DIR@/alice/cgi-bin/bob>\nAssignUserID "#{BOB}" "#{BOB}"\n</Directory>\n'
+    server = serve(world, extra, sh=SHELL)
+    world.site(
+        "alice",
+        ALICE,
+        {"cgi-bin/bob/sh": SHELL, "cgi-bin/sh": SHELL, "cgi-bin/go": said("Location: /cgi-bin/bob/sh", "", "")},
+    )
+    root = world.folder / "alice"
+    for path in (root, root / "cgi-bin"):
+        path.chmod(0o711)
+    for path in (root / "cgi-bin" / "bob", root / "cgi-bin" / "bob" / "sh"):
+        os.chown(path, BOB, BOB)
+    for path, uid in (("/cgi-bin/bob/sh", BOB), ("/cgi-bin/sh", ALICE), ("/cgi-bin/bob/sh", BOB)):
+        assert content(server.get("alice.test", path)) == f"shell {uid}\n".encode()
+    response = server.get("alice.test", "/cgi-bin/go")
+    assert content(response) != f"shell {ALICE}\n".encode(), "bob's program is not run as alice"
 
 
 # Bodies
@@ -337,11 +388,26 @@ def test_a_program_that_is_silent_for_too_long(world: World, before: str) -> Non
     eventually(lambda: are_gone(pids(world)), message="the program goes on for nobody")
 
 
-def test_no_zombie_is_left(world: World) -> None:
-    server = serve(world, sh=SHELL)
-    for _ in range(10):
-        assert server.get("alice.test", "/cgi-bin/sh").status == 200
+def test_nothing_is_left_of_programs(world: World) -> None:
+    server = serve(
+        world, sh=SHELL, bad="#!/bin/sh\nexit 1\n", much="#!/bin/sh\nprintf '\n'\nhead -c 9000000 /dev/zero\n"
+    )
+    assert server.get("alice.test", "/cgi-bin/sh").status == 200
+    launcher, worker = server.processes("launcher")[0], server.worker(ALICE)
     eventually(lambda: not children_of(server), message="a program is left")
+    before = [len(process.descriptors()) for process in (launcher, worker)]
+    for _ in range(5):
+        assert server.get("alice.test", "/cgi-bin/sh").status == 200
+        assert server.get("alice.test", "/cgi-bin/bad").status == 500
+        assert server.get("alice.test", "/cgi-bin/much", "HEAD").status == 200
+        with server.connect() as sock:
+            sock.sendall(b"GET /cgi-bin/much HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+            sock.recv(1000)
+    eventually(lambda: not children_of(server), message="a program is left")
+    eventually(
+        lambda: [len(process.descriptors()) for process in (launcher, worker)] == before,
+        message="a descriptor is left",
+    )
 
 
 def test_limits(world: World) -> None:
@@ -485,3 +551,27 @@ def test_requests_sent_at_once_are_answered_in_their_order(world: World) -> None
     ask = b"GET /cgi-bin/ask?%d HTTP/1.1\r\nHost: alice.test\r\n%b\r\n"
     answer = server.raw(b"".join(ask % (n, b"Connection: close\r\n" if n == 3 else b"") for n in (1, 2, 3)))
     assert re.findall(rb"<(\d)>", answer) == [b"1", b"2", b"3"]
+
+
+def test_a_body_that_is_too_large_reaches_no_program(world: World) -> None:
+    script = "#!/bin/sh\ntouch ran\nprintf '\n'\n"
+    server = serve(world, "LimitRequestBody 1000\n", take=script)
+    for body in (b"x" * 1001, iter((b"x" * 600, b"x" * 600))):
+        client = server.client()
+        client.request("POST", "/cgi-bin/take", body, {"Host": "alice.test"})
+        assert client.getresponse().status == 413
+        client.close()
+    assert not (world.folder / "alice" / "cgi-bin" / "ran").exists()
+
+
+def test_what_a_client_sends_becomes_no_variable_of_another_name(world: World) -> None:
+    server = serve(world)
+    fields = "X_Own: 1\r\nX-Own: 2\r\nX.Dot: 3\r\nProxy: evil\r\nX-Bytes: \xe4\xff\r\n"
+    request = f"GET /cgi-bin/echo HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n{fields}\r\n"
+    answer = server.raw(request.encode("latin-1"))
+    found = json.loads(answer.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2].partition(b"\r\n")[0])["env"]
+    assert {name: value for name, value in found.items() if name.startswith("HTTP_X")} == {
+        "HTTP_X_OWN": "2",
+        "HTTP_X_BYTES": "\udce4\udcff",
+    }
+    assert "HTTP_PROXY" not in found

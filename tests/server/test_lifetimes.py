@@ -204,12 +204,12 @@ def busy(world: World) -> tuple[Server, list[Process]]:
     return server, server.processes()
 
 
-@pytest.mark.parametrize("role", ["supervisor", "forkserver"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("role", "number"),
+    [("supervisor", signal.SIGTERM), ("supervisor", signal.SIGKILL), ("forkserver", signal.SIGKILL)],
+)
 def test_no_program_outlives_the_server(world: World, role: str, number: int) -> None:
     server, everybody = busy(world)
-    if role == "forkserver" and number == signal.SIGTERM:
-        pytest.skip("nobody sends it that")
     with asked(server, "block.cgi", "app/block", "block.php"):
         eventually(lambda: started(server) == 3)
         everybody = server.processes()

@@ -12,7 +12,7 @@ import pytest
 
 from harness import ALICE, BOB, Process, Server, World, eventually
 
-CONFIGURATION = Path("/etc/apache2/mods-available/php8.2.conf")  # Debian's, where mod_php is installed
+CONFIGURATION = "/etc/apache2/mods-available/php8.2.conf"  # Debian's for mod_php
 ON = '<FilesMatch "\\.php$">\nSetHandler application/x-httpd-php\n</FilesMatch>\n'
 ECHO = (
     "<?php header('Content-Type: application/json'); echo json_encode(['uid' => posix_getuid(), 'server' => $_SERVER,"
@@ -64,9 +64,7 @@ def interpreters(server: Server) -> list[Process]:
         "AddType application/x-httpd-php .php\n",
         "<Location /echo.php>\nSetHandler php-script\n</Location>\n",
         f"<IfModule mod_php.c>\n{ON}</IfModule>\n",
-        '<FilesMatch ".+\\.ph(?:ar|p|tml)$">\nSetHandler application/x-httpd-php\n</FilesMatch>\n'
-        '<FilesMatch ".+\\.phps$">\nSetHandler application/x-httpd-php-source\nRequire all denied\n</FilesMatch>\n'
-        '<FilesMatch "^\\.ph(?:ar|p|ps|tml)$">\nRequire all denied\n</FilesMatch>\n',
+        f"Include {CONFIGURATION}\n",
     ],
 )
 def test_a_script_runs_as_its_owner(world: World, how: str) -> None:
@@ -147,7 +145,9 @@ def test_index_and_pretty_paths_as_wordpress_has_them(world: World) -> None:
         "RewriteRule . /index.php [L]\n</Directory>\n"
     )
     server = serve(world, ON + rules, index_php=ECHO, style_css="body {}")
-    assert told(server.get("alice.test", "/?p=1"))["get"] == {"p": "1"}
+    found = told(server.get("alice.test", "/?p=1"))
+    assert found["get"] == {"p": "1"}
+    assert (found["server"]["PHP_SELF"], found["server"].get("REDIRECT_URL")) == ("/index.php", None)
     found = told(server.get("alice.test", "/2024/a-post/?page=2"))
     variables = found["server"]
     expected = {
@@ -256,6 +256,29 @@ def test_head_of_a_script(world: World) -> None:
     server = serve(world, page_php="<?php header('X-Own: 1'); echo 'page';")
     response = server.get("alice.test", "/page.php", "HEAD")
     assert (response.status, response.getheader("X-Own"), content(response)) == (200, "1", b"")
+
+
+def test_a_client_that_leaves_costs_nobody_else_anything(world: World) -> None:
+    script = "<?php touch('begun'); echo str_repeat('x', 10000); ob_flush(); flush(); sleep(60);"
+    server = serve(world, ON + "php_value ignore_user_abort 0\n", slow_php=script, quick_php="<?php echo 'quick';")
+    for _ in range(3):
+        begun = world.folder / "alice" / "begun"
+        begun.unlink(missing_ok=True)
+        with server.connect() as sock:
+            sock.sendall(b"GET /slow.php HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+            eventually(begun.exists)
+    assert content(server.get("alice.test", "/quick.php")) == b"quick"
+
+
+def test_sessions_are_their_owners(world: World) -> None:
+    script = "<?php session_save_path('.'); session_start(); $_SESSION['n'] ??= 0; echo ++$_SESSION['n'];"
+    server = serve(world, count_php=script)
+    first = server.get("alice.test", "/count.php")
+    cookie = (first.getheader("Set-Cookie") or "").partition(";")[0]
+    assert (content(first), cookie[:10]) == (b"1", "PHPSESSID=")
+    assert content(server.get("alice.test", "/count.php", Cookie=cookie)) == b"2"
+    (kept,) = (world.folder / "alice").glob("sess_*")
+    assert kept.stat().st_uid == ALICE
 
 
 # X-Sendfile

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
 from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.spool import Flow, Spool
+from ownhost.http import conditional
+from ownhost.http.dates import parse_date
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.request import serve
@@ -51,16 +53,26 @@ def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def answer(
-    request: Request, source: Source, module: str, *, has_status_line: bool = False, timeout: float = 0.0
+    request: Request,
+    source: Source,
+    module: str,
+    *,
+    has_status_line: bool = False,
+    timeout: float = 0.0,
+    broken: int = 500,
 ) -> Response:
-    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
+    """The response that a program makes. Raises HTTPError: 500, 502 for a head that is none, 504 for one that is late.
 
-    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's.
+    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
+    `broken` is the status where there is no head at all.
     """
     parser = HeadParser(has_status_line=has_status_line)
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
         rest = await _read_head(request, source, parser, module, timeout)
+    except (SourceError, OSError) as error:
+        source.close()
+        raise HTTPError(broken, f"{request.filename}: {error}", module=module) from None
     except BaseException:
         source.close()
         raise
@@ -70,7 +82,18 @@ async def answer(
         source.close()
         return _redirected(request, head)
     response = Response(head.status, list(head.fields))
+    _check_conditions(request, response)
     return respond(request, response, source, rest, module, timeout, head.content_length)
+
+
+def _check_conditions(request: Request, response: Response) -> None:
+    """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
+    etag, date = response.header("etag"), parse_date(response.header("last-modified") or "")
+    if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
+        return
+    if conditional.evaluate(request.head, etag, date) == 304:
+        response.status = 304
+        response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
 
 
 def respond(
@@ -98,13 +121,20 @@ def respond(
         return response
     if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
         response.body = rest[:length]
-        keep(_pump(request, source, Flow(), b"", module, timeout))
+        _begin(source, _pump(request, source, Flow(), b"", module, timeout))
         return response
     response.body = flow
-    pump = keep(_pump(request, source, flow, rest, module, timeout))
+    pump = _begin(source, _pump(request, source, flow, rest, module, timeout))
     # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
     flow.when_closed(lambda: None if flow.is_delivered else pump.cancel())
     return response
+
+
+def _begin(source: Source, pump: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Have a pump run, and its source closed after it: even where it is cancelled before its first step."""
+    task = keep(pump)
+    task.add_done_callback(lambda _: source.close())
+    return task
 
 
 async def _read_head(request: Request, source: Source, parser: HeadParser, module: str, timeout: float) -> bytes:
@@ -118,11 +148,10 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
             if not data:
                 parser.close()
     except MalformedHead as error:
-        raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
+        status = 502 if parser.has_status_line else 500  # a server that speaks uwsgi answers almost in HTTP
+        raise HTTPError(status, f"{error}: {request.filename}", module=module) from None
     except TimeoutError:
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
-    except (SourceError, OSError) as error:
-        raise HTTPError(500, f"{request.filename}: {error}", module=module) from None
 
 
 async def next_piece(source: Source, timeout: float) -> bytes:
@@ -145,7 +174,6 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
         error = ConnectionError("the program's answer is not complete")
     finally:
         flow.end(error)
-        source.close()
 
 
 def _redirected(request: Request, head: ProgramHead) -> Response:

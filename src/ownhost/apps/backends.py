@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass, field
 
 from ownhost.http.limits import TIMEOUT
@@ -63,7 +64,7 @@ def timeout_of(request: Request, backend: Backend) -> float:
 
 
 async def connect(request: Request, backend: Backend, *, fresh: bool = False) -> Connection:
-    """A connection to a backend: an idle one, if there is one and it need not be fresh. Raises HTTPError 503."""
+    """A connection to a backend: an idle one, if there is one and it need not be fresh. Raises HTTPError 500, 503."""
     peer = _peer(backend)
     now = asyncio.get_running_loop().time()
     if now - peer.failed < backend.parameters.retry:
@@ -107,13 +108,15 @@ def _idle(peer: Peer) -> Connection | None:
 
 
 async def _open(backend: Backend, peer: Peer, limit: float) -> Connection:
-    """A new connection. Raises HTTPError 503."""
+    """A new connection. Raises HTTPError 500, 503."""
     try:
         async with asyncio.timeout(limit):
             if backend.socket:
                 reader, writer = await asyncio.open_unix_connection(backend.socket)
             else:
                 reader, writer = await asyncio.open_connection(backend.host.strip("[]"), backend.port)
+    except socket.gaierror as error:
+        raise HTTPError(500, f"{backend.host} has no address: {error.strerror}", module="proxy") from None
     except OSError as error:  # TimeoutError is one
         peer.failed = asyncio.get_running_loop().time()
         why = error.strerror or str(error) or f"no answer within {limit:.0f} s"

@@ -48,16 +48,21 @@ async def ask(
     *,
     timeout: float = 0.0,
 ) -> Response:
-    """The response of another server on a connection. Raises HTTPError 500, 504."""
+    """The response of another server on a connection. Raises HTTPError 500, 503, 504."""
     wire = StreamWire(connection)
-    return await _converse(Conversation(request, wire), variables, content, timeout)
+    return await _converse(Conversation(request, wire), variables, content, timeout, broken=503)
 
 
 async def _converse(
-    conversation: Conversation, variables: Mapping[bytes, bytes], content: Content | None, timeout: float
+    conversation: Conversation,
+    variables: Mapping[bytes, bytes],
+    content: Content | None,
+    timeout: float,
+    *,
+    broken: int = 500,
 ) -> Response:
     conversation.begin(variables, content)
-    return await answer(conversation.request, conversation, "proxy_fcgi", timeout=timeout)
+    return await answer(conversation.request, conversation, "proxy_fcgi", timeout=timeout, broken=broken)
 
 
 class Conversation:
