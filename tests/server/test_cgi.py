@@ -269,6 +269,44 @@ def test_error_document_and_index_that_are_scripts(world: World) -> None:
     assert (found["REDIRECT_QUERY_STRING"], found["REDIRECT_REQUEST_METHOD"]) == ("x=1", "GET")
 
 
+def test_an_error_document_answers_for_a_program_that_fails(world: World) -> None:
+    extra = (
+        "ErrorDocument 500 /cgi-bin/sorry\n<Location /cgi-bin/worse>\nErrorDocument 500 /cgi-bin/worse\n</Location>\n"
+    )
+    server = serve(
+        world, extra, bad="#!/bin/sh\n", worse="#!/bin/sh\n", sorry=said("Content-Type: text/x", "", "sorry")
+    )
+    response = server.get("alice.test", "/cgi-bin/bad")
+    assert (response.status, content(response)) == (500, b"sorry\n")
+    response = server.get("alice.test", "/cgi-bin/worse")
+    assert response.status == 500
+    assert b"The server could not answer" in content(response), "the page of the server itself, and no loop"
+    client = server.client()
+    client.request("POST", "/cgi-bin/bad", b"x" * 500_000, {"Host": "alice.test"})
+    response = client.getresponse()
+    assert (response.status, response.read()) == (500, b"sorry\n")
+    client.close()
+
+
+def test_a_folder_of_another_owner(world: World) -> None:
+    extra = f'<Directory @DIR@/alice/cgi-bin/bob>\nAssignUserID "#{BOB}" "#{BOB}"\n</Directory>\n'
+    server = serve(world, extra, sh=SHELL)
+    world.site(
+        "alice",
+        ALICE,
+        {"cgi-bin/bob/sh": SHELL, "cgi-bin/sh": SHELL, "cgi-bin/go": said("Location: /cgi-bin/bob/sh", "", "")},
+    )
+    root = world.folder / "alice"
+    for path in (root, root / "cgi-bin"):
+        path.chmod(0o711)
+    for path in (root / "cgi-bin" / "bob", root / "cgi-bin" / "bob" / "sh"):
+        os.chown(path, BOB, BOB)
+    for path, uid in (("/cgi-bin/bob/sh", BOB), ("/cgi-bin/sh", ALICE), ("/cgi-bin/bob/sh", BOB)):
+        assert content(server.get("alice.test", path)) == f"shell {uid}\n".encode()
+    response = server.get("alice.test", "/cgi-bin/go")
+    assert content(response) != f"shell {ALICE}\n".encode(), "bob's program is not run as alice"
+
+
 # Bodies
 
 
@@ -350,11 +388,26 @@ def test_a_program_that_is_silent_for_too_long(world: World, before: str) -> Non
     eventually(lambda: are_gone(pids(world)), message="the program goes on for nobody")
 
 
-def test_no_zombie_is_left(world: World) -> None:
-    server = serve(world, sh=SHELL)
-    for _ in range(10):
-        assert server.get("alice.test", "/cgi-bin/sh").status == 200
+def test_nothing_is_left_of_programs(world: World) -> None:
+    server = serve(
+        world, sh=SHELL, bad="#!/bin/sh\nexit 1\n", much="#!/bin/sh\nprintf '\n'\nhead -c 9000000 /dev/zero\n"
+    )
+    assert server.get("alice.test", "/cgi-bin/sh").status == 200
+    launcher, worker = server.processes("launcher")[0], server.worker(ALICE)
     eventually(lambda: not children_of(server), message="a program is left")
+    before = [len(process.descriptors()) for process in (launcher, worker)]
+    for _ in range(5):
+        assert server.get("alice.test", "/cgi-bin/sh").status == 200
+        assert server.get("alice.test", "/cgi-bin/bad").status == 500
+        assert server.get("alice.test", "/cgi-bin/much", "HEAD").status == 200
+        with server.connect() as sock:
+            sock.sendall(b"GET /cgi-bin/much HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+            sock.recv(1000)
+    eventually(lambda: not children_of(server), message="a program is left")
+    eventually(
+        lambda: [len(process.descriptors()) for process in (launcher, worker)] == before,
+        message="a descriptor is left",
+    )
 
 
 def test_limits(world: World) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import answering
 from harness import ALICE, BOB, World, eventually, free_port
 
 POOL = """[global]
@@ -37,7 +38,7 @@ import json
 
 def application(environ, start_response):
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    names = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "HTTP_X_ONE", "REMOTE_ADDR")
+    names = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "HTTP_X_ONE", "HTTP_AUTHORIZATION", "REMOTE_ADDR")
     start_response("201 Made", [("Content-Type", "application/json"), ("X-Two", "2")])
     return [json.dumps({"body": len(body), **{name: environ.get(name) for name in names}}).encode()]
 """
@@ -131,14 +132,17 @@ def uwsgi(world: World) -> Iterator[dict[str, int]]:
 
 @pytest.mark.parametrize("scheme", ["uwsgi", "scgi", "fcgi"])
 def test_uwsgi_and_scgi(world: World, uwsgi: dict[str, int], scheme: str) -> None:
-    server = world.server(world.virtual_host("alice", ALICE, f"ProxyPass /app {scheme}://127.0.0.1:{uwsgi[scheme]}/\n"))
+    server = world.server(
+        world.virtual_host("alice", ALICE, f"ProxyPass /app/ {scheme}://127.0.0.1:{uwsgi[scheme]}/\n")
+    )
     for _ in range(2):
-        response = server.get("alice.test", "/app/a%20b?c=d", X_One="1")
+        response = server.get("alice.test", "/app/a%20b?c=d", X_One="1", Authorization="Basic YTpi")
         answer = told(response)
         assert (response.status, response.getheader("X-Two")) == (201, "2")
         assert (answer["QUERY_STRING"], answer["HTTP_X_ONE"], answer["REMOTE_ADDR"]) == ("c=d", "1", "127.0.0.1")
+        assert answer["HTTP_AUTHORIZATION"] == ("Basic YTpi" if scheme == "uwsgi" else None)
         if scheme != "fcgi":
-            assert answer["PATH_INFO"] == "//a b" or answer["PATH_INFO"] == "/a b"
+            assert (answer["SCRIPT_NAME"], answer["PATH_INFO"]) == ("/app", "/a b")
     client = server.client()
     client.request("POST", "/app/", os.urandom(2_000_000), {"Host": "alice.test"})
     assert json.loads(client.getresponse().read())["body"] == 2_000_000
@@ -154,3 +158,23 @@ def test_servers_that_cannot_be_reached(world: World) -> None:
     server = world.server(world.virtual_host("alice", ALICE, passes))
     for scheme in ("fcgi", "scgi", "uwsgi"):
         assert server.get("alice.test", f"/{scheme}").status == 503
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer", "status"),
+    [
+        ("fcgi", b"", 503),
+        ("fcgi", b"HTTP/1.1 200 OK\r\n\r\n", 503),
+        ("scgi", b"", 500),
+        ("scgi", b"Content-Type: text/plain\r\nConte", 500),
+        ("scgi", b"nothing of a head\r\n\r\n", 500),
+        ("uwsgi", b"nothing of a head\r\n\r\n", 502),
+        ("uwsgi", b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n", 502),
+    ],
+)
+def test_servers_that_speak_something_else(world: World, scheme: str, answer: bytes, status: int) -> None:
+    """As Apache answers."""
+    with answering(answer) as (port, asked):
+        server = world.server(world.virtual_host("alice", ALICE, f"ProxyPass / {scheme}://127.0.0.1:{port}/\n"))
+        assert server.get("alice.test", "/x").status == status
+        assert asked

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from backends import BIG, Backend, answering, backend
 from harness import ALICE, BOB, Process, Server, World, eventually, free_port
+from ownhost.admin.cli import main
 
 
 @pytest.fixture
@@ -281,6 +283,9 @@ def test_an_upgrade_that_is_not_foreseen_is_none(server: Server, behind: Backend
 def test_nobody_connects_who_only_asks_whose_it_is(world: World, behind: Backend) -> None:
     """Gates and `ownhost explain` find out who serves a request, not what it is answered."""
     server = front(world, f"ProxyPass / http://localhost:{behind.port}/\n")
+    explained = CliRunner().invoke(main, ["explain", "-f", str(server.config), f"http://alice.test:{server.port}/x"])
+    assert f"proxy:http://localhost:{behind.port}/x" in explained.output
+    assert behind.connections == 0
     assert server.get("alice.test", "/x").status == 200
     assert behind.connections == 1
     gates = server.processes("gate")

@@ -163,6 +163,18 @@ def test_large_bodies(world: World) -> None:
         assert int(process.status["VmHWM"].split()[0]) < 150_000
 
 
+def test_slow_clients_do_not_hold_a_process(world: World) -> None:
+    server = wsgi(world, "processes=1")
+    pid = told(server)["pid"]
+    with server.connect() as reader, server.connect() as writer:
+        reader.sendall(b"GET /app/stream HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+        writer.sendall(b"POST /app/upload HTTP/1.1\r\nHost: alice.test\r\nContent-Length: 20\r\n\r\n0123456789")
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        assert told(server)["pid"] == pid
+        writer.sendall(b"0123456789")
+        assert writer.recv(65_536).endswith(b"\r\n\r\n20")
+
+
 def test_another_owners_script(world: World) -> None:
     script = f"{world.folder}/alice/app.wsgi"
     bob = world.virtual_host("bob", BOB, f"WSGIScriptAlias /app {script}\n")
@@ -256,6 +268,21 @@ def test_starlette_speaks_websocket(starlette: Server) -> None:
         sock.shutdown(socket.SHUT_WR)
         while sock.recv(100):
             pass
+
+
+def test_an_asgi_process_that_is_killed_or_has_served_enough_is_replaced(world: World, home: Path) -> None:
+    script = f"{world.folder}/alice/chat.py"
+    said = (
+        f"ASGIDaemonProcess chat python-home={home} maximum-requests=3\n"
+        f"ASGIScriptAlias / {script}:app process-group=chat\n"
+    )
+    server = world.server(world.virtual_host("alice", ALICE, said, {"chat.py": STARLETTE}))
+    for _ in range(8):
+        assert told(server, "/where")["started"]
+    for process in server.processes():
+        if process.uid == ALICE and "uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_text():
+            os.kill(process.pid, signal.SIGKILL)
+    assert told(server, "/where")["started"]
 
 
 def test_a_touched_asgi_script_is_loaded_anew(starlette: Server, world: World) -> None:

@@ -61,7 +61,7 @@ async def answer(
     timeout: float = 0.0,
     broken: int = 500,
 ) -> Response:
-    """The response that a program makes. Raises HTTPError: 500 for a head that is none, 504 for one that is late.
+    """The response that a program makes. Raises HTTPError: 500, 502 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
     `broken` is the status where there is no head at all.
@@ -70,7 +70,7 @@ async def answer(
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
         rest = await _read_head(request, source, parser, module, timeout)
-    except (SourceError, ConnectionError) as error:
+    except (SourceError, OSError) as error:
         source.close()
         raise HTTPError(broken, f"{request.filename}: {error}", module=module) from None
     except BaseException:
@@ -121,13 +121,20 @@ def respond(
         return response
     if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
         response.body = rest[:length]
-        keep(_pump(request, source, Flow(), b"", module, timeout))
+        _begin(source, _pump(request, source, Flow(), b"", module, timeout))
         return response
     response.body = flow
-    pump = keep(_pump(request, source, flow, rest, module, timeout))
+    pump = _begin(source, _pump(request, source, flow, rest, module, timeout))
     # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
     flow.when_closed(lambda: None if flow.is_delivered else pump.cancel())
     return response
+
+
+def _begin(source: Source, pump: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Have a pump run, and its source closed after it: even where it is cancelled before its first step."""
+    task = keep(pump)
+    task.add_done_callback(lambda _: source.close())
+    return task
 
 
 async def _read_head(request: Request, source: Source, parser: HeadParser, module: str, timeout: float) -> bytes:
@@ -141,7 +148,8 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
             if not data:
                 parser.close()
     except MalformedHead as error:
-        raise HTTPError(500, f"{error}: {request.filename}", module=module) from None
+        status = 502 if parser.has_status_line else 500  # a server that speaks uwsgi answers almost in HTTP
+        raise HTTPError(status, f"{error}: {request.filename}", module=module) from None
     except TimeoutError:
         raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
 
@@ -166,7 +174,6 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
         error = ConnectionError("the program's answer is not complete")
     finally:
         flow.end(error)
-        source.close()
 
 
 def _redirected(request: Request, head: ProgramHead) -> Response:

@@ -54,7 +54,7 @@ class HeadParser:
 
     def __init__(self, *, has_status_line: bool = False, limit: int = MAX_HEAD) -> None:
         self.head: ProgramHead | None = None  # until it is complete
-        self._has_status_line = has_status_line
+        self.has_status_line = has_status_line
         self._limit = limit
         self._buffer = bytearray()
 
@@ -69,7 +69,7 @@ class HeadParser:
             raise MalformedHead(f"malformed header from script: its fields are longer than {self._limit} bytes")
         if end is None:
             return b""
-        self.head = _read(bytes(self._buffer[: end.end()]), self._has_status_line)
+        self.head = _read(bytes(self._buffer[: end.end()]), self.has_status_line)
         body = bytes(self._buffer[end.end() :])
         self._buffer.clear()
         return body

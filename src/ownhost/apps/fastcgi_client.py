@@ -32,10 +32,10 @@ async def ask_app(
     try:
         wire = await connect_unix(lease.path, CONNECT)
     except (OSError, TimeoutError) as error:
-        lease.close()
+        lease.end()
         raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
     except BaseException:
-        lease.close()
+        lease.end()
         raise
     return await _converse(Conversation(request, wire, lease), variables, content, timeout)
 
@@ -139,5 +139,7 @@ class Conversation:
 
     def _end(self) -> None:
         self.wire.close()
-        if self.lease is not None:
+        if self.lease is not None and self.ended:
             self.lease.close()
+        elif self.lease is not None:
+            self.lease.end()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ownhost.apps.environment import environment, script_name
 from ownhost.http.hops import end_to_end
-from ownhost.http.wire import wire
+from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_proxy import PROXY_ADD_HEADERS, PROXY_PRESERVE_HOST, PROXY_VIA
 from ownhost.modules.mod_proxy_fcgi import BACKEND_TYPE, changed
 from ownhost.modules.proxying.backend import Backend
@@ -81,6 +81,8 @@ def variables(request: Request, backend: Backend, body_length: int | None) -> di
         looks = request.is_proxied and request.settings[BACKEND_TYPE] == "FPM"
         found["SCRIPT_FILENAME"] = (f"{PROXIED}fcgi://{backend.authority}" if looks else "") + backend.path
         return changed(request, found)
+    if backend.scheme == "uwsgi" and "authorization" in request.head.values:  # uwsgi hides no field, in Apache either
+        found["HTTP_AUTHORIZATION"] = unwire(request.head.values["authorization"])
     found["PATH_INFO"] = backend.path
     found["SCRIPT_NAME"] = script_name(request.uri, backend.path)
     return found

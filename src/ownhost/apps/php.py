@@ -10,6 +10,7 @@ Sources: php-fpm's configuration (manual, "FastCGI Process Manager"), and php-fp
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
 from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
-from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Values, check_script, php_server
+from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Value, Values, check_script, php_server
 from ownhost.modules.mpm import (
     MAX_CONNECTIONS_PER_CHILD,
     MAX_REQUEST_WORKERS,
@@ -59,14 +60,30 @@ async def run(request: Request, body: RequestBody) -> Response:
 
 def app_of(request: Request) -> App:
     """The php-fpm that runs a request's script. Raises HTTPError 500 where none is installed."""
-    server = php_server(request)
     settings = request.settings
-    ini = settings[INI_FOLDER]
-    processes = settings[MAX_REQUEST_WORKERS]
-    manager = process_manager(
-        processes, settings[START_SERVERS], settings[MIN_SPARE_SERVERS], settings[MAX_SPARE_SERVERS]
+    return _app(
+        php_server(request),
+        settings[INI_FOLDER],
+        tuple(settings[VALUES].items()),
+        (
+            settings[MAX_REQUEST_WORKERS],
+            settings[START_SERVERS],
+            settings[MIN_SPARE_SERVERS],
+            settings[MAX_SPARE_SERVERS],
+        ),
+        settings[MAX_CONNECTIONS_PER_CHILD],
     )
-    config = fpm_config(settings[VALUES], manager, settings[MAX_CONNECTIONS_PER_CHILD])
+
+
+@functools.lru_cache(256)
+def _app(
+    server: str,
+    ini: str,
+    values: tuple[tuple[str, Value], ...],
+    numbers: tuple[int, int, int, int],
+    max_requests: int,
+) -> App:
+    config = fpm_config(dict(values), process_manager(*numbers), max_requests)
     command = (server, "--nodaemonize", "--force-stderr", "--fpm-config", f"{FOLDER}/{CONFIG}", *_FIXED)
     return App(
         name=Path(server).name,
@@ -74,8 +91,8 @@ def app_of(request: Request) -> App:
         protocol=Protocol.FASTCGI,
         files=((CONFIG, config),),
         listens=False,
-        processes=processes,
-        max_requests=settings[MAX_CONNECTIONS_PER_CHILD],
+        processes=numbers[0],
+        max_requests=max_requests,
     )
 
 

@@ -13,6 +13,7 @@ from ownhost.apps.app import FOLDER, App, Protocol
 from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
+from ownhost.http.wire import unwire
 from ownhost.modules import mod_wsgi
 from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_SPARE_SERVERS, MIN_SPARE_SERVERS, START_SERVERS
 from ownhost.modules.python_daemons import Daemon
@@ -159,7 +160,7 @@ def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str
     variables = environment(request, body_length=body_length)
     authorization = request.head.values.get("authorization")
     if authorization and mod_wsgi.passes_authorization(request):
-        variables["HTTP_AUTHORIZATION"] = authorization
+        variables["HTTP_AUTHORIZATION"] = unwire(authorization)
     return variables
 
 

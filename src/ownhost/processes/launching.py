@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ownhost.apps.app import App
 from ownhost.http.message import HTTPError
@@ -18,38 +17,34 @@ ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
 MOST_KEPT = 16  # leases of one app that wait
 FULL = 0.005  # seconds until another try where the launcher has no room for an order
-LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class AppLease:
-    """The use of an app (request.programs.Lease)."""
+    """The use of an app (request.programs.Lease). The launcher says so where it wants it back, or the app ends."""
 
-    def __init__(self, path: str, sock: socket.socket, give_back: Callable[[AppLease], None]) -> None:
+    def __init__(self, client: LauncherClient, app: App, path: str, sock: socket.socket) -> None:
+        self.app = app
         self.path = path
+        self.wanted = False
         self.idle_since = 0.0  # loop time
+        self._client = client
         self._sock = sock
-        self._give_back = give_back
+        client.loop.add_reader(sock.fileno(), self._hear)
+
+    def _hear(self) -> None:
+        self._client.loop.remove_reader(self._sock.fileno())
+        self.wanted = True
+        if self._client.forget(self):
+            self.end()
 
     def close(self) -> None:
         """The request is through: the next one may use the lease, if it comes soon."""
-        self._give_back(self)
-
-    def fileno(self) -> int:
-        """Its descriptor, which can be read once the launcher wants the lease back."""
-        return self._sock.fileno()
-
-    def is_good(self) -> bool:
-        """Whether the app can still be used: the launcher ends a lease that it wants back, or says something."""
-        try:
-            self._sock.recv(1, LOOK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        self._client.keep(self)
 
     def end(self) -> None:
         """Tell the launcher that the app is free."""
+        if not self.wanted:
+            self._client.loop.remove_reader(self._sock.fileno())
         self._sock.close()
 
 
@@ -83,48 +78,42 @@ class LauncherClient:
 
     async def lease(self, app: App) -> AppLease:
         """The use of an app. Raises HTTPError 503."""
-        while kept := self.kept.get(app):
-            lease = kept[-1]
-            self._forget(app, lease)
-            if lease.is_good():
-                return lease
-            lease.end()
+        if kept := self.kept.get(app):
+            return kept.pop()
         answer, ours = await self._ask(Use(app), [self.errors], app.name)
-        return AppLease(answer["socket"], ours, functools.partial(self._keep, app))
+        return AppLease(self, app, answer["socket"], ours)
 
-    def _keep(self, app: App, lease: AppLease) -> None:
+    def keep(self, lease: AppLease) -> None:
         """Keep a lease that was used, unless others wait for its turn.
 
         Of an app that watches files only a new lease has the launcher look at them.
         """
-        if app.watched or len(self.kept.get(app, ())) >= MOST_KEPT or not lease.is_good():
+        kept = self.kept.setdefault(lease.app, [])
+        if lease.wanted or lease.app.watched or len(kept) >= MOST_KEPT:
             lease.end()
             return
         lease.idle_since = self.loop.time()
-        self.kept.setdefault(app, []).append(lease)
-        self.loop.add_reader(lease.fileno(), self._end, app, lease)
+        kept.append(lease)
         if not self.sweeping:
             self.sweeping = True
             self.loop.call_later(KEPT, self._sweep)
 
-    def _forget(self, app: App, lease: AppLease) -> None:
-        """A lease is kept no longer."""
-        self.loop.remove_reader(lease.fileno())
-        self.kept[app].remove(lease)
-        if not self.kept[app]:
-            del self.kept[app]
-
-    def _end(self, app: App, lease: AppLease) -> None:
-        """End a kept lease: nobody has used it for a while, or the launcher wants it back."""
-        self._forget(app, lease)
-        lease.end()
+    def forget(self, lease: AppLease) -> bool:
+        """Keep a lease no longer; whether it was kept at all."""
+        kept = self.kept.get(lease.app, [])
+        if lease not in kept:
+            return False
+        kept.remove(lease)
+        return True
 
     def _sweep(self) -> None:
         """End the leases that nobody has used for a while."""
         limit = self.loop.time() - KEPT
-        for app, kept in list(self.kept.items()):
+        for kept in self.kept.values():
             for lease in [lease for lease in kept if lease.idle_since <= limit]:
-                self._end(app, lease)
+                kept.remove(lease)
+                lease.end()
+        self.kept = {app: kept for app, kept in self.kept.items() if kept}
         self.sweeping = bool(self.kept)
         if self.sweeping:
             self.loop.call_later(KEPT, self._sweep)

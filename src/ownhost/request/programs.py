@@ -24,6 +24,9 @@ class Lease(Protocol):
     def close(self) -> None:
         """The request is through: the app is free for another."""
 
+    def end(self) -> None:
+        """The request came to no good end: the next one is to ask the launcher again."""
+
 
 class Execution(Protocol):
     """A program that runs for one request."""
