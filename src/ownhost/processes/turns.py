@@ -24,7 +24,7 @@ class Lease:
         with contextlib.suppress(OSError):
             self.sock.send(json.dumps(said).encode())
         self.answered = True
-        if self.turns.waiting:
+        if self.turns.waiting and self in self.turns.taken:
             self.want_back()
 
     def want_back(self) -> None:
