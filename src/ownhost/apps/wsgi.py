@@ -118,6 +118,7 @@ def home_of(uid: int) -> str:
     return folder if os.access(folder, os.X_OK) else "/"
 
 
+@functools.cache
 def _uid(name: str) -> int:
     """The uid of a name or #uid; -1 where there is none."""
     if name.startswith("#"):
@@ -128,6 +129,7 @@ def _uid(name: str) -> int:
         return -1
 
 
+@functools.cache
 def _gid(name: str) -> int:
     """The gid of a name or #gid; -1 where there is none."""
     if name.startswith("#"):
