@@ -54,7 +54,8 @@ usable() {
 # The first Python that is usable.
 find_python() {
     local candidate path
-    for candidate in python3.11 python3 python3.12 python3.13 /usr/bin/python3.11 /usr/bin/python3; do
+    # The system's first: owners' programs run on it, and one below /root they could not reach.
+    for candidate in /usr/bin/python3.11 /usr/bin/python3 python3.11 python3 python3.12 python3.13; do
         path=$(command -v "$candidate") && usable "$path" && echo "$path" && return
     done
     [[ $(id -u) == 0 ]] || fail "Python 3.11 or newer is needed and was not found (on Debian: apt-get install python3)."
