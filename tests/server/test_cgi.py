@@ -417,6 +417,14 @@ def test_limits(world: World) -> None:
     assert content(server.get("alice.test", "/cgi-bin/limits")).split() == [b"9", b"292968", b"50", b"60"]
 
 
+def test_a_program_gets_no_more_memory_than_it_may_have(world: World) -> None:
+    takes = "#!/usr/bin/perl\nprint qq(\n); print length('x' x 200_000_000);"
+    server = serve(world, "RLimitMEM 100000000\n", takes=takes, little=takes.replace("200_000_000", "20_000_000"))
+    assert content(server.get("alice.test", "/cgi-bin/little")) == b"20000000"
+    assert b"200000000" not in server.get("alice.test", "/cgi-bin/takes").read()
+    assert "Out of memory" in server.log("error.log")
+
+
 def test_a_program_that_uses_up_its_time_is_ended(world: World) -> None:
     server = serve(world, "RLimitCPU 1\n", loop="#!/bin/sh\nwhile :; do :; done\n")
     assert server.get("alice.test", "/cgi-bin/loop").status == 500

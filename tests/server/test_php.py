@@ -209,6 +209,21 @@ def test_a_large_body_takes_no_memory(world: World, how: tuple[str, ...]) -> Non
         assert peak < 120_000, f"{process.title} took {peak} KiB"
 
 
+def test_an_upload_of_a_gibibyte_takes_no_memory(world: World) -> None:
+    """As forms send it: PHP itself takes the file out of the body, and puts it where the script finds it."""
+    script = "<?php $f = $_FILES['file']; echo $f['error'], ' ', $f['size'], ' ', filesize($f['tmp_name']);"
+    server = serve(world, ON + "php_value post_max_size 2G\nphp_value upload_max_filesize 2G\n", file_php=script)
+    size = 1 << 30
+    sparse = world.folder / "sparse"
+    with open(sparse, "wb") as file:
+        file.truncate(size)
+    curl(server, "/echo.php")
+    assert curl(server, "/file.php", "-F", f"file=@{sparse}") == f"0 {size} {size}"
+    for process in [server.worker(ALICE), *interpreters(server)]:
+        peak = int(process.status["VmHWM"].split()[0])
+        assert peak < 120_000, f"{process.title} took {peak} KiB"
+
+
 def test_what_is_flushed_comes_at_once(world: World) -> None:
     script = "<?php echo 'first'; ob_flush(); flush(); while (!file_exists('go')) { usleep(20000); clearstatcache(); }"
     script += "echo 'last';"
