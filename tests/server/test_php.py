@@ -212,7 +212,8 @@ def test_a_large_body_takes_no_memory(world: World, how: tuple[str, ...]) -> Non
 def test_an_upload_of_a_gibibyte_takes_no_memory(world: World) -> None:
     """As forms send it: PHP itself takes the file out of the body, and puts it where the script finds it."""
     script = "<?php $f = $_FILES['file']; echo $f['error'], ' ', $f['size'], ' ', filesize($f['tmp_name']);"
-    server = serve(world, ON + "php_value post_max_size 2G\nphp_value upload_max_filesize 2G\n", file_php=script)
+    limits = "LimitRequestBody 0\nphp_value post_max_size 2G\nphp_value upload_max_filesize 2G\n"
+    server = serve(world, ON + limits, file_php=script)
     size = 1 << 30
     sparse = world.folder / "sparse"
     with open(sparse, "wb") as file:
