@@ -422,7 +422,7 @@ def test_a_program_gets_no_more_memory_than_it_may_have(world: World) -> None:
     server = serve(world, "RLimitMEM 100000000\n", takes=takes, little=takes.replace("200_000_000", "20_000_000"))
     assert content(server.get("alice.test", "/cgi-bin/little")) == b"20000000"
     assert b"200000000" not in server.get("alice.test", "/cgi-bin/takes").read()
-    assert "Out of memory" in server.log("error.log")
+    eventually(lambda: "Out of memory" in server.log("error.log"))
 
 
 def test_a_program_that_uses_up_its_time_is_ended(world: World) -> None:
