@@ -15,6 +15,7 @@ from ownhost.http.dates import parse_date
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.request import serve
+from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
 
 _running: set[asyncio.Task[None]] = set()  # tasks that nobody else holds on to
@@ -50,6 +51,14 @@ def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     _running.add(task)
     task.add_done_callback(_running.discard)
     return task
+
+
+def launcher_of(request: Request, module: str) -> Launcher:
+    """Who starts programs for a request. Raises HTTPError 500, logged in a module's name, where nobody does."""
+    launcher = request.site.launcher
+    if launcher is None:
+        raise HTTPError(500, "programs cannot be run here", module=module)
+    return launcher
 
 
 async def answer(

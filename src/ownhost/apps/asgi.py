@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from socket import SocketType
 from urllib.parse import quote
 
+from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import App, Protocol
 from ownhost.apps.forwarding import asked_upgrade
 from ownhost.apps.proxy import ask_http
@@ -93,9 +94,7 @@ def handle(request: Request) -> Response:
 
 async def run(request: Request, app: App, body: RequestBody) -> Response:
     """What the application answers. Raises HTTPError."""
-    launcher = request.site.launcher
-    if launcher is None:
-        raise HTTPError(500, "programs cannot be run here", module="asgi")
+    launcher = launcher_of(request, "asgi")
     content = await body.read() if request.head.has_body else None
     lease = await launcher.lease(app)
     upgrade = Parameters(upgrade="websocket", reuse=False)

@@ -8,7 +8,7 @@ import os
 from urllib.parse import unquote_to_bytes
 
 from ownhost.apps import pipes, script_log
-from ownhost.apps.answer import answer, keep
+from ownhost.apps.answer import answer, keep, launcher_of
 from ownhost.apps.environment import environment, for_execution
 from ownhost.apps.script_log import Heard
 from ownhost.http.message import HTTPError, RequestBody, Response
@@ -53,9 +53,7 @@ def check(request: Request) -> None:
 
 async def run(request: Request, body: RequestBody) -> Response:
     """Run the program, and give what it answers. Raises HTTPError."""
-    launcher = request.site.launcher
-    if launcher is None:
-        raise HTTPError(500, "programs cannot be run here", module="cgi")
+    launcher = launcher_of(request, "cgi")
     content = await body.read() if request.head.has_body else None
     variables = environment(request, body_length=None if content is None else content.size)
     folder, _, name = request.filename.rpartition("/")

@@ -15,10 +15,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
 from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
-from ownhost.http.message import HTTPError, RequestBody, Response
+from ownhost.http.message import RequestBody, Response
 from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Value, Values, check_script, php_server
 from ownhost.modules.mpm import (
     MAX_CONNECTIONS_PER_CHILD,
@@ -50,9 +51,7 @@ def handle(request: Request) -> Response:
 
 async def run(request: Request, body: RequestBody) -> Response:
     """What php-fpm answers. Raises HTTPError."""
-    launcher = request.site.launcher
-    if launcher is None:
-        raise HTTPError(500, "programs cannot be run here", module="php")
+    launcher = launcher_of(request, "php")
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
     return await ask_app(request, launcher, app_of(request), encoded(php_environment(base, request)), content)

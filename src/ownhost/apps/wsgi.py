@@ -9,6 +9,7 @@ import sys
 from grp import getgrnam
 from pathlib import Path
 
+from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, App, Protocol
 from ownhost.apps.environment import encoded, environment
 from ownhost.apps.fastcgi_client import ask_app
@@ -149,9 +150,7 @@ def handle(request: Request) -> Response:
 
 async def run(request: Request, app: App, body: RequestBody) -> Response:
     """What the application answers. Raises HTTPError."""
-    launcher = request.site.launcher
-    if launcher is None:
-        raise HTTPError(500, "programs cannot be run here", module="wsgi")
+    launcher = launcher_of(request, "wsgi")
     content = await body.read() if request.head.has_body else None
     variables = wsgi_environment(request, None if content is None else content.size)
     return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
