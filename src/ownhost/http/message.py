@@ -12,17 +12,23 @@ from typing import Protocol
 class HTTPError(Exception):
     """A request that ends in an error response.
 
-    `reason` is for the error log, under the name of `module`; the client never sees it.
+    `reason` is for the error log, under the name of `module`; the client never sees it. `note` is for the client: HTML.
     """
 
     def __init__(
-        self, status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = (), module: str = "core"
+        self,
+        status: int,
+        reason: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+        module: str = "core",
+        note: str = "",
     ) -> None:
         super().__init__(reason or HTTPStatus(status).phrase)
         self.status = status
         self.reason = reason
         self.headers = headers
         self.module = module
+        self.note = note
 
 
 @dataclass(slots=True)

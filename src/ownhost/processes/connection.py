@@ -13,16 +13,18 @@ import os
 import time
 import traceback
 from collections.abc import Coroutine
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
+from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType, socket, socketpair
 from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
+from ownhost.http.tls import TLSFacts, TLSSocket
 from ownhost.identity.identity import Assignment
 from ownhost.processes.incoming import Incoming
-from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
+from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Origin, Return, send_return
+from ownhost.processes.pump import in_clear, pump
 from ownhost.processes.sending import Gone, Sender, Sending, receive
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.request import Elsewhere, Endpoints, Level, Request
@@ -39,7 +41,6 @@ LINGER = 2.0  # seconds without a byte from the client before a lingering close 
 LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
-LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a client still waits for a program
 
 
@@ -49,6 +50,7 @@ class Connection:
     __slots__ = (
         "buffer",
         "counted",
+        "denial",
         "endpoints",
         "first_byte",
         "fresh",
@@ -56,6 +58,7 @@ class Connection:
         "head_size",
         "incoming",
         "moves",
+        "origin",
         "reading",
         "refusal",
         "request",
@@ -68,10 +71,12 @@ class Connection:
         "worker",
     )
 
-    def __init__(self, worker: Worker, sock: SocketType, handover: Handover) -> None:
+    def __init__(self, worker: Worker, sock: SocketType | TLSSocket, handover: Handover) -> None:
         self.worker = worker
         self.sock = sock
-        self.endpoints = Endpoints(handover.client, handover.client_port, handover.local, handover.local_port)
+        self.endpoints = endpoints_of(handover)
+        self.origin = handover.origin  # of a connection that another worker ends the TLS of
+        self.denial: HTTPError | None = None  # why the request being answered may not come this way
         self.ticket = handover.ticket
         self.moves = handover.moves
         self.refusal = handover.refusal  # why nobody may serve the request that is handed over
@@ -146,7 +151,7 @@ class Connection:
                 self.refuse(error)
                 return
             if service is None:
-                self.hand_back(None)
+                self.seek(head)
                 return
             self.service = service
             request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
@@ -187,6 +192,8 @@ class Connection:
 
         A request that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
         """
+        if self.denial is not None:
+            return error_response(request, self.denial)
         if self.refusal:
             return self.refused(request)
         mine = service.site.fixed or self.is_mine(service, request)
@@ -217,9 +224,7 @@ class Connection:
 
     def enter(self, service: Service) -> bool:
         """Count this client with a virtual host, and no longer with another. False where it has too many."""
-        if self.counted is not None:
-            self.counted.leave()
-            self.counted = None
+        self.uncount()
         if service.clients is None:
             return True
         if service.clients.enter(service.max_clients):
@@ -262,8 +267,12 @@ class Connection:
         data, self.buffer = self.buffer, b""
         try:
             await sender.send(sending.head)
-            self.sock.setblocking(False)
-            await response.tunnel(self.sock, data)
+            if isinstance(self.sock, TLSSocket):
+                async with in_clear(self.worker.loop, self.sock, service.timeout) as sock:
+                    await response.tunnel(sock, data)
+            else:
+                self.sock.setblocking(False)
+                await response.tunnel(self.sock, data)
         except (Gone, OSError):
             sending.aborted = True
         sending.sent = sender.sent
@@ -275,11 +284,12 @@ class Connection:
         if self.buffer:
             return False
         try:
-            return not self.sock.recv(1, LOOK)
+            self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
             return False
         except OSError:
             return True
+        return not self.buffer
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
@@ -333,6 +343,7 @@ class Connection:
         self.request = self.incoming = None
         self.handled += 1
         self.moves = 0
+        self.denial = None
         if keep:
             return
         if sending.unread and not aborted:
@@ -453,13 +464,57 @@ class Connection:
             self.refuse(HTTPError(500, "its identity cannot be told"))
             return
         self.pause()
-        message = Return(whose, self.moves, self.ticket, self.buffer)
         try:
-            send_return(self.worker.mailbox, self.sock.fileno(), message)
+            if isinstance(self.sock, TLSSocket):
+                self.relay(self.sock, whose)
+                return
+            message = Return(whose, self.moves, self.ticket, self.buffer, self.origin)
+            send_return(self.worker.mailbox, [self.sock.fileno()], message)
         except OSError as error:
             self.refuse(HTTPError(503, f"the gates don't take the connection back: {error.strerror}"))
             return
         self.close()
+
+    def relay(self, client: TLSSocket, whose: Assignment | None) -> None:
+        """Over TLS the stream cannot move: it goes on in clear, from here to whoever its requests are for."""
+        facts = self.endpoints.tls
+        assert facts is not None
+        ours, theirs = socketpair()
+        ours.setblocking(False)
+        origin = f"{facts.server}\0{facts.to_text()}"
+        message = Return(whose, self.moves, self.ticket, self.buffer, origin, relay=True)
+        try:
+            send_return(self.worker.mailbox, [client.fileno(), theirs.fileno()], message)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.buffer = b""
+        self.uncount()
+        self.begin_task(self.pass_on(client, ours))
+
+    async def pass_on(self, client: TLSSocket, ours: socket) -> None:
+        """Relay until one side ends."""
+        with ours:
+            await pump(self.worker.loop, client, ours, (self.service or self.worker.default).timeout)
+        self.close()
+
+    def seek(self, head: Head) -> None:
+        """Nobody here knows whose a name is: the gates do."""
+        if isinstance(self.sock, TLSSocket):
+            self.begin_task(self.ask(head.host))
+        else:
+            self.hand_back(None)
+
+    async def ask(self, host: str) -> None:
+        """Over TLS: which virtual host is it? Then go on with the request."""
+        known = await self.worker.ask(self.endpoints, host)
+        self.task = None
+        if known:
+            self.serve()
+        else:
+            self.refuse(HTTPError(503, "the gates don't answer"))
 
     def close_if_idle(self) -> None:
         """For a stop: nothing is begun here."""
@@ -472,11 +527,23 @@ class Connection:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        self.uncount()
+        self.worker.forget(self)
+        self.sock.close()
+
+    def uncount(self) -> None:
+        """This client is no longer any virtual host's here."""
         if self.counted is not None:
             self.counted.leave()
             self.counted = None
-        self.worker.forget(self)
-        self.sock.close()
+
+
+def endpoints_of(handover: Handover) -> Endpoints:
+    """Both ends of a client's connection, and its TLS where another worker of the virtual host ends that."""
+    ends = (handover.client, handover.client_port, handover.local, handover.local_port)
+    if not handover.origin:
+        return Endpoints(*ends)
+    return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))
 
 
 class ClientWatch:

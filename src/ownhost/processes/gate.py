@@ -23,8 +23,11 @@ from dataclasses import dataclass
 from select import EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
+from ownhost.http import client_hello
+from ownhost.http.client_hello import ClientHello
 from ownhost.http.limits import TIMEOUT
-from ownhost.http.peek import peek
+from ownhost.http.peek import Peek, peek
+from ownhost.http.tls import INTERNAL_ERROR
 from ownhost.identity import seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
@@ -32,7 +35,7 @@ from ownhost.processes import mailbox
 from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import Handover, Return
+from ownhost.processes.mailbox import Handover, Origin, Question, Return
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
@@ -74,6 +77,8 @@ class Client:
     host: str = ""
     server: int = 0
     refusal: str = ""  # why nobody may serve its request
+    encrypted: bool = False  # it is to speak TLS, and nobody has answered it yet
+    origin: str = ""  # of a relayed connection (mailbox.Origin, as text)
 
 
 def main(channel: Channel) -> None:
@@ -255,7 +260,7 @@ class Gate:
         """See whether the head is complete; if so, pass the connection on."""
         data = client.data
         if data:
-            found = peek(data, cut=True)
+            found: Peek | ClientHello = peek(data, cut=True)
         else:
             try:
                 data = client.sock.recv(PEEK_SIZE, LOOK)
@@ -265,7 +270,7 @@ class Gate:
             except OSError:
                 self.drop(client)
                 return
-            found = peek(data, cut=len(data) >= PEEK_SIZE)
+            found = self.glance(client, data)
             if not found.complete:
                 # An end of the stream shows as no progress: nothing more will come.
                 if not data or (client.seen and len(data) <= client.seen):
@@ -275,6 +280,15 @@ class Gate:
                 return
         client.host = found.host
         self.route(client, data)
+
+    def glance(self, client: Client, data: bytes) -> Peek | ClientHello:
+        """What the first bytes say of whom they are for. What is no TLS where it should be gets no name."""
+        cut = len(data) >= PEEK_SIZE
+        speaks_tls = self.names_at(client.local, client.local_port).default in self.slice.tls
+        client.encrypted = speaks_tls and not client.origin
+        if not client.encrypted:
+            return peek(data, cut=cut)
+        return client_hello.look(data, cut=cut or not client_hello.is_tls(data))
 
     def wait_for_more(self, client: Client, seen: int) -> None:
         """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
@@ -291,14 +305,12 @@ class Gate:
 
     def route(self, client: Client, data: bytes, whose: Assignment | None = None) -> None:
         """Choose virtual host and identity, and deliver. `data` has the head, `whose` is what a worker thinks."""
-        place = (client.local, client.local_port)
-        names = self.names.get(place)
-        if names is None:
-            names = self.slice.index.names(*place)
-            if len(self.names) < MAX_PENDING:
-                self.names[place] = names
-        client.server = server = names.find(client.host)
-        chooser = self.choosers.get(server)
+        names = self.names_at(client.local, client.local_port)
+        server = names.find(client.host)
+        if client.encrypted and server not in self.slice.tls:
+            server = names.default  # it has the key of the address, and will say that this is not its name
+        client.server = server
+        chooser = None if client.encrypted else self.choosers.get(server)
         if chooser is not None and server not in self.slice.refused:
             whose = whose or self.choose(chooser, client, data)
             if whose is not None:
@@ -306,6 +318,15 @@ class Gate:
                 return
         client.refusal = self.slice.refused.get(server, "")
         self.deliver(client, self.slice.own[server])
+
+    def names_at(self, local: str, port: int) -> NameTable:
+        """The virtual hosts at an address."""
+        names = self.names.get((local, port))
+        if names is None:
+            names = self.slice.index.names(local, port)
+            if len(self.names) < MAX_PENDING:
+                self.names[local, port] = names
+        return names
 
     def choose(self, chooser: Chooser, client: Client, data: bytes) -> Assignment | None:
         """Whose a request is, where the virtual host lets it choose. None: its own worker will tell."""
@@ -372,7 +393,7 @@ class Gate:
 
     def put(self, client: Client, identity: int) -> bool:
         """Put a connection into its mailbox. False where that is full."""
-        ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret)
+        ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret, client.origin)
         handover = Handover(
             client.server,
             client.moves,
@@ -384,6 +405,8 @@ class Gate:
             ticket,
             client.data,
             client.refusal,
+            client.encrypted,
+            client.origin,
         )
         try:
             mailbox.send_handover(self.mailboxes[identity], client.sock.fileno(), handover)
@@ -415,7 +438,7 @@ class Gate:
         """Answer 503."""
         self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
         with contextlib.suppress(OSError):
-            client.sock.send(OVERLOADED, MSG_DONTWAIT)
+            client.sock.send(INTERNAL_ERROR if client.encrypted else OVERLOADED, MSG_DONTWAIT)
         self.drop(client)
 
     def complain(self, identity: int, message: str) -> None:
@@ -438,8 +461,12 @@ class Gate:
             return
         if received is None:
             return
-        message, descriptor = received
-        client = self.returned(message, descriptor)
+        message, descriptors = received
+        if isinstance(message, Question):
+            names = self.names_at(message.local, message.local_port)
+            mailbox.send_answer(descriptors[0], names.find(message.host))
+            return
+        client = self.relayed(message, descriptors, identity) if message.relay else self.returned(message, descriptors)
         if client is None:
             self.complain(identity, f"a worker of identity {identity} gave back something that no gate accepted")
         elif message.whose is not None:
@@ -448,30 +475,56 @@ class Gate:
         else:
             self.look(client)
 
-    def returned(self, message: Return, descriptor: int) -> Client | None:
+    def returned(self, message: Return, descriptors: list[int]) -> Client | None:
         """A connection that comes back, if a gate ever accepted it. The kernel says who is at its ends."""
-        sock = SocketType(-1, -1, -1, descriptor)
+        sock = SocketType(-1, -1, -1, descriptors[0])
         try:
-            if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket):
+            if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket, message.origin):
                 sock.close()
                 return None
-            address, port = sock.getpeername()[:2]
-            local, local_port = sock.getsockname()[:2]
+            if message.origin:
+                origin = Origin.from_text(message.origin)
+                ends = (origin.client, origin.client_port, origin.local, origin.local_port)
+            else:
+                ends = ends_of(sock)
             sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
         except OSError:
             sock.close()
             return None
         return Client(
             sock,
-            unmapped(address),
-            port,
-            unmapped(local),
-            local_port,
+            *ends,
             time.monotonic(),
             moves=min(message.moves + 1, 255),
             data=message.data,
             ticket=message.ticket,
+            origin=message.origin,
         )
+
+    def relayed(self, message: Return, descriptors: list[int], identity: int) -> Client | None:
+        """A connection under TLS that goes on in clear, on another socket. The client's own proves whose it is.
+
+        Only who has a virtual host's key may relay for it: others could put words into clients' mouths.
+        """
+        proof, sock = (SocketType(-1, -1, -1, descriptor) for descriptor in descriptors)
+        server, _, facts = message.origin.partition("\0")
+        try:
+            good = mailbox.ticket_is_good(proof, self.slice.secret, message.ticket)
+            if not (good and server.isdecimal() and int(server) in self.slice.tls and "\0" not in facts):
+                sock.close()
+                return None
+            if self.slice.own[int(server)] != identity:
+                sock.close()
+                return None
+            ends = ends_of(proof)
+        except OSError:
+            sock.close()
+            return None
+        finally:
+            proof.close()
+        origin = Origin(*ends, int(server), facts).to_text()
+        moves = min(message.moves + 1, 255)
+        return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)
 
     # Connections that end here
 
@@ -486,14 +539,16 @@ class Gate:
             while unnamed and now - unnamed[0].since > MAX_WAIT:
                 self.overloaded(unnamed.popleft(), self.slice.own[server])
         for client in list(self.pending.values()):
-            deadline = self.read_timeout.head_deadline(client.since, client.seen)
+            stage = self.read_timeout.handshake if client.encrypted else self.read_timeout.header
+            deadline = stage.deadline(client.since, client.seen)
             if now < min(deadline, client.progress + self.timeout):
                 continue
             if client.seen:
                 who = f"{client.address}:{client.port}"
                 self.log.log(Level.INFO, "reqtimeout", "the request's head took too long: answered 408", who)
-                with contextlib.suppress(OSError):
-                    client.sock.send(TOO_SLOW, MSG_DONTWAIT)
+                if not client.encrypted:
+                    with contextlib.suppress(OSError):
+                        client.sock.send(TOO_SLOW, MSG_DONTWAIT)
             self.drop(client)
 
     def drop(self, client: Client) -> None:
@@ -507,6 +562,13 @@ class Gate:
         """Stop watching a descriptor that is still open."""
         self.handlers.pop(descriptor, None)
         self.epoll.unregister(descriptor)
+
+
+def ends_of(sock: SocketType) -> tuple[str, int, str, int]:
+    """Address and port of a connection's client, and of our end. Raises OSError."""
+    address, port = sock.getpeername()[:2]
+    local, local_port = sock.getsockname()[:2]
+    return unmapped(address), port, unmapped(local), local_port
 
 
 def unmapped(address: str) -> str:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ownhost.config.model import Config
 from ownhost.modules.log_config import logs_of
+from ownhost.processes import trusted
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
 # A new log is for root and its group alone: it holds what visitors did. (Apache: whatever umask leaves of 0666.)
 MODE = 0o640
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 NEITHER = "neither a file nor a terminal"
-MAX_LINKS = 40  # followed on the way to one log, as in the kernel
 
 
 class LogError(Exception):
@@ -38,14 +38,13 @@ def targets(config: Config) -> dict[LogTarget, set[int]]:
 def open_log(target: LogTarget) -> int:
     """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
-    Whoever may write to a folder must not choose which of root's files we append to. So the log itself is never a link,
-    and on the way to it only links of root are followed.
+    The log itself is never a link, and on the way to it only links of root are followed (`trusted`).
     """
     path = target.value
     if path in STANDARD:
         return os.dup(STANDARD[path])
     try:
-        folder = _open_folder(Path(path).parent)
+        folder = trusted.open_folder(Path(path).parent)
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
             descriptor = os.open(Path(path).name, flags, MODE, dir_fd=folder)
@@ -58,35 +57,6 @@ def open_log(target: LogTarget) -> int:
         os.close(descriptor)
         raise LogError(f"cannot open the log {path}: it is {NEITHER}")
     return descriptor
-
-
-def _open_folder(folder: Path) -> int:
-    """Walk to a folder, component by component. Raises OSError; ELOOP for somebody's link."""
-    trusted = {0, os.geteuid()}
-    found = os.open("/", os.O_PATH | os.O_DIRECTORY)
-    parts = list(reversed(folder.parts[1:]))
-    links = 0
-    try:
-        while parts:
-            part = parts.pop()
-            status = os.stat(part, dir_fd=found, follow_symlinks=False)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if status.st_uid not in trusted:
-                    raise OSError(errno.ELOOP, f"{part} on the way to it is a symbolic link of another user")
-                if links > MAX_LINKS:
-                    raise OSError(
-                        errno.ELOOP, f"{part} on the way to it is one of more than {MAX_LINKS} symbolic links"
-                    )
-                leads_to = Path(os.readlink(part, dir_fd=found))
-                parts += reversed(leads_to.parts)
-                continue
-            found, before = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=found), found
-            os.close(before)
-    except BaseException:
-        os.close(found)
-        raise
-    return found
 
 
 def _why(path: str, error: OSError) -> str:

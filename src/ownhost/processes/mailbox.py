@@ -8,6 +8,11 @@ that it has read and not used, and the ticket.
 The ticket proves that a gate accepted this very socket: a keyed BLAKE2 of the kernel's SO_COOKIE, which no process
 can choose, under a key that only gates hold. Without it a hostile worker could pass off a socket that it made itself,
 with addresses of its choice, as a client's.
+
+Over TLS the stream cannot move. There a worker that has a request for another identity of the same virtual host relays
+the connection: it sends a socket of its own, on which the stream goes on in clear, with the client's socket beside it
+as the proof of whose it is. From then on that socket moves as connections do; its ticket covers what is known of the
+client, too. And a worker may ask which virtual host a name is, at the client's address.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
@@ -29,17 +35,19 @@ TICKET_SIZE = 16  # bytes
 MAX_READ_AHEAD = 131_072  # bytes already read that one message can carry
 MAX_MOVES = 4  # for one request, before it is a 500
 
-_HANDOVER = struct.Struct(f"<IBHH{TICKET_SIZE}sH")
-_RETURN = struct.Struct(f"<B{TICKET_SIZE}sbH")
+_HANDOVER = struct.Struct(f"<IB?HH{TICKET_SIZE}sH")
+_RETURN = struct.Struct(f"<cB{TICKET_SIZE}sbHH")
+_ANSWER = struct.Struct("<I")
 _FD = struct.Struct("i")
-_ONE_FD = socket.CMSG_SPACE(_FD.size)
+_FDS = socket.CMSG_SPACE(2 * _FD.size)
+_RETURNED, _RELAYED, _ASKED = b"R", b"T", b"Q"
 # As plain integers: joining enumeration members costs more than a system call.
 _SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 _RECEIVE = int(MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
 _CUT_OFF = int(MSG_TRUNC | MSG_CTRUNC)
 _LEVEL, _RIGHTS = int(SOL_SOCKET), int(SCM_RIGHTS)
 # One buffer for all: allocating this much per message would cost more than receiving it.
-_BUFFER = bytearray(_HANDOVER.size + 65_535 + MAX_READ_AHEAD)
+_BUFFER = bytearray(_HANDOVER.size + 2 * 65_535 + MAX_READ_AHEAD)
 _VIEW = memoryview(_BUFFER)
 
 
@@ -60,19 +68,59 @@ class Handover:
     ticket: bytes
     data: bytes
     refusal: str = ""
+    encrypted: bool = False  # TLS is to be spoken
+    origin: str = ""  # of a relayed connection: what is known of the client's (`Origin`), as text
 
 
 @dataclass(slots=True)
 class Return:
     """worker -> gate. `whose` is a suggestion, for a virtual host that chooses per request; None asks the gate.
 
-    Whoever gets the connection checks for itself.
+    Whoever gets the connection checks for itself. With `relay`, the client's socket stays with the worker, and a copy
+    of it only proves whose the other one is.
     """
 
     whose: Assignment | None
     moves: int
     ticket: bytes
     data: bytes
+    origin: str = ""  # of a relayed connection: `Origin` as text. Of one that becomes it: "server id, NUL, facts"
+    relay: bool = False
+
+
+@dataclass(slots=True)
+class Question:
+    """worker -> gate: which virtual host goes by this name at this address? One descriptor: for the answer, its id."""
+
+    host: str
+    local: str
+    local_port: int
+
+
+@dataclass(slots=True)
+class Origin:
+    """Where a relayed connection comes from: the addresses as the kernel told a gate, the rest as a worker did.
+
+    `server` is the virtual host whose key was used, `facts` is http.tls.TLSFacts as text: gates don't read it.
+    """
+
+    client: str
+    client_port: int
+    local: str
+    local_port: int
+    server: int
+    facts: str
+
+    def to_text(self) -> str:
+        """As text."""
+        parts = (self.client, self.client_port, self.local, self.local_port, self.server, self.facts)
+        return "\0".join(map(str, parts))
+
+    @classmethod
+    def from_text(cls, text: str) -> Origin:
+        """What `to_text` gave. Raises ValueError."""
+        client, client_port, local, local_port, server, facts = text.split("\0")
+        return cls(client, int(client_port), local, int(local_port), int(server), facts)
 
 
 def mailbox_pair(buffer_size: int = 4_194_304) -> tuple[socket.socket, socket.socket]:
@@ -84,23 +132,25 @@ def mailbox_pair(buffer_size: int = 4_194_304) -> tuple[socket.socket, socket.so
     return gates, workers
 
 
-def make_ticket(client: socket.SocketType, secret: bytes) -> bytes:
-    """The ticket of a client's socket: who holds it did not make the socket up."""
+def make_ticket(client: socket.SocketType, secret: bytes, origin: str = "") -> bytes:
+    """The ticket of a client's socket: who holds it did not make the socket up, nor where it comes from."""
     cookie = client.getsockopt(_LEVEL, SO_COOKIE, 8)
-    return blake2b(cookie, key=secret, digest_size=TICKET_SIZE).digest()
+    return blake2b(cookie + origin.encode(), key=secret, digest_size=TICKET_SIZE).digest()
 
 
-def ticket_is_good(client: socket.SocketType, secret: bytes, ticket: bytes) -> bool:
+def ticket_is_good(client: socket.SocketType, secret: bytes, ticket: bytes, origin: str = "") -> bool:
     """Whether `ticket` was made for this very socket."""
-    return compare_digest(make_ticket(client, secret), ticket)
+    return compare_digest(make_ticket(client, secret, origin), ticket)
 
 
 def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handover) -> None:
     """Put a connection into a mailbox. Raises BlockingIOError where it is full, OSError where too much is in flight."""
-    text = "\0".join((handover.client, handover.local, handover.host, handover.refusal)).encode("utf-8", "replace")
+    texts = (handover.client, handover.local, handover.host, handover.refusal, handover.origin)
+    text = "\0".join(texts).encode("utf-8", "replace")
     header = _HANDOVER.pack(
         handover.server,
         handover.moves,
+        handover.encrypted,
         handover.client_port,
         handover.local_port,
         handover.ticket,
@@ -115,56 +165,102 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
     received = _receive(mailbox)
     if received is None:
         return None
-    data, descriptor = received
-    server, moves, client_port, local_port, ticket, length = _HANDOVER.unpack_from(data)
+    data, (descriptor, *surplus) = received
+    if surplus:
+        _close_all((descriptor, *surplus))
+        raise ProtocolError("a handover with two descriptors")
+    server, moves, encrypted, client_port, local_port, ticket, length = _HANDOVER.unpack_from(data)
     start = _HANDOVER.size
-    client, local, host, refusal = data[start : start + length].decode().split("\0")
+    client, local, host, refusal, origin = data[start : start + length].decode().split("\0", 4)
     rest = data[start + length :]
-    return Handover(server, moves, client, client_port, local, local_port, host, ticket, rest, refusal), descriptor
+    ends = (client, client_port, local, local_port)
+    return Handover(server, moves, *ends, host, ticket, rest, refusal, encrypted, origin), descriptor
 
 
-def send_return(mailbox: socket.SocketType, descriptor: int, message: Return) -> None:
-    """Give a connection back to the gates. Raises BlockingIOError where they don't keep up."""
+def send_return(mailbox: socket.SocketType, descriptors: Sequence[int], message: Return) -> None:
+    """Give a connection back to the gates. Raises BlockingIOError where they don't keep up.
+
+    `descriptors` is the connection's; for a relay the client's socket, and the one on which the stream goes on.
+    """
     whose = b""
     nice = 0
     if message.whose is not None:
         whose = f"{message.whose.user or ''}\0{message.whose.group or ''}".encode("utf-8", "surrogateescape")
         nice = message.whose.nice
-    header = _RETURN.pack(message.moves, message.ticket, nice, len(whose))
+    origin = message.origin.encode()
+    kind = _RELAYED if message.relay else _RETURNED
+    header = _RETURN.pack(kind, message.moves, message.ticket, nice, len(whose), len(origin))
+    rights = (_LEVEL, _RIGHTS, b"".join(map(_FD.pack, descriptors)))
+    mailbox.sendmsg((header, whose, origin, message.data), (rights,), _SEND)
+
+
+def send_question(mailbox: socket.SocketType, descriptor: int, question: Question) -> None:
+    """Ask a gate. Raises BlockingIOError where they don't keep up."""
+    header = _RETURN.pack(_ASKED, 0, bytes(TICKET_SIZE), 0, 0, 0)
     rights = (_LEVEL, _RIGHTS, _FD.pack(descriptor))
-    mailbox.sendmsg((header, whose, message.data), (rights,), _SEND)
+    text = f"{question.host}\0{question.local}\0{question.local_port}"
+    mailbox.sendmsg((header, text.encode()), (rights,), _SEND)
 
 
-def receive_return(mailbox: socket.SocketType) -> tuple[Return, int] | None:
-    """Take what a worker gave back; None at the end of the mailbox. Raises BlockingIOError, ProtocolError.
+def send_answer(descriptor: int, server: int) -> None:
+    """Answer a question. Whoever asked may be gone, or not listen."""
+    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as sock:
+        sock.send(_ANSWER.pack(server), _SEND)
+
+
+def read_answer(data: bytes) -> int | None:
+    """The server id in an answer; None where there was none."""
+    return int(_ANSWER.unpack(data)[0]) if len(data) == _ANSWER.size else None
+
+
+def receive_return(mailbox: socket.SocketType) -> tuple[Return | Question, list[int]] | None:
+    """Take what a worker gave back or asks; None at the end of the mailbox. Raises BlockingIOError, ProtocolError.
 
     The worker may be hostile: nothing in the message is believed yet, but its form is checked.
     """
     received = _receive(mailbox)
     if received is None:
         return None
-    data, descriptor = received
-    if len(data) < _RETURN.size:
-        os.close(descriptor)
-        raise ProtocolError("a return without its header")
-    moves, ticket, nice, length = _RETURN.unpack_from(data)
-    whose, rest = data[_RETURN.size : _RETURN.size + length], data[_RETURN.size + length :]
-    if not whose:
-        return Return(None, moves, ticket, rest), descriptor
+    data, descriptors = received
+    try:
+        return _read_return(data, len(descriptors)), descriptors
+    except (ValueError, struct.error) as error:
+        _close_all(descriptors)
+        raise ProtocolError(f"a return that is none: {error}") from None
+
+
+def _read_return(data: bytes, descriptors: int) -> Return | Question:
+    """Raises ValueError, struct.error."""
+    kind, moves, ticket, nice, length, more = _RETURN.unpack_from(data)
+    rest = data[_RETURN.size :]
+    if descriptors != (2 if kind == _RELAYED else 1):
+        raise ValueError("another number of descriptors was expected")
+    if kind == _ASKED:
+        host, local, port = rest.decode().split("\0")
+        return Question(host, local, int(port))
+    if kind not in (_RETURNED, _RELAYED):
+        raise ValueError("unknown kind")
+    whose, origin, rest = rest[:length], rest[length : length + more].decode(), rest[length + more :]
     user, _, group = whose.decode("utf-8", "surrogateescape").partition("\0")
-    return Return(Assignment(user or None, group or None, nice), moves, ticket, rest), descriptor
+    assignment = Assignment(user or None, group or None, nice) if whose else None
+    return Return(assignment, moves, ticket, rest, origin, relay=kind == _RELAYED)
 
 
-def _receive(mailbox: socket.SocketType) -> tuple[bytes, int] | None:
-    size, ancillary, flags, _ = mailbox.recvmsg_into((_BUFFER,), _ONE_FD, _RECEIVE)
+def _receive(mailbox: socket.SocketType) -> tuple[bytes, list[int]] | None:
+    size, ancillary, flags, _ = mailbox.recvmsg_into((_BUFFER,), _FDS, _RECEIVE)
     data = bytes(_VIEW[:size])
-    if len(ancillary) == 1 and len(ancillary[0][2]) == _FD.size and not flags & _CUT_OFF:
-        descriptor: int = _FD.unpack(ancillary[0][2])[0]
-        return data, descriptor
+    descriptors: list[int] = []
     for _, _, content in ancillary:
-        for (descriptor,) in _FD.iter_unpack(content[: len(content) // 4 * 4]):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        descriptors += (one for (one,) in _FD.iter_unpack(content[: len(content) // 4 * 4]))
+    if 1 <= len(descriptors) <= 2 and not flags & _CUT_OFF:
+        return data, descriptors
+    _close_all(descriptors)
     if not data and not ancillary:
         return None
-    raise ProtocolError("a mailbox message without exactly one descriptor")
+    raise ProtocolError("a mailbox message without its descriptors")
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

@@ -21,6 +21,7 @@ from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
+from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
@@ -79,6 +80,7 @@ class Plan:
             routes={server.id: dict(self.routes[server.id]) for server in choosing},
             refusals={server.id: dict(self.refusals[server.id]) for server in choosing},
             refused=dict(self.refused_servers()),
+            tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
             secret=secret,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )

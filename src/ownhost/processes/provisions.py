@@ -11,10 +11,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ownhost.modules.ssl.directives import SSL_ENGINE
+from ownhost.processes.keyfiles import KeyFiles
+from ownhost.processes.keys import Keys
 from ownhost.processes.logs import Logs
 from ownhost.processes.plan import Counted, Plan
 from ownhost.processes.scoreboard import Board
-from ownhost.processes.slices import Count, WorkerSlice
+from ownhost.processes.slices import Count, TLSGiven, WorkerSlice
+from ownhost.processes.tickets import TicketSecret
 from ownhost.request.module import MODULES
 
 Command = tuple[str, ...]
@@ -36,13 +40,19 @@ class Provisions:
         self.descriptors.append(descriptor)
         return len(self.descriptors) - 1
 
+    def add_once(self, descriptor: int) -> int:
+        """The same for one that may be given already."""
+        return self.descriptors.index(descriptor) if descriptor in self.descriptors else self.add(descriptor)
+
 
 class Provider:
     """Puts provisions together. `new_sender` makes a way to write to a shared log: receiving end, sending end."""
 
-    def __init__(self, plan: Plan, logs: Logs, new_sender: Callable[[int], tuple[int, int]]) -> None:
+    def __init__(self, plan: Plan, logs: Logs, keys: Keys, new_sender: Callable[[int], tuple[int, int]]) -> None:
         self.plan = plan
         self.logs = logs
+        self.keys = keys
+        self.secrets: dict[tuple[int, int], TicketSecret] = {}  # by identity number and server id
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
 
@@ -52,6 +62,7 @@ class Provider:
         self._give_logs(given, number)
         self._give_counts(given, number)
         self._give_programs(given)
+        self._give_keys(given, number)
         return given
 
     def _give_logs(self, given: Provisions, number: int) -> None:
@@ -89,6 +100,18 @@ class Provider:
             given.slice.programs[command] = given.add(ours.fileno())
             given.ends.append(ours.detach())
             given.programs.append((command, theirs.detach()))
+
+    def _give_keys(self, given: Provisions, number: int) -> None:
+        """The keys of those virtual hosts whose connections this identity ends: no section's or expression's."""
+        for server in given.slice.servers:
+            if self.plan.own(server) != number or not server.settings[SSL_ENGINE]:
+                continue
+            secret = self.secrets.setdefault((number, server.id), TicketSecret.new())
+            secret.advance()
+            broken = self.keys.broken.get(server.id)
+            files = KeyFiles() if broken else self.keys.files[server.id].mapped(given.add_once)
+            protocols = self.keys.protocols.get(server.id, ("http/1.1",))
+            given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
 
 
 def close(descriptors: list[int]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
 from ownhost.http.message import ClientGone, FileBody, Response, Stream
+from ownhost.http.tls import TLSSocket
 from ownhost.request.request import Request
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
@@ -57,7 +58,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def receive(loop: asyncio.AbstractEventLoop, sock: SocketType, timeout: float) -> bytes:
+async def receive(loop: asyncio.AbstractEventLoop, sock: SocketType | TLSSocket, timeout: float) -> bytes:
     """The next bytes. Raises Gone at the end of the stream and after `timeout` seconds, OSError."""
     while True:
         try:
@@ -73,7 +74,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: SocketType, timeout: fl
 class Sender:
     """Sends bytes, files and iterators to one socket; `sent` counts. `timeout` is seconds without progress."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: SocketType, timeout: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: SocketType | TLSSocket, timeout: float) -> None:
         self.loop = loop
         self.sock = sock
         self.timeout = timeout
@@ -98,12 +99,12 @@ class Sender:
     async def send_body(self, body: FileBody | Stream | None, minor: int) -> None:
         """Send what follows the head, to a HTTP/1.`minor` client. Raises Gone where it, or part of the body, is."""
         if isinstance(body, FileBody):
-            self.sock.setblocking(False)  # sendfile has no flag for it
+            by_kernel = body.by_kernel and isinstance(self.sock, SocketType)
             for part in body.parts:
                 if isinstance(part, bytes):
                     await self.send(part)
                 else:
-                    await (self.send_file if body.by_kernel else self.copy_file)(body.fd, *part)
+                    await (self.send_file if by_kernel else self.copy_file)(body.fd, *part)
         elif body is not None and body.length is not None:
             await self.send_exactly(body, body.length)
         elif body is not None:
@@ -126,6 +127,8 @@ class Sender:
     async def send_file(self, fd: int, offset: int, length: int) -> None:
         """Send a range of a file. Raises Gone where the file is shorter by now: no wrong byte is ever sent for it."""
         end = offset + length
+        assert isinstance(self.sock, SocketType)
+        self.sock.setblocking(False)  # sendfile has no flag for it
         while offset < end:
             try:
                 count = os.sendfile(self.sock.fileno(), fd, offset, min(end - offset, SENDFILE_SIZE))

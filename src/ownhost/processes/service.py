@@ -20,6 +20,7 @@ from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
+from ownhost.processes.encryption import Encryption
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.sending import Sending
@@ -41,10 +42,12 @@ class Service:
         writers: dict[LogTarget, LogWriter],
         at_turn_end: Callable[[Callable[[], None]], object],
         clients: Clients | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         settings = server.settings
         self.site = Site(server, is_mine, at_turn_end)
         self.clients = clients  # where they are counted, if they are
+        self.encryption = encryption  # of connections that are made for it
         self.max_clients = settings[MAX_CLIENTS_VHOST]
         self.limits = head_limits(settings)
         self.timeout = settings[TIMEOUT]
@@ -55,6 +58,18 @@ class Service:
         self.token = server_token(settings)
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
         self.access_log = AccessLog(server, lambda target: writers[target].write)
+
+    def shares_connections_of(self, other: Service) -> bool:
+        """Whether requests for this virtual host may come on a TLS connection that was made for another one."""
+        one, two = self.encryption, other.encryption
+        return (
+            one is not None
+            and two is not None
+            and one.policy == two.policy
+            and one.policy.verify == "none"
+            and self.site.fixed
+            and other.site.fixed
+        )
 
     def keeps(self, head: Head, response: Response, handled: int) -> bool:
         """Whether the connection stays open after this response (RFC 9112, 9.3), `handled` requests into it."""

@@ -19,7 +19,9 @@ from typing import Any
 
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.identity.identity import Assignment, Identity
+from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
+from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
 
@@ -49,6 +51,7 @@ class GateSlice:
     routes: dict[int, dict[Assignment, int]]  # their assignments, as far as written down -> identity number
     refusals: dict[int, dict[Assignment, str]]  # their assignments that give no identity, and why
     refused: dict[int, str]  # servers that nobody may serve, and why
+    tls: frozenset[int]  # servers whose connections are encrypted
     secret: bytes  # keys the tickets that connections carry
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
 
@@ -69,7 +72,18 @@ class WorkerSlice:
     logs: dict[LogTarget, int] = field(default_factory=dict)
     counts: list[Count] = field(default_factory=list)
     programs: dict[tuple[str, ...], int] = field(default_factory=dict)  # command -> where it is talked to
+    tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+
+
+@dataclass(slots=True)
+class TLSGiven:
+    """What a worker needs to speak TLS for one virtual host. `files` names descriptors by number."""
+
+    files: KeyFiles
+    secret: TicketSecret
+    protocols: tuple[str, ...]  # that ALPN may choose
+    problem: str = ""  # why it cannot
 
 
 @dataclass(frozen=True, slots=True)

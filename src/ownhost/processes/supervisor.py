@@ -31,6 +31,8 @@ from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
 from ownhost.processes import startup
+from ownhost.processes.alpn import offered
+from ownhost.processes.keys import Keys
 from ownhost.processes.logfiles import LogError
 from ownhost.processes.logs import Logs
 from ownhost.processes.mailbox import mailbox_pair
@@ -106,9 +108,11 @@ def run(options: Options) -> int:
         if os.geteuid() == 0:
             become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
         logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
+        keys = ended.enter_context(contextlib.closing(Keys.open(config)))
+        keys.protocols = offered(plan, keys.names)
         listeners = startup.open_listeners(config)
         pid_file = startup.PidFile(config)
-        return asyncio.run(Supervisor(plan, forkserver, logs, listeners, pid_file).run())
+        return asyncio.run(Supervisor(plan, forkserver, logs, keys, listeners, pid_file).run())
     except ConfigError as error:
         print(error, file=sys.stderr)
     except (startup.StartError, LogError, SeccompError) as error:
@@ -127,6 +131,7 @@ class Supervisor:
         plan: Plan,
         forkserver: startup.ForkserverProcess,
         logs: Logs,
+        keys: Keys,
         listeners: list[socket.socket],
         pid_file: startup.PidFile,
     ) -> None:
@@ -134,7 +139,8 @@ class Supervisor:
         self.forkserver = forkserver
         self.control = Channel(forkserver.control, TO_SUPERVISOR["forkserver"])
         self.logs = logs
-        self.provider = Provider(plan, logs, self.new_sender)
+        self.keys = keys
+        self.provider = Provider(plan, logs, keys, self.new_sender)
         self.listeners = listeners
         self.pid_file = pid_file
         self.secret = secrets.token_bytes(32)
@@ -194,6 +200,8 @@ class Supervisor:
         for server, reason in self.plan.refused_servers():
             source = self.plan.config.servers[server].source
             self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
+        for problem in self.keys.broken.values():
+            self.logs.error(Level.ERROR, f"{problem}: its connections end before they are encrypted")
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
     # The forkserver

@@ -29,21 +29,24 @@ from setproctitle import setproctitle
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import Head, HTTPError
+from ownhost.http.tls import TLSFacts
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
+from ownhost.processes.encryption import Encryption
+from ownhost.processes.handshake import Handshake
 from ownhost.processes.launching import LauncherClient
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import Handover
+from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.mine import Mine
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.request.errorlog import ERROR_LOG
-from ownhost.request.request import Level
+from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
@@ -53,6 +56,7 @@ BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one w
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 MAX_NAMES = 4_096  # host names remembered
+ANSWER_TIMEOUT = 5.0  # seconds that a gate may take to answer a question
 
 
 def main(channel: Channel) -> NoReturn:
@@ -134,8 +138,20 @@ class Worker:
         self.programs = {
             command: Dialogue(command, descriptors[place], self.log) for command, place in slice_.programs.items()
         }
+        encryption = {
+            server.id: Encryption(server, slice_.tls[server.id], descriptors, loop)
+            for server in slice_.servers
+            if server.id in slice_.tls
+        }
         self.services = {
-            server.id: Service(server, Mine(slice_, server), writers, loop.call_soon, clients.get(server.id))
+            server.id: Service(
+                server,
+                Mine(slice_, server),
+                writers,
+                loop.call_soon,
+                clients.get(server.id),
+                encryption.get(server.id),
+            )
             for server in slice_.servers
         }
         for service in self.services.values():
@@ -145,8 +161,8 @@ class Worker:
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
-        self.names: dict[tuple[str, int, str], Service | str] = {}
-        self.connections: set[Connection] = set()
+        self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
+        self.connections: set[Connection | Handshake] = set()
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -195,11 +211,30 @@ class Worker:
             self.taken += 1
             self.learn(handover)
             family = INET6 if ":" in handover.local else INET
-            Connection(self, socket.SocketType(family, STREAM, 0, descriptor), handover).begin()
+            if handover.origin:
+                self.take_relayed(handover, descriptor)
+                continue
+            sock = socket.SocketType(family, STREAM, 0, descriptor)
+            service = self.services.get(handover.server, self.default)
+            if handover.encrypted:
+                Handshake(self, sock, handover, service).begin()
+            else:
+                Connection(self, sock, handover).begin()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
             self.ask_for_help()
+
+    def take_relayed(self, handover: Handover, descriptor: int) -> None:
+        """A connection whose TLS another worker ends: it comes in clear."""
+        sock = socket.socket(fileno=descriptor)
+        try:
+            connection = Connection(self, sock, handover)
+        except ValueError as error:
+            self.log(Level.ERROR, f"a relayed connection that does not say where it comes from: {error}")
+            sock.close()
+        else:
+            connection.begin()
 
     def watch_load(self) -> None:
         """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
@@ -217,18 +252,40 @@ class Worker:
         with contextlib.suppress(OSError):
             self.channel.send(Busy())
 
+    async def ask(self, endpoints: Endpoints, host: str) -> bool:
+        """Ask a gate which virtual host a name is. False where none answers."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ours:
+            try:
+                with theirs:
+                    question = Question(host, endpoints.local, endpoints.local_port)
+                    mailbox.send_question(self.mailbox, theirs.fileno(), question)
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    server = mailbox.read_answer(await self.loop.sock_recv(ours, 16))
+            except OSError:
+                return False
+        if server is None:
+            return False
+        self.note((endpoints.local, endpoints.local_port, host), self.services.get(server))
+        return True
+
+    def note(self, key: tuple[str, int, str], whose: Service | str | None) -> None:
+        """Remember whose a name is."""
+        if len(self.names) >= MAX_NAMES:
+            self.names.clear()
+        self.names[key] = whose
+
     def learn(self, handover: Handover) -> None:
         """Remember a gate's verdict: at this address, this name is this virtual host."""
         key = (handover.local, handover.local_port, handover.host)
-        if key in self.names:
+        if self.names.get(key) is not None:
             return
-        if len(self.names) >= MAX_NAMES:
-            self.names.clear()
         service = self.services.get(handover.server)
         if service is not None:
-            self.names[key] = service
+            self.note(key, service)
         elif handover.refusal:
-            self.names[key] = handover.refusal
+            self.note(key, handover.refusal)
 
     def find(self, connection: Connection, head: Head) -> Service | None:
         """The virtual host of a request; None where it is none of this worker's, as far as it knows.
@@ -236,23 +293,35 @@ class Worker:
         Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
         """
         endpoints = connection.endpoints
-        found = self.names.get((endpoints.local, endpoints.local_port, head.host))
-        if found is None:
-            if connection.fresh:
-                raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
-            return None
+        key = (endpoints.local, endpoints.local_port, head.host)
+        found = self.names.get(key)
         if isinstance(found, str):
             raise HTTPError(500, found, module="mpm_itk")
+        if endpoints.tls is not None:
+            return self.admit(connection, endpoints.tls, found) if found is not None or key in self.names else None
+        if found is None and connection.fresh:
+            raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
+        return found
+
+    def admit(self, connection: Connection, tls: TLSFacts, found: Service | None) -> Service:
+        """Who answers a request over TLS. One for a host that the connection was not made for is denied."""
+        own = self.services.get(tls.server)
+        if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
+            connection.denial = HTTPError(421, "the connection was made for another host", module="ssl")
+            return own or found or self.default
+        if found.encryption is not None and found.encryption.strict and not tls.server_name:
+            reason = "the handshake named no host (SSLStrictSNIVHostCheck)"
+            connection.denial = HTTPError(403, reason, module="ssl")
         return found
 
     # Connections stay, and leave
 
-    def adopt(self, connection: Connection) -> None:
+    def adopt(self, connection: Connection | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
         self.title_changed()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)

@@ -30,6 +30,7 @@ _EXPLAINED = {
     414: "The address is longer than this server takes.",
     416: "The part that was asked for is not in the file.",
     417: "What the request expects cannot be met.",
+    421: "This connection was made for another site: ask for this one on a connection of its own.",
     431: "The request's header fields are more than this server takes.",
     500: "The server could not answer because of an error of its own. Its error log says more.",
     501: "This server does not know that method.",
@@ -152,6 +153,6 @@ def base_url(request: Request) -> str:
 
 def simple(request: Request, error: HTTPError) -> Response:
     """The plain page of an error, with the fields that belong to it."""
-    response = page(request, error.status)
+    response = page(request, error.status, error.note)
     response.headers += error.headers
     return response

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import Head, HTTPError, Response
+from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Endpoints:
     client_port: int
     local: str
     local_port: int
-    secure: bool = False
+    secure: bool = False  # whether it is encrypted
+    tls: TLSFacts | None = None  # what is known of that
 
 
 @dataclass(slots=True)

@@ -1,0 +1,131 @@
+"""A glance at a TLS ClientHello: enough to tell whose it is. Never raises, decides nothing that OpenSSL doesn't check.
+
+A gate looks at the bytes that are there and leaves them there; the handshake is the worker's. What is malformed has no
+server name here: it goes to the default virtual host's worker, where OpenSSL refuses it.
+
+Sources: RFC 8446, sections 4.1.2, 4.2 and 5.1; RFC 6066, section 3 (server_name).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HANDSHAKE = 0x16  # the first byte of a TLS connection: the type of a handshake record
+_CLIENT_HELLO = 1
+_SERVER_NAME = 0
+_HOST_NAME = 0
+_RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # bytes
+_MAX_RECORD = 16_384  # bytes (RFC 8446, 5.1)
+
+
+class ClientHello(NamedTuple):
+    """What a gate sees of a ClientHello: whether all of it is here, and the server name as in `Head.host`."""
+
+    complete: bool
+    host: str
+
+
+_INCOMPLETE = ClientHello(False, "")
+_NAMELESS = ClientHello(True, "")
+
+
+def is_tls(data: bytes) -> bool:
+    """Whether a connection's first bytes can be a TLS ClientHello at all, however many of them are here."""
+    return data[:1] == b"\x16" and data[1:2] in (b"", b"\x03")
+
+
+def look(data: bytes, *, cut: bool = False) -> ClientHello:
+    """Look at the bytes that are here. With `cut`, there will be no more: what is not complete has no name."""
+    try:
+        message = _message(data)
+    except ValueError:
+        return _NAMELESS
+    if message is None:
+        return _NAMELESS if cut else _INCOMPLETE
+    return ClientHello(True, _server_name(message))
+
+
+def _message(data: bytes) -> bytes | None:
+    """The body of the first handshake message, which may be spread over records; None where there is more to come.
+
+    Raises ValueError where these are no handshake records, or the message is another one.
+    """
+    message = b""
+    place = 0
+    while True:
+        header = data[place : place + _RECORD_HEADER]
+        if header[:1] not in (b"", b"\x16"):
+            raise ValueError
+        if len(header) < _RECORD_HEADER:
+            return None
+        length = int.from_bytes(header[3:], "big")
+        if not 0 < length <= _MAX_RECORD:
+            raise ValueError
+        place += _RECORD_HEADER
+        message += data[place : place + length]
+        if message[0:1] not in (b"", b"\x01"):
+            raise ValueError
+        if len(message) >= _MESSAGE_HEADER:
+            end = _MESSAGE_HEADER + int.from_bytes(message[1:_MESSAGE_HEADER], "big")
+            if len(message) >= end:
+                return message[_MESSAGE_HEADER:end]
+        if len(data) < place + length:
+            return None
+        place += length
+
+
+def _server_name(hello: bytes) -> str:
+    """The host name in the server_name extension; "" where there is none, or the message is malformed."""
+    try:
+        reader = _Reader(hello)
+        reader.skip(2 + 32)  # legacy_version, random
+        reader.vector(1)  # legacy_session_id
+        reader.vector(2)  # cipher_suites
+        reader.vector(1)  # legacy_compression_methods
+        extensions = _Reader(reader.vector(2))
+        while extensions.left:
+            kind, content = extensions.number(2), extensions.vector(2)
+            if kind == _SERVER_NAME:
+                names = _Reader(_Reader(content).vector(2))
+                return _host(names.vector(2)) if names.number(1) == _HOST_NAME else ""
+    except ValueError:
+        pass
+    return ""
+
+
+def _host(name: bytes) -> str:
+    """A server name as virtual hosts are chosen by: lower case, without a dot at its end."""
+    try:
+        return name.decode("ascii").lower().removesuffix(".")
+    except UnicodeDecodeError:
+        return ""
+
+
+class _Reader:
+    """Numbers and vectors of TLS's presentation language (RFC 8446, section 3). Raises ValueError past the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.place = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes not read yet."""
+        return len(self.data) - self.place
+
+    def skip(self, size: int) -> None:
+        """Leave some bytes out."""
+        if size > self.left:
+            raise ValueError
+        self.place += size
+
+    def number(self, size: int) -> int:
+        """An unsigned number of so many bytes."""
+        self.skip(size)
+        return int.from_bytes(self.data[self.place - size : self.place], "big")
+
+    def vector(self, size: int) -> bytes:
+        """Bytes whose length stands before them, as a number of `size` bytes."""
+        length = self.number(size)
+        self.skip(length)
+        return self.data[self.place - length : self.place]

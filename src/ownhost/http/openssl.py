@@ -1,0 +1,124 @@
+"""What Python's ssl module leaves out of the OpenSSL that it runs on, called by its C names.
+
+The module is linked to OpenSSL's libssl, and each of its contexts holds an SSL_CTX. Nothing is copied or replaced:
+these are calls on the very context that the module made, of functions that OpenSSL documents.
+
+Sources: OpenSSL's manual pages SSL_CTX_ctrl(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_timeout(3),
+SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3); ssl.h for the numbers of SSL_CTX_ctrl's
+commands.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import ssl
+from typing import Any
+
+TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
+
+# SSL_CTX_ctrl's commands (ssl.h).
+_SET_TLSEXT_TICKET_KEYS = 59
+_SET_DH_AUTO = 118
+# SSL_CONF_CTX_set_flags (ssl.h): as a file would say it, for a server, certificates included.
+_CONF_FLAGS = 0x2 | 0x8 | 0x20
+
+
+class OpenSSLError(Exception):
+    """OpenSSL does not take what it is given. One sentence."""
+
+
+@functools.cache
+def _library() -> Any:
+    """The libssl that the ssl module uses. Raises OpenSSLError where it cannot be reached."""
+    import _ssl
+
+    try:
+        library = ctypes.CDLL(_ssl.__file__)
+        pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+        signatures = {
+            "SSL_CTX_ctrl": (ctypes.c_long, pointer, number, ctypes.c_long, pointer),
+            "SSL_CTX_get_options": (ctypes.c_uint64, pointer),
+            "SSL_CTX_set_ciphersuites": (number, pointer, text),
+            "SSL_CTX_set_timeout": (ctypes.c_long, pointer, ctypes.c_long),
+            "SSL_CTX_set_verify_depth": (None, pointer, number),
+            "SSL_CONF_CTX_new": (pointer,),
+            "SSL_CONF_CTX_free": (None, pointer),
+            "SSL_CONF_CTX_set_flags": (ctypes.c_uint, pointer, ctypes.c_uint),
+            "SSL_CONF_CTX_set_ssl_ctx": (None, pointer, pointer),
+            "SSL_CONF_cmd": (number, pointer, text, text),
+            "SSL_CONF_CTX_finish": (number, pointer),
+            "ERR_clear_error": (None,),
+        }
+        for name, (result, *arguments) in signatures.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError):
+        raise OpenSSLError(
+            "this Python's ssl module has its OpenSSL built in, where it cannot be set up in full; "
+            "use a Python that is linked to the system's OpenSSL, as Debian's is"
+        ) from None
+    return library
+
+
+def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p:
+    """The SSL_CTX of a context: the first field of the object (PySSLContext in CPython's _ssl.h).
+
+    Raises OpenSSLError where what is there does not agree with what the module says of it.
+    """
+    pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    if _library().SSL_CTX_get_options(pointer) != int(context.options) & 0xFFFFFFFFFFFFFFFF:
+        raise OpenSSLError("this Python keeps its OpenSSL contexts in an unknown way")
+    return pointer
+
+
+def check() -> None:
+    """Raise OpenSSLError where this Python's OpenSSL cannot be reached."""
+    _pointer(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
+    """Have session tickets made and read under these TICKET_KEY_SIZE bytes."""
+    if _library().SSL_CTX_ctrl(_pointer(context), _SET_TLSEXT_TICKET_KEYS, len(keys), keys) != 1:
+        raise OpenSSLError("the keys for session tickets were not taken")
+
+
+def set_ciphersuites(context: ssl.SSLContext, names: str) -> None:
+    """TLS 1.3's cipher suites, by OpenSSL's names, with ":" between them."""
+    done = _library().SSL_CTX_set_ciphersuites(_pointer(context), names.encode())
+    _library().ERR_clear_error()
+    if done != 1:
+        raise OpenSSLError(f"OpenSSL knows no TLS 1.3 cipher suites {names!r}")
+
+
+def set_session_timeout(context: ssl.SSLContext, seconds: int) -> None:
+    """How long a session may be resumed."""
+    _library().SSL_CTX_set_timeout(_pointer(context), seconds)
+
+
+def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
+    """How many certificate authorities may stand between a client's certificate and one that is trusted."""
+    _library().SSL_CTX_set_verify_depth(_pointer(context), depth)
+
+
+def choose_dh_parameters(context: ssl.SSLContext) -> None:
+    """Have OpenSSL choose the parameters of finite-field Diffie-Hellman by the strength of the key."""
+    _library().SSL_CTX_ctrl(_pointer(context), _SET_DH_AUTO, 1, None)
+
+
+def configure(context: ssl.SSLContext, command: str, value: str) -> None:
+    """One command of SSL_CONF_cmd(3), as in `Groups X25519:P-256`."""
+    library = _library()
+    conf = library.SSL_CONF_CTX_new()
+    try:
+        library.SSL_CONF_CTX_set_flags(conf, _CONF_FLAGS)
+        library.SSL_CONF_CTX_set_ssl_ctx(conf, _pointer(context))
+        done = library.SSL_CONF_cmd(conf, command.encode(), value.encode())
+        finished = library.SSL_CONF_CTX_finish(conf)
+    finally:
+        library.SSL_CONF_CTX_free(conf)
+        library.ERR_clear_error()
+    if done == -2:
+        raise OpenSSLError(f"OpenSSL has no command {command!r}")
+    if done <= 0 or finished != 1:
+        raise OpenSSLError(f"OpenSSL's command {command} does not take {value!r}")

@@ -1,0 +1,298 @@
+"""TLS: what a virtual host's connections are encrypted with, and one such connection as a socket.
+
+OpenSSL does it, through Python's ssl module and what `openssl` adds to that. It reads and writes the client's socket
+itself: no byte is copied on its way.
+
+Sources: RFC 8446 (TLS 1.3), RFC 9325 (recommendations), Python's ssl module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ownhost.http import openssl
+from ownhost.http.openssl import OpenSSLError
+
+VERSIONS = {  # by Apache's names, oldest first
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+_LEFT_OUT = {
+    "TLSv1": ssl.OP_NO_TLSv1,
+    "TLSv1.1": ssl.OP_NO_TLSv1_1,
+    "TLSv1.2": ssl.OP_NO_TLSv1_2,
+    "TLSv1.3": ssl.OP_NO_TLSv1_3,
+}
+_VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
+_REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CRL_CHECK_CHAIN}
+_DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+# TLS records with a fatal alert (RFC 8446, section 6), for clients that are turned away before there is any encryption.
+INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
+UNRECOGNIZED_NAME = b"\x15\x03\x01\x00\x02\x02\x70"
+
+
+@dataclass(frozen=True, slots=True)
+class TLSPolicy:
+    """How a virtual host speaks TLS: all but its keys."""
+
+    versions: frozenset[str] = frozenset(("TLSv1.2", "TLSv1.3"))
+    ciphers: str = ""  # for TLS 1.2 and older; "" is OpenSSL's choice, of what has forward secrecy
+    suites: str = ""  # for TLS 1.3
+    server_order: bool = False
+    commands: tuple[tuple[str, str], ...] = ()  # SSL_CONF_cmd's
+    tickets: bool = True
+    session_timeout: int = 300  # seconds
+    verify: str = "none"  # clients' certificates: "none", "optional" or "require"
+    verify_depth: int = 1
+    revocation: str = "none"  # whose certificates are looked for in revocation lists: "none", "leaf" or "chain"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate, with those between it and the root, and its key. In PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a virtual host proves itself with, and what clients are to prove themselves by. In PEM."""
+
+    pairs: tuple[Pair, ...]
+    authorities: bytes = b""  # certificates and revocation lists that clients' certificates are checked against
+    named_authorities: bytes = b""  # whose certificates clients are asked for; empty: those above
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFacts:
+    """What is known of a connection that is encrypted. Certificates are DER."""
+
+    protocol: str  # "TLSv1.3"
+    cipher: str
+    bits: int
+    server_name: str  # that the client asked for; "" for none
+    resumed: bool
+    session_id: bytes = b""
+    certificate: bytes = b""  # the client's; b"" where it has none
+    server: int = 0  # the id of the virtual host whose key was used
+    application_protocol: str = ""  # ALPN's choice
+
+    def to_text(self) -> str:
+        """As text, for another worker of the virtual host."""
+        return json.dumps({**asdict(self), "session_id": self.session_id.hex(), "certificate": self.certificate.hex()})
+
+    @classmethod
+    def from_text(cls, text: str) -> TLSFacts:
+        """What `to_text` gave. Raises ValueError."""
+        try:
+            plain = json.loads(text)
+            binary = {name: bytes.fromhex(plain[name]) for name in ("session_id", "certificate")}
+            return cls(**{**plain, **binary})
+        except (TypeError, KeyError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
+def make_context(
+    policy: TLSPolicy, credentials: Credentials, protocols: Sequence[str] = (), ticket_keys: bytes = b""
+) -> ssl.SSLContext:
+    """A context for a virtual host's connections. `protocols` are offered by ALPN.
+
+    Raises OpenSSLError: one sentence on what does not fit.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _set_versions(context, policy.versions)
+    _set_ciphers(context, policy)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if policy.server_order:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    else:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    if not policy.tickets:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    elif ticket_keys:
+        openssl.set_ticket_keys(context, ticket_keys)
+    openssl.set_session_timeout(context, policy.session_timeout)
+    for pair in credentials.pairs:
+        _load(context, pair)
+    if policy.verify != "none":
+        _set_verification(context, policy, credentials)
+    for command, value in policy.commands:
+        openssl.configure(context, command, value)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    context.sni_callback = _note_name
+    return context
+
+
+def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
+    """Keep the name that a client asks for: as in `http.client_hello`, which a gate chose the virtual host by."""
+    connection.asked_name = (name or "").lower().removesuffix(".")
+
+
+def _set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
+    wanted = [version for name, version in VERSIONS.items() if name in versions]
+    context.minimum_version, context.maximum_version = wanted[0], wanted[-1]
+    for name, option in _LEFT_OUT.items():
+        if name not in versions:
+            context.options |= option
+
+
+def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
+    # Without forward secrecy, whoever gets the key later reads what was recorded before (RFC 9325, section 4.1).
+    ciphers = policy.ciphers or "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}") from None
+    if policy.suites:
+        openssl.set_ciphersuites(context, policy.suites)
+    openssl.choose_dh_parameters(context)
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A file name for what is only in memory, for functions that take nothing else."""
+    descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+def _no_passphrase() -> str:
+    raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it")
+
+
+def _load(context: ssl.SSLContext, pair: Pair) -> None:
+    try:
+        with _as_file(pair.certificate) as certificate, _as_file(pair.key) as key:
+            context.load_cert_chain(certificate, key, _no_passphrase)
+            if _DH_PARAMETERS in pair.certificate:
+                context.load_dh_params(certificate)
+    except ssl.SSLError as error:
+        raise OpenSSLError(_REASONS.get(error.reason or "", f"OpenSSL says {error.reason or error}")) from None
+
+
+_REASONS = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+    "NO_START_LINE": "there is no certificate, or no key, in it",
+    "EE_KEY_TOO_SMALL": "the key is too short for this system's OpenSSL (see its security level)",
+    "CA_MD_TOO_WEAK": "the certificate's signature is too weak for this system's OpenSSL (see its security level)",
+}
+
+
+def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: Credentials) -> None:
+    if not credentials.authorities:
+        raise OpenSSLError("clients' certificates are asked for, and no SSLCACertificateFile says who may issue them")
+    context.verify_mode = _VERIFY[policy.verify]
+    openssl.set_verify_depth(context, policy.verify_depth)
+    if policy.revocation != "none":
+        context.verify_flags |= ssl.VerifyFlags(_REVOKED[policy.revocation])
+    named = credentials.named_authorities or b"\n".join(_CERTIFICATE.findall(credentials.authorities))
+    try:
+        with _as_file(credentials.authorities) as authorities:
+            context.load_verify_locations(authorities)
+        with _as_file(named) as names:
+            openssl.configure(context, "ClientCAFile", names)
+    except ssl.SSLError as error:
+        reason = error.reason or error
+        raise OpenSSLError(f"the authorities for clients' certificates cannot be used: {reason}") from None
+
+
+class TLSSocket:
+    """A client's connection under TLS, as far as sockets are used here; it never blocks.
+
+    `recv` raises BlockingIOError where there is no whole record yet, and gives b"" at the end.
+    """
+
+    def __init__(self, context: ssl.SSLContext, sock: socket.SocketType, server: int) -> None:
+        whole = socket.socket(fileno=sock.detach())
+        whole.setblocking(False)
+        try:
+            self._tls = context.wrap_socket(
+                whole, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+            )
+        except BaseException:
+            whole.close()
+            raise
+        self.server = server  # the id of the virtual host whose key it is
+
+    def fileno(self) -> int:
+        """The descriptor, for an event loop; -1 once it is closed."""
+        return self._tls.fileno()
+
+    def handshake(self) -> None:
+        """Go on with the handshake. Raises BlockingIOError where the client is to say more, OSError."""
+        try:
+            self._tls.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    @property
+    def application_protocol(self) -> str:
+        """What ALPN chose; "" for nothing."""
+        return self._tls.selected_alpn_protocol() or ""
+
+    def recv(self, size: int, _flags: int = 0) -> bytes:
+        """What is there, up to the end of a record."""
+        try:
+            return self._tls.read(size)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def send(self, data: bytes | memoryview, _flags: int = 0) -> int:
+        """Send as much as goes, in one record. What is sent next must begin with what did not go."""
+        try:
+            return self._tls.write(data)
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            raise BlockingIOError from None
+
+    def shutdown(self, _how: int = socket.SHUT_WR) -> None:
+        """Tell the client that nothing more will come."""
+        with contextlib.suppress(OSError, ValueError):
+            self._tls.unwrap()
+
+    def detach(self) -> socket.SocketType:
+        """The socket without TLS, for a client that speaks none."""
+        return socket.SocketType(fileno=self._tls.detach())
+
+    def close(self) -> None:
+        """The same, and close."""
+        if self._tls.fileno() >= 0:
+            self.shutdown()
+            self._tls.close()
+
+    def facts(self) -> TLSFacts:
+        """What is known of the connection, once the handshake is done."""
+        tls = self._tls
+        cipher, _, bits = tls.cipher() or ("", "", 0)
+        session = tls.session
+        return TLSFacts(
+            protocol=tls.version() or "",
+            cipher=cipher,
+            bits=bits,
+            server_name=getattr(tls, "asked_name", ""),
+            resumed=bool(tls.session_reused),
+            session_id=session.id if session is not None else b"",
+            certificate=tls.getpeercert(binary_form=True) or b"",
+            server=self.server,
+            application_protocol=self.application_protocol,
+        )

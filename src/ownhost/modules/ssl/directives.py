@@ -1,0 +1,357 @@
+"""mod_ssl's directives about connections: keys, protocols, ciphers, clients' certificates.
+
+Source: mod_ssl's page in Apache's manual. What differs is in docs/tls.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ownhost.config.arguments import choice, either, flag, ignored, integer, path, single, words
+from ownhost.config.directive import (
+    ANYWHERE,
+    SECTIONS,
+    SERVER_ONLY,
+    SERVERS,
+    Answer,
+    ArgumentError,
+    Call,
+    Directive,
+    Override,
+    Setting,
+    append,
+    declare,
+)
+from ownhost.config.model import VirtualHost
+from ownhost.http.tls import VERSIONS, TLSPolicy
+
+DEFAULT_VERSIONS = frozenset(("TLSv1.2", "TLSv1.3"))
+VERIFY = {"none": "none", "optional": "optional", "require": "require"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ciphers:
+    """What SSLCipherSuite says; "" is OpenSSL's choice."""
+
+    older: str = ""  # for TLS 1.2 and before
+    tls13: str = ""
+
+
+def parse_protocol(call: Call) -> frozenset[str]:
+    """Versions with + and -; `all` is every one that is not known to be weak. Raises ArgumentError."""
+    known = {name.lower(): name for name in VERSIONS}
+    enabled: set[str] = set()
+    for word in words(1)(call):
+        sign, name = (word[0], word[1:]) if word[0] in "+-" else ("", word)
+        if name.lower() == "all":
+            named = set(DEFAULT_VERSIONS)
+        elif name.lower() in ("sslv3", "sslv2"):
+            if sign != "-":
+                raise ArgumentError(f"{name} is broken, and not spoken; expected {either(list(VERSIONS))}")
+            named = set()
+        elif name.lower() in known:
+            named = {known[name.lower()]}
+        else:
+            raise ArgumentError(f"expected all or {either(list(VERSIONS))}, with + or - before it, not {word!r}")
+        enabled = enabled - named if sign == "-" else enabled | named if sign == "+" else named
+    if not enabled:
+        raise ArgumentError("expected at least one version that is left to speak")
+    return frozenset(enabled)
+
+
+def parse_ciphers(call: Call) -> Ciphers:
+    """[SSL|TLSv1.3] ciphers. Raises ArgumentError."""
+    *kind, ciphers = words(1, 2)(call)
+    if kind and kind[0].lower() == "tlsv1.3":
+        return Ciphers(tls13=ciphers)
+    if kind and kind[0].lower() != "ssl":
+        raise ArgumentError(f"expected SSL or TLSv1.3 before the ciphers, not {kind[0]!r}")
+    # As in Apache: nothing without encryption or without certificates, whatever the list says.
+    return Ciphers(older=f"{ciphers}:!aNULL:!eNULL")
+
+
+def _fold_ciphers(before: Ciphers | None, after: Ciphers) -> Ciphers:
+    before = before or Ciphers()
+    return Ciphers(after.older or before.older, after.tls13 or before.tls13)
+
+
+def _merge_ciphers(outer: Ciphers, inner: Ciphers) -> Ciphers:
+    return _fold_ciphers(outer, inner)
+
+
+def parse_file(call: Call) -> str:
+    """A file of PEM. Raises ArgumentError."""
+    if single(call).lower().startswith("pkcs11:"):
+        raise ArgumentError("keys in hardware tokens (pkcs11:) are not supported; expected a file")
+    return path()(call)
+
+
+def parse_command(call: Call) -> tuple[str, str]:
+    """A command of SSL_CONF_cmd(3) and its value. Raises ArgumentError."""
+    command, value = words(2, 2)(call)
+    return command, value
+
+
+def parse_verify(call: Call) -> str:
+    """Whether clients need a certificate. Raises ArgumentError."""
+    if single(call).lower() == "optional_no_ca":
+        raise ArgumentError("optional_no_ca is not supported: expected none, optional or require")
+    return choice(VERIFY)(call)
+
+
+def parse_off(call: Call) -> None:
+    """On or Off, of which only Off is served. Raises ArgumentError."""
+    if flag()(call):
+        raise ArgumentError("expected Off: this is not done here, as it is known to be unsafe")
+
+
+def parse_engine(call: Call) -> bool:
+    """On or Off. Raises ArgumentError."""
+    if call.args and call.args[0].lower() == "optional":
+        raise ArgumentError("upgrading to TLS within HTTP (optional) is not supported: expected On or Off")
+    return flag()(call)
+
+
+def parse_ticket_timeout(call: Call) -> int:
+    """Seconds."""
+    return integer(1, 604_800)(call)
+
+
+SSL_ENGINE = Setting("SSLEngine", False)
+SSL_PROTOCOL: Setting[frozenset[str]] = Setting("SSLProtocol", DEFAULT_VERSIONS)
+SSL_CIPHERS = Setting("SSLCipherSuite", Ciphers(), _merge_ciphers)
+SSL_HONOR_CIPHER_ORDER = Setting("SSLHonorCipherOrder", False)
+SSL_COMMANDS: Setting[tuple[tuple[str, str], ...]] = Setting("SSLOpenSSLConfCmd", ())
+SSL_CERTIFICATES: Setting[tuple[str, ...]] = Setting("SSLCertificateFile", ())
+SSL_KEYS: Setting[tuple[str, ...]] = Setting("SSLCertificateKeyFile", ())
+SSL_CHAIN = Setting("SSLCertificateChainFile", "")
+SSL_SESSION_TICKETS = Setting("SSLSessionTickets", True)
+SSL_SESSION_TIMEOUT = Setting("SSLSessionCacheTimeout", 300)
+SSL_VERIFY_CLIENT = Setting("SSLVerifyClient", "none")
+SSL_VERIFY_DEPTH = Setting("SSLVerifyDepth", 1)
+SSL_AUTHORITY_FILE = Setting("SSLCACertificateFile", "")
+SSL_AUTHORITY_FOLDER = Setting("SSLCACertificatePath", "")
+SSL_NAMED_FILE = Setting("SSLCADNRequestFile", "")
+SSL_NAMED_FOLDER = Setting("SSLCADNRequestPath", "")
+SSL_REVOCATION_FILE = Setting("SSLCARevocationFile", "")
+SSL_REVOCATION_FOLDER = Setting("SSLCARevocationPath", "")
+SSL_REVOCATION_CHECK = Setting("SSLCARevocationCheck", "none")
+SSL_STRICT_SNI = Setting("SSLStrictSNIVHostCheck", False)
+
+
+def policy_of(server: VirtualHost) -> TLSPolicy:
+    """How a virtual host speaks TLS. One with sections that want a client's certificate asks for it at once.
+
+    Apache asks in the midst of a request, for which neither HTTP/2 nor today's browsers have a way.
+    """
+    settings = server.settings
+    ciphers = settings[SSL_CIPHERS]
+    verify = settings[SSL_VERIFY_CLIENT]
+    if verify == "none" and server.says(SSL_VERIFY_CLIENT):
+        verify = "optional"
+    return TLSPolicy(
+        versions=settings[SSL_PROTOCOL],
+        ciphers=ciphers.older,
+        suites=ciphers.tls13,
+        server_order=settings[SSL_HONOR_CIPHER_ORDER],
+        commands=settings[SSL_COMMANDS],
+        tickets=settings[SSL_SESSION_TICKETS],
+        session_timeout=settings[SSL_SESSION_TIMEOUT],
+        verify=verify,
+        verify_depth=settings[SSL_VERIFY_DEPTH],
+        revocation=settings[SSL_REVOCATION_CHECK],
+    )
+
+
+for _directive in (
+    Directive(
+        "SSLEngine",
+        "mod_ssl",
+        "On|Off",
+        SERVERS,
+        "Whether connections to this virtual host are encrypted.",
+        parse_engine,
+        setting=SSL_ENGINE,
+        default="Off",
+    ),
+    Directive(
+        "SSLProtocol",
+        "mod_ssl",
+        "[+|-]version...",
+        SERVERS,
+        "Which versions of TLS are spoken; all is those that are not known to be weak.",
+        parse_protocol,
+        setting=SSL_PROTOCOL,
+        default="TLSv1.2 TLSv1.3",
+    ),
+    Directive(
+        "SSLCipherSuite",
+        "mod_ssl",
+        "[SSL|TLSv1.3] ciphers",
+        SERVERS,
+        "The ciphers, in OpenSSL's notation; TLSv1.3's are named apart.",
+        parse_ciphers,
+        setting=SSL_CIPHERS,
+        fold=_fold_ciphers,
+        default="those with forward secrecy and authenticated encryption",
+    ),
+    Directive(
+        "SSLHonorCipherOrder",
+        "mod_ssl",
+        "On|Off",
+        SERVERS,
+        "Whether the server's order of ciphers counts, or the client's.",
+        flag(),
+        setting=SSL_HONOR_CIPHER_ORDER,
+        default="Off",
+    ),
+    Directive(
+        "SSLOpenSSLConfCmd",
+        "mod_ssl",
+        "command value",
+        SERVERS,
+        "A command of OpenSSL's SSL_CONF_cmd(3): Groups, Curves, Options, SignatureAlgorithms...",
+        parse_command,
+        setting=SSL_COMMANDS,
+        fold=append,
+    ),
+    Directive(
+        "SSLCertificateFile",
+        "mod_ssl",
+        "file",
+        SERVERS,
+        "A certificate in PEM, with those between it and the root, and perhaps its key. A line for each kind of key.",
+        parse_file,
+        setting=SSL_CERTIFICATES,
+        fold=append,
+    ),
+    Directive(
+        "SSLCertificateKeyFile",
+        "mod_ssl",
+        "file",
+        SERVERS,
+        "The key of a certificate in PEM: the first line's belongs to the first SSLCertificateFile, and so on.",
+        parse_file,
+        setting=SSL_KEYS,
+        fold=append,
+    ),
+    Directive(
+        "SSLCertificateChainFile",
+        "mod_ssl",
+        "file",
+        SERVERS,
+        "The certificates between the first SSLCertificateFile's and the root.",
+        parse_file,
+        setting=SSL_CHAIN,
+    ),
+    Directive(
+        "SSLSessionTickets",
+        "mod_ssl",
+        "On|Off",
+        SERVERS,
+        "Whether clients may resume sessions by tickets, of keys that the virtual host's workers alone have.",
+        flag(),
+        setting=SSL_SESSION_TICKETS,
+        default="On",
+    ),
+    Directive(
+        "SSLSessionCacheTimeout",
+        "mod_ssl",
+        "seconds",
+        SERVERS,
+        "How long a session may be resumed.",
+        parse_ticket_timeout,
+        setting=SSL_SESSION_TIMEOUT,
+        default="300",
+    ),
+    Directive(
+        "SSLVerifyClient",
+        "mod_ssl",
+        "none|optional|require",
+        ANYWHERE,
+        "Whether clients need a certificate. Where a section says so, the whole virtual host asks for it.",
+        parse_verify,
+        setting=SSL_VERIFY_CLIENT,
+        override=Override.AUTH_CONFIG,
+        default="none",
+    ),
+    Directive(
+        "SSLVerifyDepth",
+        "mod_ssl",
+        "number",
+        SERVERS,
+        "How many authorities may stand between a client's certificate and one that is trusted.",
+        integer(0, 100),
+        setting=SSL_VERIFY_DEPTH,
+        default="1",
+    ),
+    Directive(
+        "SSLCARevocationCheck",
+        "mod_ssl",
+        "none|leaf|chain",
+        SERVERS,
+        "Whose certificates are looked for in revocation lists.",
+        choice({"none": "none", "leaf": "leaf", "chain": "chain"}),
+        setting=SSL_REVOCATION_CHECK,
+        default="none",
+    ),
+    Directive(
+        "SSLStrictSNIVHostCheck",
+        "mod_ssl",
+        "On|Off",
+        SERVERS,
+        "Whether clients that name no host in their handshake are refused.",
+        flag(),
+        setting=SSL_STRICT_SNI,
+        default="Off",
+    ),
+):
+    declare(_directive)
+
+for _name, _setting, _what in (
+    ("SSLCACertificateFile", SSL_AUTHORITY_FILE, "The authorities that clients' certificates may come from, in PEM."),
+    ("SSLCACertificatePath", SSL_AUTHORITY_FOLDER, "The same, as a folder of files."),
+    ("SSLCADNRequestFile", SSL_NAMED_FILE, "The authorities whose certificates clients are asked for, if not those."),
+    ("SSLCADNRequestPath", SSL_NAMED_FOLDER, "The same, as a folder of files."),
+    ("SSLCARevocationFile", SSL_REVOCATION_FILE, "Lists of clients' certificates that were revoked, in PEM."),
+    ("SSLCARevocationPath", SSL_REVOCATION_FOLDER, "The same, as a folder of files."),
+):
+    declare(Directive(_name, "mod_ssl", "file", SERVERS, _what, path(), setting=_setting))
+
+for _name, _what in (
+    ("SSLCompression", "Whether TLS compresses. It never does (CRIME)."),
+    ("SSLInsecureRenegotiation", "Whether clients may renegotiate in an unsafe way. They may not at all."),
+    ("SSLFIPS", "Whether OpenSSL runs in FIPS mode. That is the system's to configure."),
+):
+    declare(Directive(_name, "mod_ssl", "Off", SERVERS, _what, parse_off, default="Off"))
+
+_NO_CACHE = "sessions are resumed by tickets that all workers of a virtual host can read, and no other owner's"
+_NO_STAPLING = "certificates are served without a stapled OCSP response"
+for _name, _where, _what, _note in (
+    ("SSLSessionCache", SERVER_ONLY, "Where Apache's processes share sessions.", _NO_CACHE),
+    ("SSLSessionTicketKeyFile", SERVERS, "The key of session tickets. Each owner has one, new at each start.", ""),
+    ("SSLUseStapling", SERVERS, "Whether an OCSP response comes with the certificate.", _NO_STAPLING),
+    ("SSLStaplingCache", SERVER_ONLY, "Where OCSP responses are kept.", ""),
+    ("SSLStaplingErrorCacheTimeout", SERVERS, "How long failed OCSP queries are remembered.", ""),
+    ("SSLStaplingFakeTryLater", SERVERS, "Whether failed OCSP queries are answered for.", ""),
+    ("SSLStaplingForceURL", SERVERS, "Who is asked for OCSP responses.", ""),
+    ("SSLStaplingResponderTimeout", SERVERS, "How long OCSP queries may take.", ""),
+    ("SSLStaplingResponseMaxAge", SERVERS, "How old OCSP responses may be.", ""),
+    ("SSLStaplingResponseTimeSkew", SERVERS, "How far OCSP responders' clocks may be off.", ""),
+    ("SSLStaplingReturnResponderErrors", SERVERS, "Whether clients see OCSP errors.", ""),
+    ("SSLStaplingStandardCacheTimeout", SERVERS, "How long OCSP responses are remembered.", ""),
+    ("SSLCryptoDevice", SERVER_ONLY, "Which hardware helps OpenSSL. That is the system's to configure.", ""),
+    ("SSLRenegBufferSize", SECTIONS, "How much of a body is kept for a renegotiation. There are none.", ""),
+):
+    declare(
+        Directive(
+            _name,
+            "mod_ssl",
+            "value...",
+            _where,
+            _what,
+            ignored(),
+            answer=Answer.NO_EFFECT,
+            note=_note and f"has no effect: {_note}",
+        )
+    )

@@ -1,0 +1,65 @@
+"""Who is offered HTTP/2: pure.
+
+Browsers use one HTTP/2 connection for every name in its certificate. So it is offered only where all of those names
+that this server serves at the same address are one identity's; otherwise HTTP/1.1, where each name has connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from ownhost.config.model import ListenAddress, VirtualHost
+from ownhost.modules.core_server import PROTOCOLS
+from ownhost.processes.plan import Plan
+from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
+from ownhost.request.routing import is_fixed
+
+HTTP1 = ("http/1.1",)
+
+
+def offered(plan: Plan, names: Mapping[int, Sequence[str]]) -> dict[int, tuple[str, ...]]:
+    """What ALPN may choose, by server. `names` are those in each server's certificates."""
+    servers = plan.config.servers
+    return {
+        id_: servers[id_].settings[PROTOCOLS] if not others(plan, servers[id_], certified) else HTTP1
+        for id_, certified in names.items()
+    }
+
+
+def others(plan: Plan, server: VirtualHost, certified: Sequence[str]) -> list[VirtualHost]:
+    """The virtual hosts that a client could expect on a connection to `server`, and that are not all its owner's."""
+    return [
+        other
+        for other in plan.config.servers
+        if other is server or (_meet(server.addresses, other.addresses) and _share(certified, names_of(other)))
+        if not is_fixed(other) or plan.own(other) != plan.own(server)
+    ]
+
+
+def names_of(server: VirtualHost) -> list[str]:
+    """ServerName and ServerAliases, which may have wildcards."""
+    return [server.settings[SERVER_NAME].host, *server.settings[SERVER_ALIASES]]
+
+
+def _meet(ones: Iterable[ListenAddress], others_: Sequence[ListenAddress]) -> bool:
+    """Whether two servers may answer at one address."""
+    return any(
+        (one.port == other.port or not one.port or not other.port)
+        and (one.host == other.host or not one.host or not other.host)
+        for one in ones
+        for other in others_
+    )
+
+
+def _share(certified: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a certificate's names cover one of a server's; where both have wildcards, whether they might."""
+    return any(_covers(one.lower(), name) for one in certified for name in names if name)
+
+
+def _covers(certified: str, name: str) -> bool:
+    if "*" not in name and "?" not in name:
+        return fnmatchcase(name, certified)
+    if "*" not in certified:
+        return fnmatchcase(certified, name)
+    return True

@@ -1,0 +1,139 @@
+"""A TLS handshake in a worker: between a connection that came out of the mailbox and the requests on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from socket import MSG_DONTWAIT, SocketType
+from typing import TYPE_CHECKING
+
+from ownhost.http.message import HTTPError
+from ownhost.http.openssl import OpenSSLError
+from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
+from ownhost.processes.connection import Connection
+from ownhost.processes.mailbox import Handover
+from ownhost.request.request import Endpoints, Level
+
+if TYPE_CHECKING:
+    from ownhost.processes.service import Service
+    from ownhost.processes.worker import Worker
+
+
+class Handshake:
+    """A client that does not speak HTTP yet."""
+
+    def __init__(self, worker: Worker, sock: SocketType, handover: Handover, service: Service) -> None:
+        self.worker = worker
+        self.raw = sock
+        self.tls: TLSSocket | None = None
+        self.handover = handover
+        self.service = service
+        self.timer: asyncio.TimerHandle | None = None
+        self.watched = -1  # the descriptor that the event loop watches
+
+    def begin(self) -> None:
+        """Answer the client's first message, which is here."""
+        if not self.worker.load_is_watched:
+            self.worker.watch_load()
+        encryption = self.service.encryption
+        try:
+            if encryption is None:
+                raise OpenSSLError(self.handover.refusal or "SSLEngine is off")
+            self.tls = encryption.wrap(self.raw)
+        except OpenSSLError as error:
+            self.log(Level.ERROR, f"there is no TLS for {self.handover.host or 'this address'}: {error}")
+            with contextlib.suppress(OSError):
+                self.raw.send(INTERNAL_ERROR, MSG_DONTWAIT)
+            self.raw.close()
+        except OSError:
+            pass  # the client has left
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """As far as the client's messages go."""
+        tls = self.tls
+        assert tls is not None
+        try:
+            tls.handshake()
+        except BlockingIOError:
+            self.wait(tls)
+        except ssl.SSLError as error:
+            self.failed(tls, error)
+        except OSError:
+            self.close()
+        else:
+            self.done(tls)
+
+    def wait(self, tls: TLSSocket) -> None:
+        """Leave it to the event loop until the client says more."""
+        if self.watched >= 0:
+            return
+        self.watched = tls.fileno()
+        self.worker.adopt(self)
+        self.worker.loop.add_reader(self.watched, self.go_on)
+        stage = self.service.read_timeout.handshake
+        seconds = min(stage.deadline(0.0, 0), self.service.timeout)
+        self.timer = self.worker.loop.call_later(seconds, self.too_slow)
+
+    def too_slow(self) -> None:
+        """RequestReadTimeout handshake=, or Timeout."""
+        self.log(Level.INFO, "the handshake took too long", "reqtimeout")
+        self.close()
+
+    def failed(self, tls: TLSSocket, error: ssl.SSLError) -> None:
+        """The client cannot be spoken with; OpenSSL has told it why."""
+        if error.reason == "HTTP_REQUEST":
+            self.release()
+            self.answer_in_clear(tls)
+            return
+        self.log(Level.INFO, f"the handshake failed: {error.reason or error}")
+        self.close()
+
+    def answer_in_clear(self, tls: TLSSocket) -> None:
+        """400, for HTTP where TLS should be."""
+        connection = Connection(self.worker, tls.detach(), self.handover)
+        connection.service = self.service
+        note = "This address takes encrypted requests only: use https:// instead of http://."
+        connection.refuse(HTTPError(400, "plain HTTP was spoken where TLS is expected", module="ssl", note=note))
+
+    def done(self, tls: TLSSocket) -> None:
+        """Go on with requests."""
+        self.release()
+        facts = tls.facts()
+        handover = self.handover
+        if facts.server_name != handover.host:
+            self.log(Level.ERROR, f"the gate did not read {facts.server_name!r} as the name of this handshake")
+            tls.close()
+            return
+        connection = Connection(self.worker, tls, handover)
+        connection.endpoints = Endpoints(
+            handover.client, handover.client_port, handover.local, handover.local_port, secure=True, tls=facts
+        )
+        connection.begin()
+
+    def log(self, level: Level, message: str, module: str = "ssl") -> None:
+        """Write to the virtual host's error log."""
+        client = f"{self.handover.client}:{self.handover.client_port}"
+        self.service.error_log.log(level, module, message, client)
+
+    def release(self) -> None:
+        """Watch it no longer."""
+        if self.watched >= 0:
+            self.worker.loop.remove_reader(self.watched)
+            self.watched = -1
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.worker.forget(self)
+
+    def close_if_idle(self) -> None:
+        """For a stop: nothing is begun that would be lost."""
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        self.release()
+        if self.tls is not None:
+            self.tls.close()

@@ -1,0 +1,135 @@
+"""The files of a virtual host's certificates and keys: opened as root, read by the workers of their owner alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ownhost.config.directive import Problem, Setting
+from ownhost.config.model import VirtualHost
+from ownhost.http.tls import Credentials, Pair
+from ownhost.modules.ssl.directives import (
+    SSL_AUTHORITY_FILE,
+    SSL_AUTHORITY_FOLDER,
+    SSL_CERTIFICATES,
+    SSL_CHAIN,
+    SSL_ENGINE,
+    SSL_KEYS,
+    SSL_NAMED_FILE,
+    SSL_NAMED_FOLDER,
+    SSL_REVOCATION_FILE,
+    SSL_REVOCATION_FOLDER,
+)
+from ownhost.processes import trusted
+from ownhost.request.hosts import SERVER_NAME
+
+MAX_FILE = 16 << 20  # bytes
+
+
+class KeyProblem(Exception):
+    """A virtual host cannot speak TLS. One sentence."""
+
+    def __init__(self, server: VirtualHost, setting: Setting[Any], message: str) -> None:
+        where = server.origins.get(setting.name, server.source)
+        name = server.settings[SERVER_NAME].host or str(server.source)
+        super().__init__(message)
+        self.problem = Problem(where, f"{message} (virtual host {name})")
+
+
+@dataclass(slots=True)
+class KeyFiles:
+    """Descriptors of what one virtual host needs for TLS."""
+
+    certificates: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)  # in the same order; a certificate's own where the key is in its file
+    chain: list[int] = field(default_factory=list)
+    authorities: list[int] = field(default_factory=list)
+    named: list[int] = field(default_factory=list)
+
+    def mapped(self, change: Callable[[int], int]) -> KeyFiles:
+        """The same with other numbers."""
+        return KeyFiles(
+            *([change(one) for one in ones] for ones in (self.certificates, self.keys, self.chain)),
+            *([change(one) for one in ones] for ones in (self.authorities, self.named)),
+        )
+
+    def all(self) -> Iterator[int]:
+        """Every descriptor, once."""
+        yield from dict.fromkeys((*self.certificates, *self.keys, *self.chain, *self.authorities, *self.named))
+
+    def close(self) -> None:
+        """Close them all."""
+        for descriptor in self.all():
+            os.close(descriptor)
+
+
+def open_keys(server: VirtualHost) -> KeyFiles:
+    """Open what a virtual host needs. Raises KeyProblem."""
+    settings = server.settings
+    certificates, keys = settings[SSL_CERTIFICATES], settings[SSL_KEYS]
+    if not certificates:
+        raise KeyProblem(server, SSL_ENGINE, "SSLEngine is on, and there is no SSLCertificateFile")
+    if len(keys) > len(certificates):
+        raise KeyProblem(server, SSL_KEYS, f"SSLCertificateKeyFile {keys[len(certificates)]} has no SSLCertificateFile")
+    files = KeyFiles()
+    try:
+        for place, name in enumerate(certificates):
+            files.certificates.append(_open(server, SSL_CERTIFICATES, name))
+            if place < len(keys):
+                files.keys.append(_open(server, SSL_KEYS, keys[place]))
+            else:
+                files.keys.append(files.certificates[-1])
+        files.chain += _open_all(server, SSL_CHAIN, None)
+        files.authorities += _open_all(server, SSL_AUTHORITY_FILE, SSL_AUTHORITY_FOLDER)
+        files.authorities += _open_all(server, SSL_REVOCATION_FILE, SSL_REVOCATION_FOLDER)
+        files.named += _open_all(server, SSL_NAMED_FILE, SSL_NAMED_FOLDER)
+    except BaseException:
+        files.close()
+        raise
+    return files
+
+
+def _open(server: VirtualHost, setting: Setting[Any], name: str) -> int:
+    try:
+        return trusted.open_file(Path(name))
+    except OSError as error:
+        raise KeyProblem(server, setting, f"{setting.name} {name} cannot be read: {error.strerror}") from None
+
+
+def _open_all(server: VirtualHost, file: Setting[str], folder: Setting[str] | None) -> list[int]:
+    names = [server.settings[file]] if server.settings[file] else []
+    found = [_open(server, file, name) for name in names]
+    if folder is None or not server.settings[folder]:
+        return found
+    try:
+        inside = sorted(Path(server.settings[folder]).iterdir())
+    except OSError as error:
+        raise KeyProblem(server, folder, f"{folder.name} cannot be read: {error.strerror}") from None
+    opened = [_open(server, folder, str(entry)) for entry in inside if not entry.is_dir()]
+    different: dict[tuple[int, int], int] = {}
+    for one in opened:  # such a folder has each file a second time, under the hash that OpenSSL looks for
+        status = os.fstat(one)
+        if different.setdefault((status.st_dev, status.st_ino), one) != one:
+            os.close(one)
+    return [*found, *different.values()]
+
+
+def read_credentials(files: KeyFiles) -> Credentials:
+    """Read what was opened. Raises OSError."""
+    chain = _read(files.chain)
+    return Credentials(
+        pairs=tuple(
+            Pair(_read([certificate]) + b"\n" + (chain if place == 0 else b""), _read([key]))
+            for place, (certificate, key) in enumerate(zip(files.certificates, files.keys, strict=True))
+        ),
+        authorities=_read(files.authorities),
+        named_authorities=_read(files.named),
+    )
+
+
+def _read(descriptors: Sequence[int]) -> bytes:
+    # Several processes share one place in a file: each names its own.
+    return b"\n".join(os.pread(descriptor, MAX_FILE, 0) for descriptor in descriptors)

@@ -1,0 +1,137 @@
+"""Which keys fit, and what the supervisor holds of them: descriptors, never a byte.
+
+The files are opened once, when the server starts, so that all workers have the same ones until it starts again. Whether
+they fit, and whose names the certificates have, is found out by a process that ends with the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from ownhost.config.directive import Problem
+from ownhost.config.model import Config, VirtualHost
+from ownhost.http.openssl import OpenSSLError
+from ownhost.http.tls import make_context
+from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
+from ownhost.processes.keyfiles import KeyFiles, KeyProblem, open_keys, read_credentials
+
+
+def tls_servers(config: Config) -> list[VirtualHost]:
+    """The servers that speak TLS."""
+    return [server for server in config.servers if server.settings[SSL_ENGINE]]
+
+
+def examine(server: VirtualHost, files: KeyFiles) -> list[str]:
+    """The names that a virtual host's certificates are for. Raises KeyProblem where anything does not fit."""
+    try:
+        credentials = read_credentials(files)
+        make_context(policy_of(server), credentials)
+    except (OpenSSLError, OSError) as error:
+        names = ", ".join(dict.fromkeys((*server.settings[SSL_CERTIFICATES], *server.settings[SSL_KEYS])))
+        raise KeyProblem(server, SSL_CERTIFICATES, f"{names}: {error}") from None
+    found: dict[str, None] = {}
+    certificates: tuple[str, ...] = server.settings[SSL_CERTIFICATES]
+    for name, pair in zip(certificates, credentials.pairs, strict=True):
+        found.update(dict.fromkeys(_examine_certificate(server, name, pair.certificate)))
+    return list(found)
+
+
+def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str]:
+    from cryptography import x509  # here: no process that serves needs it for this
+
+    certificate = x509.load_pem_x509_certificate(pem)
+    now = datetime.now(UTC)
+    if certificate.not_valid_after_utc < now:
+        until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        raise KeyProblem(server, SSL_CERTIFICATES, f"SSLCertificateFile {name} expired on {until}: renew it")
+    if certificate.not_valid_before_utc > now:
+        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise KeyProblem(server, SSL_CERTIFICATES, f"SSLCertificateFile {name} is not valid before {since}")
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )
+    except x509.ExtensionNotFound:
+        return [str(one.value) for one in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+
+
+def problems(config: Config) -> list[Problem]:
+    """What keeps virtual hosts from speaking TLS, for `ownhost check`: keys are read here and now."""
+    found = []
+    for server in tls_servers(config):
+        try:
+            files = open_keys(server)
+            try:
+                examine(server, files)
+            finally:
+                files.close()
+        except KeyProblem as error:
+            found.append(error.problem)
+    return found
+
+
+@dataclass(slots=True)
+class Keys:
+    """All virtual hosts' keys, as the supervisor holds them: open, and never read."""
+
+    files: dict[int, KeyFiles] = field(default_factory=dict)  # server id -> descriptors
+    names: dict[int, list[str]] = field(default_factory=dict)  # server id -> what its certificates are for
+    broken: dict[int, Problem] = field(default_factory=dict)  # server id -> why it cannot speak TLS
+    protocols: dict[int, tuple[str, ...]] = field(default_factory=dict)  # server id -> what ALPN may choose
+
+    @classmethod
+    def open(cls, config: Config) -> Keys:
+        """Open every key, and have a process of its own find out which fit."""
+        keys = cls()
+        for server in tls_servers(config):
+            try:
+                keys.files[server.id] = open_keys(server)
+            except KeyProblem as error:
+                keys.broken[server.id] = error.problem
+        verdicts = _in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
+        for id_ in keys.files:
+            names, problem = verdicts.get(str(id_), ([], "its keys could not be looked at"))
+            keys.names[id_] = names
+            if problem:
+                server = config.servers[id_]
+                keys.broken[id_] = Problem(server.origins.get(SSL_CERTIFICATES.name, server.source), problem)
+        return keys
+
+    def _verdicts(self, config: Config) -> dict[int, tuple[list[str], str]]:
+        found: dict[int, tuple[list[str], str]] = {}
+        for id_, files in self.files.items():
+            try:
+                found[id_] = examine(config.servers[id_], files), ""
+            except KeyProblem as error:
+                found[id_] = [], error.problem.message
+            except Exception as error:
+                found[id_] = [], f"its keys cannot be used: {error}"
+        return found
+
+    def close(self) -> None:
+        """Close them all."""
+        for files in self.files.values():
+            files.close()
+
+
+def _in_a_child(work: Callable[[], dict[int, tuple[list[str], str]]]) -> dict[str, tuple[list[str], str]]:
+    """The result of `work`, done by a child that is gone afterwards, with all that it read."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            with open(writing, "w") as pipe:
+                json.dump(work(), pipe)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    return json.loads(text or "{}")  # type: ignore[no-any-return]

@@ -1,0 +1,57 @@
+"""Passing a stream on in both directions, until both sides have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from socket import SHUT_WR, SocketType
+
+from ownhost.http.tls import TLSSocket
+from ownhost.processes.sending import Gone, Sender, receive
+
+Sock = SocketType | TLSSocket
+PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own
+
+
+async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeout: float, data: bytes = b"") -> None:
+    """Pass bytes on, those in `data` first from the client. `timeout` is seconds without a byte that is taken."""
+    tasks = [
+        asyncio.ensure_future(_pass_on(loop, client, other, timeout, data)),
+        asyncio.ensure_future(_pass_on(loop, other, client, timeout)),
+    ]
+    try:
+        # What the client has ended goes on until it is answered; what the other side has ended is over.
+        await tasks[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, timeout: float, data: bytes = b"") -> None:
+    sender = Sender(loop, other, timeout)
+    with contextlib.suppress(Gone, OSError):
+        await sender.send(data)
+        while True:
+            await sender.send(await receive(loop, one, PATIENCE))
+    with contextlib.suppress(OSError):
+        other.shutdown(SHUT_WR)
+
+
+@contextlib.asynccontextmanager
+async def in_clear(loop: asyncio.AbstractEventLoop, client: TLSSocket, timeout: float) -> AsyncIterator[SocketType]:
+    """A plain socket that stands for a client's encrypted one."""
+    import socket
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    task = asyncio.ensure_future(pump(loop, client, ours, timeout))
+    try:
+        yield theirs
+    finally:
+        theirs.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(task, timeout)
+        ours.close()
