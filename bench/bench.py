@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import encrypted
 import measure
 import programs
 import sites
@@ -40,6 +41,7 @@ def main() -> int:
         programs.make_programs(folder / "programs")
         try:
             figures = measure_files(folder, options)
+            figures["encrypted"] = measure_encrypted(folder, options)
             figures["programs"] = measure_programs(folder, options)
         except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
             print(f"bench: {error}.", file=sys.stderr)
@@ -47,6 +49,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 130
     report(figures)
+    report_encrypted(figures["encrypted"])
     report_programs(figures["programs"])
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
@@ -94,18 +97,51 @@ def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any
     return figures
 
 
+def measure_encrypted(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements over TLS. Keys: load, server name."""
+    figures: dict[str, Any] = {}
+    with contextlib.ExitStack() as started:
+        servers = []
+        for port, peer in enumerate(encrypted.PEERS, options.port):
+            files = peer.configure(folder / f"encrypted-{port}", folder / "sites", port)
+            servers.append(started.enter_context(running(peer.program, files, port)))
+        for load in encrypted.WRK_LOADS:
+            figures[load.name] = in_turns(servers, load, options, scheme="https")
+        figures[encrypted.MULTIPLEXED] = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
+    return figures
+
+
 def in_turns(
-    servers: Sequence[Server], load: measure.Load, options: argparse.Namespace, path: str = sites.FILE, what: str = ""
+    servers: Sequence[Server],
+    load: measure.Load,
+    options: argparse.Namespace,
+    path: str = sites.FILE,
+    what: str = "",
+    scheme: str = "http",
 ) -> dict[str, list[dict[str, Any]]]:
-    """Load one server after the other, and again: results by server name."""
+    """Load one server after the other with wrk, and again: results by server name."""
+
+    def once(server: Server, seconds: int) -> dict[str, Any]:
+        return measure.requests_per_second(server, load, seconds, path, scheme)
+
+    return taking_turns(servers, once, ", ".join(filter(None, (what, load.name))), options)
+
+
+def taking_turns(
+    servers: Sequence[Server],
+    once: Callable[[Server, int], dict[str, Any]],
+    what: str,
+    options: argparse.Namespace,
+) -> dict[str, list[dict[str, Any]]]:
+    """Do something to one server after the other, for some seconds each, and again: results by server name."""
     rounds, seconds, warm_up = effort(options)
-    _say(f"{', '.join(filter(None, (what, load.name)))}: {rounds} times {seconds} s each")
+    _say(f"{what}: {rounds} times {seconds} s each")
     for server in servers:
-        measure.requests_per_second(server, load, warm_up, path)
+        once(server, warm_up)
     results: dict[str, list[dict[str, Any]]] = {server.program.name: [] for server in servers}
     for _ in range(rounds):
         for server in servers:
-            results[server.program.name].append(measure.requests_per_second(server, load, seconds, path))
+            results[server.program.name].append(once(server, seconds))
     return results
 
 
@@ -127,20 +163,29 @@ def report(figures: dict[str, Any]) -> None:
         _print_losses(name, figures[name])
 
 
+def report_encrypted(figures: dict[str, Any]) -> None:
+    """Print a table of what was measured over TLS, and what was lost."""
+    _report_peers(figures, [peer.program.name for peer in encrypted.PEERS])
+
+
 def report_programs(figures: dict[str, Any]) -> None:
     """Print a table for each kind of program, and what was lost."""
     for kind in programs.KINDS:
-        names = [peer.program.name for peer in kind.peers]
-        rows = []
-        for load, results in figures[kind.name].items():
-            rates = [median(result["rate"] for result in results[name]) for name in names]
-            ratios = (f"{rates[-1] / rate:.2f}" if rate else "" for rate in rates[:-1])
-            rows.append((f"{kind.name}, {load}, requests/s", *map(_number, rates), *ratios))
-        print()
-        print_table(("MEASURED", *map(str.upper, names), *(f"OWNHOST / {name.upper()}" for name in names[:-1])), rows)
-        for load, results in figures[kind.name].items():
-            for name in names:
-                _print_lost(f"{name}, {kind.name}, {load}", results[name])
+        by_load = {f"{kind.name}, {load}": results for load, results in figures[kind.name].items()}
+        _report_peers(by_load, [peer.program.name for peer in kind.peers])
+
+
+def _report_peers(by_load: dict[str, Any], names: Sequence[str]) -> None:
+    rows = []
+    for load, results in by_load.items():
+        rates = [median(result["rate"] for result in results[name]) for name in names]
+        ratios = (f"{rates[-1] / rate:.2f}" if rate else "" for rate in rates[:-1])
+        rows.append((f"{load}, requests/s", *map(_number, rates), *ratios))
+    print()
+    print_table(("MEASURED", *map(str.upper, names), *(f"OWNHOST / {name.upper()}" for name in names[:-1])), rows)
+    for load, results in by_load.items():
+        for name in names:
+            _print_lost(f"{name}, {load}", results[name])
 
 
 def _rate(load: str) -> Any:

@@ -47,13 +47,15 @@ LOADS = (
 )
 
 
-def requests_per_second(server: Server, load: Load, seconds: int, path: str = FILE) -> dict[str, Any]:
+def requests_per_second(
+    server: Server, load: Load, seconds: int, path: str = FILE, scheme: str = "http"
+) -> dict[str, Any]:
     """Load a server, asking for a path where the load names none. Complete responses with status 2xx are the `rate`."""
     command = ["wrk", "-t", str(load.threads), "-c", str(load.connections), "-d", f"{seconds}s"]
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{server.port}{path}", "--", *load.asked]
+    command += [f"{scheme}://127.0.0.1:{server.port}{path}", "--", *load.asked]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])
     return {"rate": (result["responses"] - result["not_2xx"]) / result["seconds"], **result}

@@ -1,0 +1,127 @@
+"""TLS while we measure: keys for the owners, every server's configuration with them, and a client for HTTP/2."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import programs
+import sites
+from measure import Load
+from programs import Peer
+from servers import APACHE, OWNHOST, Program, Server
+from sites import ALICE, BOB, FILE
+
+OWNERS = (ALICE, BOB)
+MODULES = {**sites.MODULES, "ssl_module": "mod_ssl.so", "socache_shmcb_module": "mod_socache_shmcb.so"}
+PROTOCOLS = "    Protocols h2 http/1.1\n"
+VIRTUAL_HOST = Template(
+    """
+<VirtualHost 127.0.0.1:$port>
+    ServerName $host
+    AssignUserID "#$id" "#$id"
+    DocumentRoot "$sites/$host"
+    CustomLog "$run/$host.log" combined
+    SSLEngine On
+    SSLProtocol TLSv1.2 TLSv1.3
+    SSLCertificateFile "$run/$host.crt"
+    SSLCertificateKeyFile "$run/$host.key"
+$protocols</VirtualHost>
+"""
+)
+NGINX_SERVER = Template(
+    """\
+    server {
+        listen 127.0.0.1:$port ssl http2;
+        server_name $host;
+        root "$sites/$host";
+        access_log "$run/$host.log" owners;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate "$run/$host.crt";
+        ssl_certificate_key "$run/$host.key";
+    }
+"""
+)
+NGINX = Program("nginx", (("/usr/sbin/nginx", "-g", "daemon off;", "-c"),))
+# wrk resumes no session: each new connection is a full handshake. It names no host in it, so the first one's key is used.
+WRK_LOADS = (
+    Load("TLS, new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close")),
+    Load("TLS, keep-alive", 32, 2, (f"Host: {ALICE.host}",)),
+)
+MULTIPLEXED = "TLS, h2load, 32 requests at a time on each connection"
+CLIENTS, STREAMS = 8, 32  # of h2load
+
+
+def make_keys(run: Path) -> None:
+    """A key and certificate (ECDSA, P-256) for each owner, for root alone."""
+    for owner in OWNERS:
+        key, certificate = run / f"{owner.host}.key", run / f"{owner.host}.crt"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-subj", f"/CN={owner.host}", "-addext", f"subjectAltName=DNS:{owner.host}", "-days", "2"]
+        subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+        key.chmod(0o600)
+
+
+def _configure(run: Path, folder: Path, port: int, modules: dict[str, str], protocols: str) -> tuple[Path, ...]:
+    run.mkdir(mode=0o755)
+    make_keys(run)
+    (run / "mime.types").write_text("text/plain txt\n")
+    loaded = "\n".join(f"LoadModule {name} {sites.APACHE_MODULES / file}" for name, file in modules.items())
+    text = sites.SERVER.substitute(run=run, sites=folder, port=port, modules=loaded)
+    for owner in OWNERS:
+        names = {"run": run, "sites": folder, "port": port, "host": owner.host, "id": owner.id}
+        text += VIRTUAL_HOST.substitute(names, protocols=protocols)
+    file = run / "server.conf"
+    file.write_text(text)
+    return (file,)
+
+
+def configure_apache(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
+    """Apache with mpm_itk, which has no HTTP/2."""
+    return _configure(run, folder, port, MODULES, "")
+
+
+def configure_ownhost(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
+    """The same for Ownhost, with HTTP/2."""
+    return _configure(run, folder, port, MODULES, PROTOCOLS)
+
+
+def configure_nginx(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
+    """nginx, which reads everybody's files as one user: so here they are copied, for all to read."""
+    run.mkdir(mode=0o755)
+    make_keys(run)
+    readable = run / "sites"
+    for owner in OWNERS:
+        (readable / owner.host).mkdir(parents=True)
+        (readable / owner.host / FILE.lstrip("/")).write_bytes((folder / owner.host / FILE.lstrip("/")).read_bytes())
+    servers = "".join(NGINX_SERVER.substitute(run=run, sites=readable, port=port, host=owner.host) for owner in OWNERS)
+    file = run / "nginx.conf"
+    file.write_text(programs.NGINX.substitute(run=run, servers=servers))
+    return (file,)
+
+
+PEERS = (Peer(APACHE, configure_apache), Peer(NGINX, configure_nginx), Peer(OWNHOST, configure_ownhost))
+
+
+def multiplexed(server: Server, seconds: int) -> dict[str, Any]:
+    """Load a server with h2load: HTTP/2 where it speaks that, with requests at the same time on each connection."""
+    command = ["h2load", "--duration", str(seconds), "-c", str(CLIENTS), "-m", str(STREAMS), "-t", "2"]
+    command += ["--connect-to", f"127.0.0.1:{server.port}", f"https://{ALICE.host}:{server.port}{FILE}"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    done = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)
+    protocol = re.search(r"Application protocol: (\S+)", output)
+    if done is None or failed is None:
+        raise ValueError(f"h2load said {output!r}")
+    good, *others = map(int, done.groups())
+    return {
+        "rate": good / seconds,
+        "responses": good + sum(others),
+        "not_2xx": sum(others),
+        "broken_connections": int(failed[1]),
+        "timeouts": int(failed[3]),
+        "protocol": protocol[1] if protocol else "",
+    }
