@@ -46,7 +46,7 @@ NGINX_SERVER = Template(
 """
 )
 NGINX = Program("nginx", (("/usr/sbin/nginx", "-g", "daemon off;", "-c"),))
-# wrk resumes no session: each new connection is a full handshake. It names no host in it, so the first one's key is used.
+# wrk resumes no session: each new connection is a full handshake. It names no host in it: the first one is meant.
 WRK_LOADS = (
     Load("TLS, new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close")),
     Load("TLS, keep-alive", 32, 2, (f"Host: {ALICE.host}",)),
