@@ -38,9 +38,12 @@ _REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CR
 _DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
-# TLS records with a fatal alert (RFC 8446, section 6), for clients that are turned away before there is any encryption.
+# A TLS record with a fatal alert (RFC 8446, section 6), for clients that are turned away before anything is encrypted.
 INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
-UNRECOGNIZED_NAME = b"\x15\x03\x01\x00\x02\x02\x70"
+
+_SIZE = 65_536  # bytes taken at once
+_RECEIVE = int(socket.MSG_DONTWAIT)
+_SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,31 +223,36 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
 class TLSSocket:
     """A client's connection under TLS, as far as sockets are used here; it never blocks.
 
-    `recv` raises BlockingIOError where there is no whole record yet, and gives b"" at the end.
+    `recv` raises BlockingIOError where there is no whole record yet, and gives b"" at the end. Bytes go through memory
+    on their way: one system call takes all records that are there, and one sends what OpenSSL has to say.
     """
 
+    __slots__ = ("_incoming", "_outgoing", "_rest", "_sock", "_taken", "_tls", "server")
+
     def __init__(self, context: ssl.SSLContext, sock: socket.SocketType, server: int) -> None:
-        whole = socket.socket(fileno=sock.detach())
-        whole.setblocking(False)
-        try:
-            self._tls = context.wrap_socket(
-                whole, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
-        except BaseException:
-            whole.close()
-            raise
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._rest = b""  # encrypted, and not sent yet
+        self._taken = 0  # bytes of the data in it
         self.server = server  # the id of the virtual host whose key it is
 
     def fileno(self) -> int:
         """The descriptor, for an event loop; -1 once it is closed."""
-        return self._tls.fileno()
+        return self._sock.fileno()
 
     def handshake(self) -> None:
         """Go on with the handshake. Raises BlockingIOError where the client is to say more, OSError."""
+        data = self._sock.recv(_SIZE, _RECEIVE)
+        if not data:
+            raise ConnectionResetError
+        self._incoming.write(data)
         try:
             self._tls.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except ssl.SSLWantReadError:
             raise BlockingIOError from None
+        finally:
+            self._flush()
 
     @property
     def application_protocol(self) -> str:
@@ -252,45 +260,83 @@ class TLSSocket:
         return self._tls.selected_alpn_protocol() or ""
 
     def recv(self, size: int, _flags: int = 0) -> bytes:
-        """What is there, up to the end of a record."""
+        """All records that are there, up to `size` bytes, which must not be less than one's. Raises OSError."""
+        incoming, read = self._incoming, self._tls.read
+        if not incoming.pending:
+            incoming.write(self._sock.recv(min(size, _SIZE), _RECEIVE) or self._ended())
         try:
-            return self._tls.read(size)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            data = read(size)
+            while data and incoming.pending:
+                try:
+                    data += read(size)
+                except ssl.SSLWantReadError:  # the beginning of a record
+                    break
+        except ssl.SSLWantReadError:
             raise BlockingIOError from None
+        except ssl.SSLEOFError:
+            return b""
+        finally:
+            if self._outgoing.pending:
+                self._flush()
+        return data
+
+    def _ended(self) -> bytes:
+        self._incoming.write_eof()
+        return b""
 
     def send(self, data: bytes | memoryview, _flags: int = 0) -> int:
-        """Send as much as goes, in one record. What is sent next must begin with what did not go."""
-        try:
-            return self._tls.write(data)
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            raise BlockingIOError from None
+        """Send as much as goes at once. Raises OSError; after BlockingIOError the same data must come again."""
+        if not self._rest:
+            write, outgoing = self._tls.write, self._outgoing
+            size = len(data)
+            taken = write(data)
+            while taken < size and outgoing.pending < _SIZE:
+                taken += write(memoryview(data)[taken:])
+            self._taken = taken
+        self._flush()
+        if self._rest:
+            raise BlockingIOError
+        return self._taken
+
+    def _flush(self) -> None:
+        """Send what is encrypted, as far as it goes. Raises OSError."""
+        rest = self._rest + self._outgoing.read() if self._rest else self._outgoing.read()
+        if rest:
+            try:
+                sent = self._sock.send(rest, _SEND)
+            except BlockingIOError:
+                sent = 0
+            self._rest = rest[sent:]
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
         """Tell the client that nothing more will come."""
         with contextlib.suppress(OSError, ValueError):
-            self._tls.unwrap()
+            try:
+                self._tls.unwrap()
+            finally:
+                self._flush()
 
     def detach(self) -> socket.SocketType:
         """The socket without TLS, for a client that speaks none."""
-        return socket.SocketType(fileno=self._tls.detach())
+        return self._sock
 
     def close(self) -> None:
         """The same, and close."""
-        if self._tls.fileno() >= 0:
+        if self._sock.fileno() >= 0:
             self.shutdown()
-            self._tls.close()
+            self._sock.close()
 
     def facts(self) -> TLSFacts:
         """What is known of the connection, once the handshake is done."""
         tls = self._tls
         cipher, _, bits = tls.cipher() or ("", "", 0)
-        session = tls.session
+        session = tls.session if tls.session_reused else None
         return TLSFacts(
             protocol=tls.version() or "",
             cipher=cipher,
             bits=bits,
             server_name=getattr(tls, "asked_name", ""),
-            resumed=bool(tls.session_reused),
+            resumed=session is not None,
             session_id=session.id if session is not None else b"",
             certificate=tls.getpeercert(binary_form=True) or b"",
             server=self.server,
