@@ -101,7 +101,8 @@ async def run(request: Request, app: App, body: RequestBody) -> Response:
     backend = Backend("http", "localhost", 80, lease.path, parameters=upgrade)
     timeout = app.request_timeout or request.site.settings[TIMEOUT]
     try:
-        response = await ask_http(request, backend, target(request), fields_for(request, backend), content, timeout)
+        fields = fields_for(request, backend)
+        response = await ask_http(request, backend, target(request), fields, content, timeout, body)
     except HTTPError as error:
         lease.close()
         if error.status == 502:  # there is no other server here that could be said to be bad
