@@ -389,12 +389,12 @@ def test_a_program_that_is_silent_for_too_long(world: World, before: str) -> Non
 
 
 LEAVES = """#!/bin/sh
-printf 'Content-Type: text/plain\\n\\nsome'
 sleep 1000 2>/dev/null &
 echo $! >child
 sleep 1000 >/dev/null 2>&1 &
 echo $! >other
 echo $$ >pid
+printf 'Content-Type: text/plain\\n\\nsome'
 """
 
 
@@ -423,8 +423,8 @@ def test_what_holds_no_output_goes_on(world: World, method: str) -> None:
     script = LEAVES.replace("sleep 1000 2>/dev/null &", "sleep 0 &")
     server = serve(world, leaves=script)
     assert server.get("alice.test", "/cgi-bin/leaves", method).status == 200
-    other = int(eventually((world.folder / "alice/cgi-bin/other").read_text))  # type: ignore[call-overload]
     eventually(lambda: are_gone(pids(world)), message="the program is not collected")
+    other = int((world.folder / "alice/cgi-bin/other").read_text())
     eventually(lambda: "(0 programs)" in server.processes("launcher")[0].title)
     assert Process(other).alive
     server.stop()

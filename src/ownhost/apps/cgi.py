@@ -74,7 +74,7 @@ async def run(request: Request, body: RequestBody) -> Response:
     try:
         return await answer(request, output, "cgi", has_status_line=name.startswith("nph-"))
     except HTTPError as error:
-        if heard is not None:
+        if heard is not None and error.status >= 500:  # what is the client's fault is none of the program's
             await asyncio.wait((output.complaints,), timeout=GRACE)
             script_log.write_failed(request, error, content, heard)
         raise

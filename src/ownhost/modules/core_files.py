@@ -263,7 +263,7 @@ def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tu
     fields = [("Last-Modified", format_date(min(stat.st_mtime, request.time)))]
     if etag is not None:
         fields.append(("ETag", etag))
-    fields.append(("Accept-Ranges", "bytes"))
+    fields.append(("Accept-Ranges", "bytes" if request.settings[ranges.MAX_RANGES] != 0 else "none"))
     if request.encodings:
         fields.append(("Content-Encoding", ", ".join(request.encodings)))
     if request.languages:
