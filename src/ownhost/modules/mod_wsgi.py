@@ -29,7 +29,15 @@ from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.mod_alias import below, substitute
-from ownhost.modules.python_daemons import GLOBAL, Daemon, Daemons, fold_daemons, merge_daemons, parse_daemon
+from ownhost.modules.python_daemons import (
+    GLOBAL,
+    Daemon,
+    Daemons,
+    behind_two,
+    fold_daemons,
+    merge_daemons,
+    parse_daemon,
+)
 from ownhost.modules.python_daemons import parse_options as parse_named
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.links import OPTIONS, Option
@@ -97,8 +105,8 @@ def parse_alias_match(call: Call) -> tuple[ScriptAlias, ...]:
 def _alias_arguments(call: Call) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     if len(call.args) < 2:
         raise ArgumentError(f"expected a path and a script, got {len(call.args) or 'none'}")
-    source, target, *options = call.args
-    named = parse_named(tuple(options), tuple(_OPTIONS))
+    source, target = call.args[:2]
+    named = parse_named(behind_two(call.raw), tuple(_OPTIONS))
     if named.get("pass-authorization", "On").lower() not in ("on", "off"):
         raise ArgumentError(f"expected pass-authorization=On or Off, not {named['pass-authorization']!r}")
     if "callable-object" in named:
