@@ -64,6 +64,7 @@ from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
+OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -247,9 +248,9 @@ class Supervisor:
         """A child is gone."""
         child = self.children.pop(exited.pid)
         if exited.status != 0 and not child.stopping:
-            how = f"by signal {-exited.status}" if exited.status < 0 else f"with status {exited.status}"
-            who = self.plan.identities[child.number].name if child.role in ("worker", "launcher", "program") else ""
-            self.logs.error(Level.ERROR, f"{child.role} {who} (pid {exited.pid}) ended {how}".replace("  ", " "))
+            how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
+            who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
+            self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
         self.gone(child, failed=exited.status != 0)
 
     def gone(self, child: Child, failed: bool) -> None:
@@ -267,6 +268,8 @@ class Supervisor:
         now = time.monotonic()
         policy = self.policy_of(child)
         policy.ended(now, now - child.since, failed)
+        if failed and policy.throttled and not child.stopping:
+            self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker" and not self.ending:
@@ -278,6 +281,12 @@ class Supervisor:
             self.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
+        """Log that processes keep dying, and that others are not started as soon as they are wanted."""
+        whose = f"identity {self.plan.identities[child.number].name}: its " if child.role in OF_IDENTITIES else "the "
+        habit = f"{whose}{child.role} processes keep dying, {policy.early_deaths} in a row"
+        self.logs.error(Level.ERROR, f"{habit}; next try in {policy.not_before - now:.1f} s")
 
     def policy_of(self, child: Child) -> SpawnPolicy:
         """The policy that counts this child."""
@@ -369,8 +378,6 @@ class Supervisor:
             return
         wait = service.policy.not_before - time.monotonic()
         if wait > 0:
-            name = self.plan.identities[number].name
-            self.logs.error(Level.ERROR, f"identity {name}: its processes keep dying; next try in {wait:.1f} s")
             self.loop.call_later(wait, self.attend, number)
             return
         service.watched = True
@@ -524,6 +531,11 @@ class Supervisor:
         """End the loop; `run` ends the forkserver, and that every process."""
         if not self.finished.done():
             self.finished.set_result(status)
+
+
+def _signal_name(number: int) -> str:
+    name = next((known.name for known in signal.Signals if known == number), "a real-time signal")
+    return f"by signal {number} ({name})"
 
 
 def _has_mail(mailbox: socket.socket) -> bool:
