@@ -219,6 +219,14 @@ def test_no_program_outlives_the_server(world: World, role: str, number: int) ->
     server.process.wait(15)
 
 
+def test_a_launcher_that_stands_still_does_not_outlive_the_forkserver(world: World) -> None:
+    """Nor does what its programs left running: it goes on, and ends that first."""
+    server, everybody = busy(world)
+    with standing(titled(server, "ownhost: launcher")):
+        os.kill(next(one.pid for one in everybody if one.role == "forkserver"), signal.SIGKILL)
+        eventually(lambda: left(everybody) == [], message=f"left: {left(everybody)}")
+
+
 def left(processes: list[Process]) -> list[str]:
     return [command(process) for process in processes if process.alive]
 
