@@ -165,9 +165,10 @@ def test_without_a_limit_a_process_stays(world: World, path: str) -> None:
     assert len(set(pids)) <= 2, "php-fpm may have forked a second one before the first was idle again"
 
 
+@pytest.mark.parametrize("said", ["StartServers 3\nMinSpareServers 2\nMaxSpareServers 3\n", "StartServers 3\n"])
 @pytest.mark.parametrize(("path", "title"), [("pid.php", "php-fpm: pool"), ("app", "wsgi_runner")])
-def test_spare_processes_wait_for_requests_to_come(world: World, path: str, title: str) -> None:
-    server = two(world, "StartServers 3\nMinSpareServers 2\nMaxSpareServers 3\n")
+def test_spare_processes_wait_for_requests_to_come(world: World, said: str, path: str, title: str) -> None:
+    server = two(world, said)
     assert server.get("alice.test", f"/{path}").status == 200
     eventually(lambda: len(titled(server, title)) == 3)
     assert titled(server, title, BOB) == [], "nobody has asked for bob's"
