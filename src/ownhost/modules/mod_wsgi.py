@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost.config.arguments import flag, ignored, path, single
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -28,7 +29,7 @@ from ownhost.config.directive import (
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
-from ownhost.modules.mod_alias import below, substitute
+from ownhost.modules.mod_alias import below
 from ownhost.modules.python_daemons import (
     GLOBAL,
     Daemon,
@@ -75,7 +76,7 @@ class ScriptAlias:
             match = self.regex.search(uri)
             if match is None or match.end() == 0:
                 return None
-            return substitute(self.target, match) + _behind(uri, match.end())
+            return substitute(self.target, captured(match)) + _behind(uri, match.end())
         if self.prefix == "/":
             return self.target + _behind(uri, 1)
         rest = below(uri, self.prefix)
