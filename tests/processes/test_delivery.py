@@ -90,7 +90,7 @@ def test_a_mailbox_is_asked_for_once_and_then_takes_who_waited(sender: Sender) -
     assert not sender.may_write, "there is always room: watching for it would spin"
 
 
-@pytest.mark.parametrize("waits_before", [False])
+@pytest.mark.parametrize("waits_before", [True, False])
 def test_who_waits_for_room_goes_first_once_there_is_some(sender: Sender, waits_before: bool) -> None:
     """A mailbox may be full already when it comes."""
     if waits_before:

@@ -67,7 +67,7 @@ class Delivery:
     def open(self, identity: int, box: SocketType) -> None:
         """The mailbox that was asked for is here; it may be full of what other gates put into it."""
         self.mailboxes[identity] = box
-        self.epoll.register(box.fileno(), READABLE)
+        self.epoll.register(box.fileno(), WRITABLE if identity in self.waiting else READABLE)
         self.deliver_waiting(identity)
 
     def deliver_waiting(self, identity: int) -> None:
