@@ -292,6 +292,16 @@ def test_asgi(root: Path):
     assert asgi_app(root, text, "/chat")[1] == "/"
 
 
+def test_who_serves_is_said_by_no_group(root: Path):
+    """The message names the directive that tried."""
+    for kind, app_of in (("WSGI", wsgi.app_of), ("ASGI", asgi.app_of)):
+        script = "site.wsgi" if kind == "WSGI" else "asgi.py"
+        text = f"{kind}DaemonProcess g user={WRONG_USER}\n{kind}ScriptAlias / @ROOT@/{script} process-group=g"
+        with pytest.raises(HTTPError, match=f"{kind}DaemonProcess g has user={WRONG_USER}, but") as refused:
+            app_of(found(root, text))
+        assert refused.value.status == 500
+
+
 def test_asgi_scripts_have_an_alias(root: Path):
     with pytest.raises(HTTPError, match="only for what ASGIScriptAlias names"):
         asgi.app_of(found(root, "SetHandler asgi-script", "/page.wsgi"))
