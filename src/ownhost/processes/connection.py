@@ -21,6 +21,7 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.identity.identity import Assignment
+from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.sending import Gone, Sender, Sending, receive
@@ -40,7 +41,6 @@ LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
 LOOK = int(MSG_PEEK | MSG_DONTWAIT)
-LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a client still waits for a program
 
 
 class Connection:
@@ -477,27 +477,3 @@ class Connection:
             self.counted = None
         self.worker.forget(self)
         self.sock.close()
-
-
-class ClientWatch:
-    """Ends a connection's task once its client has closed, though a program is still at work on the answer.
-
-    It looks now and then: a program that answers soon costs no system call for it.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
-
-    def look(self) -> None:
-        """See whether the client is there, and look again later."""
-        connection = self.connection
-        incoming, task = connection.incoming, connection.task
-        if incoming is not None and incoming.complete and connection.is_gone() and task is not None:
-            task.cancel()
-            return
-        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
-
-    def end(self) -> None:
-        """Stop looking."""
-        self.timer.cancel()

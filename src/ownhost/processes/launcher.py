@@ -64,9 +64,10 @@ class Launcher:
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
-        # The forkserver's death must not be this one's at once: programs' own children have no such signal.
         self.loop.add_signal_handler(signal.SIGTERM, self.finish)
-        prctl.set_parent_death_signal(signal.SIGTERM)
+        # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
+        # channel's end follows it, for one to see whom its owner stopped, too.
+        prctl.set_parent_death_signal(signal.SIGCONT)
         self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
