@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,19 +16,26 @@ BIG = 24 << 20  # bytes of /big
 
 
 class Backend(ThreadingHTTPServer):
-    """A server, what it was asked, and how many connections it took."""
+    """A server, what it was asked, and how many connections it took. It listens on a path if one is given."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 50
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.port = int(self.server_address[1])
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        if path:
+            self.address_family = socket.AF_UNIX
+        super().__init__(path or ("127.0.0.1", 0), _Handler)  # type: ignore[arg-type]
+        self.port = 0 if path else int(self.server_address[1])
         self.asked: list[_Handler] = []
         self.connections = 0
         self.release = threading.Event()  # /wait answers then
         self.finished = threading.Event()  # /big was written to its end
+
+    def server_bind(self) -> None:
+        """Bind, without asking for the name of an address that may be a path."""
+        socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients may leave."""
@@ -76,7 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
     def on_others(self) -> None:
         lines = [f"{self.command} {self.path}"]
         lines += sorted(f"{name}: {value}" for name, value in self.headers.items() if name.lower() not in _UNSAID)
-        text = "\n".join((*lines, "", self.body.decode("latin-1"))).replace(str(self.server.port), "BACKEND")
+        text = "\n".join((*lines, "", self.body.decode("latin-1"))).replace(
+            str(self.server.port or "no port"), "BACKEND"
+        )
         self.say(200, text.encode("latin-1"), Content_Type="text/plain")
 
     def on_redirect(self) -> None:
@@ -111,6 +121,39 @@ class _Handler(BaseHTTPRequestHandler):
     def on_interim(self) -> None:
         self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
         self.say(200, b"final", Content_Type="text/plain")
+
+    def on_interims(self) -> None:
+        """Interim responses, of the statuses that the query lists, and the final one, all at once."""
+        for number, status in enumerate(self._query().split(","), 1):
+            fields = f"X-Number: {number}\r\nLink: </a>; rel=preload\r\nX-Hop: 1\r\nConnection: X-Hop\r\n"
+            self.wfile.write(f"HTTP/1.1 {status} Soon\r\n{fields}\r\n".encode())
+        self.on_whole()
+
+    def on_heavy(self) -> None:
+        """As much as fits before the answer."""
+        self.wfile.write((b"HTTP/1.1 103 Early Hints\r\nLink: <" + b"a" * 60_000 + b">\r\n\r\n") * 9)
+        self.say(200, b"last")
+
+    def on_hints(self) -> None:
+        """Interim responses, and nothing else."""
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 2)
+        self.close_connection = True
+
+    def on_switched(self) -> None:
+        """Another protocol, whatever was asked: the query's."""
+        self.wfile.write(f"HTTP/1.1 101 So\r\nUpgrade: {self._query()}\r\nConnection: Upgrade\r\n\r\nx".encode())
+        self.close_connection = True
+
+    def on_whole(self) -> None:
+        """As many bytes as the query says, in one write with their head and the fields that it says besides."""
+        size, _, fields = self._query().partition("&")
+        content = b"0123456789" * ((int(size) if size.isdecimal() else 100) // 10)
+        lines = ["Content-Type: text/plain", f"Content-Length: {len(content)}", *fields.split("&")]
+        head = "\r\n".join(("HTTP/1.1 200 OK", *filter(None, lines), "", "")).replace("%20", " ").replace("%22", '"')
+        self.wfile.write(head.encode() + content)
+
+    def _query(self) -> str:
+        return self.path.partition("?")[2]
 
     def on_echo(self) -> None:
         self.say(200, self.body, Content_Type="application/octet-stream")
@@ -164,9 +207,9 @@ _UNSAID = ("connection", "user-agent", "accept-encoding")  # differ, and don't m
 
 
 @contextmanager
-def backend() -> Iterator[Backend]:
-    """A server, while the block runs."""
-    server = Backend()
+def backend(path: str = "") -> Iterator[Backend]:
+    """A server, on a path if one is given, while the block runs."""
+    server = Backend(path)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

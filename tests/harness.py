@@ -79,7 +79,10 @@ class Process:
 
     @property
     def uid(self) -> int:
-        return int(self.status["Uid"].split()[0])
+        """Whose it is; -1 for a process that is gone."""
+        with contextlib.suppress(OSError):
+            return int(self.status["Uid"].split()[0])
+        return -1
 
     @property
     def alive(self) -> bool:

@@ -76,6 +76,11 @@ RESPONSES = [
         [Interim(103, [("Link", "x")]), Head(204, [], None), End()],
         False,
     ),
+    (
+        b"HTTP/1.1 100 Go\r\nContent-Length: 9\r\n\r\nHTTP/1.1 103 X\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+        [Interim(100, []), Interim(103, []), Head(204, [], None), End()],
+        True,
+    ),
     (b"HTTP/1.0 404 Not Found\r\nContent-Length: 1\r\n\r\na", [Head(404, [], 1), Content(b"a"), End()], False),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na", [Head(200, [], 1), Content(b"a"), End()], True),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore", [Head(200, [], 0), End()], False),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
 from harness import ALICE, World, eventually
+from ownhost.apps.app import SOCKET
 from ownhost.apps.php import app_of, fpm_config, process_manager, quoted, setting_lines
-from ownhost.modules.mod_php import Value
+from ownhost.modules.mod_php import Value, newest_server
 from ownhost.modules.php_names import SYSTEM
 
 SHOW = "<?php echo json_encode($_SERVER);"
@@ -257,6 +258,30 @@ def test_limits_are_the_servers(world: World) -> None:
     app = app_of(request)
     assert (app.processes, app.max_requests) == (7, 3)
     assert app.files == (("fpm.conf", fpm_config({}, process_manager(7, 0, 0, 10), 3)),)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((256, 0, 0, 10), ["ondemand"]),
+        ((256, 5, 0, 10), ["dynamic", "5", "1", "10"]),
+        ((256, 0, 3, 10), ["dynamic", "3", "3", "10"]),
+        ((256, 12, 5, 10), ["dynamic", "10", "5", "10"]),
+        ((256, 2, 5, 4), ["dynamic", "5", "5", "6"]),
+        ((1, 5, 5, 10), ["dynamic", "2", "1", "2"]),
+        ((1, 5, 0, 1), ["dynamic", "2", "1", "2"]),
+    ],
+)
+def test_numbers_of_processes(world: World, numbers: tuple[int, int, int, int], expected: list[str]) -> None:
+    """MaxRequestWorkers, StartServers, MinSpareServers, MaxSpareServers: as prefork's, and as php-fpm takes them."""
+    lines = dict(line.split(" = ") for line in process_manager(*numbers))
+    names = ("pm", "pm.start_servers", "pm.min_spare_servers", "pm.max_spare_servers")
+    assert [lines[name] for name in names if name in lines] == expected
+    text = fpm_config({}, process_manager(*numbers), 0).replace(SOCKET, f"{world.folder}/socket")
+    config = world.site("s", ALICE, {"fpm.conf": text}) / "fpm.conf"
+    command = [newest_server(), "-n", "-t", "-y", config, "--force-stderr"]
+    asked = subprocess.run(command, capture_output=True, text=True, user=ALICE, group=ALICE)
+    assert asked.returncode == 0, asked.stderr
 
 
 # Quoting

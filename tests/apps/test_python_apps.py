@@ -17,7 +17,7 @@ from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.http.message import HTTPError
-from ownhost.modules import mod_wsgi
+from ownhost.modules import mod_asgi, mod_wsgi
 from ownhost.request import serve
 from ownhost.request.request import Endpoints, Request
 from ownhost.request.routing import routing_view
@@ -128,7 +128,7 @@ def test_every_option_of_a_group(root: Path):
     text = (
         f"WSGIDaemonProcess blog processes=2 threads=1 home=@ROOT@/apps python-home=/srv/venv python-path=/a:/b "
         f"display-name=%{{GROUP}} maximum-requests=9 request-timeout=30 inactivity-timeout=40 lang=de_DE.UTF-8 "
-        f"locale=C.UTF-8 umask=0027 user=#{os.geteuid()} group=#{os.getegid()} deadlock-timeout=60\n"
+        f'locale=C.UTF-8 umask=0027 user="#{os.geteuid()}" group=#{os.getegid()} deadlock-timeout=60\n'
         "WSGIProcessGroup blog\nWSGIApplicationGroup %{GLOBAL}\nWSGIScriptReloading Off\nWSGICallableObject app\n"
         "WSGIScriptAlias / @ROOT@/site.wsgi"
     )
@@ -153,6 +153,36 @@ def test_every_option_of_a_group(root: Path):
     assert (app.request_timeout, app.idle_timeout, app.protocol) == (30, 40, Protocol.FASTCGI)
     assert pickle.loads(pickle.dumps(app)) == app
     assert {name: text.splitlines()[0] for name, text in app.files}.keys() == {"wsgi_runner.py", "fastcgi_responder.py"}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("user=\"#9\" group='#8'", {"user": "#9", "group": "#8"}),
+        ('user="#9"group="#8"', {"user": "#9", "group": "#8"}),
+        ("user= news", {"user": "news"}),
+        ('home="/a b" python-path="/c d:/e"', {"home": "/a b", "python_path": "/c d:/e"}),
+        ('display-name="my \\"app\\"" processes="2"', {"display_name": 'my "app"', "processes": 2}),
+        ('display-name=a"b lang=""', {"display_name": 'a"b', "lang": ""}),
+        ('user="#9', {"user": "#9"}),
+    ],
+)
+def test_values_of_options_may_be_in_quotes(root: Path, options: str, expected: dict[str, str | int]):
+    """All of these are what Debian's mod_wsgi 4.9.4 takes, too."""
+    for module, name in ((mod_wsgi, "WSGIDaemonProcess"), (mod_asgi, "ASGIDaemonProcess")):
+        daemon = server_of(root, f'{name} "g" {options}').settings[module.DAEMONS]["g"]
+        assert {key: getattr(daemon, key) for key in expected} == expected
+
+
+def test_values_of_an_aliass_options_may_be_in_quotes(root: Path):
+    text = (
+        'WSGIDaemonProcess "a b"\n'
+        'WSGIScriptAlias "/" "@ROOT@/site.wsgi" process-group="a b" application-group="x y"\n'
+        'ASGIDaemonProcess "a b"\nASGIScriptAlias "/asgi" "@ROOT@/asgi.py" process-group="a b"'
+    )
+    app = wsgi.app_of(found(root, text))
+    assert {"--process-group=a b", "--application-group=x y"} <= set(app.command)
+    assert asgi_app(root, text, "/asgi")[0].name == "a b"
 
 
 def test_the_main_servers_settings_hold_where_nothing_else_is_said(root: Path):
@@ -207,12 +237,18 @@ def test_application_groups(root: Path, group: str, expected: str):
         ("WSGIDaemonProcess a processes=0", "a number of at least 1"),
         ("WSGIDaemonProcess a prcesses=2", "did you mean processes?"),
         ("WSGIDaemonProcess a chroot=/srv", "chroot= is known but not supported"),
+        ('WSGIDaemonProcess a "user=#9"', "did you mean user?"),
+        ("WSGIDaemonProcess a user = news", "expected an option such as processes=2"),
+        ('WSGIDaemonProcess a user=""', "expected a value for user="),
+        ("WSGIDaemonProcess a group=", "expected a value for group="),
         ("WSGIDaemonProcess a home=srv", "must be an absolute folder"),
         ("WSGIDaemonProcess a umask=99", "octal"),
         ("WSGIDaemonProcess a\nWSGIDaemonProcess a", "already"),
         ("WSGIScriptAlias /", "expected a path and a script"),
         ("WSGIScriptAlias app /site.wsgi", "begins with /"),
         ("WSGIScriptAlias / /site.wsgi proces-group=x", "expected process-group="),
+        ('WSGIScriptAlias / /site.wsgi "process-group=x"', "expected process-group="),
+        ('WSGIScriptAlias / /site.wsgi process-group=""', "expected a value for process-group="),
         ("WSGICallableObject a-b", "name of a Python variable"),
         ("WSGIApplicationGroup %{NOTHING}", "not '%{NOTHING}'"),
         ("WSGIImportScript /x", "not supported"),
@@ -254,6 +290,16 @@ def test_asgi(root: Path):
     assert app.command[-1] == "asgi:application"
     assert target == "/other"
     assert asgi_app(root, text, "/chat")[1] == "/"
+
+
+def test_who_serves_is_said_by_no_group(root: Path):
+    """The message names the directive that tried."""
+    for kind, app_of in (("WSGI", wsgi.app_of), ("ASGI", asgi.app_of)):
+        script = "site.wsgi" if kind == "WSGI" else "asgi.py"
+        text = f"{kind}DaemonProcess g user={WRONG_USER}\n{kind}ScriptAlias / @ROOT@/{script} process-group=g"
+        with pytest.raises(HTTPError, match=f"{kind}DaemonProcess g has user={WRONG_USER}, but") as refused:
+            app_of(found(root, text))
+        assert refused.value.status == 500
 
 
 def test_asgi_scripts_have_an_alias(root: Path):

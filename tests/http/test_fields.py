@@ -12,8 +12,8 @@ from ownhost.config.directive import ArgumentError, Call, Source, Where
 from ownhost.http import framing
 from ownhost.http.conditional import evaluate, if_range_matches
 from ownhost.http.dates import format_date, parse_date
-from ownhost.http.message import FileBody, Head, Response
-from ownhost.http.ranges import multipart, parse_ranges
+from ownhost.http.message import FileBody, Head, Response, parts_length
+from ownhost.http.ranges import Cutter, are_in_order, multipart, parse_ranges
 from ownhost.modules.reqtimeout import ReadTimeout, Stage, parse_read_timeout
 
 
@@ -149,3 +149,26 @@ def test_read_timeouts() -> None:
 def test_read_timeouts_that_are_none(argument: str) -> None:
     with pytest.raises(ArgumentError):
         parse_read_timeout(call(argument) if argument else call())
+
+
+@given(st.binary(max_size=60), st.lists(st.integers(0, 20)), st.text("0123456789-,", max_size=20))
+def test_parts_are_cut_alike_however_the_bytes_come(whole: bytes, sizes: list[int], value: str) -> None:
+    wanted = parse_ranges(f"bytes={value}", len(whole)) or []
+    if not are_in_order(wanted):
+        return
+    _, parts = multipart(wanted, len(whole), "text/plain")
+    expected = b"".join(part if isinstance(part, bytes) else whole[part[0] : sum(part)] for part in parts)
+    cutter = Cutter(parts)
+    found, place = b"", 0
+    for size in (*sizes, len(whole)):
+        found += cutter.feed(whole[place : place + size])
+        place += size
+    assert found == expected
+    assert parts_length(parts) == len(expected)
+
+
+def test_ranges_in_their_order() -> None:
+    assert are_in_order([])
+    assert are_in_order([(0, 5), (5, 1), (9, 2)])
+    assert not are_in_order([(0, 5), (4, 1)])
+    assert not are_in_order([(5, 1), (0, 5)])

@@ -58,7 +58,16 @@ def _connected(port: int) -> Iterator[tuple[socket.socket, BinaryIO]]:
 
 
 def _read(stream: BinaryIO, asked: Asked) -> Answer | None:
-    """One answer; None where the connection ends instead."""
+    """One answer; None where the connection ends instead. Its field X-Interim has what came before it (1xx)."""
+    interims = []
+    while answer := _read_one(stream, asked):
+        if answer.status >= 200:
+            return replace(answer, fields={**answer.fields, "x-interim": "; ".join(interims)}) if interims else answer
+        interims.append(", ".join([str(answer.status), *(f"{name}: {v}" for name, v in sorted(answer.fields.items()))]))
+    return None
+
+
+def _read_one(stream: BinaryIO, asked: Asked) -> Answer | None:
     try:
         line = stream.readline()
     except ConnectionResetError:
@@ -70,7 +79,7 @@ def _read(stream: BinaryIO, asked: Asked) -> Answer | None:
     status = int(line.split()[1])
     fields = _fields(stream)
     if status < 200:
-        return _read(stream, asked)
+        return Answer(status, fields, b"")
     return Answer(status, fields, _body(stream, asked.method, status, fields))
 
 

@@ -36,7 +36,6 @@ def test_early_deaths_double_the_wait_up_to_a_bound() -> None:
     for _ in range(12):
         policy.started()
         policy.ended(now, lived=0.1, failed=True)
-        assert policy.throttled
         assert not policy.wanted(now)
         waits.append(policy.not_before - now)
         now = policy.not_before
@@ -45,10 +44,22 @@ def test_early_deaths_double_the_wait_up_to_a_bound() -> None:
     assert max(waits) == LONGEST_WAIT
 
 
+def test_who_dies_once_does_not_keep_dying() -> None:
+    policy = SpawnPolicy(limit=1)
+    throttled = []
+    for now in (0.0, 1.0, 2.0):
+        policy.started()
+        policy.ended(now, lived=0.1, failed=True)
+        throttled.append(policy.throttled)
+    assert throttled == [False, True, True]
+
+
 def test_a_good_life_ends_the_throttle() -> None:
     policy = SpawnPolicy(limit=1)
-    policy.started()
-    policy.ended(0.0, lived=0.1, failed=True)
+    for _ in range(2):
+        policy.started()
+        policy.ended(0.0, lived=0.1, failed=True)
+    assert policy.throttled
     policy.started()
     policy.ended(100.0, lived=99.0, failed=True)
     assert not policy.throttled

@@ -388,6 +388,49 @@ def test_a_program_that_is_silent_for_too_long(world: World, before: str) -> Non
     eventually(lambda: are_gone(pids(world)), message="the program goes on for nobody")
 
 
+LEAVES = """#!/bin/sh
+sleep 1000 2>/dev/null &
+echo $! >child
+sleep 1000 >/dev/null 2>&1 &
+echo $! >other
+echo $$ >pid
+printf 'Content-Type: text/plain\\n\\nsome'
+"""
+
+
+def test_what_holds_the_output_of_an_ended_program_ends_when_the_client_leaves(world: World) -> None:
+    server = serve(world, leaves=LEAVES)
+    with server.connect() as sock:
+        sock.sendall(b"GET /cgi-bin/leaves HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+        child, program = pids(world)
+        eventually(lambda: Process(program).title == "", message="the program itself has ended")
+        received = b""
+        while b"some" not in received:
+            received += sock.recv(1000)
+        assert Process(child).alive
+    eventually(lambda: are_gone([child, program]), message="the output is held for nobody")
+
+
+def test_what_holds_the_output_of_an_ended_program_ends_after_timeout(world: World) -> None:
+    server = serve(world, "Timeout 1\n", leaves=LEAVES)
+    answer = server.raw(b"GET /cgi-bin/leaves HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
+    assert answer.endswith(b"some\r\n"), "cut off, and not as if it were whole"
+    eventually(lambda: are_gone(pids(world)), message="the output is held for nobody")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_holds_no_output_goes_on(world: World, method: str) -> None:
+    script = LEAVES.replace("sleep 1000 2>/dev/null &", "sleep 0 &")
+    server = serve(world, leaves=script)
+    assert server.get("alice.test", "/cgi-bin/leaves", method).status == 200
+    eventually(lambda: are_gone(pids(world)), message="the program is not collected")
+    other = int((world.folder / "alice/cgi-bin/other").read_text())
+    eventually(lambda: "(0 programs)" in server.processes("launcher")[0].title)
+    assert Process(other).alive
+    server.stop()
+    assert are_gone([other])
+
+
 def test_nothing_is_left_of_programs(world: World) -> None:
     server = serve(
         world, sh=SHELL, bad="#!/bin/sh\nexit 1\n", much="#!/bin/sh\nprintf '\n'\nhead -c 9000000 /dev/zero\n"

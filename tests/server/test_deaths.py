@@ -28,7 +28,9 @@ def test_a_killed_worker_costs_only_its_own_connections(two: Server) -> None:
     bobs.request("GET", "/", headers={"Host": "bob.test"})
     assert bobs.getresponse().status == 200
     bobs.close()
-    eventually(lambda: f"pid {killed}" in two.log(), message="the log does not say that a worker died")
+    died = f"worker #{ALICE} (pid {killed}) ended by signal 9 (SIGKILL)"
+    eventually(lambda: died in two.log(), message="the log does not say how a worker died")
+    assert "keep dying" not in two.log(), "it died once"
 
 
 def test_an_owner_whose_workers_keep_dying_is_throttled_alone(two: Server) -> None:
@@ -37,7 +39,8 @@ def test_an_owner_whose_workers_keep_dying_is_throttled_alone(two: Server) -> No
         os.kill(two.worker(ALICE).pid, signal.SIGKILL)
         eventually(lambda: all(process.uid != ALICE for process in two.processes("worker")))
     assert two.get("bob.test").status == 200
-    eventually(lambda: "keep dying" in two.log())
+    eventually(lambda: f"identity #{ALICE}: its worker processes keep dying, 4 in a row" in two.log())
+    assert two.log().count("keep dying") == 3, "the first death is no habit"
     assert two.get("alice.test").status == 200, "throttled, not gone: what waited is answered"
 
 

@@ -165,9 +165,10 @@ def test_without_a_limit_a_process_stays(world: World, path: str) -> None:
     assert len(set(pids)) <= 2, "php-fpm may have forked a second one before the first was idle again"
 
 
+@pytest.mark.parametrize("said", ["StartServers 3\nMinSpareServers 2\nMaxSpareServers 3\n", "StartServers 3\n"])
 @pytest.mark.parametrize(("path", "title"), [("pid.php", "php-fpm: pool"), ("app", "wsgi_runner")])
-def test_spare_processes_wait_for_requests_to_come(world: World, path: str, title: str) -> None:
-    server = two(world, "StartServers 3\nMinSpareServers 2\nMaxSpareServers 3\n")
+def test_spare_processes_wait_for_requests_to_come(world: World, said: str, path: str, title: str) -> None:
+    server = two(world, said)
     assert server.get("alice.test", f"/{path}").status == 200
     eventually(lambda: len(titled(server, title)) == 3)
     assert titled(server, title, BOB) == [], "nobody has asked for bob's"
@@ -217,6 +218,14 @@ def test_no_program_outlives_the_server(world: World, role: str, number: int) ->
         eventually(lambda: left(everybody) == [], message=f"left: {left(everybody)}")
     assert server.process is not None
     server.process.wait(15)
+
+
+def test_a_launcher_that_stands_still_does_not_outlive_the_forkserver(world: World) -> None:
+    """Nor does what its programs left running: it goes on, and ends that first."""
+    server, everybody = busy(world)
+    with standing(titled(server, "ownhost: launcher")):
+        os.kill(next(one.pid for one in everybody if one.role == "forkserver"), signal.SIGKILL)
+        eventually(lambda: left(everybody) == [], message=f"left: {left(everybody)}")
 
 
 def left(processes: list[Process]) -> list[str]:

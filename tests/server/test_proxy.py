@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,11 +109,68 @@ def test_a_backend_may_answer_while_the_body_is_sent_to_it(world: World) -> None
 
 def test_bodies_of_other_framings(server: Server) -> None:
     client = server.client()
-    for path, body in (("chunked", b"some more"), ("unframed", b"until the end"), ("interim", b"final")):
+    for path, body in (("chunked", b"some more"), ("unframed", b"until the end")):
         client.request("GET", f"/b/{path}", headers={"Host": "alice.test"})
         response = client.getresponse()
         assert (response.status, response.read()) == (200, body)
     client.close()
+
+
+def lines_until(sock: socket.socket, end: bytes) -> list[bytes]:
+    """What comes up to some bytes, in lines."""
+    received = b""
+    while not received.endswith(end):
+        data = sock.recv(65_536)
+        assert data, received
+        received += data
+    return received.split(b"\r\n")
+
+
+def test_hints_come_before_the_answer_is_there(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        log = 'LogFormat "%>s %r" short\nCustomLog @DIR@/access.log short\n'
+        server = front(world, f"{log}ProxyPass / http://127.0.0.1:{listener.getsockname()[1]}/")
+        with server.connect() as client:
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: alice.test\r\n\r\n" * 2)
+            sock, _ = listener.accept()
+            for _ in range(2):  # on connections that are kept on both sides
+                sock.recv(65_536)
+                sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nServer: b\r\nContent-Length: 5\r\n\r\n")
+                assert lines_until(client, b"\r\n\r\n") == [b"HTTP/1.1 103 Early Hints", b"Link: </a>", b"", b""]
+                sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                answer = lines_until(client, b"ok")
+                assert answer[0] == b"HTTP/1.1 200 OK"
+                assert b"Link: </a>" not in answer
+            sock.close()
+    eventually(lambda: server.log("access.log") == "200 GET /x HTTP/1.1\n" * 2)
+
+
+def test_too_many_hints(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = front(world, f"ProxyPass / http://127.0.0.1:{listener.getsockname()[1]}/")
+        with server.connect() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(65_536)
+                sock.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1000)
+                answer = b""
+                while data := client.recv(65_536):
+                    answer += data
+    assert answer.count(b"HTTP/1.1 103 ") == 10
+    assert answer.count(b"HTTP/1.1 502 ") == 1
+    eventually(lambda: "too many (10) interim responses" in server.log())
+
+
+def test_hints_that_a_client_does_not_read_are_given_up(world: World, behind: Backend) -> None:
+    server = front(world, f"Timeout 1\nProxyPass / http://127.0.0.1:{behind.port}/ max=1 timeout=20")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(b"GET /heavy HTTP/1.1\r\nHost: alice.test\r\n\r\n" * 100)
+        for _ in range(50):
+            assert server.get("alice.test", "/x").status == 200
+    assert 1 < len(behind.asked) < 150, "who does not read is not answered for ever"
 
 
 def test_a_client_of_http_1_0_sees_the_end(world: World) -> None:
@@ -161,6 +219,71 @@ def test_a_slow_client_does_not_hold_the_other_server(server: Server, behind: Ba
                 wanted += data.index(b"\r\n\r\n") + 4
             received += len(data)
         assert received == wanted
+
+
+LARGE = 300_000_000
+
+
+def peak(server: Server) -> int:
+    """The most memory that alice's worker ever had, in kB."""
+    return int(server.worker(ALICE).status["VmHWM"].split()[0])
+
+
+@pytest.mark.parametrize("how", ["length", "chunked"])
+def test_a_large_upload_takes_no_memory(world: World, how: str) -> None:
+    taken: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = front(world, f"ProxyPass /up http://127.0.0.1:{listener.getsockname()[1]}/")
+        assert server.get("alice.test", "/").status == 200
+        before = peak(server)
+
+        def take() -> None:
+            sock, _ = listener.accept()
+            with sock, sock.makefile("rb") as stream:
+                head = iter(stream.readline, b"\r\n")
+                length = next(int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:"))
+                list(head)
+                while (left := length - sum(taken)) and (data := stream.read(min(left, 1 << 20))):
+                    taken.append(len(data))
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntaken")
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        piece = bytes(1 << 20)
+        pieces = (piece[: min(len(piece), LARGE - place)] for place in range(0, LARGE, len(piece)))
+        fields = {"Host": "alice.test"} | ({"Content-Length": str(LARGE)} if how == "length" else {})
+        client = server.client(60)
+        client.request("POST", "/up", pieces, fields, encode_chunked=how == "chunked")
+        assert client.getresponse().read() == b"taken"
+        client.close()
+        thread.join()
+    assert sum(taken) == LARGE
+    assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
+
+
+def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = front(world, f"ProxyPass /down http://127.0.0.1:{listener.getsockname()[1]}/")
+        assert server.get("alice.test", "/").status == 200
+        before = peak(server)
+        with server.connect(60) as slow:
+            slow.sendall(b"GET /down HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(65_536)
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
+                for _ in range(LARGE // 100_000):
+                    sock.sendall(bytes(100_000))
+            # All of it was taken before the client has read a byte.
+            assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += slow.recv(1)
+            received = 0
+            while data := slow.recv(1 << 20):
+                received += len(data)
+    assert received == LARGE
+    assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
 
 
 def test_redirects_and_cookies_are_said_anew(world: World, behind: Backend) -> None:
@@ -278,6 +401,18 @@ def test_websockets(world: World, behind: Backend, passes: str) -> None:
 def test_an_upgrade_that_is_not_foreseen_is_none(server: Server, behind: Backend) -> None:
     said = lines(server.get("alice.test", "/b/x", Connection="Upgrade", Upgrade="websocket"))
     assert not [line for line in said if line.lower().startswith("upgrade")]
+
+
+def test_another_protocol_than_the_one_asked_for_is_an_error(world: World, behind: Backend) -> None:
+    port = behind.port
+    server = front(world, f"ProxyPass /w/ http://127.0.0.1:{port}/ upgrade=ANY\nProxyPass / http://localhost:{port}/\n")
+    asks = {"Connection": "Upgrade", "Upgrade": "one, Two"}
+    assert server.get("alice.test", "/switched?one").status == 502
+    assert server.get("alice.test", "/switched?one", **asks).status == 502
+    assert server.get("alice.test", "/w/switched?one").status == 502
+    assert server.get("alice.test", "/w/switched?three", **asks).status == 502
+    eventually(lambda: "it switches to the protocol 'three', which was not asked for" in server.log())
+    assert server.get("alice.test", "/w/switched?two", **asks).status == 101
 
 
 def test_nobody_connects_who_only_asks_whose_it_is(world: World, behind: Backend) -> None:

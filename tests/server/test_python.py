@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from frameworks import DJANGO_SETTINGS, DJANGO_URLS, DJANGO_WSGI, FLASK, MASKED_HELLO, STARLETTE, make_home
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World, eventually
 
 SITE = """
 import json, os, sys
@@ -279,10 +279,25 @@ def test_an_asgi_process_that_is_killed_or_has_served_enough_is_replaced(world: 
     server = world.server(world.virtual_host("alice", ALICE, said, {"chat.py": STARLETTE}))
     for _ in range(8):
         assert told(server, "/where")["started"]
-    for process in server.processes():
-        if process.uid == ALICE and "uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_text():
-            os.kill(process.pid, signal.SIGKILL)
+    for process in uvicorns(server):
+        os.kill(process.pid, signal.SIGKILL)
     assert told(server, "/where")["started"]
+
+
+def test_as_many_asgi_processes_run_as_are_said(world: World, home: Path) -> None:
+    script = f"{world.folder}/alice/chat.py"
+    said = f"ASGIDaemonProcess chat python-home={home} processes=2\nASGIScriptAlias / {script}:app process-group=chat\n"
+    server = world.server(world.virtual_host("alice", ALICE, said, {"chat.py": STARLETTE}))
+    assert told(server, "/where")["started"]
+    one, _ = uvicorns(server)
+    os.kill(one.pid, signal.SIGKILL)
+    eventually(lambda: told(server, "/where")["started"] and len(uvicorns(server)) == 2 and not one.alive)
+
+
+def uvicorns(server: Server) -> list[Process]:
+    """The owner's ASGI processes."""
+    own = [process for process in server.processes() if process.alive and process.uid == ALICE]
+    return [process for process in own if b"uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_bytes()]
 
 
 def test_a_touched_asgi_script_is_loaded_anew(starlette: Server, world: World) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.partial import cut, joined
 from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.spool import Flow, Spool
 from ownhost.http import conditional
@@ -43,6 +44,9 @@ class NoBody:
     async def read(self) -> Content:
         """Nothing."""
         return Spool()
+
+    async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
+        """Nobody."""
 
 
 def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -116,22 +120,31 @@ def respond(
 ) -> Response:
     """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known.
 
-    Raises HTTPError for an X-Sendfile that names no file.
+    Raises HTTPError for an X-Sendfile that names no file, and for ranges that are not in the body.
     """
     name = file_named(request, response)
     if name:
         source.close()
         return send_instead(request, response, name)
+    is_here = length is not None and 0 < length <= len(rest)
+    try:
+        parts = cut(request, response, len(rest) if source.ended else length, is_here=source.ended or is_here)
+    except HTTPError:
+        source.close()
+        raise
     flow = Flow(length)
     if source.ended:
         source.close()
         flow.end()
-        response.body = flow if request.method == "HEAD" else rest  # of the body that GET would have, only the length
+        # Of the body that GET would have, HEAD tells only the length.
+        response.body = flow if request.method == "HEAD" else joined(rest, parts)
         return response
-    if length is not None and 0 < length <= len(rest):  # all is here, but the program's word that it has done
-        response.body = rest[:length]
+    if is_here:  # but for the program's word that it has done
+        response.body = joined(rest[:length], parts)
         _begin(source, _pump(request, source, Flow(), b"", module, timeout))
         return response
+    if parts is not None:
+        flow.cut(parts)
     response.body = flow
     pump = _begin(source, _pump(request, source, flow, rest, module, timeout))
     # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.

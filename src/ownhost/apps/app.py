@@ -37,7 +37,7 @@ class App:
     files: tuple[tuple[str, str], ...] = ()  # name and content: written into FOLDER before the start
     listens: bool = True
     processes: int = 4  # at most; more requests wait
-    at_once: int = 1  # requests that one process takes at the same time; 0: any number (ASGI)
+    at_once: int = 1  # requests that one process takes at the same time; 0: any number (ASGI), and all processes run
     first: int = 0  # processes that start at once
     spare: int = 0  # processes that are kept beside those at work
     most_spare: int = 0  # more idle ones are ended; 0: no limit

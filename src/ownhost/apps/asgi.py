@@ -13,22 +13,29 @@ from pathlib import PurePosixPath
 from socket import SocketType
 from urllib.parse import quote
 
-from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import App, Protocol
 from ownhost.apps.forwarding import asked_upgrade
 from ownhost.apps.proxy import ask_http
+from ownhost.apps.python_app import (
+    IDLE_TIMEOUT,
+    check_owner,
+    environment_of,
+    handler,
+    home_of,
+    max_requests,
+    python_of,
+)
 from ownhost.apps.spool import Flow
-from ownhost.apps.wsgi import IDLE_TIMEOUT, check_owner, environment_of, home_of, max_requests, python_of
 from ownhost.http.hops import end_to_end
 from ownhost.http.limits import TIMEOUT
-from ownhost.http.message import HTTPError, RequestBody, Response
+from ownhost.http.message import Content, HTTPError, Response
 from ownhost.modules import mod_asgi
 from ownhost.modules.mod_asgi import ScriptAlias
 from ownhost.modules.proxying.backend import Backend, Parameters
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.module import Module, register
 from ownhost.request.names import scheme
-from ownhost.request.programs import Lease
+from ownhost.request.programs import Launcher, Lease
 from ownhost.request.request import Request
 
 PROCESSES = 1  # where no ASGIDaemonProcess says it: a process takes many requests at once
@@ -38,7 +45,7 @@ def app_of(request: Request) -> App:
     """The program for a request that has the handler asgi-script. Raises HTTPError 404, 500."""
     alias = mod_asgi.alias_of(request)
     daemon = mod_asgi.daemon_of(request, alias)
-    check_owner(daemon)
+    check_owner(daemon, "ASGIDaemonProcess")
     limit = max_requests(request, daemon)
     return App(
         name=daemon.name or PurePosixPath(alias.script).name,
@@ -85,23 +92,15 @@ def _python_path(daemon: Daemon) -> tuple[tuple[str, str], ...]:
     return (("PYTHONPATH", ":".join(folders)),) if folders else ()
 
 
-def handle(request: Request) -> Response:
-    """Have an asynchronous Python application answer. Raises HTTPError 404, 500."""
-    request.pure = False
-    app = app_of(request)
-    return Response(200, deferred=lambda body: run(request, app, body))
-
-
-async def run(request: Request, app: App, body: RequestBody) -> Response:
+async def run(request: Request, launcher: Launcher, app: App, content: Content | None) -> Response:
     """What the application answers. Raises HTTPError."""
-    launcher = launcher_of(request, "asgi")
-    content = await body.read() if request.head.has_body else None
     lease = await launcher.lease(app)
     upgrade = Parameters(upgrade="websocket", reuse=False)
     backend = Backend("http", "localhost", 80, lease.path, parameters=upgrade)
     timeout = app.request_timeout or request.site.settings[TIMEOUT]
     try:
-        response = await ask_http(request, backend, target(request), fields_for(request, backend), content, timeout)
+        fields = fields_for(request, backend)
+        response = await ask_http(request, backend, target(request), fields, content, timeout, body)
     except HTTPError as error:
         lease.close()
         if error.status == 502:  # there is no other server here that could be said to be bad
@@ -144,4 +143,6 @@ def _with_lease(response: Response, lease: Lease) -> Response:
     return response
 
 
-register(Module(name="asgi-app", identifier="asgi-app_module", handlers={mod_asgi.HANDLER: handle}))
+register(
+    Module(name="asgi-app", identifier="asgi-app_module", handlers={mod_asgi.HANDLER: handler("asgi", app_of, run)})
+)

@@ -22,6 +22,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.programs import Execution
 from ownhost.request.request import Level, Request
 
+MOMENT = 0.5  # seconds until whatever still holds the output that nobody wants is ended
 GRACE = 3.0  # seconds that a program gets to end once it has said everything
 
 
@@ -73,7 +74,7 @@ async def run(request: Request, body: RequestBody) -> Response:
     try:
         return await answer(request, output, "cgi", has_status_line=name.startswith("nph-"))
     except HTTPError as error:
-        if heard is not None:
+        if heard is not None and error.status >= 500:  # what is the client's fault is none of the program's
             await asyncio.wait((output.complaints,), timeout=GRACE)
             script_log.write_failed(request, error, content, heard)
         raise
@@ -113,16 +114,17 @@ class Output:
         return data
 
     def close(self) -> None:
-        """Let the program end: at once where nobody listens any more, in a moment where it has said everything."""
+        """Let the program end, with what holds its output: in a moment."""
         keep(self._end())
 
     async def _end(self) -> None:
+        self.ended = self.ended or await pipes.closes(self.execution.output, MOMENT)
         if self.ended:
             await asyncio.wait((self.complaints,), timeout=GRACE)
         self.complaints.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await self.complaints
-        self.execution.close()
+        self.execution.close(heard_all=self.ended)
 
 
 register(Module(name="mod_cgi", identifier="cgi_module", handlers={CGI: handle}))

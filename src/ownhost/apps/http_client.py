@@ -23,7 +23,7 @@ class BackendError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Interim:
-    """A response in between (1xx), for whoever passes it on."""
+    """A response in between (1xx but 101), for whoever passes it on: never the last one."""
 
     status: int
     fields: Fields
@@ -137,7 +137,7 @@ class Exchange:
                 self._over = True
                 yield self._switched(event)
             else:
-                yield Interim(event.status_code, end_to_end(_fields(event)))
+                yield Interim(event.status_code, end_to_end(_fields(event), but=("content-length",)))
 
     def _switched(self, event: h11.InformationalResponse) -> Switched:
         fields = _fields(event)

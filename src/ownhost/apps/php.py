@@ -96,11 +96,11 @@ def _app(
 
 
 def process_manager(most: int, first: int, spare: int, most_spare: int) -> tuple[str, ...]:
-    """The lines that say how many processes there are."""
+    """The lines that say how many processes there are: on demand, unless StartServers or MinSpareServers is said."""
     lines = (f"pm.max_children = {most + 1}",)  # one to spare, or php-fpm warns of a limit that is kept elsewhere
-    if not spare:
+    if not first and not spare:
         return ("pm = ondemand", f"pm.process_idle_timeout = {CHILD_IDLE}s", *lines)
-    spare = min(spare, most)
+    spare = min(max(spare, 1), most)  # php-fpm refuses 0; prefork, too, takes it for 1
     most_spare = min(max(most_spare, spare + 1), most + 1)
     return (
         "pm = dynamic",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 
 SIZE = 65_536
+LOOK_AGAIN = 0.02  # seconds
 
 
 async def read(descriptor: int) -> bytes:
@@ -32,6 +34,19 @@ async def readable(descriptor: int) -> None:
         await future
     finally:
         loop.remove_reader(descriptor)
+
+
+async def closes(descriptor: int, patience: float) -> bool:
+    """Whether whoever writes into a pipe closes it within so many seconds. Nothing is read."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience
+    poll = select.poll()
+    poll.register(descriptor, 0)  # the other end's closing is told without being asked for
+    while not poll.poll(0):
+        if loop.time() >= end:
+            return False
+        await asyncio.sleep(LOOK_AGAIN)
+    return True
 
 
 async def read_lines(descriptor: int, take: Callable[[str], None], longest: int = 8_192) -> None:

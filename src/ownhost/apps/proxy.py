@@ -18,6 +18,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import PROXY_HANDLER, Request
 
 READ = 65_536
+TOO_MANY = 10  # interim responses of a server that never comes to the point (AP_MAX_INTERIM_RESPONSES)
 _OURS = ("server", "date")  # said by this server
 # A connection that was kept may be closed by the other side just when it is used. What may have been done then is not
 # done twice: other methods get a new one (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
@@ -39,7 +40,7 @@ async def run(request: Request, backend: Backend, body: RequestBody) -> Response
     timeout = timeout_of(request, backend)
     if backend.scheme in SPEAK_HTTP:
         fields = forwarding.request_fields(request, backend)
-        return await ask_http(request, backend, backend.target, fields, content, timeout)
+        return await ask_http(request, backend, backend.target, fields, content, timeout, body)
     length = None if content is None else content.size
     variables = encoded(forwarding.variables(request, backend, length))
     connection = await connect(request, backend, fresh=True)
@@ -106,14 +107,15 @@ async def ask_http(
     fields: list[tuple[str, str]],
     content: Content | None,
     timeout: float,
+    body: RequestBody,
 ) -> Response:
-    """What a HTTP server answers. Raises HTTPError 502, 503, 504."""
+    """What a HTTP server answers; `body` hears of its interim responses. Raises HTTPError 502, 503, 504."""
     connection = await connect(request, backend, fresh=request.method not in _REPEATABLE)
     try:
-        return await _ask_http(request, backend, connection, target, fields, content, timeout)
+        return await _ask_http(request, backend, connection, target, fields, content, timeout, body)
     except _Stale:
         connection = await connect(request, backend, fresh=True)
-        return await _ask_http(request, backend, connection, target, fields, content, timeout)
+        return await _ask_http(request, backend, connection, target, fields, content, timeout, body)
 
 
 class _Stale(Exception):
@@ -128,12 +130,15 @@ async def _ask_http(
     fields: list[tuple[str, str]],
     content: Content | None,
     timeout: float,
+    body: RequestBody,
 ) -> Response:
     conversation = Conversation(connection, reuses=backend.reuses)
     try:
         sending = asyncio.ensure_future(conversation.send(request.method, target, fields, content))
         conversation.sending = sending
-        head = await conversation.read_head(timeout)
+        head = await conversation.read_head(timeout, body)
+        if isinstance(head, http_client.Switched):
+            _check_protocol(head.protocol, forwarding.asked_upgrade(request, backend))
     except (http_client.BackendError, ConnectionError, ValueError) as error:
         conversation.close()
         if connection.used and not conversation.heard:
@@ -177,8 +182,9 @@ class Conversation:
             writer.write(exchange.end_of_body())
             await writer.drain()
 
-    async def read_head(self, timeout: float) -> http_client.Head | http_client.Switched:
-        """The head of the final response. Raises BackendError, TimeoutError, OSError."""
+    async def read_head(self, timeout: float, body: RequestBody) -> http_client.Head | http_client.Switched:
+        """The head of the final response. Raises BackendError, TimeoutError, OSError, ClientGone."""
+        interims = 0
         while True:
             async with asyncio.timeout(timeout):
                 events = await self._events()
@@ -186,6 +192,11 @@ class Conversation:
             for event in events:
                 if isinstance(event, http_client.Head | http_client.Switched):
                     found = event
+                elif isinstance(event, http_client.Interim):
+                    await _pass_on(event, body)
+                    interims += 1
+                    if interims == TOO_MANY:
+                        raise http_client.BackendError(f"too many ({TOO_MANY}) interim responses")
                 self._note(event)
             if found is not None:
                 return found
@@ -230,7 +241,19 @@ class Conversation:
             self.connection.close()
 
 
+async def _pass_on(interim: http_client.Interim, body: RequestBody) -> None:
+    """Have the client hear of an interim response. 100 is meant for who sends the body: this server, which has it."""
+    if interim.status != 100:
+        await body.tell(interim.status, [field for field in interim.fields if field[0].lower() not in _OURS])
+
+
 # Other protocols on the connection (RFC 9110, 7.8): WebSocket
+
+
+def _check_protocol(protocol: str, asked: str) -> None:
+    """See that a server that switches to another protocol was asked to. Raises BackendError."""
+    if protocol.lower() not in [name.strip().lower() for name in asked.split(",") if name.strip()]:
+        raise http_client.BackendError(f"it switches to the protocol {protocol!r}, which was not asked for")
 
 
 def _tunnelled(head: http_client.Switched, connection: Connection) -> Response:

@@ -9,6 +9,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import BinaryIO
 
+from ownhost.http.message import Parts, parts_length
+from ownhost.http.ranges import Cutter
+
 MEMORY = 262_144  # bytes kept in memory
 LARGEST = 4_294_967_296  # bytes kept at all, in memory or file: then whoever writes has to wait
 PIECE = 65_536
@@ -71,7 +74,9 @@ class Flow:
     """
 
     def __init__(self, length: int | None = None) -> None:
-        self.length = length  # bytes in all, where that was said before
+        self.length = length  # bytes that are read of it in all, where that is known before
+        self._whole = length  # bytes that are put in
+        self._cutter: Cutter | None = None
         self._waiting: deque[bytes] = deque()
         self._in_memory = 0
         self._file: BinaryIO | None = None
@@ -107,12 +112,17 @@ class Flow:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """What was put in, as it comes."""
+        """What was put in, or the parts of it that are wanted, as it comes."""
         while True:
             data = self._next()
             if data:
                 self._delivered += len(data)
-                yield data
+                if self._cutter is None:
+                    yield data
+                elif wanted := self._cutter.feed(data):
+                    yield wanted
+                else:
+                    await asyncio.sleep(0)  # there may be a lot of what nobody wants
             elif self._ended:
                 if self._error is not None:
                     raise self._error
@@ -124,7 +134,12 @@ class Flow:
     @property
     def is_delivered(self) -> bool:
         """Whether as much was read as was announced."""
-        return self.length is not None and self._delivered >= self.length
+        return self._whole is not None and self._delivered >= self._whole
+
+    def cut(self, parts: Parts) -> None:
+        """Have only parts of it read, whose ranges are in order. The rest is passed over."""
+        self._cutter = Cutter(parts)
+        self.length = parts_length(parts)
 
     def when_closed(self, call: Callable[[], object]) -> None:
         """Have something done once nobody reads any more."""

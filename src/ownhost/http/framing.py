@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from ownhost.http.dates import format_date
@@ -58,6 +59,12 @@ def head_bytes(response: Response, end: bytes) -> bytes:
 def keep_alive_end(value: str) -> bytes:
     """The end of a head whose client asked to stay connected: with Keep-Alive's parameters."""
     return f"Keep-Alive: {value}\r\nConnection: Keep-Alive\r\n\r\n".encode()
+
+
+def interim(status: int, fields: Sequence[tuple[str, str]]) -> bytes:
+    """An interim response (1xx), whole: it has no body, and says nothing of the connection."""
+    lines = (f"HTTP/1.1 {status} {reason(status)}", *(f"{name}: {value}" for name, value in fields), "", "")
+    return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def body_length(response: Response) -> int | None:

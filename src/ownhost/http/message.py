@@ -66,6 +66,14 @@ class Head:
         return self.chunked or self.content_length > 0
 
 
+Parts = list[bytes | tuple[int, int]]  # of a body: literal bytes, and offsets and lengths of ranges
+
+
+def parts_length(parts: Parts) -> int:
+    """Bytes of a body in parts."""
+    return sum(len(part) if isinstance(part, bytes) else part[1] for part in parts)
+
+
 @dataclass(slots=True)
 class FileBody:
     """A body sent from an open file: literal bytes and (offset, length) ranges of the file, in order.
@@ -75,13 +83,13 @@ class FileBody:
     """
 
     fd: int
-    parts: list[bytes | tuple[int, int]]
+    parts: Parts
     by_kernel: bool = True  # sendfile(2); otherwise read and sent
 
     @property
     def length(self) -> int:
         """Bytes in all."""
-        return sum(len(part) if isinstance(part, bytes) else part[1] for part in self.parts)
+        return parts_length(self.parts)
 
 
 class ClientGone(Exception):
@@ -93,6 +101,9 @@ class RequestBody(Protocol):
 
     async def read(self) -> Content:
         """All of it. Raises HTTPError where it breaks the rules, ClientGone."""
+
+    async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
+        """Have its sender know something before the response is there: an interim one (1xx). Raises ClientGone."""
 
 
 class Content(Protocol):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import deque
 
 from ownhost.config.arguments import number, single
 from ownhost.config.directive import ANYWHERE, Call, Directive, Setting, declare
+from ownhost.http.message import Parts
 
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)")
 _MOST_DIGITS = 18  # a larger number is beyond any file
@@ -116,14 +118,48 @@ def content_range(offset: int, length: int, size: int) -> str:
     return f"bytes {offset}-{offset + length - 1}/{size}"
 
 
-def multipart(ranges: Ranges, size: int, content_type: str) -> tuple[str, list[bytes | tuple[int, int]]]:
+def multipart(ranges: Ranges, size: int, content_type: str) -> tuple[str, Parts]:
     """Several ranges as multipart/byteranges: the Content-Type, and the body's parts (literal bytes and ranges)."""
     boundary = secrets.token_hex(12)
     type_line = f"Content-Type: {content_type}\r\n" if content_type else ""
-    parts: list[bytes | tuple[int, int]] = []
+    parts: Parts = []
     for offset, length in ranges:
         where = content_range(offset, length, size)
         parts.append(f"\r\n--{boundary}\r\n{type_line}Content-Range: {where}\r\n\r\n".encode("latin-1"))
         parts.append((offset, length))
     parts.append(f"\r\n--{boundary}--\r\n".encode())
     return f"multipart/byteranges; boundary={boundary}", parts
+
+
+def are_in_order(ranges: Ranges) -> bool:
+    """Whether each range begins where the one in front of it ends, or later: so bytes that come once are enough."""
+    return all(offset + length <= ranges[index][0] for index, (offset, length) in enumerate(ranges[:-1], 1))
+
+
+class Cutter:
+    """Makes a body in parts, whose ranges are in order, of bytes that come piece by piece.
+
+    Invariant: what comes out, put together, does not depend on how the bytes were cut.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = deque(parts)
+        self._place = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the body can be said once these bytes are here."""
+        found = []
+        end = self._place + len(data)
+        while self._parts:
+            part = self._parts[0]
+            if isinstance(part, bytes):
+                found.append(part)
+            else:
+                offset, length = part
+                start, stop = max(offset, self._place), min(offset + length, end)
+                found.append(data[start - self._place : stop - self._place] if start < stop else b"")
+                if stop < offset + length:
+                    break
+            self._parts.popleft()
+        self._place = end
+        return b"".join(found)

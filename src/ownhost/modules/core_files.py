@@ -240,7 +240,7 @@ def _respond(request: Request, descriptor: int) -> Response:
                 return Response(304, fields)
             if status is not None:
                 raise HTTPError(status, f"{request.filename} is not what the request's condition says")
-            wanted = _ranges(request, etag, stat)
+            wanted = wanted_ranges(request, stat.st_size, etag, stat.st_mtime)
             if wanted is not None:
                 return _partial(request, descriptor, fields, wanted)
         if request.content_type:
@@ -263,7 +263,7 @@ def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tu
     fields = [("Last-Modified", format_date(min(stat.st_mtime, request.time)))]
     if etag is not None:
         fields.append(("ETag", etag))
-    fields.append(("Accept-Ranges", "bytes"))
+    fields.append(("Accept-Ranges", "bytes" if request.settings[ranges.MAX_RANGES] != 0 else "none"))
     if request.encodings:
         fields.append(("Content-Encoding", ", ".join(request.encodings)))
     if request.languages:
@@ -282,25 +282,28 @@ def _etag(request: Request, stat: os.stat_result) -> str | None:
     return f'{weak}"{"-".join(chosen)}"'
 
 
-def _ranges(request: Request, etag: str | None, stat: os.stat_result) -> ranges.Ranges | None:
-    """The ranges that are asked for; None for all of the file. Raises HTTPError 416."""
+def wanted_ranges(request: Request, size: int, etag: str | None, modified: float | None) -> ranges.Ranges | None:
+    """The ranges that are asked for of so many bytes; None for all of them. Raises HTTPError 416.
+
+    `etag` and `modified` (seconds since the epoch) are what If-Range is compared with.
+    """
     value = request.head.values.get("range")
     if value is None or request.method != "GET":
         return None
     condition = request.head.values.get("if-range")
-    if condition is not None and not conditional.if_range_matches(condition, etag, stat.st_mtime):
+    if condition is not None and not conditional.if_range_matches(condition, etag, modified):
         return None
     settings = request.settings
     found = ranges.parse_ranges(
         value,
-        stat.st_size,
+        size,
         settings[ranges.MAX_RANGES],
         settings[ranges.MAX_RANGE_OVERLAPS],
         settings[ranges.MAX_RANGE_REVERSALS],
     )
     if found == []:
-        field = ("Content-Range", f"bytes */{stat.st_size}")
-        raise HTTPError(416, f"{request.filename}: no byte of {value!r} is in the file", (field,))
+        field = ("Content-Range", f"bytes */{size}")
+        raise HTTPError(416, f"{request.filename}: no byte of {value!r} is in its {size} bytes", (field,))
     return found
 
 

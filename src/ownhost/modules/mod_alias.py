@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from ownhost.config.arguments import flag, number, words
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -33,7 +34,6 @@ from ownhost.request.module import Module, Place, register
 from ownhost.request.request import Request
 
 _SLASHES = re.compile("/+")
-_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # URL = [ scheme ":" [ "//" authority ] ] path [ "?" query ] [ "#" fragment ]  (RFC 3986, appendix B)
@@ -77,7 +77,7 @@ class Redirect:
         assert isinstance(self.target, str)
         if self.regex is not None:
             match = self.regex.search(uri)
-            return escape(substitute(self.target, match)) if match else None
+            return escape(substitute(self.target, captured(match))) if match else None
         rest = below(uri, self.prefix)
         return None if rest is None else self.target + quote(rest, safe=_PATH_SAFE, errors="surrogateescape")
 
@@ -110,18 +110,6 @@ def below(uri: str, prefix: str) -> str | None:
         return None
     rest = uri[len(prefix) :]
     return rest if not rest or prefix.endswith("/") or rest.startswith("/") else None
-
-
-def substitute(template: str, match: re.Match[str]) -> str:
-    """A template with $0 to $9 put in, as Apache's ap_pregsub."""
-
-    def put(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return reference[1]
-        group = int(reference[2])
-        return (match[group] or "") if group <= match.re.groups else ""
-
-    return _REFERENCE.sub(put, template)
 
 
 def escape(url: str) -> str:
@@ -320,7 +308,7 @@ def locate(request: Request) -> Place | None:
         if alias.regex is not None:
             match = alias.regex.search(request.uri)
             if match is not None:
-                return Place(substitute(alias.target, match), alias.handler)
+                return Place(substitute(alias.target, captured(match)), alias.handler)
             continue
         rest = below(request.uri, alias.prefix)
         if rest is not None:

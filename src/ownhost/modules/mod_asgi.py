@@ -26,6 +26,7 @@ from ownhost.modules.python_daemons import (
     GLOBAL,
     Daemon,
     Daemons,
+    behind_two,
     fold_daemons,
     merge_daemons,
     parse_daemon,
@@ -53,7 +54,7 @@ def parse_alias(call: Call) -> tuple[ScriptAlias, ...]:
     """A path, a file with the application's name in it, and options."""
     if len(call.args) < 2:
         raise ArgumentError(f"expected a path and a file, got {len(call.args) or 'none'}")
-    prefix, target, *options = call.args
+    prefix, target = call.args[:2]
     script, _, name = target.partition(":")
     if not prefix.startswith("/"):
         raise ArgumentError(f"expected a path that begins with /, not {prefix!r}")
@@ -61,7 +62,7 @@ def parse_alias(call: Call) -> tuple[ScriptAlias, ...]:
         raise ArgumentError(f"expected a file such as /srv/site/asgi.py, not {script!r}")
     if not (name or APPLICATION).isidentifier():
         raise ArgumentError(f"expected the name of a Python variable after the colon, not {name!r}")
-    group = parse_options(tuple(options), ("process-group",)).get("process-group", "")
+    group = parse_options(behind_two(call.raw), ("process-group",)).get("process-group", "")
     return (ScriptAlias(prefix.rstrip("/"), call.path(script), name or APPLICATION, group),)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ownhost.config.arguments import either
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     ArgumentError,
@@ -52,7 +53,6 @@ _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # format = *( "%%" / "%{" name "}" code / "%" code / escape / any other character ), and a % at the end is one
 _FORMAT = re.compile(r"%(?:\{([^}]*)\})?([tDlibes%])|%\Z|\\([\\rnt])|[^%]", re.DOTALL)
 _ESCAPES = {"\\": "\\", "r": "\r", "n": "\n", "t": "\t"}
-_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 _UNFIT = re.compile(r"[\r\n\0]+")
 # What is not the configuration's to say: framing and the connection are the server's, and its own two fields.
 _SERVERS_OWN = frozenset(("content-length", "transfer-encoding", "keep-alive", "date", "server"))
@@ -320,23 +320,11 @@ def edited(value: str, change: Change, request: Request, response: Response | No
     assert regex is not None
     done = ""
     while (match := regex.search(value)) is not None:
-        done += value[: match.start()] + _filled_in(template, match)
+        done += value[: match.start()] + substitute(template, captured(match))
         value = value[match.end() :]
         if change.action == "edit" or match.end() == 0:
             break
     return done + value
-
-
-def _filled_in(template: str, match: re.Match[str]) -> str:
-    """A template with $0 to $9 put in."""
-
-    def refer(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return reference[1]
-        group = int(reference[2])
-        return (match[group] or "") if group <= match.re.groups else ""
-
-    return _REFERENCE.sub(refer, template)
 
 
 def _compressed(head: Head) -> Fields:

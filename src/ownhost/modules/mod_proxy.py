@@ -168,6 +168,16 @@ for _directive in (
         default="Off",
     ),
     Directive(
+        "Proxy100Continue",
+        "mod_proxy",
+        "On|Off",
+        SECTIONS,
+        "Whether another server is asked before it is sent a body. It never is: the body is here already.",
+        flag(),
+        answer=Answer.NO_EFFECT,
+        default="On",
+    ),
+    Directive(
         "ProxyRequests",
         "mod_proxy",
         "Off",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     ArgumentError,
@@ -33,7 +34,6 @@ from ownhost.request.request import Request
 MOST_KNOWN = 4_096  # combinations of what rules look at
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NO_REGEX = re.compile(r"(?:[^][^.$()|*+?{}\\]|\\[^0-9A-Za-z])*")
-_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 
 Assignments = tuple[tuple[str, str | None], ...]  # None takes a variable away
 
@@ -57,8 +57,7 @@ class Rule:
         if self.condition is not None:
             return expressions.groups(self.condition, request)
         assert self.regex is not None
-        match = self.regex.search(self.looked_at(request))
-        return None if match is None else (match[0], *(group or "" for group in match.groups()))
+        return captured(self.regex.search(self.looked_at(request))) or None
 
     def looked_at(self, request: Request) -> str:
         """The value of the attribute; "" where there is none."""
@@ -230,20 +229,8 @@ def _obey(rule: Rule, request: Request) -> bool:
         if value is None:
             request.env.pop(name, None)
         else:
-            request.env[name] = _filled_in(value, found) if rule.refers else value
+            request.env[name] = substitute(value, found) if rule.refers else value
     return True
-
-
-def _filled_in(value: str, found: Sequence[str]) -> str:
-    """A value with $0 to $9 put in, as Apache's ap_pregsub."""
-
-    def put(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return reference[1]
-        group = int(reference[2])
-        return found[group] if group < len(found) else ""
-
-    return _REFERENCE.sub(put, value)
 
 
 # Behind mod_headers, whose early changes it sees.

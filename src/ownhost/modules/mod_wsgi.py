@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost.config.arguments import flag, ignored, path, single
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -28,8 +29,16 @@ from ownhost.config.directive import (
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
-from ownhost.modules.mod_alias import below, substitute
-from ownhost.modules.python_daemons import GLOBAL, Daemon, Daemons, fold_daemons, merge_daemons, parse_daemon
+from ownhost.modules.mod_alias import below
+from ownhost.modules.python_daemons import (
+    GLOBAL,
+    Daemon,
+    Daemons,
+    behind_two,
+    fold_daemons,
+    merge_daemons,
+    parse_daemon,
+)
 from ownhost.modules.python_daemons import parse_options as parse_named
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.links import OPTIONS, Option
@@ -67,7 +76,7 @@ class ScriptAlias:
             match = self.regex.search(uri)
             if match is None or match.end() == 0:
                 return None
-            return substitute(self.target, match) + _behind(uri, match.end())
+            return substitute(self.target, captured(match)) + _behind(uri, match.end())
         if self.prefix == "/":
             return self.target + _behind(uri, 1)
         rest = below(uri, self.prefix)
@@ -97,8 +106,8 @@ def parse_alias_match(call: Call) -> tuple[ScriptAlias, ...]:
 def _alias_arguments(call: Call) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     if len(call.args) < 2:
         raise ArgumentError(f"expected a path and a script, got {len(call.args) or 'none'}")
-    source, target, *options = call.args
-    named = parse_named(tuple(options), tuple(_OPTIONS))
+    source, target = call.args[:2]
+    named = parse_named(behind_two(call.raw), tuple(_OPTIONS))
     if named.get("pass-authorization", "On").lower() not in ("on", "off"):
         raise ArgumentError(f"expected pass-authorization=On or Off, not {named['pass-authorization']!r}")
     if "callable-object" in named:

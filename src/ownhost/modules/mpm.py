@@ -73,15 +73,16 @@ for _name, _setting, _least, _text in (
         "StartServers",
         START_SERVERS,
         0,
-        "How many processes of PHP or WSGI start with an identity's first request. PHP heeds it if MinSpareServers is "
-        "not 0.",
+        "How many processes PHP and WSGI start with an identity's first request for the program, but no more than may "
+        "be: MaxSpareServers of PHP, processes= of WSGI. With 0, they start on demand. ASGI starts processes= at once.",
     ),
     (
         "MinSpareServers",
         MIN_SPARE_SERVERS,
         0,
         "How many idle processes PHP and WSGI keep for an identity, beside those at work, for as long as anything of "
-        "the program is asked for. With 0, they start on demand.",
+        "the program is asked for. With 0, WSGI keeps none; PHP, where StartServers is said, keeps one, as prefork. "
+        "ASGI has none to spare: each process takes any number of requests.",
     ),
     (
         "MaxSpareServers",

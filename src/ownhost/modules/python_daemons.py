@@ -5,13 +5,17 @@ Source: mod_wsgi's manual, "WSGIDaemonProcess".
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from ownhost.config.arguments import number
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.known import suggestion
+from ownhost.config.lexer import next_word
 
 GLOBAL = "%{GLOBAL}"
+_NAME = re.compile(r"([^\s=]+)=", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,11 @@ def parse_daemon(call: Call) -> Daemons:
     """A name, and options."""
     if not call.args:
         raise ArgumentError("expected a name and perhaps options, got none")
-    name, *options = call.args
+    name, options = next_word(call.raw)
     if not name or name.startswith("%{") or "=" in name:
         raise ArgumentError(f"expected a name, not {name!r}")
     values: dict[str, str | int] = {"name": name}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ArgumentError(f"expected an option such as processes=2, not {option!r}")
+    for key, value in cut_options(options, "an option such as processes=2"):
         found = _option(call, key, value)
         if found is not None:
             values[key.replace("-", "_")] = found
@@ -85,6 +86,8 @@ def _option(call: Call, key: str, value: str) -> str | int | None:
         raise ArgumentError(f"unknown option {key}={suggestion(key, _OBEYED)}")
     if attribute in _NUMBERS:
         return number(value, _NUMBERS[attribute])
+    if key in ("user", "group") and not value:
+        raise ArgumentError(f"expected a value for {key}=")
     if attribute in _FOLDERS and not value.startswith("/"):
         raise ArgumentError(f"{key}= must be an absolute folder, not {value!r}")
     if key == "umask" and not (value and set(value) <= set("01234567") and int(value, 8) <= 0o777):
@@ -105,14 +108,32 @@ def merge_daemons(outer: Daemons, inner: Daemons) -> Daemons:
     return {**outer, **inner}
 
 
-def parse_options(options: tuple[str, ...], known: tuple[str, ...]) -> dict[str, str]:
+def cut_options(text: str, expected: str) -> Iterator[tuple[str, str]]:
+    """The options in a text, cut as mod_wsgi cuts them: NAME=word, and the word may be in quotes, the whole not.
+
+    Raises ArgumentError for what is none, saying that `expected` was.
+    """
+    while text:
+        match = _NAME.match(text)
+        if match is None:
+            raise ArgumentError(f"expected {expected}, not {next_word(text)[0]!r}")
+        value, text = next_word(text[match.end() :])
+        yield match[1], value
+
+
+def parse_options(text: str, known: tuple[str, ...]) -> dict[str, str]:
     """The options of a script alias: NAME=value. Raises ArgumentError."""
     found = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or key not in known:
-            raise ArgumentError(f"expected {', '.join(f'{name}=' for name in known)}, not {option!r}")
+    expected = ", ".join(f"{name}=" for name in known)
+    for key, value in cut_options(text, expected):
+        if key not in known:
+            raise ArgumentError(f"expected {expected}, not {key}=")
         if not value:
             raise ArgumentError(f"expected a value for {key}=")
         found[key] = value
     return found
+
+
+def behind_two(text: str) -> str:
+    """What follows the first two words of a text: the options of a script alias."""
+    return next_word(next_word(text)[1])[1]

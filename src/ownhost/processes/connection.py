@@ -22,6 +22,7 @@ from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.http.tls import TLSFacts, TLSSocket
 from ownhost.identity.identity import Assignment
+from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Origin, Return, send_return
 from ownhost.processes.pump import in_clear, pump
@@ -41,7 +42,6 @@ LINGER = 2.0  # seconds without a byte from the client before a lingering close 
 LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
-LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a client still waits for a program
 
 
 class Connection:
@@ -544,27 +544,3 @@ def endpoints_of(handover: Handover) -> Endpoints:
     if not handover.origin:
         return Endpoints(*ends)
     return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))
-
-
-class ClientWatch:
-    """Ends a connection's task once its client has closed, though a program is still at work on the answer.
-
-    It looks now and then: a program that answers soon costs no system call for it.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
-
-    def look(self) -> None:
-        """See whether the client is there, and look again later."""
-        connection = self.connection
-        incoming, task = connection.incoming, connection.task
-        if incoming is not None and incoming.complete and connection.is_gone() and task is not None:
-            task.cancel()
-            return
-        self.timer = connection.worker.loop.call_later(LOOK_FOR_CLIENT, self.look)
-
-    def end(self) -> None:
-        """Stop looking."""
-        self.timer.cancel()

@@ -19,8 +19,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from select import EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from select import EPOLLIN, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http import client_hello
@@ -34,51 +33,27 @@ from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
 from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
+from ownhost.processes.delivery import MAX_WAIT, MAX_WAITING, READABLE, Client, Delivery
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import Handover, Origin, Question, Return
+from ownhost.processes.mailbox import Origin, Question, Return
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
 from ownhost.request.request import Endpoints, Level
 
-EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE
 STREAM = int(SOCK_STREAM)
 LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
-MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
 SAY_AGAIN = 0.01  # seconds until a full channel is tried again
-MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
 
 OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
 )
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-@dataclass(slots=True, eq=False)
-class Client:
-    """A connection that a gate holds: accepted, or returned by a worker."""
-
-    sock: SocketType
-    address: str
-    port: int
-    local: str
-    local_port: int
-    since: float  # monotonic seconds
-    progress: float = 0.0  # when its last bytes came, while its head is not complete
-    moves: int = 0
-    data: bytes = b""  # read by a worker before it gave the connection back
-    ticket: bytes = b""
-    seen: int = 0  # bytes peeked at so far
-    host: str = ""
-    server: int = 0
-    refusal: str = ""  # why nobody may serve its request
-    encrypted: bool = False  # it is to speak TLS, and nobody has answered it yet
-    origin: str = ""  # of a relayed connection (mailbox.Origin, as text)
 
 
 def main(channel: Channel) -> None:
@@ -106,8 +81,7 @@ class Gate:
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
         self.names: dict[tuple[str, int], NameTable] = {}
-        self.mailboxes: dict[int, SocketType] = {}
-        self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
+        self.delivery = Delivery(slice_.secret, self.epoll, lambda number: self.say(Want(number)), self.overloaded)
         self.choosers = {id_: Chooser(view) for id_, view in slice_.views.items()}
         self.assignments = Assignments(slice_, self.say)
         self.unsaid: deque[Message] = deque()  # what the channel has no room for yet
@@ -132,7 +106,7 @@ class Gate:
         for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
             listener.setblocking(False)
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
-            self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+            self.epoll.register(listener.fileno(), READABLE)
         self.channel.send(Ready())
         while not (self.stopping and not self.holds_clients):
             for descriptor, _ in self.epoll.poll(self.patience):
@@ -168,7 +142,7 @@ class Gate:
     @property
     def holds_clients(self) -> bool:
         """Whether there are connections here that are not passed on yet."""
-        return bool(self.pending or self.waiting or self.unnamed)
+        return bool(self.pending or self.delivery.waiting or self.unnamed)
 
     # Messages of the supervisor
 
@@ -197,31 +171,13 @@ class Gate:
     def open_mailbox(self, identity: int, descriptor: int) -> None:
         """The mailbox that was asked for is here."""
         box = SocketType(-1, -1, -1, descriptor)
-        self.mailboxes[identity] = box
         self.handlers[descriptor] = lambda: self.attend(identity, box)
-        self.epoll.register(descriptor, EPOLLIN | EPOLLEXCLUSIVE)
-        self.deliver_waiting(identity)
+        self.delivery.open(identity, box)
 
     def attend(self, identity: int, box: SocketType) -> None:
         """Something is in a mailbox for us, or there is room in it again."""
-        if identity in self.waiting:
-            self.deliver_waiting(identity)
+        self.delivery.deliver_waiting(identity)
         self.take_return(identity, box)
-
-    def deliver_waiting(self, identity: int) -> None:
-        """Put the connections that wait into their mailbox, oldest first, as far as there is room."""
-        queue = self.waiting.get(identity, deque())
-        while queue:
-            if not self.put(queue[0], identity):
-                return
-            queue.popleft()
-        if self.waiting.pop(identity, None) is not None:
-            self.watch(self.mailboxes[identity].fileno(), EPOLLIN | EPOLLEXCLUSIVE)
-
-    def watch(self, descriptor: int, events: int) -> None:
-        """Watch a mailbox for these events: anew, as what is watched exclusively cannot be changed."""
-        self.epoll.unregister(descriptor)
-        self.epoll.register(descriptor, events)
 
     # Connections
 
@@ -377,10 +333,9 @@ class Gate:
         self.deliver(client, self.slice.own[client.server])
 
     def deliver(self, client: Client, identity: int) -> None:
-        """Put a connection into an identity's mailbox, or ask for that mailbox first."""
+        """Pass a connection on, now or as soon as there is room for it."""
         self.unwatch(client)
-        if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
-            self.wait_for_mailbox(client, identity)
+        self.delivery.deliver(client, identity)
 
     def unwatch(self, client: Client) -> None:
         """The head is here: wait for no more of it."""
@@ -390,49 +345,6 @@ class Gate:
             self.forget(descriptor)
             del self.pending[descriptor]
             client.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-
-    def put(self, client: Client, identity: int) -> bool:
-        """Put a connection into its mailbox. False where that is full."""
-        ticket = client.ticket or mailbox.make_ticket(client.sock, self.slice.secret, client.origin)
-        handover = Handover(
-            client.server,
-            client.moves,
-            client.address,
-            client.port,
-            client.local,
-            client.local_port,
-            client.host,
-            ticket,
-            client.data,
-            client.refusal,
-            client.encrypted,
-            client.origin,
-        )
-        try:
-            mailbox.send_handover(self.mailboxes[identity], client.sock.fileno(), handover)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self.overloaded(client, identity, f" ({error.strerror})")
-            return True
-        client.sock.close()
-        return True
-
-    def wait_for_mailbox(self, client: Client, identity: int) -> None:
-        """Queue a connection until its mailbox is here, or takes it: a full one must never block a gate."""
-        queue = self.waiting.get(identity)
-        if queue is None:
-            queue = self.waiting[identity] = deque()
-            box = self.mailboxes.get(identity)
-            if box is None:
-                self.say(Want(identity))
-            else:
-                self.watch(box.fileno(), EPOLLIN | EPOLLOUT)
-        if len(queue) >= MAX_WAITING:
-            self.overloaded(client, identity)
-        else:
-            client.since = time.monotonic()
-            queue.append(client)
 
     def overloaded(self, client: Client, identity: int, why: str = "") -> None:
         """Answer 503."""
@@ -530,11 +442,7 @@ class Gate:
 
     def expire(self, now: float) -> None:
         """End connections whose head takes too long (RequestReadTimeout header=), or whose owner's processes do."""
-        for identity, queue in list(self.waiting.items()):
-            while queue and now - queue[0].since > MAX_WAIT:
-                self.overloaded(queue.popleft(), identity)
-            if not queue and identity in self.mailboxes:
-                self.deliver_waiting(identity)
+        self.delivery.expire(now)
         for (server, _), unnamed in self.unnamed.items():
             while unnamed and now - unnamed[0].since > MAX_WAIT:
                 self.overloaded(unnamed.popleft(), self.slice.own[server])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import MSG_NOSIGNAL
 from typing import TYPE_CHECKING
 
 from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
-from ownhost.http.framing import CONTINUE
+from ownhost.http.framing import CONTINUE, interim
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import ClientGone
-from ownhost.processes.sending import receive
+from ownhost.processes.sending import Sender, receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
@@ -40,6 +40,16 @@ class Incoming:
                 self.connection.sock.send(CONTINUE, MSG_NOSIGNAL)
             await self._take(self.spool.write)
         return self.spool
+
+    async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
+        """Send an interim response, which HTTP/1.0 does not know. Raises Gone."""
+        if not self.head.minor:
+            return
+        connection = self.connection
+        try:
+            await Sender(connection.worker.loop, connection.sock, self.service.timeout).send(interim(status, fields))
+        except OSError:
+            raise ClientGone from None
 
     async def discard(self) -> None:
         """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone, OSError."""

@@ -25,13 +25,13 @@ from ownhost.processes.descendants import end_all, strangers
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.pool import Pool
+from ownhost.processes.running import Running
 from ownhost.processes.slices import LauncherSlice, receive_slice
 from ownhost.processes.turns import Lease, Turns
 
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
 LOOK_AGAIN = 0.02  # seconds
-MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
 
 
 def main(channel: Channel) -> NoReturn:
@@ -54,7 +54,7 @@ class Launcher:
         self.channel = channel
         self.orders = orders
         self.slice = slice_
-        self.programs: dict[int, int] = {}  # pid -> its pidfd
+        self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
         self.leaving: set[Pool] = set()  # that end, and have been replaced
         self.asked = 0
@@ -64,9 +64,10 @@ class Launcher:
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
-        # The forkserver's death must not be this one's at once: programs' own children have no such signal.
         self.loop.add_signal_handler(signal.SIGTERM, self.finish)
-        prctl.set_parent_death_signal(signal.SIGTERM)
+        # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
+        # channel's end follows it, for one to see whom its owner stopped, too.
+        prctl.set_parent_death_signal(signal.SIGCONT)
         self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
@@ -145,7 +146,7 @@ class Launcher:
         self.update_title()
 
     def execute(self, order: Run, standard: list[int], lease: Lease) -> None:
-        """Run a program; it ends, at the latest, when the worker closes its end of the lease."""
+        """Run a program for one request."""
         try:
             pid = start(Start(order.command, order.environment, order.folder, tuple(standard), order.limits))
         except OSError as error:
@@ -155,30 +156,12 @@ class Launcher:
         finally:
             for descriptor in standard:
                 os.close(descriptor)
-        pidfd = os.pidfd_open(pid)
-        self.programs[pid] = pidfd
-        self.loop.add_reader(pidfd, self.reap, pid, lease)
-        lease.when_left(lambda: self.leave(pid, lease))
+        self.programs[pid] = Running(self.loop, pid, lease, self.drop)
         lease.answer()
 
-    def leave(self, pid: int, lease: Lease) -> None:
-        """Nobody waits for a program any more: as a rule, it has ended, or is about to."""
-        self.loop.remove_reader(lease.sock.fileno())
-        self.loop.call_later(MOMENT, self.kill, pid, lease)
-
-    def kill(self, pid: int, lease: Lease) -> None:
-        """End a program and what it started, unless it ended by itself."""
-        if lease.sock.fileno() >= 0:
-            with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
-
-    def reap(self, pid: int, lease: Lease) -> None:
-        """A program ended. What it left running in its process group is its own business."""
-        pidfd = self.programs.pop(pid)
-        self.loop.remove_reader(pidfd)
-        os.close(pidfd)
-        os.waitpid(pid, 0)
-        lease.close()
+    def drop(self, pid: int) -> None:
+        """A program's request is through."""
+        del self.programs[pid]
         self.update_title()
 
     async def end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from ownhost.request.programs import Limits
 ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
 MOST_KEPT = 16  # leases of one app that wait
+HEARD_ALL = b"\1"  # a worker's only word on a program's lease
 FULL = 0.005  # seconds until another try where the launcher has no room for an order
 
 
@@ -55,10 +57,13 @@ class RunningProgram:
         self.output, self.errors = output, errors
         self._control = control
 
-    def close(self) -> None:
-        """End it, if it still runs."""
+    def close(self, *, heard_all: bool) -> None:
+        """Be through with it: the launcher ends what still holds the output, unless that was heard to its end."""
         os.close(self.output)
         os.close(self.errors)
+        if heard_all:
+            with contextlib.suppress(OSError):  # the launcher is gone, and the program with it
+                self._control.send(HEARD_ALL)
         self._control.close()
 
 

@@ -1,8 +1,8 @@
 """When to start a worker: the policy, apart from the doing. Pure: it is given the time, and holds no process.
 
 An identity has a worker when something waits for it, one more when its workers say that they are busy, and never
-more than its limit. An identity whose workers keep dying is throttled, alone: each early death doubles the wait
-before its next start. No other identity notices.
+more than its limit. After an early death the next start waits a moment. An identity whose workers keep dying is
+throttled, alone: each early death in a row doubles the wait. No other identity notices.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class SpawnPolicy:
 
     @property
     def throttled(self) -> bool:
-        """Whether the identity's processes keep dying."""
-        return self.early_deaths > 0
+        """Whether the identity's processes keep dying: one death is no habit."""
+        return self.early_deaths > 1
 
     def wanted(self, now: float) -> bool:
         """Whether to start a worker now that something waits and nobody is there to take it."""

@@ -136,13 +136,25 @@ class Pool:
     # Processes
 
     def start_some(self) -> None:
-        """Have a process for each request, and some to spare, within the app's limit."""
-        needed = max(1, (len(self.leases) if self.app.at_once else 1) + self.app.spare)
-        if not self.begun:
-            self.begun, needed = True, max(needed, self.app.first)
-        wanted = min(self.app.processes, needed) if self.app.listens else 1
+        """Start what is missing."""
+        wanted = self.wanted()
         while len(self.processes) < wanted and not self.ending and self.loop.time() >= self.rests_until:
             self.start_one()
+
+    def wanted(self) -> int:
+        """How many there are to be: one for each request, and some to spare, within the app's limit.
+
+        Where a process takes any number of requests, none is ever spare: all that the app may have share them.
+        """
+        app = self.app
+        if not app.listens:
+            return 1
+        if not app.at_once:
+            return app.processes
+        needed = max(1, len(self.leases) + app.spare)
+        if not self.begun:
+            self.begun, needed = True, max(needed, app.first)
+        return min(app.processes, needed)
 
     def retire_some(self) -> None:
         """End processes that there are too many of: whichever are told to finish what they are at first."""

@@ -17,9 +17,8 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from setproctitle import setproctitle
 
@@ -32,6 +31,7 @@ from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
 from ownhost.processes import startup
 from ownhost.processes.alpn import offered
+from ownhost.processes.children import Child, Children
 from ownhost.processes.keys import Keys
 from ownhost.processes.logfiles import LogError
 from ownhost.processes.logs import Logs
@@ -42,14 +42,12 @@ from ownhost.processes.messages import (
     Channel,
     Exited,
     Failed,
-    Fork,
     Mailbox,
     Message,
     Named,
     ProtocolError,
     Ready,
     Sender,
-    Signal,
     Started,
     Stop,
     Want,
@@ -60,28 +58,12 @@ from ownhost.processes.options import Options, read_config
 from ownhost.processes.plan import Plan, make_plan
 from ownhost.processes.policy import SpawnPolicy
 from ownhost.processes.provisions import Provider, close
-from ownhost.processes.scoreboard import Board
-from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice, send_slice
+from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
-FORKS_AT_ONCE = 64  # forks asked for and not yet answered
+OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """A process that the forkserver made for us, or is about to."""
-
-    role: str
-    number: int  # of its identity, or of the gate
-    channel: Channel
-    since: float
-    pid: int = 0  # until `Started`
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
-    pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
-    programs: list[Child] = field(default_factory=list)  # that run for it alone
-    stopping: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -137,17 +119,13 @@ class Supervisor:
     ) -> None:
         self.plan = plan
         self.forkserver = forkserver
-        self.control = Channel(forkserver.control, TO_SUPERVISOR["forkserver"])
+        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
         self.logs = logs
         self.keys = keys
         self.provider = Provider(plan, logs, keys, self.new_sender)
         self.listeners = listeners
         self.pid_file = pid_file
         self.secret = secrets.token_bytes(32)
-        self.children: dict[int, Child] = {}  # by pid
-        self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
-        self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
-        self.serial = 0
         self.services: dict[int, Service] = {}  # by identity number
         self.gates = {number: SpawnPolicy(limit=1) for number in range(CORES)}
         self.logger_policy = SpawnPolicy(limit=1)
@@ -169,8 +147,7 @@ class Supervisor:
         """Start everything, and serve until the end."""
         self.loop = asyncio.get_running_loop()
         self.finished = self.loop.create_future()
-        self.control.sock.setblocking(False)
-        self.loop.add_reader(self.control.fileno(), self.on_forkserver)
+        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
         self.take_signals()
         setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
         self.logs.watch_pipes(self.loop)
@@ -207,57 +184,37 @@ class Supervisor:
     # The forkserver
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
-        """Have a process forked; its slice waits in its channel for it."""
-        ours, theirs = channel_pair()
-        ours.setblocking(False)
-        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), time.monotonic())
-        send_slice(child.channel, content, descriptors)
-        self.loop.add_reader(ours.fileno(), self.on_message, child)
-        who = self.plan.identities[identity]
-        self.serial += 1
-        order = Fork(self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice)
-        self.to_fork.append((order, theirs.detach()))
-        self.unborn[self.serial] = child
-        self.send_forks()
+        """Have a process forked, and hear what it says."""
+        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors)
+        self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
-
-    def send_forks(self) -> None:
-        """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
-        while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
-            order, descriptor = self.to_fork.popleft()
-            self.control.send(order, [descriptor])
-            os.close(descriptor)
 
     def on_forkserver(self) -> None:
         """Take what the forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.control.receive():
+            while received := self.children.control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.control.fileno())
+            self.loop.remove_reader(self.children.control.fileno())
             self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:
         """A child has a pid, or could not be forked."""
-        child = self.unborn.pop(started.serial)
-        child.pid = started.pid
-        if started.pid:
-            self.children[started.pid] = child
-        else:
+        child = self.children.started(started)
+        if not child.pid:
             self.gone(child, failed=True)
-        self.send_forks()
 
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
-        child = self.children.pop(exited.pid)
+        child = self.children.exited(exited)
         if exited.status != 0 and not child.stopping:
-            how = f"by signal {-exited.status}" if exited.status < 0 else f"with status {exited.status}"
-            who = self.plan.identities[child.number].name if child.role in ("worker", "launcher", "program") else ""
-            self.logs.error(Level.ERROR, f"{child.role} {who} (pid {exited.pid}) ended {how}".replace("  ", " "))
+            how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
+            who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
+            self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
         self.gone(child, failed=exited.status != 0)
 
     def gone(self, child: Child, failed: bool) -> None:
@@ -269,12 +226,14 @@ class Supervisor:
             board.give_back(page)
         for program in child.programs:
             program.stopping = True
-            self.kill(program)
+            self.children.kill(program)
         if child.role == "program":
             return
         now = time.monotonic()
         policy = self.policy_of(child)
         policy.ended(now, now - child.since, failed)
+        if failed and policy.throttled and not child.stopping:
+            self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker" and not self.ending:
@@ -286,6 +245,12 @@ class Supervisor:
             self.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
+        """Log that processes keep dying, and that others are not started as soon as they are wanted."""
+        whose = f"identity {self.plan.identities[child.number].name}: its " if child.role in OF_IDENTITIES else "the "
+        habit = f"{whose}{child.role} processes keep dying, {policy.early_deaths} in a row"
+        self.logs.error(Level.ERROR, f"{habit}; next try in {policy.not_before - now:.1f} s")
 
     def policy_of(self, child: Child) -> SpawnPolicy:
         """The policy that counts this child."""
@@ -299,20 +264,6 @@ class Supervisor:
             case _:
                 return self.logger_policy
 
-    def tell(self, child: Child, message: Message, descriptors: list[int]) -> None:
-        """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
-        try:
-            child.channel.send(message, descriptors)
-        except BlockingIOError:
-            self.kill(child)
-        except OSError:
-            pass  # its `Exited` follows
-
-    def kill(self, child: Child) -> None:
-        """End a process that broke the rules."""
-        if child.pid:
-            self.control.send(Signal(child.pid, signal.SIGKILL))
-
     # What each kind of process is given
 
     def start_logger(self) -> None:
@@ -322,9 +273,9 @@ class Supervisor:
         self.logger_policy.started()
         shared = self.logs.shared_descriptors()
         self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
-        for child in (*self.children.values(), *self.unborn.values()):
+        for child in self.children:
             for log, descriptor in child.senders:
-                self.tell(self.logger, Sender(log), [descriptor])
+                self.children.tell(self.logger, Sender(log), [descriptor])
 
     def start_gate(self, number: int) -> None:
         """Start a gate; the listeners are the same for all."""
@@ -355,7 +306,7 @@ class Supervisor:
         receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sending.setblocking(False)
         if self.logger is not None:
-            self.tell(self.logger, Sender(log), [receiving.fileno()])
+            self.children.tell(self.logger, Sender(log), [receiving.fileno()])
         return receiving.detach(), sending.detach()
 
     # Mailboxes
@@ -377,8 +328,6 @@ class Supervisor:
             return
         wait = service.policy.not_before - time.monotonic()
         if wait > 0:
-            name = self.plan.identities[number].name
-            self.logs.error(Level.ERROR, f"identity {name}: its processes keep dying; next try in {wait:.1f} s")
             self.loop.call_later(wait, self.attend, number)
             return
         service.watched = True
@@ -419,7 +368,7 @@ class Supervisor:
         except ProtocolError as error:
             self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
             self.loop.remove_reader(child.channel.fileno())
-            self.kill(child)
+            self.children.kill(child)
             return
         if received is None:
             self.loop.remove_reader(child.channel.fileno())  # its `Exited` follows
@@ -439,7 +388,7 @@ class Supervisor:
         assert isinstance(message, Failed)
         self.logs.error(Level.ERROR, f"{child.role} (pid {child.pid}) fails: {message.reason}")
         self.loop.remove_reader(child.channel.fileno())
-        self.kill(child)
+        self.children.kill(child)
         if child.role != "worker" and len(self.ready) < len(self.gates):
             print(f"ownhost: a {child.role} could not start; the error log says why", file=sys.stderr, flush=True)
             self.finish(1)
@@ -449,10 +398,10 @@ class Supervisor:
         assert isinstance(message, Want)
         if not 0 <= message.identity < len(self.plan.identities):
             self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
-            self.kill(child)
+            self.children.kill(child)
             return
         service = self.service(message.identity)
-        self.tell(child, Mailbox(message.identity), [service.gates.fileno()])
+        self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
         # A first request need not wait until it has arrived in the mailbox.
         if service.policy.wanted(time.monotonic()):
             self.start_worker(message.identity)
@@ -465,7 +414,7 @@ class Supervisor:
         wanted = Assignment(message.user or None, message.group or None, message.nice)
         found = self.plan.name(message.server, wanted)
         number, reason = (-1, found.reason) if isinstance(found, Refusal) else (found, "")
-        self.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason), [])
+        self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason), [])
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
@@ -478,10 +427,10 @@ class Supervisor:
         """TERM, INT: end every process; the launchers and the logger last, as they have to tidy up."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
         self.stopping = self.ending = True
-        for child in (*self.children.values(), *self.unborn.values()):
+        for child in self.children:
             if child.role not in ("launcher", "logger"):
                 child.stopping = True
-                self.kill(child)
+                self.children.kill(child)
         self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
         self.go_on_stopping()
 
@@ -501,14 +450,14 @@ class Supervisor:
 
     def tell_to_stop(self, role: str) -> None:
         """Ask every process of a role to finish."""
-        for child in (*self.children.values(), *self.unborn.values()):
+        for child in self.children:
             if child.role == role and not child.stopping:
                 child.stopping = True
-                self.tell(child, Stop(), [])
+                self.children.tell(child, Stop(), [])
 
     def go_on_stopping(self) -> None:
         """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""
-        roles = {child.role for child in (*self.children.values(), *self.unborn.values())}
+        roles = {child.role for child in self.children}
         if "gate" in roles:
             return
         self.tell_to_stop("worker")
@@ -532,6 +481,11 @@ class Supervisor:
         """End the loop; `run` ends the forkserver, and that every process."""
         if not self.finished.done():
             self.finished.set_result(status)
+
+
+def _signal_name(number: int) -> str:
+    name = next((known.name for known in signal.Signals if known == number), "a real-time signal")
+    return f"by signal {number} ({name})"
 
 
 def _has_mail(mailbox: socket.socket) -> bool:

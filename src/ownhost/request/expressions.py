@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ownhost.config import expression as e
+from ownhost.config.captures import captured
 from ownhost.config.globs import compile_glob
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import to_bytes, unwire, wire
@@ -148,7 +149,7 @@ def _match(gives: Gives, regex: re.Pattern[str], negated: bool) -> Says:
     def says(context: Evaluation) -> bool:
         found = regex.search(gives(context))
         if regex.groups:  # one without keeps what an earlier one has found
-            context.groups = (found[0], *(group or "" for group in found.groups())) if found else ()
+            context.groups = captured(found)
         return (found is None) == negated
 
     return says

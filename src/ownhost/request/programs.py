@@ -34,8 +34,11 @@ class Execution(Protocol):
     output: int  # descriptors to read from: standard output, and what is meant for the error log
     errors: int
 
-    def close(self) -> None:
-        """Nobody waits for it any more: it is ended, with all that it started, and the descriptors are closed."""
+    def close(self, *, heard_all: bool) -> None:
+        """Nobody waits for it any more, and the descriptors are closed.
+
+        Unless its output was heard to the end, it is ended with all that it started: whatever holds the output.
+        """
 
 
 class Launcher(Protocol):

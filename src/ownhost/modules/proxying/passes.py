@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.regex import compile_pcre
 from ownhost.http.wire import unwire
-from ownhost.modules.mod_alias import below, substitute
+from ownhost.modules.mod_alias import below
 from ownhost.modules.proxying.backend import DEFAULTS, RETRY, Parameters, parse_parameters, parse_url
 from ownhost.request.request import Request
 
@@ -36,7 +37,7 @@ class Pass:
         if self.regex is not None:
             match = self.regex.search(path)
             rest = path if match and not _REFERENCE.search(self.url) else ""
-            return self._with(substitute(self.url, match) + rest) if match else None
+            return self._with(substitute(self.url, captured(match)) + rest) if match else None
         behind = below(path, self.prefix)
         return None if behind is None else self._with(self.url + behind)
 

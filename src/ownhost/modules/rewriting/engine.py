@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 
+from ownhost.config.captures import captured
 from ownhost.config.expression import Condition
 from ownhost.http.limits import LIMIT_REQUEST_LINE
 from ownhost.http.message import HTTPError
@@ -117,7 +118,7 @@ class Engine:
         if (match is None) != rule.negated:
             return False
         self.rule = rule
-        self.groups = _groups(match)
+        self.groups = captured(match)
         self.condition_groups = ()
         return not rule.conditions or self.all_hold(rule.conditions)
 
@@ -173,7 +174,7 @@ class Engine:
         """What a condition's test says of a text, before "!"."""
         test = condition.test
         if condition.regex is not None:
-            return self.remember(condition, _groups(condition.regex.search(text)))
+            return self.remember(condition, captured(condition.regex.search(text)))
         if condition.expression is not None:
             return self.ask_expression(condition, condition.expression)
         if test in conditions.FILE_TESTS:
@@ -412,11 +413,6 @@ class Engine:
             return template.expand(text, self)
         finally:
             self.rule = rule
-
-
-def _groups(match: re.Match[str] | None) -> tuple[str, ...]:
-    """What a match found, and its groups; () for none."""
-    return (match[0], *(group or "" for group in match.groups())) if match else ()
 
 
 def make_cookie(text: str, now: float) -> str | None:

@@ -1,0 +1,47 @@
+"""Byte ranges of what a program or another server answers whole (RFC 9110, 14.2; Apache's ap_byterange_filter)."""
+
+from __future__ import annotations
+
+from ownhost.http import ranges
+from ownhost.http.dates import parse_date
+from ownhost.http.message import Parts, Response
+from ownhost.modules.core_files import wanted_ranges
+from ownhost.request.request import Request
+
+
+def cut(request: Request, response: Response, size: int | None, *, is_here: bool) -> Parts | None:
+    """Make a 206 of a response whose body will have so many bytes: the parts that its body is then.
+
+    None where all of the body is to be sent: as a rule because no range was asked for. Of a body that is not here yet,
+    only ranges in their order can be cut without keeping it. Raises HTTPError 416.
+    """
+    if size is None or response.status != 200 or request.error_status or _has_own_word(response):
+        return None
+    modified = parse_date(response.header("last-modified") or "")
+    wanted = wanted_ranges(request, size, response.header("etag"), modified)
+    if wanted is None or not (is_here or ranges.are_in_order(wanted)):
+        return None
+    response.status = 206
+    if len(wanted) == 1:
+        response.headers.append(("Content-Range", ranges.content_range(*wanted[0], size)))
+        return [wanted[0]]
+    content_type, parts = ranges.multipart(wanted, size, response.header("content-type") or "")
+    others = [field for field in response.headers if field[0].lower() != "content-type"]
+    response.headers = [*others, ("Content-Type", content_type)]
+    return parts
+
+
+def _has_own_word(response: Response) -> bool:
+    """Whether who answers has dealt with ranges, or wants none."""
+    return (
+        response.header("content-range") is not None
+        or (response.header("content-type") or "").lower().startswith("multipart/byteranges")
+        or (response.header("accept-ranges") or "").strip().lower() == "none"
+    )
+
+
+def joined(whole: bytes, parts: Parts | None) -> bytes:
+    """The parts of a body that is here; None for all of it."""
+    if parts is None:
+        return whole
+    return b"".join(part if isinstance(part, bytes) else whole[part[0] : sum(part)] for part in parts)

@@ -1,0 +1,105 @@
+"""What Python applications have in common, WSGI's and ASGI's: whose they are, what runs them, how they are asked."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import sys
+from collections.abc import Awaitable, Callable
+from grp import getgrnam
+
+from ownhost.apps.answer import launcher_of
+from ownhost.apps.app import App
+from ownhost.http.message import Content, HTTPError, RequestBody, Response
+from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
+from ownhost.modules.python_daemons import Daemon
+from ownhost.request.programs import Launcher
+from ownhost.request.request import Request
+
+IDLE_TIMEOUT = 60  # seconds, where inactivity-timeout= does not say it
+# That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
+DEFAULT_PYTHON = os.path.realpath(sys.executable)
+
+# Has an app answer a request, whose body is here by then.
+Run = Callable[[Request, Launcher, App, Content | None], Awaitable[Response]]
+
+
+def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[Request], Response]:
+    """A handler that has the app of a request answer; errors are logged in the name of `kind`.
+
+    It raises what `app_of` and `run` do, and HTTPError 500 where no programs can be run.
+    """
+
+    def handle(request: Request) -> Response:
+        request.pure = False
+        app = app_of(request)
+        return Response(200, deferred=lambda body: answer(request, app, body))
+
+    async def answer(request: Request, app: App, body: RequestBody) -> Response:
+        launcher = launcher_of(request, kind)
+        return await run(request, launcher, app, await body.read() if request.head.has_body else None)
+
+    return handle
+
+
+def python_of(folder: str) -> str:
+    """The Python of a virtual environment; the system's where there is none."""
+    return f"{folder.rstrip('/')}/bin/python" if folder else DEFAULT_PYTHON
+
+
+def max_requests(request: Request, daemon: Daemon) -> int:
+    """How many requests a process serves; 0: no limit."""
+    if daemon.maximum_requests is None:
+        return request.site.settings[MAX_CONNECTIONS_PER_CHILD]
+    return daemon.maximum_requests
+
+
+def environment_of(daemon: Daemon) -> tuple[tuple[str, str], ...]:
+    """The variables that a group's processes have."""
+    return tuple((name, value) for name, value in (("LANG", daemon.lang), ("LC_ALL", daemon.locale)) if value)
+
+
+def check_owner(daemon: Daemon, directive: str) -> None:
+    """See that a group's user= and group= are this process's own: it starts nothing as another. Raises HTTPError."""
+    for option, name, found, own in (
+        ("user", daemon.user, _uid, os.geteuid()),
+        ("group", daemon.group, _gid, os.getegid()),
+    ):
+        if name and found(name) != own:
+            wanted = f"{directive} {daemon.name} has {option}={name}"
+            raise HTTPError(
+                500, f"{wanted}, but its requests are served as {option} {own}; AssignUserID says who serves"
+            )
+
+
+@functools.cache
+def home_of(uid: int) -> str:
+    """The home folder of a user."""
+    try:
+        folder = pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"
+    return folder if os.access(folder, os.X_OK) else "/"
+
+
+@functools.cache
+def _uid(name: str) -> int:
+    """The uid of a name or #uid; -1 where there is none."""
+    if name.startswith("#"):
+        return int(name[1:]) if name[1:].isdecimal() else -1
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return -1
+
+
+@functools.cache
+def _gid(name: str) -> int:
+    """The gid of a name or #gid; -1 where there is none."""
+    if name.startswith("#"):
+        return int(name[1:]) if name[1:].isdecimal() else -1
+    try:
+        return getgrnam(name).gr_gid
+    except KeyError:
+        return -1

@@ -1,0 +1,31 @@
+"""What a regular expression found, and texts that it is put into: Apache's ap_pregsub. Pure.
+
+    reference = "$" DIGIT
+    escape    = "\\" ( "$" / "&" )          ; stands for the second character
+
+Invariant: what was found is never searched for references again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
+
+
+def captured(match: re.Match[str] | None) -> tuple[str, ...]:
+    """All that was found, and then each group, "" where it took no part; () where nothing was found."""
+    return (match[0], *(group or "" for group in match.groups())) if match else ()
+
+
+def substitute(template: str, found: Sequence[str]) -> str:
+    """A template with $0 to $9 put in; a group that there is not is ""."""
+
+    def put(reference: re.Match[str]) -> str:
+        if reference[1]:
+            return reference[1]
+        group = int(reference[2])
+        return found[group] if group < len(found) else ""
+
+    return _REFERENCE.sub(put, template)

@@ -1,0 +1,139 @@
+"""A gate's way out: connections into mailboxes, in order. A full mailbox never blocks it, and waiting has an end."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from select import EPOLLIN, EPOLLOUT
+from socket import SocketType
+
+from ownhost.processes import mailbox
+from ownhost.processes.mailbox import Handover
+
+READABLE = EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one gate, not all
+WRITABLE = EPOLLIN | EPOLLOUT
+MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
+MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A connection that a gate holds: accepted, or returned by a worker."""
+
+    sock: SocketType
+    address: str
+    port: int
+    local: str
+    local_port: int
+    since: float  # monotonic seconds
+    progress: float = 0.0  # when its last bytes came, while its head is not complete
+    moves: int = 0
+    data: bytes = b""  # read by a worker before it gave the connection back
+    ticket: bytes = b""
+    seen: int = 0  # bytes peeked at so far
+    host: str = ""
+    server: int = 0
+    refusal: str = ""  # why nobody may serve its request
+    encrypted: bool = False  # it is to speak TLS, and nobody has answered it yet
+    origin: str = ""  # of a relayed connection (mailbox.Origin, as text)
+
+
+class Delivery:
+    """The mailboxes that are here, and who waits for one, or for room in it.
+
+    `want` asks the supervisor for an identity's mailbox, `overloaded` answers a client that cannot be passed on.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        epoll: select.epoll,
+        want: Callable[[int], None],
+        overloaded: Callable[[Client, int, str], None],
+    ) -> None:
+        self.secret = secret
+        self.epoll = epoll
+        self.want = want
+        self.overloaded = overloaded
+        self.mailboxes: dict[int, SocketType] = {}
+        self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
+
+    def deliver(self, client: Client, identity: int) -> None:
+        """Put a connection into an identity's mailbox, or ask for that mailbox first."""
+        if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
+            self.wait(client, identity)
+
+    def open(self, identity: int, box: SocketType) -> None:
+        """The mailbox that was asked for is here; it may be full of what other gates put into it."""
+        self.mailboxes[identity] = box
+        self.epoll.register(box.fileno(), WRITABLE if identity in self.waiting else READABLE)
+        self.deliver_waiting(identity)
+
+    def deliver_waiting(self, identity: int) -> None:
+        """Put the connections that wait into their mailbox, oldest first, as far as there is room."""
+        queue = self.waiting.get(identity)
+        while queue:
+            if not self.put(queue[0], identity):
+                return
+            queue.popleft()
+        if self.waiting.pop(identity, None) is not None:
+            self.watch(self.mailboxes[identity].fileno(), READABLE)
+
+    def watch(self, descriptor: int, events: int) -> None:
+        """Watch a mailbox for these events: anew, as what is watched exclusively cannot be changed."""
+        self.epoll.unregister(descriptor)
+        self.epoll.register(descriptor, events)
+
+    def put(self, client: Client, identity: int) -> bool:
+        """Put a connection into its mailbox. False where that is full."""
+        ticket = client.ticket or mailbox.make_ticket(client.sock, self.secret, client.origin)
+        handover = Handover(
+            client.server,
+            client.moves,
+            client.address,
+            client.port,
+            client.local,
+            client.local_port,
+            client.host,
+            ticket,
+            client.data,
+            client.refusal,
+            client.encrypted,
+            client.origin,
+        )
+        try:
+            mailbox.send_handover(self.mailboxes[identity], client.sock.fileno(), handover)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.overloaded(client, identity, f" ({error.strerror})")
+            return True
+        client.sock.close()
+        return True
+
+    def wait(self, client: Client, identity: int) -> None:
+        """Queue a connection until its mailbox is here, or takes it: a full one must never block a gate."""
+        queue = self.waiting.get(identity)
+        if queue is None:
+            queue = self.waiting[identity] = deque()
+            box = self.mailboxes.get(identity)
+            if box is None:
+                self.want(identity)
+            else:
+                self.watch(box.fileno(), WRITABLE)
+        if len(queue) >= MAX_WAITING:
+            self.overloaded(client, identity, "")
+        else:
+            client.since = time.monotonic()
+            queue.append(client)
+
+    def expire(self, now: float) -> None:
+        """End connections that have waited too long: their owner's processes don't take them."""
+        for identity, queue in list(self.waiting.items()):
+            while queue and now - queue[0].since > MAX_WAIT:
+                self.overloaded(queue.popleft(), identity, "")
+            if not queue and identity in self.mailboxes:
+                self.deliver_waiting(identity)
