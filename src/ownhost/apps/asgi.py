@@ -19,6 +19,7 @@ from ownhost.apps.proxy import ask_http
 from ownhost.apps.python_app import (
     IDLE_TIMEOUT,
     check_owner,
+    content_of,
     environment_of,
     handler,
     home_of,
@@ -28,7 +29,7 @@ from ownhost.apps.python_app import (
 from ownhost.apps.spool import Flow
 from ownhost.http.hops import end_to_end
 from ownhost.http.limits import TIMEOUT
-from ownhost.http.message import Content, HTTPError, Response
+from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules import mod_asgi
 from ownhost.modules.mod_asgi import ScriptAlias
 from ownhost.modules.proxying.backend import Backend, Parameters
@@ -92,8 +93,9 @@ def _python_path(daemon: Daemon) -> tuple[tuple[str, str], ...]:
     return (("PYTHONPATH", ":".join(folders)),) if folders else ()
 
 
-async def run(request: Request, launcher: Launcher, app: App, content: Content | None) -> Response:
+async def run(request: Request, launcher: Launcher, app: App, body: RequestBody) -> Response:
     """What the application answers. Raises HTTPError."""
+    content = await content_of(request, body)
     lease = await launcher.lease(app)
     upgrade = Parameters(upgrade="websocket", reuse=False)
     backend = Backend("http", "localhost", 80, lease.path, parameters=upgrade)

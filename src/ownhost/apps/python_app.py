@@ -21,8 +21,7 @@ IDLE_TIMEOUT = 60  # seconds, where inactivity-timeout= does not say it
 # That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
 DEFAULT_PYTHON = os.path.realpath(sys.executable)
 
-# Has an app answer a request, whose body is here by then.
-Run = Callable[[Request, Launcher, App, Content | None], Awaitable[Response]]
+Run = Callable[[Request, Launcher, App, RequestBody], Awaitable[Response]]  # has an app answer a request
 
 
 def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[Request], Response]:
@@ -37,10 +36,14 @@ def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[
         return Response(200, deferred=lambda body: answer(request, app, body))
 
     async def answer(request: Request, app: App, body: RequestBody) -> Response:
-        launcher = launcher_of(request, kind)
-        return await run(request, launcher, app, await body.read() if request.head.has_body else None)
+        return await run(request, launcher_of(request, kind), app, body)
 
     return handle
+
+
+async def content_of(request: Request, body: RequestBody) -> Content | None:
+    """All of a request's body; None where it has none. Raises HTTPError, ClientGone."""
+    return await body.read() if request.head.has_body else None
 
 
 def python_of(folder: str) -> str:

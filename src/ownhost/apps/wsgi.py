@@ -11,13 +11,14 @@ from ownhost.apps.fastcgi_client import ask_app
 from ownhost.apps.python_app import (
     IDLE_TIMEOUT,
     check_owner,
+    content_of,
     environment_of,
     handler,
     home_of,
     max_requests,
     python_of,
 )
-from ownhost.http.message import Content, Response
+from ownhost.http.message import RequestBody, Response
 from ownhost.http.wire import unwire
 from ownhost.modules import mod_wsgi
 from ownhost.modules.mpm import MAX_SPARE_SERVERS, MIN_SPARE_SERVERS, START_SERVERS
@@ -81,8 +82,9 @@ def title_of(daemon: Daemon) -> str:
     return f"(wsgi:{daemon.name})" if daemon.display_name == "%{GROUP}" else daemon.display_name
 
 
-async def run(request: Request, launcher: Launcher, app: App, content: Content | None) -> Response:
+async def run(request: Request, launcher: Launcher, app: App, body: RequestBody) -> Response:
     """What the application answers. Raises HTTPError."""
+    content = await content_of(request, body)
     variables = wsgi_environment(request, None if content is None else content.size)
     return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
 
