@@ -32,6 +32,7 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
+from ownhost.processes.client import Client
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
 from ownhost.processes.launching import LauncherClient
@@ -146,7 +147,7 @@ class Worker:
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str] = {}
-        self.connections: set[Connection] = set()
+        self.connections: set[Client] = set()
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -230,7 +231,7 @@ class Worker:
         elif handover.refusal:
             self.names[key] = handover.refusal
 
-    def find(self, connection: Connection, head: Head) -> Service | None:
+    def find(self, connection: Client, head: Head) -> Service | None:
         """The virtual host of a request; None where it is none of this worker's, as far as it knows.
 
         Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
@@ -247,12 +248,12 @@ class Worker:
 
     # Connections stay, and leave
 
-    def adopt(self, connection: Connection) -> None:
+    def adopt(self, connection: Client) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
         self.title_changed()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Client) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
