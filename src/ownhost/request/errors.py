@@ -30,6 +30,7 @@ _EXPLAINED = {
     414: "The address is longer than this server takes.",
     416: "The part that was asked for is not in the file.",
     417: "What the request expects cannot be met.",
+    421: "This connection does not lead to the site that was asked for.",
     431: "The request's header fields are more than this server takes.",
     500: "The server could not answer because of an error of its own. Its error log says more.",
     501: "This server does not know that method.",
