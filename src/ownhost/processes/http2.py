@@ -1,0 +1,529 @@
+"""One client's HTTP/2 connection in a worker: frames in, frames out, with a stream for each request (RFC 9113).
+
+The protocol is h2's, a library without input or output. Frames are counted before it sees them (http.h2_budget). What
+can be answered without waiting is answered in the turn that read it, and all that a turn has to say goes out together.
+Streams with something to send take turns, a frame each; no more is made than the socket is about to take, so that a
+client that does not read costs little more than the files it asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from socket import MSG_DONTWAIT, MSG_NOSIGNAL
+from typing import TYPE_CHECKING, Any, Protocol
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error
+
+from ownhost.http.h2_budget import Budget, Flood
+from ownhost.http.h2_frames import CONTINUATION, GOAWAY, HEADERS, Frame, FrameError, Frames, goaway
+from ownhost.http.h2_head import Malformed, RawFields
+from ownhost.http.h2_session import Session
+from ownhost.http.message import Head, HTTPError
+from ownhost.processes.client import Client
+from ownhost.processes.h2_stream import Stream
+from ownhost.processes.mailbox import Handover
+from ownhost.request.request import Level
+
+if TYPE_CHECKING:
+    from ownhost.processes.service import Service
+    from ownhost.processes.worker import Worker
+
+READ_SIZE = 16_384  # bytes per recv
+READS = 4  # recvs per turn
+FRAMES = 64  # that are acted on per turn, so that other connections get theirs
+HIGH_WATER = 131_072  # bytes of output that wait for the socket, beyond which no more content is added
+STOP_READING = 4 * HIGH_WATER  # bytes of output beyond which nothing more is read: answers would only add to it
+ROUNDS = 8  # of HIGH_WATER that one turn sends
+LINGER = 2.0  # seconds that a client has to close a connection that nothing more is served on
+SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
+RECEIVE = int(MSG_DONTWAIT)
+
+
+class Transport(Protocol):
+    """A connected socket, or TLS on one: what is read and written never waits (BlockingIOError)."""
+
+    def recv(self, size: int, flags: int, /) -> bytes:
+        """At most `size` bytes; b"" at the end. Raises OSError."""
+
+    def send(self, data: bytes | bytearray, flags: int, /) -> int:
+        """Send some of it, and say how much. What is sent next begins with the rest. Raises OSError."""
+
+    def fileno(self) -> int:
+        """The descriptor that is watched."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Http2Connection(Client):
+    """A HTTP/2 connection and where it stands."""
+
+    __slots__ = (
+        "act_due",
+        "budget",
+        "closed",
+        "deserted",
+        "first",
+        "frames",
+        "idle_since",
+        "leaving",
+        "linger_until",
+        "out",
+        "progress",
+        "reading",
+        "ready",
+        "section_size",
+        "session",
+        "sock",
+        "stalled",
+        "streams",
+        "timer",
+        "turn_due",
+        "unread",
+        "writing",
+    )
+
+    def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
+        super().__init__(worker, handover)
+        now = worker.loop.time()
+        self.sock = sock
+        self.first = handover.data  # bytes that came with the connection
+        self.service = worker.services.get(handover.server)
+        limits = (self.service or worker.default).streams
+        self.session = Session(limits.streams, limits.window)
+        self.frames = Frames()
+        self.budget = Budget(now)
+        self.unread: deque[Frame] = deque()  # that were not acted on yet
+        self.section_size = 0  # bytes of the field section that comes, or came last
+        self.streams: dict[int, Stream] = {}  # that are not over, by number
+        self.ready: deque[Stream] = deque()  # that have something to send, in turns
+        self.stalled: set[Stream] = set()  # whose client lets them send no more
+        self.out = bytearray(self.session.hello)  # for the socket
+        self.progress = 0.0  # loop time when the socket last took something, while more waits for it
+        self.idle_since = now  # loop time when the last stream was over
+        self.linger_until = 0.0  # loop time; 0 while the connection is in use
+        self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
+        self.turn_due = self.act_due = False  # the event loop will end a turn, or act on frames
+        self.leaving = False  # the client was told that nothing more is served
+        self.deserted = False  # the client said that it will ask for nothing more
+        self.closed = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    # Beginning
+
+    def begin(self) -> None:
+        self.fresh = False
+        self.worker.adopt(self)
+        self._watch_reading(True)
+        self.watch(self.deadline())
+        data, self.first = self.first, b""
+        self.take(data)
+        self.on_readable()
+
+    # Reading
+
+    def on_readable(self) -> None:
+        """More bytes are here, or the client's end of the connection."""
+        if not self.worker.load_is_watched:
+            self.worker.watch_load()
+        for _ in range(READS):
+            if self.closed:
+                return
+            try:
+                data = self.sock.recv(READ_SIZE, RECEIVE)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self.act()
+                self.close()
+                return
+            self.take(data)
+        else:
+            # TLS may have more that the descriptor does not show.
+            self.worker.loop.call_soon(self.read_on)
+        self.act()
+
+    def read_on(self) -> None:
+        """Go on reading, where reading has not stopped meanwhile."""
+        if self.reading:
+            self.on_readable()
+
+    def take(self, data: bytes) -> None:
+        """Take bytes, to be acted on."""
+        try:
+            self.unread.extend(self.frames.feed(data))
+        except FrameError as error:
+            self.die(ErrorCodes.PROTOCOL_ERROR, str(error))
+
+    def act(self) -> None:
+        """Act on frames, but not on too many in one turn."""
+        self.act_due = False
+        now = self.worker.loop.time()
+        for _ in range(FRAMES):
+            if not self.unread or self.closed:
+                break
+            self.act_on(self.unread.popleft(), now)
+        self.end_turn()
+
+    def act_on(self, frame: Frame, now: float) -> None:
+        """Act on one frame."""
+        try:
+            self.budget.frame(frame, now)
+            if frame.kind == GOAWAY:  # h2 would let go of all streams, which are still to be answered (RFC 9113, 6.8)
+                self.deserted = True
+                return
+            if frame.kind == HEADERS:
+                self.section_size = len(frame.data)
+            elif frame.kind == CONTINUATION:
+                self.section_size += len(frame.data)
+            for event in self.session.receive_data(frame.data):
+                act = _ACTS.get(type(event))
+                if act is not None and not self.closed:
+                    act(self, event)
+        except Flood as error:
+            self.die(ErrorCodes.ENHANCE_YOUR_CALM, str(error))
+        except H2Error as error:
+            self.die(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR), str(error))
+        except Exception:
+            self.log(Level.ERROR, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            self.die(ErrorCodes.INTERNAL_ERROR, "a bug")
+
+    def on_request(self, event: RequestReceived) -> None:
+        """A request's head is here."""
+        stream_id, now = event.stream_id, self.worker.loop.time()
+        limits = (self.service or self.worker.default).streams
+        if self.leaving or len(self.streams) >= limits.streams:
+            self.reset(stream_id, ErrorCodes.REFUSED_STREAM)  # another connection may ask again
+            if not self.leaving:
+                self.budget.reset(now)
+            return
+        stream = Stream(self, stream_id, self.section_size, ended=event.stream_ended is not None)
+        self.streams[stream_id] = stream
+        fields: RawFields = event.headers
+        try:
+            stream.serve(fields)
+        except Malformed as error:
+            stream.log(Level.INFO, "http2", str(error))
+            stream.fail(ErrorCodes.PROTOCOL_ERROR)
+            self.budget.reset(now)
+            return
+        if not stream.over and not stream.incoming.ended:
+            self.watch(stream.deadline())
+
+    def on_data(self, event: DataReceived) -> None:
+        """Some of a request's body is here."""
+        stream = self.streams.get(event.stream_id)
+        if stream is None or stream.over or stream.gone:
+            self.acknowledge(event.stream_id, event.flow_controlled_length)
+        else:
+            stream.incoming.take(event.data, event.flow_controlled_length)
+
+    def on_end(self, event: StreamEnded) -> None:
+        """All of a request is here."""
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.incoming.end()
+
+    def on_reset(self, event: StreamReset) -> None:
+        """A stream is reset: by the client, or by h2, for what the client did."""
+        if not event.remote_reset:
+            self.budget.reset(self.worker.loop.time())
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.abort()
+
+    def on_window(self, event: WindowUpdated) -> None:
+        """The client takes more, on a stream or in all."""
+        if event.stream_id == 0:
+            self.go_on()
+        else:
+            stream = self.streams.get(event.stream_id)
+            if stream is not None and stream in self.stalled:
+                self.stalled.discard(stream)
+                self.enqueue(stream)
+
+    def on_settings(self, _: RemoteSettingsChanged) -> None:
+        """The client has other windows now, perhaps."""
+        self.session.limit_table()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let all streams try again that could not send."""
+        stalled, self.stalled = self.stalled, set()
+        for stream in stalled:
+            self.enqueue(stream)
+
+    # What streams need
+
+    def service_for(self, head: Head) -> Service:
+        """The virtual host of a request. Raises HTTPError 421 where this connection does not lead there, 500.
+
+        A client may use one connection for all names that its certificate has (RFC 9113, 9.1.1).
+        """
+        found = self.worker.names.get((self.endpoints.local, self.endpoints.local_port, head.host))
+        if found is None:
+            raise HTTPError(421, f"{head.host!r} is not served on this connection")
+        if isinstance(found, str):
+            raise HTTPError(500, found, module="mpm_itk")
+        return found
+
+    def enqueue(self, stream: Stream) -> None:
+        """A stream has something to send."""
+        if not stream.queued and stream not in self.stalled:
+            stream.queued = True
+            self.ready.append(stream)
+
+    def stall(self, stream: Stream) -> None:
+        """A stream may send no more for now."""
+        self.stalled.add(stream)
+        if not stream.stalled_since:
+            stream.stalled_since = self.worker.loop.time()
+        self.watch(stream.deadline())
+
+    def send_headers(self, stream: Stream, fields: RawFields, *, end: bool) -> None:
+        """Send a field section on a stream."""
+        if stream.gone:
+            return
+        self.collect()
+        self.session.send_headers(stream.id, fields, end_stream=end)
+        size = self.collect()  # its own, and nothing else
+        if stream.sending is not None:
+            stream.sending.sent += size
+            stream.sending.content = 0
+
+    def send_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
+        """Send some of a body on a stream."""
+        assert stream.sending is not None
+        self.session.send_data(stream.id, data, end_stream=end)
+        stream.sending.sent += self.collect()
+        stream.sending.content += len(data)
+        self.budget.sent(len(data))
+
+    def reset(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream, if it is one still."""
+        with contextlib.suppress(H2Error):
+            self.session.reset_stream(stream_id, code)
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """Let the client send this many bytes more."""
+        if size and not self.closed:
+            self.session.acknowledge_received_data(size, stream_id)
+            self.soon()
+
+    def remove(self, stream: Stream) -> None:
+        """A stream is over."""
+        self.streams.pop(stream.id, None)
+        self.stalled.discard(stream)
+        self.handled += 1
+        if not self.streams:
+            self.idle_since = self.worker.loop.time()
+            if self.closed:
+                self.worker.forget(self)
+
+    # Sending
+
+    def soon(self) -> None:
+        """Have what there is sent at the end of this turn."""
+        if not self.turn_due:
+            self.turn_due = True
+            self.worker.loop.call_soon(self.end_turn)
+
+    def collect(self) -> int:
+        """Take over what h2 has to say, and say how many bytes that is."""
+        data = self.session.data_to_send()
+        self.out += data
+        return len(data)
+
+    def end_turn(self) -> None:
+        """Send all there is, as far as the socket takes it, and see what to wait for."""
+        self.turn_due = False
+        for _ in range(ROUNDS):
+            if self.closed:
+                return
+            self.pump()
+            if not self.out or not self.flush():
+                break
+        else:
+            self.soon()
+        if not self.closed:
+            self.settle()
+
+    def pump(self) -> None:
+        """Make frames of what streams have to send, in turns, up to the mark."""
+        self.collect()
+        ready = self.ready
+        while ready and len(self.out) < HIGH_WATER:
+            stream = ready.popleft()
+            stream.queued = False
+            if not stream.over and not stream.gone and stream.send_some():
+                self.enqueue(stream)
+        self.collect()
+
+    def flush(self) -> bool:
+        """Send what waits for the socket. False where it does not take all of it."""
+        while self.out:
+            try:
+                count = self.sock.send(self.out, SEND)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.close()
+                return False
+            del self.out[:count]
+            self.progress = self.worker.loop.time()
+        return True
+
+    def settle(self) -> None:
+        """See what to wait for: room, bytes, another turn, the end."""
+        loop = self.worker.loop
+        if bool(self.out) != self.writing:
+            self.writing = not self.writing
+            if self.writing:
+                self.progress = loop.time()
+                loop.add_writer(self.sock.fileno(), self.end_turn)
+                self.watch(self.progress + self.timeout)
+            else:
+                loop.remove_writer(self.sock.fileno())
+        may_read = len(self.out) < STOP_READING
+        self._watch_reading(may_read and not self.unread)
+        if may_read and self.unread and not self.act_due:
+            self.act_due = True
+            loop.call_soon(self.act)
+        if self.streams or self.out:
+            return
+        if self.deserted:
+            self.close()
+        elif self.leaving and not self.linger_until:
+            self.linger_until = loop.time() + LINGER
+            self.watch(self.linger_until)
+        elif not self.leaving and (self.worker.stopping and not self.unread):
+            self.say_goodbye()
+        else:
+            self.watch(self.deadline())
+
+    def _watch_reading(self, wanted: bool) -> None:
+        if wanted != self.reading:
+            self.reading = wanted
+            if wanted:
+                self.worker.loop.add_reader(self.sock.fileno(), self.on_readable)
+            else:
+                self.worker.loop.remove_reader(self.sock.fileno())
+
+    # Waiting
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the client has to take what is sent."""
+        return (self.service or self.worker.default).timeout
+
+    def deadline(self) -> float:
+        """When to give up waiting for what all streams wait for, in loop time."""
+        if self.writing:
+            return self.progress + self.timeout
+        if self.streams:
+            return inf
+        if self.linger_until:
+            return self.linger_until
+        service = self.service or self.worker.default
+        if self.handled:
+            return self.idle_since + service.keep_alive_timeout
+        return min(service.read_timeout.head_deadline(self.idle_since, 0), self.idle_since + service.timeout)
+
+    def watch(self, deadline: float) -> None:
+        """Have the time checked at this moment, or before."""
+        if deadline == inf or self.closed:
+            return
+        if self.timer is not None:
+            if self.timer.when() <= deadline:
+                return
+            self.timer.cancel()
+        loop = self.worker.loop
+        self.timer = loop.call_later(max(0.0, deadline - loop.time()), self.check_time)
+
+    def check_time(self) -> None:
+        """End what takes too long. The timer may have been set for what is done meanwhile."""
+        self.timer = None
+        now = self.worker.loop.time()
+        for stream in list(self.streams.values()):
+            if stream.deadline() <= now:
+                stream.reset(ErrorCodes.CANCEL)
+        if self.deadline() <= now:
+            if self.writing or self.linger_until:
+                self.close()
+                return
+            self.say_goodbye()
+        self.end_turn()
+        self.watch(min((self.deadline(), *(stream.deadline() for stream in self.streams.values()))))
+
+    # Leaving
+
+    def log(self, level: Level, text: str) -> None:
+        """Write to the error log of the virtual host, about no stream in particular."""
+        service = self.service or self.worker.default
+        client = f"{self.endpoints.client}:{self.endpoints.client_port}"
+        service.error_log.log(level, "http2", text, client)
+
+    def close_if_idle(self) -> None:
+        self.say_goodbye()
+        self.end_turn()
+
+    def say_goodbye(self) -> None:
+        """Tell the client that nothing more is served here. What was begun is; the rest it may ask for elsewhere."""
+        if not self.leaving:
+            self.leaving = True
+            self.collect()
+            self.out += goaway(self.session.highest_inbound_stream_id, ErrorCodes.NO_ERROR)
+
+    def die(self, code: ErrorCodes | int, why: str) -> None:
+        """The client broke the protocol: say so, and close."""
+        if self.closed:
+            return
+        self.log(Level.INFO, f"the connection ends: {why}")
+        self.session.clear_outbound_data_buffer()
+        self.out += goaway(self.session.highest_inbound_stream_id, code)
+        self.flush()
+        self.close()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._watch_reading(False)
+        if self.writing:
+            self.worker.loop.remove_writer(self.sock.fileno())
+        if self.timer is not None:
+            self.timer.cancel()
+        self.leave()
+        self.unread.clear()
+        for stream in list(self.streams.values()):
+            stream.abort()
+        self.sock.close()
+        if not self.streams:
+            self.worker.forget(self)
+
+
+_ACTS: dict[type[Event], Callable[[Http2Connection, Any], None]] = {
+    RequestReceived: Http2Connection.on_request,
+    DataReceived: Http2Connection.on_data,
+    StreamEnded: Http2Connection.on_end,
+    StreamReset: Http2Connection.on_reset,
+    WindowUpdated: Http2Connection.on_window,
+    RemoteSettingsChanged: Http2Connection.on_settings,
+}
