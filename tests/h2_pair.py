@@ -24,6 +24,7 @@ from h2.events import (
     StreamReset,
 )
 from hyperframe.frame import Frame
+
 from ownhost.http.message import RequestBody, Response
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.modules.log_config import logs_of
@@ -64,7 +65,7 @@ class Pair:
         server = make_server(folder, LOG + text)
         box, self.gates = mailbox.mailbox_pair()
         targets = list(dict.fromkeys((server.settings[ERROR_LOG], *(log.target for log in logs_of(server)))))
-        self.logs = [open(folder / name, "w+b") for name in ("error.txt", "access.txt")]
+        self.logs = [(folder / name).open("w+b") for name in ("error.txt", "access.txt")]
         slice_ = WorkerSlice(
             Identity(0, 0, (), "test"), [server], {server.id: frozenset((UNASSIGNED,))}, UNASSIGNED, server
         )
@@ -107,7 +108,9 @@ class Pair:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs) if buffer else ():
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        handover = Handover(self.service.site.virtual_host.id, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b"")
+        handover = Handover(
+            self.service.site.virtual_host.id, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b""
+        )
         self.worker.learn(handover)
         connection = Http2Connection(self.worker, ours, handover)
         theirs.setblocking(False)
@@ -160,9 +163,7 @@ class Peer:
         self.connection = connection
         self.sock = sock
         checked = False  # what a client must not send is what is tried here
-        self.h2 = H2Connection(
-            H2Configuration(validate_outbound_headers=checked, normalize_outbound_headers=checked)
-        )
+        self.h2 = H2Connection(H2Configuration(validate_outbound_headers=checked, normalize_outbound_headers=checked))
         self.answers: dict[int, Answer] = {}
         self.goaway: ConnectionTerminated | None = None
         self.lost = False  # the server closed
@@ -230,6 +231,8 @@ class Peer:
         await self.until(lambda: answer.ended or answer.reset is not None)
         return answer
 
-    async def get(self, path: str = "/", *extra: tuple[str, str], method: str = "GET", host: str = "site.test") -> Answer:
+    async def get(
+        self, path: str = "/", *extra: tuple[str, str], method: str = "GET", host: str = "site.test"
+    ) -> Answer:
         """Ask, and wait for the answer."""
         return await self.answer(self.ask(path, *extra, method=method, host=host))
