@@ -7,7 +7,7 @@ import contextlib
 import os
 import pickle
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import uvloop
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,
 )
-from hyperframe.frame import Frame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from ownhost.http.message import RequestBody, Response
 from ownhost.identity.identity import UNASSIGNED, Identity
@@ -76,6 +75,7 @@ class Pair:
         self.worker = Worker(Channel(self.gates, ()), slice_, descriptors, self.loop)
         self.service = next(iter(self.worker.services.values()))
         self.programs: dict[str, Program] = {}
+        self.peers: list[socket.socket] = []
         self.bugs: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.bugs.append(context))
         files = self.service.site.handlers["default-handler"]
@@ -115,6 +115,7 @@ class Pair:
         connection = Http2Connection(self.worker, ours, handover)
         theirs.setblocking(False)
         connection.begin()
+        self.peers.append(theirs)
         return Peer(self, connection, theirs)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -151,8 +152,8 @@ class Pair:
         self.worker.mailbox.close()
         self.worker.orders.close()
         self.gates.close()
-        for log in self.logs:
-            log.close()
+        for end in (*self.peers, *self.logs):
+            end.close()
 
 
 class Peer:
@@ -165,7 +166,8 @@ class Peer:
         checked = False  # what a client must not send is what is tried here
         self.h2 = H2Connection(H2Configuration(validate_outbound_headers=checked, normalize_outbound_headers=checked))
         self.answers: dict[int, Answer] = {}
-        self.goaway: ConnectionTerminated | None = None
+        self.goaway: tuple[int, int] | None = None  # the last stream that is served, and the error code
+        self.waiting = b""
         self.lost = False  # the server closed
         self.acknowledges = True  # what comes is taken, and the windows opened again
         self.received = 0
@@ -202,14 +204,22 @@ class Peer:
                 data = b""
             self.received += len(data)
             self.lost = not data
-            for event in self.h2.receive_data(data):
-                self._note(event)
+            for frame in self._cut(data):
+                for event in self.h2.receive_data(frame):
+                    self._note(event)
             await self.send()
 
+    def _cut(self, data: bytes) -> Iterator[bytes]:
+        """Whole frames, but for GOAWAY, after which h2 would take no more answers."""
+        self.waiting += data
+        while len(self.waiting) >= 9 and len(self.waiting) >= (size := 9 + int.from_bytes(self.waiting[:3], "big")):
+            frame, self.waiting = self.waiting[:size], self.waiting[size:]
+            if frame[3] == GoAwayFrame.type:
+                self.goaway = (int.from_bytes(frame[9:13], "big"), int.from_bytes(frame[13:17], "big"))
+            else:
+                yield frame
+
     def _note(self, event: object) -> None:
-        if isinstance(event, ConnectionTerminated):
-            self.goaway = event
-            return
         answer = self.answers.get(getattr(event, "stream_id", 0), Answer())
         if isinstance(event, ResponseReceived):
             headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}

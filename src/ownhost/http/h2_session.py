@@ -5,6 +5,7 @@ from __future__ import annotations
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
+from hpack import Encoder
 from hyperframe.frame import SettingsFrame
 
 CONNECTION_WINDOW = 1_048_576  # bytes of all requests' bodies that may be on their way
@@ -22,6 +23,22 @@ _CONFIG = H2Configuration(
 )
 
 
+class SmallEncoder(Encoder):
+    """Writes field sections, by a table that does not grow with what the client would remember."""
+
+    @property
+    def header_table_size(self) -> int:
+        """Bytes."""
+        size: int = self.header_table.maxsize
+        return size
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        self.header_table.maxsize = value = min(value, MOST_TABLE)
+        if self.header_table.resized:
+            self.table_size_changes.append(value)
+
+
 class Session(H2Connection):
     """h2's connection, which remembers fewer of the streams that are closed, and has a smaller table of fields."""
 
@@ -30,6 +47,7 @@ class Session(H2Connection):
     def __init__(self, streams: int, window: int) -> None:
         """`streams` at a time may be open, and each may send `window` bytes ahead."""
         super().__init__(_CONFIG)
+        self.encoder = SmallEncoder()
         self.local_settings = Settings(
             client=False,
             initial_values={
@@ -49,8 +67,3 @@ class Session(H2Connection):
         frame = SettingsFrame(0, settings={int(code): value for code, value in settings.items()})
         self.hello = frame.serialize()  # the frame that is to go out first
         self.increment_flow_control_window(CONNECTION_WINDOW - self.inbound_flow_control_window)
-
-    def limit_table(self) -> None:
-        """After the client's settings: let it not have the table of fields grow."""
-        if self.encoder.header_table_size > MOST_TABLE:
-            self.encoder.header_table_size = MOST_TABLE

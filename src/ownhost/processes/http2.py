@@ -261,7 +261,6 @@ class Http2Connection(Client):
 
     def on_settings(self, _: RemoteSettingsChanged) -> None:
         """The client has other windows now, perhaps."""
-        self.session.limit_table()
         self.go_on()
 
     def go_on(self) -> None:
