@@ -22,7 +22,7 @@ from ownhost.http.h2_frames import (
 
 
 def frame(kind: int, length: int = 0, flags: int = 0) -> Frame:
-    return Frame(kind, flags, length, b"")
+    return Frame(kind, flags, 1, length, b"")
 
 
 def taken(budget: Budget, what: Frame, *, earning: int = 0) -> int:

@@ -273,7 +273,7 @@ def test_whoever_asks_and_never_reads(pair: Pair) -> None:
         async def measure() -> None:
             nonlocal most
             while not peer.connection.closed:
-                most = max(most, len(peer.connection.out))
+                most = max(most, len(peer.connection.output.waiting))
                 await asyncio.sleep(0)
 
         watch = asyncio.ensure_future(measure())

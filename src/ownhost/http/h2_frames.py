@@ -15,6 +15,7 @@ MAX_PAYLOAD = 16_384  # bytes: SETTINGS_MAX_FRAME_SIZE, which stays what it is b
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM = 0x1  # of DATA and HEADERS
 END_HEADERS = 0x4  # of HEADERS and CONTINUATION
+PADDED = 0x8  # of DATA: its first byte says how many bytes at its end are none of the content
 
 
 class Frame(NamedTuple):
@@ -22,6 +23,7 @@ class Frame(NamedTuple):
 
     kind: int
     flags: int
+    stream: int
     length: int  # bytes of the payload
     data: bytes
 
@@ -62,7 +64,8 @@ class Frames:
             end = head + HEAD_SIZE + length
             if len(data) < end:
                 break
-            frames.append(Frame(data[head + 3], data[head + 4], length, data[place:end]))
+            stream = int.from_bytes(data[head + 5 : head + 9], "big") & 0x7FFFFFFF
+            frames.append(Frame(data[head + 3], data[head + 4], stream, length, data[place:end]))
             place, self._preface = end, 0
         self._waiting = data[place:]
         return frames

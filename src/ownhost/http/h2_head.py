@@ -64,7 +64,7 @@ def refused_head(fields: RawFields) -> Head:
     """What is known of a request whose head cannot be taken: enough to answer and to log it."""
     pseudo = {name: value.decode("latin-1") for name, value in reversed(fields) if name in _PSEUDO}
     target = pseudo.get(b":path", "-")[:200]
-    return Head(pseudo.get(b":method", "-"), target, 0, "", "/", None, [], {}, keep_alive=True, major=2)
+    return Head(pseudo.get(b":method", "-"), target, 0, "", "/", None, [], {}, keep_alive=True, chunked=True, major=2)
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ class StreamBody:
             if not request.head.content_length:  # which is checked already
                 self.limit = (request.settings or request.site.settings)[LIMIT_REQUEST_BODY]
             if request.head.expect_continue and not self.waiting and not self.ended:
-                connection.send_headers(self.stream, CONTINUE, end=False)
+                connection.output.send_headers(self.stream, CONTINUE, end=False)
                 connection.soon()
             waiting, self.waiting = self.waiting, []
             for data, size in waiting:
@@ -63,10 +63,20 @@ class StreamBody:
         self.size += len(data)
         self.received += HEAD_SIZE + size
         self.last = self.stream.connection.worker.loop.time()
-        if self.spool is None:
+        if self.stream.over or self.stream.gone:
+            self.stream.connection.acknowledge(self.stream.id, size)
+        elif self.spool is None:
             self.waiting.append((data, size))
         else:
             self._store(data, size)
+
+    def keeps_length(self, more: int, *, last: bool) -> bool:
+        """Whether it is as long as its head said, with `more` bytes that come next, or can still be."""
+        request = self.stream.request
+        if request is None or request.head.chunked:
+            return True
+        size = self.size + more
+        return size == request.head.content_length or (not last and size < request.head.content_length)
 
     def end(self) -> None:
         """All of it came."""

@@ -19,6 +19,7 @@ from ownhost.http import message
 from ownhost.http.h2_head import RawFields, read_head, refused_head, response_fields
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
+from ownhost.processes.connection import LINGER, LINGER_IN_ALL
 from ownhost.processes.h2_incoming import StreamBody
 from ownhost.processes.h2_outgoing import Outgoing
 from ownhost.processes.sending import Gone, Sending
@@ -31,10 +32,15 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """A stream from its request to the end of its response. `over` then: nothing of it is left but a log line."""
+    """A stream from its request to the end of its response: it is `over` then, and logged.
+
+    What is left of a body that nobody wanted is taken and dropped for a while: clients (curl 7.88) that are told to
+    stop while they send (RFC 9113, 8.1) do not look at the response any more.
+    """
 
     __slots__ = (
         "connection",
+        "drained_until",
         "gone",
         "head_in",
         "id",
@@ -63,6 +69,7 @@ class Stream:
         self.stalled_since = 0.0  # loop time; 0 where the client lets it send
         self.gone = False  # it is reset, or the connection closed
         self.over = False
+        self.drained_until = inf  # loop time, once it is over
 
     # The request
 
@@ -126,14 +133,14 @@ class Stream:
         if self.service.access_log.logs:
             self.sending.head = b"\r\n".join((b"HTTP/2.0", *(name + b": " + value for name, value in fields[1:])))
         if request.head.method == "HEAD" or response.status in BODILESS or body == b"":
-            self.connection.send_headers(self, fields, end=True)
+            self.connection.output.send_headers(self, fields, end=True)
             Outgoing(body).close()
             self.finish()
             return
         self.outgoing = Outgoing(body)
-        self.connection.send_headers(self, fields, end=False)
+        self.connection.output.send_headers(self, fields, end=False)
         if self.outgoing.is_here:
-            self.connection.enqueue(self)
+            self.connection.output.enqueue(self)
         elif self.task is None:
             assert not isinstance(body, (bytes, message.FileBody))
             self.begin_task(self.pour(body, self.outgoing))
@@ -145,7 +152,7 @@ class Stream:
             if data:
                 outgoing.put(data if len(data) <= left else data[: int(left)])
                 left -= len(data)
-                self.connection.enqueue(self)
+                self.connection.output.enqueue(self)
                 self.connection.soon()
                 await outgoing.room(self.service.streams.buffered)
             if left <= 0:
@@ -153,7 +160,7 @@ class Stream:
         if 0 < left < inf:
             raise Gone
         outgoing.end()
-        self.connection.enqueue(self)
+        self.connection.output.enqueue(self)
 
     def send_some(self) -> bool:
         """Send one frame of what is here. False where there is no more at the moment, or the client takes no more."""
@@ -162,7 +169,8 @@ class Stream:
         assert sending is not None
         window = connection.session.local_flow_control_window(self.id)
         if window <= 0 and not outgoing.is_over:
-            connection.stall(self)
+            connection.output.stall(self)
+            connection.watch(self.deadline())
             return False
         self.stalled_since = 0.0
         try:
@@ -171,7 +179,7 @@ class Stream:
             self.fail(ErrorCodes.INTERNAL_ERROR)
             return False
         end = outgoing.is_over
-        connection.send_data(self, data, end=end)
+        connection.output.send_data(self, data, end=end)
         if end:
             self.finish()
             return False
@@ -216,8 +224,14 @@ class Stream:
         self.gone = True
         self.finish(aborted=True)
 
+    def give_up(self) -> None:
+        """The client has taken too long."""
+        self.reset(ErrorCodes.NO_ERROR if self.over else ErrorCodes.CANCEL)
+
     def deadline(self) -> float:
         """When the client has taken too long to send or to take data, in loop time."""
+        if self.over:
+            return min(self.drained_until, self.incoming.last + LINGER)
         deadline = inf if self.incoming.ended or self.sending is not None else self.incoming.deadline()
         if self.stalled_since:
             deadline = min(deadline, self.stalled_since + self.timeout)
@@ -225,18 +239,27 @@ class Stream:
 
     def finish(self, *, aborted: bool = False) -> None:
         """The response is out, or nobody waits for it: log it, and let everything go. Once."""
-        if self.over:
+        connection = self.connection
+        if not self.over:
+            self.over = True
+            if self.outgoing is not None:
+                self.outgoing.close()
+            self.incoming.close()
+            self.record(aborted)
+            connection.handled += 1
+            self.incoming.last = connection.worker.loop.time()
+            self.drained_until = self.incoming.last + LINGER_IN_ALL
+        if self.gone or self.incoming.ended:
+            connection.remove(self)
+        else:
+            connection.watch(self.deadline())
+
+    def record(self, aborted: bool) -> None:
+        """Write the access log's line."""
+        sending = self.sending
+        if self.request is None:
             return
-        self.over = True
-        connection, sending = self.connection, self.sending
-        if self.outgoing is not None:
-            self.outgoing.close()
-        if not self.gone and not self.incoming.ended:
-            connection.reset(self.id, ErrorCodes.NO_ERROR)  # the rest of the body is of no use (RFC 9113, 8.1)
-        self.incoming.close()
-        if self.request is not None:
-            if sending is None:
-                sending = Sending(self.request, Response(499), keep=False, head_in=self.head_in, content=0)
-            sending.received = self.incoming.received
-            self.service.record(sending, connection.handled, aborted)
-        connection.remove(self)
+        if sending is None:
+            sending = Sending(self.request, Response(499), keep=False, head_in=self.head_in, content=0)
+        sending.received = self.incoming.received
+        self.service.record(sending, self.connection.handled, aborted)

@@ -2,8 +2,6 @@
 
 The protocol is h2's, a library without input or output. Frames are counted before it sees them (http.h2_budget). What
 can be answered without waiting is answered in the turn that read it, and all that a turn has to say goes out together.
-Streams with something to send take turns, a frame each; no more is made than the socket is about to take, so that a
-client that does not read costs little more than the files it asks for.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL
-from typing import TYPE_CHECKING, Any, Protocol
+from socket import MSG_DONTWAIT
+from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -30,11 +28,24 @@ from h2.events import (
 from h2.exceptions import H2Error
 
 from ownhost.http.h2_budget import Budget, Flood
-from ownhost.http.h2_frames import CONTINUATION, GOAWAY, HEADERS, Frame, FrameError, Frames, goaway
+from ownhost.http.h2_frames import (
+    CONTINUATION,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEAD_SIZE,
+    HEADERS,
+    PADDED,
+    Frame,
+    FrameError,
+    Frames,
+    goaway,
+)
 from ownhost.http.h2_head import Malformed, RawFields
 from ownhost.http.h2_session import Session
 from ownhost.http.message import Head, HTTPError
 from ownhost.processes.client import Client
+from ownhost.processes.h2_output import HIGH_WATER, Output, Transport
 from ownhost.processes.h2_stream import Stream
 from ownhost.processes.mailbox import Handover
 from ownhost.request.request import Level
@@ -46,28 +57,10 @@ if TYPE_CHECKING:
 READ_SIZE = 16_384  # bytes per recv
 READS = 4  # recvs per turn
 FRAMES = 64  # that are acted on per turn, so that other connections get theirs
-HIGH_WATER = 131_072  # bytes of output that wait for the socket, beyond which no more content is added
 STOP_READING = 4 * HIGH_WATER  # bytes of output beyond which nothing more is read: answers would only add to it
 ROUNDS = 8  # of HIGH_WATER that one turn sends
 LINGER = 2.0  # seconds that a client has to close a connection that nothing more is served on
-SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
-
-
-class Transport(Protocol):
-    """A connected socket, or TLS on one: what is read and written never waits (BlockingIOError)."""
-
-    def recv(self, size: int, flags: int, /) -> bytes:
-        """At most `size` bytes; b"" at the end. Raises OSError."""
-
-    def send(self, data: bytes | bytearray, flags: int, /) -> int:
-        """Send some of it, and say how much. What is sent next begins with the rest. Raises OSError."""
-
-    def fileno(self) -> int:
-        """The descriptor that is watched."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 class Http2Connection(Client):
@@ -83,14 +76,11 @@ class Http2Connection(Client):
         "idle_since",
         "leaving",
         "linger_until",
-        "out",
-        "progress",
+        "output",
         "reading",
-        "ready",
         "section_size",
         "session",
         "sock",
-        "stalled",
         "streams",
         "timer",
         "turn_due",
@@ -111,10 +101,7 @@ class Http2Connection(Client):
         self.unread: deque[Frame] = deque()  # that were not acted on yet
         self.section_size = 0  # bytes of the field section that comes, or came last
         self.streams: dict[int, Stream] = {}  # that are not over, by number
-        self.ready: deque[Stream] = deque()  # that have something to send, in turns
-        self.stalled: set[Stream] = set()  # whose client lets them send no more
-        self.out = bytearray(self.session.hello)  # for the socket
-        self.progress = 0.0  # loop time when the socket last took something, while more waits for it
+        self.output = Output(worker.loop, sock, self.session, self.budget)
         self.idle_since = now  # loop time when the last stream was over
         self.linger_until = 0.0  # loop time; 0 while the connection is in use
         self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
@@ -189,7 +176,9 @@ class Http2Connection(Client):
             if frame.kind == GOAWAY:  # h2 would let go of all streams, which are still to be answered (RFC 9113, 6.8)
                 self.deserted = True
                 return
-            if frame.kind == HEADERS:
+            if frame.kind == DATA:
+                self.check_length(frame)
+            elif frame.kind == HEADERS:
                 self.section_size = len(frame.data)
             elif frame.kind == CONTINUATION:
                 self.section_size += len(frame.data)
@@ -204,6 +193,22 @@ class Http2Connection(Client):
         except Exception:
             self.log(Level.ERROR, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
             self.die(ErrorCodes.INTERNAL_ERROR, "a bug")
+
+    def check_length(self, frame: Frame) -> None:
+        """End the stream alone where a body is not as long as it was said to be; h2 would end the connection."""
+        stream = self.streams.get(frame.stream)
+        if stream is None or not frame.length or not frame.flags & PADDED:
+            content = frame.length
+        else:
+            content = frame.length - 1 - frame.data[HEAD_SIZE]
+        if stream is not None and not stream.incoming.keeps_length(content, last=bool(frame.flags & END_STREAM)):
+            self.break_rule(stream, "a body that is not as long as its Content-Length")
+
+    def break_rule(self, stream: Stream, why: str) -> None:
+        """A client broke a rule on a stream: it ends."""
+        stream.log(Level.INFO, "http2", why)
+        stream.reset(ErrorCodes.PROTOCOL_ERROR)
+        self.budget.reset(self.worker.loop.time())
 
     def on_request(self, event: RequestReceived) -> None:
         """A request's head is here."""
@@ -220,17 +225,15 @@ class Http2Connection(Client):
         try:
             stream.serve(fields)
         except Malformed as error:
-            stream.log(Level.INFO, "http2", str(error))
-            stream.fail(ErrorCodes.PROTOCOL_ERROR)
-            self.budget.reset(now)
+            self.break_rule(stream, str(error))
             return
-        if not stream.over and not stream.incoming.ended:
+        if not stream.incoming.ended:
             self.watch(stream.deadline())
 
     def on_data(self, event: DataReceived) -> None:
         """Some of a request's body is here."""
         stream = self.streams.get(event.stream_id)
-        if stream is None or stream.over or stream.gone:
+        if stream is None:
             self.acknowledge(event.stream_id, event.flow_controlled_length)
         else:
             stream.incoming.take(event.data, event.flow_controlled_length)
@@ -238,8 +241,14 @@ class Http2Connection(Client):
     def on_end(self, event: StreamEnded) -> None:
         """All of a request is here."""
         stream = self.streams.get(event.stream_id)
-        if stream is not None:
-            stream.incoming.end()
+        if stream is None:
+            return
+        if not stream.incoming.keeps_length(0, last=True):  # trailers ended it, of which h2 does not think
+            self.break_rule(stream, "a body shorter than its Content-Length")
+            return
+        stream.incoming.end()
+        if stream.over:
+            self.remove(stream)
 
     def on_reset(self, event: StreamReset) -> None:
         """A stream is reset: by the client, or by h2, for what the client did."""
@@ -252,22 +261,15 @@ class Http2Connection(Client):
     def on_window(self, event: WindowUpdated) -> None:
         """The client takes more, on a stream or in all."""
         if event.stream_id == 0:
-            self.go_on()
+            self.output.go_on()
         else:
             stream = self.streams.get(event.stream_id)
-            if stream is not None and stream in self.stalled:
-                self.stalled.discard(stream)
-                self.enqueue(stream)
+            if stream is not None:
+                self.output.release(stream)
 
     def on_settings(self, _: RemoteSettingsChanged) -> None:
         """The client has other windows now, perhaps."""
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Let all streams try again that could not send."""
-        stalled, self.stalled = self.stalled, set()
-        for stream in stalled:
-            self.enqueue(stream)
+        self.output.go_on()
 
     # What streams need
 
@@ -283,38 +285,6 @@ class Http2Connection(Client):
             raise HTTPError(500, found, module="mpm_itk")
         return found
 
-    def enqueue(self, stream: Stream) -> None:
-        """A stream has something to send."""
-        if not stream.queued and stream not in self.stalled:
-            stream.queued = True
-            self.ready.append(stream)
-
-    def stall(self, stream: Stream) -> None:
-        """A stream may send no more for now."""
-        self.stalled.add(stream)
-        if not stream.stalled_since:
-            stream.stalled_since = self.worker.loop.time()
-        self.watch(stream.deadline())
-
-    def send_headers(self, stream: Stream, fields: RawFields, *, end: bool) -> None:
-        """Send a field section on a stream."""
-        if stream.gone:
-            return
-        self.collect()
-        self.session.send_headers(stream.id, fields, end_stream=end)
-        size = self.collect()  # its own, and nothing else
-        if stream.sending is not None:
-            stream.sending.sent += size
-            stream.sending.content = 0
-
-    def send_data(self, stream: Stream, data: bytes, *, end: bool) -> None:
-        """Send some of a body on a stream."""
-        assert stream.sending is not None
-        self.session.send_data(stream.id, data, end_stream=end)
-        stream.sending.sent += self.collect()
-        stream.sending.content += len(data)
-        self.budget.sent(len(data))
-
     def reset(self, stream_id: int, code: ErrorCodes) -> None:
         """Reset a stream, if it is one still."""
         with contextlib.suppress(H2Error):
@@ -329,8 +299,7 @@ class Http2Connection(Client):
     def remove(self, stream: Stream) -> None:
         """A stream is over."""
         self.streams.pop(stream.id, None)
-        self.stalled.discard(stream)
-        self.handled += 1
+        self.output.stalled.discard(stream)
         if not self.streams:
             self.idle_since = self.worker.loop.time()
             if self.closed:
@@ -344,68 +313,45 @@ class Http2Connection(Client):
             self.turn_due = True
             self.worker.loop.call_soon(self.end_turn)
 
-    def collect(self) -> int:
-        """Take over what h2 has to say, and say how many bytes that is."""
-        data = self.session.data_to_send()
-        self.out += data
-        return len(data)
-
     def end_turn(self) -> None:
         """Send all there is, as far as the socket takes it, and see what to wait for."""
         self.turn_due = False
         for _ in range(ROUNDS):
             if self.closed:
                 return
-            self.pump()
-            if not self.out or not self.flush():
+            self.output.pump()
+            if not self.output.waiting or not self.flush():
                 break
         else:
             self.soon()
         if not self.closed:
             self.settle()
 
-    def pump(self) -> None:
-        """Make frames of what streams have to send, in turns, up to the mark."""
-        self.collect()
-        ready = self.ready
-        while ready and len(self.out) < HIGH_WATER:
-            stream = ready.popleft()
-            stream.queued = False
-            if not stream.over and not stream.gone and stream.send_some():
-                self.enqueue(stream)
-        self.collect()
-
     def flush(self) -> bool:
-        """Send what waits for the socket. False where it does not take all of it."""
-        while self.out:
-            try:
-                count = self.sock.send(self.out, SEND)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.close()
-                return False
-            del self.out[:count]
-            self.progress = self.worker.loop.time()
-        return True
+        """Send what waits. False where that is not all of it, or the client is gone."""
+        try:
+            return self.output.flush()
+        except OSError:
+            self.close()
+            return False
 
     def settle(self) -> None:
         """See what to wait for: room, bytes, another turn, the end."""
         loop = self.worker.loop
-        if bool(self.out) != self.writing:
+        if bool(self.output.waiting) != self.writing:
             self.writing = not self.writing
             if self.writing:
-                self.progress = loop.time()
+                self.output.progress = loop.time()
                 loop.add_writer(self.sock.fileno(), self.end_turn)
-                self.watch(self.progress + self.timeout)
+                self.watch(self.output.progress + self.timeout)
             else:
                 loop.remove_writer(self.sock.fileno())
-        may_read = len(self.out) < STOP_READING
+        may_read = len(self.output.waiting) < STOP_READING
         self._watch_reading(may_read and not self.unread)
         if may_read and self.unread and not self.act_due:
             self.act_due = True
             loop.call_soon(self.act)
-        if self.streams or self.out:
+        if self.streams or self.output.waiting:
             return
         if self.deserted:
             self.close()
@@ -435,7 +381,7 @@ class Http2Connection(Client):
     def deadline(self) -> float:
         """When to give up waiting for what all streams wait for, in loop time."""
         if self.writing:
-            return self.progress + self.timeout
+            return self.output.progress + self.timeout
         if self.streams:
             return inf
         if self.linger_until:
@@ -462,7 +408,7 @@ class Http2Connection(Client):
         now = self.worker.loop.time()
         for stream in list(self.streams.values()):
             if stream.deadline() <= now:
-                stream.reset(ErrorCodes.CANCEL)
+                stream.give_up()
         if self.deadline() <= now:
             if self.writing or self.linger_until:
                 self.close()
@@ -487,8 +433,8 @@ class Http2Connection(Client):
         """Tell the client that nothing more is served here. What was begun is; the rest it may ask for elsewhere."""
         if not self.leaving:
             self.leaving = True
-            self.collect()
-            self.out += goaway(self.session.highest_inbound_stream_id, ErrorCodes.NO_ERROR)
+            self.output.collect()
+            self.output.waiting += goaway(self.session.highest_inbound_stream_id, ErrorCodes.NO_ERROR)
 
     def die(self, code: ErrorCodes | int, why: str) -> None:
         """The client broke the protocol: say so, and close."""
@@ -496,7 +442,7 @@ class Http2Connection(Client):
             return
         self.log(Level.INFO, f"the connection ends: {why}")
         self.session.clear_outbound_data_buffer()
-        self.out += goaway(self.session.highest_inbound_stream_id, code)
+        self.output.waiting += goaway(self.session.highest_inbound_stream_id, code)
         self.flush()
         self.close()
 
