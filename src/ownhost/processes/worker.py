@@ -31,7 +31,7 @@ from ownhost.config.model import VirtualHost
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.processes import mailbox
+from ownhost.processes import h2_rehearsal, mailbox
 from ownhost.processes.client import Client
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
@@ -104,10 +104,14 @@ REHEARSED = (
 )
 
 
+REHEARSED_PATHS = ("/worker.py", "/worker.py", "/missing") * 5  # over HTTP/2
+
+
 async def _rehearse(worker: Worker) -> None:
+    handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+    await h2_rehearsal.rehearse(worker, handover, REHEARSED_PATHS)
     for request in REHEARSED:
         ours, client = socket.socketpair()
-        handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
         client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
         worker.learn(handover)
         connection = Connection(worker, socket.SocketType(fileno=ours.detach()), handover)
