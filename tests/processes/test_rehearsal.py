@@ -28,6 +28,7 @@ worker.REHEARSED = (
     "GET /" + "a" * 9000 + " HTTP/1.1\\r\\n\\r\\n",
     "\\x00\\r\\n\\r\\n",
 )
+worker.REHEARSED_PATHS = ("*", "//x/..", "/%zz", "/worker.py?" + "a" * 9000, "/worker.py") * 50
 worker.rehearse()
 print(sorted(set(sys.modules) - before))
 """

@@ -49,6 +49,8 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     variables["GATEWAY_INTERFACE"] = "CGI/1.1"
     if request.endpoints.secure:
         variables["HTTPS"] = "on"
+    if head.major == 2:
+        variables.update(HTTP2="on", H2PUSH="off")  # as mod_http2 says it
     if "content-type" in head.values:
         variables["CONTENT_TYPE"] = unwire(head.values["content-type"])
     if body_length is not None:

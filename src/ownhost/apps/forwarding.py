@@ -36,7 +36,7 @@ def request_fields(request: Request, backend: Backend) -> Fields:
         fields = _merged(fields, "X-Forwarded-For", request.endpoints.client)
         fields = _merged(fields, "X-Forwarded-Host", host)
         fields = _merged(fields, "X-Forwarded-Server", request.site.settings[SERVER_NAME].host)
-    return via(request, fields, request.head.minor)
+    return via(request, fields, request.head.protocol.removeprefix("HTTP/"))
 
 
 def asked_upgrade(request: Request, backend: Backend) -> str:
@@ -47,15 +47,16 @@ def asked_upgrade(request: Request, backend: Backend) -> str:
     return asked if "upgrade" in options and allowed in ("any", asked.lower()) else ""
 
 
-def via(request: Request, fields: Fields, minor: int) -> Fields:
-    """Fields of a request or a response, of HTTP/1.`minor`, with what ProxyVia says of them (RFC 9110, 7.6.3)."""
+def via(request: Request, fields: Fields, version: str) -> Fields:
+    """Fields of a message in this version of HTTP ("1.1"), with what ProxyVia says of them (RFC 9110, 7.6.3)."""
     level = request.settings[PROXY_VIA]
     if level == "Off":
         return fields
     if level == "Block":
         return [field for field in fields if field[0].lower() != "via"]
     host, port = names.server_name(request)
-    said = f"1.{minor} {host}" if port == names.DEFAULT_PORTS[names.scheme(request)] else f"1.{minor} {host}:{port}"
+    port_is_usual = port == names.DEFAULT_PORTS[names.scheme(request)]
+    said = f"{version} {host}" if port_is_usual else f"{version} {host}:{port}"
     if level == "Full":
         said += f" ({names.server_token(request.site.settings)})"
     return _merged(fields, "Via", said)

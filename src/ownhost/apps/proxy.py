@@ -66,7 +66,7 @@ def _seen(request: Request, response: Response) -> Response:
                 response.body.close()  # type: ignore[union-attr]
             raise HTTPError(response.status)
         fields = [field for field in response.headers if field[0].lower() not in _OURS]
-        response.headers = response_fields(request, forwarding.via(request, fields, 1))
+        response.headers = response_fields(request, forwarding.via(request, fields, "1.1"))
     return response
 
 

@@ -103,7 +103,7 @@ class _Block:
 def _read_fields(data: bytes, minor: int) -> _Block:
     """Read the fields of a head, from the end of its request line on. A client sends the same ones again and again."""
     fields = _Parser().parse(b"GET / HTTP/1.%d%b" % (minor, data))
-    values = _joined(fields)
+    values = joined(fields)
     block = _Block(minor, fields, values, _keeps_alive(values.get("connection"), minor))
     _read_host(block)
     if "transfer-encoding" in values or "content-length" in values:
@@ -156,7 +156,8 @@ def _check_size(data: bytes, limits: HeadLimits) -> None:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
 
 
-def _joined(fields: Fields) -> dict[str, str]:
+def joined(fields: Fields) -> dict[str, str]:
+    """Lower-case names to values: those of several fields of one name as one (RFC 9110, 5.3; RFC 9113, 8.2.3)."""
     values: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
@@ -192,8 +193,8 @@ def _read_host(head: _Block) -> None:
 
 def _read_target(head: Head, target: bytes) -> None:
     """The four forms of a target (RFC 9112, 3.2)."""
-    match = _ORIGIN.fullmatch(one_slash(target))
-    if match is None:
+    origin = split_origin(target)
+    if origin is None:
         if head.method == "CONNECT":
             raise HTTPError(405, "CONNECT is for proxies", (("Allow", "GET, HEAD, OPTIONS"),))
         if target == b"*" and head.method == "OPTIONS":
@@ -203,12 +204,18 @@ def _read_target(head: Head, target: bytes) -> None:
         head.host, head.host_port = authority
         # In the place of any Host that was sent (RFC 9112, 3.2.2).
         head.values = {**head.values, "host": re.split("[/?]", head.target, maxsplit=3)[2]}
-        match = _ORIGIN.fullmatch(rest)
-        if match is None:
+        origin = split_origin(rest)
+        if origin is None:
             raise HTTPError(400, f"the target {head.target!r} has what cannot stand there")
-    head.path = match[1].decode("latin-1")
-    if match[2] is not None:
-        head.query = match[2].decode("latin-1")
+    head.path, head.query = origin
+
+
+def split_origin(target: bytes) -> tuple[str, str | None] | None:
+    """Path and query of an origin-form target. None where it is none."""
+    match = _ORIGIN.fullmatch(one_slash(target))
+    if match is None:
+        return None
+    return match[1].decode("latin-1"), None if match[2] is None else match[2].decode("latin-1")
 
 
 def one_slash(target: bytes) -> bytes:

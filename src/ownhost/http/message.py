@@ -33,7 +33,7 @@ class HTTPError(Exception):
 
 @dataclass(slots=True)
 class Head:
-    """A request's head, strictly parsed (RFC 9112 sections 3 and 5). Text is decoded as ISO 8859-1.
+    """A request's head, strictly parsed (RFC 9112 sections 3 and 5, RFC 9113 section 8). Text is as in ISO 8859-1.
 
     `host` is the name that chooses the virtual host: from an absolute-form target, else from Host; lower case,
     without port, without a trailing dot, brackets kept on an IPv6 address; "" where a HTTP/1.0 request has none.
@@ -43,7 +43,7 @@ class Head:
 
     method: str
     target: str
-    minor: int  # of HTTP/1.x
+    minor: int  # of HTTP/1.x; 0 in HTTP/2
     host: str
     path: str
     query: str | None
@@ -51,14 +51,15 @@ class Head:
     values: Mapping[str, str]
     keep_alive: bool
     content_length: int = 0  # what Content-Length says; 0 where the body is chunked
-    chunked: bool = False
+    chunked: bool = False  # a body comes whose length was not said: also in HTTP/2, where it is not called so
     expect_continue: bool = False
     host_port: int | None = None  # the port in Host or in an absolute-form target
+    major: int = 1
 
     @property
     def protocol(self) -> str:
-        """HTTP/1.0 or HTTP/1.1."""
-        return f"HTTP/1.{self.minor}"
+        """HTTP/1.0, HTTP/1.1 or HTTP/2.0, as Apache writes them."""
+        return f"HTTP/{self.major}.{self.minor}"
 
     @property
     def has_body(self) -> bool:
@@ -139,8 +140,9 @@ class Response:
     """A response before it is framed: no Date, Server, Content-Length, Connection or Transfer-Encoding in it.
 
     `body` is bytes, a file, or a stream of unknown length (sent chunked to HTTP/1.1). `first_status` is the status
-    before an internal redirect (ErrorDocument) led to this response. `prepared` is for framing: what it made of a
-    response that is sent more than once, which therefore nobody may change any more.
+    before an internal redirect (ErrorDocument) led to this response. `prepared` and `prepared_fields` are for framing
+    in HTTP/1 and HTTP/2: what it made of a response that is sent more than once, which therefore nobody may change any
+    more.
     """
 
     status: int
@@ -154,6 +156,7 @@ class Response:
     tunnel: Tunnel | None = None  # what speaks on the connection once a 101 is sent
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
+    prepared_fields: Sequence[tuple[bytes, bytes]] = ()
 
     def header(self, name: str) -> str | None:
         """The first value of a field, by its lower-case name."""

@@ -284,7 +284,7 @@ class TLSSocket:
         self._incoming.write_eof()
         return b""
 
-    def send(self, data: bytes | memoryview, _flags: int = 0) -> int:
+    def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
         """Send as much as goes at once. Raises OSError; after BlockingIOError the same data must come again."""
         if not self._rest:
             write, outgoing = self._tls.write, self._outgoing

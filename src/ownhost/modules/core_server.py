@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ownhost.config.arguments import ignored, path, single, words
+from ownhost.config.arguments import flag, ignored, path, single, words
 from ownhost.config.directive import (
     SECTIONS,
     SERVER_ONLY,
@@ -13,10 +13,12 @@ from ownhost.config.directive import (
     Directive,
     Setting,
     declare,
+    extend,
 )
 
 PID_FILE = Setting("PidFile", "")  # an absolute path; "" for none
-PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))
+PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))  # those that are served, best first
+PROTOCOLS_HONOR_ORDER = Setting("ProtocolsHonorOrder", True)  # otherwise it is the client's order that counts
 
 
 def parse_lookups(call: Call) -> None:
@@ -26,14 +28,17 @@ def parse_lookups(call: Call) -> None:
 
 
 def parse_protocols(call: Call) -> tuple[str, ...]:
-    """Parse Protocols: those that are served, in lower case. At least one must be."""
+    """Parse Protocols: those that are served, in lower case and in the order given. At least one must be."""
     asked = [name.lower() for name in words(1)(call)]
     unknown = [name for name in asked if name not in ("http/1.1", "h2", "h2c", "acme-tls/1")]
     if unknown:
-        raise ArgumentError(f"expected http/1.1 or h2, not {unknown[0]!r}")
-    if "http/1.1" not in asked:
-        raise ArgumentError("expected http/1.1 among them: HTTP/2 is not served yet")
-    return ("http/1.1",)
+        raise ArgumentError(f"expected h2 or http/1.1, not {unknown[0]!r}")
+    served = tuple(name for name in asked if name in ("http/1.1", "h2"))
+    if not served:
+        raise ArgumentError(f"expected h2 or http/1.1 among them: {asked[0]} is not offered")
+    if "h2c" in asked:
+        call.notes.append("HTTP/2 without TLS (h2c) is not offered; no browser speaks it")
+    return served
 
 
 for _directive in (
@@ -60,17 +65,26 @@ for _directive in (
         "core",
         "protocol...",
         SERVERS,
-        "Which protocols are spoken. http/1.1 is; h2 and h2c are left out until they are.",
+        "Which protocols are spoken: h2 (HTTP/2, over TLS) and http/1.1. h2c is not offered.",
         parse_protocols,
         setting=PROTOCOLS,
+        fold=extend,
         default="http/1.1",
-        note="HTTP/2 is not served yet, HTTP/1.1 is",
+    ),
+    Directive(
+        "ProtocolsHonorOrder",
+        "core",
+        "On|Off",
+        SERVERS,
+        "Whether the order of Protocols counts where a client speaks several, or the client's own.",
+        flag(),
+        setting=PROTOCOLS_HONOR_ORDER,
+        default="On",
     ),
 ):
     declare(_directive)
 
 for _name, _syntax, _text in (
-    ("ProtocolsHonorOrder", "On|Off", "Whether the order of Protocols counts. There is one to choose from."),
     ("DefaultRuntimeDir", "folder", "Where Apache keeps its own runtime files. Ownhost has none."),
     ("AcceptFilter", "protocol filter", "Which kernel filter holds connections until they carry data."),
     ("Mutex", "mechanism...", "How Apache's processes lock each other out. There is nothing to lock."),

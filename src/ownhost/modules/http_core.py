@@ -24,7 +24,7 @@ def finish(request: Request, response: Response) -> None:
         response.close = response.close or "keep-alive" not in head.values.get("connection", "").lower()
     if FORCE_RESPONSE in env:
         request.pure = False
-        if head.minor == 0:
+        if head.protocol == "HTTP/1.0":
             response.minor, response.close = 0, True
     if NO_KEEP_ALIVE in env:
         response.close = True

@@ -1,4 +1,4 @@
-"""One client's connection in a worker: requests in, responses out, until it closes or belongs to somebody else.
+"""One client's HTTP/1 connection in a worker: requests in, responses out, until it closes or belongs to somebody else.
 
 The first request is read and answered as soon as the connection comes out of the mailbox; where it ends there, no
 event-loop object ever exists for it. Whatever can be answered without waiting is answered in one turn: one recv, the
@@ -20,20 +20,18 @@ from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
-from ownhost.http.tls import TLSFacts, TLSSocket
+from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
+from ownhost.processes.client import Client
 from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.incoming import Incoming
-from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Origin, Return, send_return
+from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.pump import in_clear, pump
 from ownhost.processes.sending import Gone, Sender, Sending, receive
-from ownhost.request.hosts import SERVER_NAME
-from ownhost.request.request import Elsewhere, Endpoints, Level, Request
-from ownhost.request.resolve import resolve
-from ownhost.request.serve import complete, error_response, respond
+from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.serve import complete, error_response
 
 if TYPE_CHECKING:
-    from ownhost.processes.scoreboard import Clients
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
 
@@ -44,48 +42,27 @@ SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeratio
 RECEIVE = int(MSG_DONTWAIT)
 
 
-class Connection:
-    """A connection and where it stands."""
+class Connection(Client):
+    """A HTTP/1 connection and where it stands."""
 
     __slots__ = (
         "buffer",
-        "counted",
-        "denial",
-        "endpoints",
         "first_byte",
-        "fresh",
-        "handled",
         "head_size",
         "incoming",
-        "moves",
-        "origin",
         "reading",
-        "refusal",
         "request",
-        "service",
         "sock",
         "task",
-        "ticket",
         "timer",
         "waiting_since",
-        "worker",
     )
 
     def __init__(self, worker: Worker, sock: SocketType | TLSSocket, handover: Handover) -> None:
-        self.worker = worker
+        super().__init__(worker, handover)
         self.sock = sock
-        self.endpoints = endpoints_of(handover)
-        self.origin = handover.origin  # of a connection that another worker ends the TLS of
-        self.denial: HTTPError | None = None  # why the request being answered may not come this way
-        self.ticket = handover.ticket
-        self.moves = handover.moves
-        self.refusal = handover.refusal  # why nobody may serve the request that is handed over
-        self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
         self.buffer = handover.data  # received and not used
-        self.service: Service | None = None  # of the request being answered, or the last one
         self.request: Request | None = None  # being answered
-        self.fresh = True  # the next request is the one that a gate handed the connection over for
-        self.handled = 0  # requests answered on this connection
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
         self.reading = False  # whether the event loop watches for bytes
@@ -97,7 +74,6 @@ class Connection:
     # Reading
 
     def begin(self) -> None:
-        """Serve a connection that just came out of the mailbox: its first request is here, as a rule."""
         if not self.buffer:
             try:
                 self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
@@ -186,54 +162,6 @@ class Connection:
         service.error_log.log(level, module, message, client, self.request)
 
     # Answering
-
-    def respond(self, service: Service, request: Request) -> Response:
-        """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
-
-        A request that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
-        """
-        if self.denial is not None:
-            return error_response(request, self.denial)
-        if self.refusal:
-            return self.refused(request)
-        mine = service.site.fixed or self.is_mine(service, request)
-        if service.clients is not self.counted and not self.enter(service):
-            return error_response(request, HTTPError(503))
-        return respond(request, recalls=mine)
-
-    def is_mine(self, service: Service, request: Request) -> bool:
-        """Ask, as the gate did, whose a request is. Raises Elsewhere."""
-        try:
-            assignment = resolve(request)
-        except Exception:
-            self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            return False  # the request ends in a 500 before any file is looked at
-        if service.site.is_mine(assignment):
-            return True
-        if not self.moves:
-            raise Elsewhere(assignment)
-        request.assignment = None
-        return False
-
-    def refused(self, request: Request) -> Response:
-        """The answer to a request that nobody may serve: the gate says why, once."""
-        refusal, self.refusal = self.refusal, ""
-        with contextlib.suppress(Exception):
-            resolve(request)  # for the settings of its error page
-        return error_response(request, HTTPError(500, refusal, module="mpm_itk"))
-
-    def enter(self, service: Service) -> bool:
-        """Count this client with a virtual host, and no longer with another. False where it has too many."""
-        self.uncount()
-        if service.clients is None:
-            return True
-        if service.clients.enter(service.max_clients):
-            self.counted = service.clients
-            return True
-        name, port = service.site.settings[SERVER_NAME].host, self.endpoints.local_port
-        reason = f"MaxClientsVHost {service.max_clients} reached for {name}:{port}, refusing client"
-        self.log(Level.WARN, "mpm_itk", reason)
-        return False
 
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
@@ -343,7 +271,6 @@ class Connection:
         self.request = self.incoming = None
         self.handled += 1
         self.moves = 0
-        self.denial = None
         if keep:
             return
         if sending.unread and not aborted:
@@ -491,7 +418,7 @@ class Connection:
         finally:
             theirs.close()
         self.buffer = b""
-        self.uncount()
+        self.leave()
         self.begin_task(self.pass_on(client, ours))
 
     async def pass_on(self, client: TLSSocket, ours: socket) -> None:
@@ -517,30 +444,14 @@ class Connection:
             self.refuse(HTTPError(503, "the gates don't answer"))
 
     def close_if_idle(self) -> None:
-        """For a stop: nothing is begun here."""
         if self.reading and self.task is None and not self.buffer:
             self.close()
 
     def close(self) -> None:
-        """Close this process's end, and forget the connection."""
         self.pause()
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        self.uncount()
+        self.leave()
         self.worker.forget(self)
         self.sock.close()
-
-    def uncount(self) -> None:
-        """This client is no longer any virtual host's here."""
-        if self.counted is not None:
-            self.counted.leave()
-            self.counted = None
-
-
-def endpoints_of(handover: Handover) -> Endpoints:
-    """Both ends of a client's connection, and its TLS where another worker of the virtual host ends that."""
-    ends = (handover.client, handover.client_port, handover.local, handover.local_port)
-    if not handover.origin:
-        return Endpoints(*ends)
-    return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))

@@ -12,6 +12,7 @@ from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
 from ownhost.processes.connection import Connection
+from ownhost.processes.http2 import Http2Connection
 from ownhost.processes.mailbox import Handover
 from ownhost.request.request import Endpoints, Level
 
@@ -107,7 +108,8 @@ class Handshake:
             self.log(Level.ERROR, f"the gate did not read {facts.server_name!r} as the name of this handshake")
             tls.close()
             return
-        connection = Connection(self.worker, tls, handover)
+        speaks = Http2Connection if facts.application_protocol == "h2" else Connection
+        connection: Connection | Http2Connection = speaks(self.worker, tls, handover)
         connection.endpoints = Endpoints(
             handover.client, handover.client_port, handover.local, handover.local_port, secure=True, tls=facts
         )

@@ -36,6 +36,7 @@ class Sending:
     body: FileBody | Stream | None = None  # what is not in the first send
     head: bytes = b""  # as sent
     sent: int = 0  # bytes, head included
+    content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
     received: int = 0  # bytes of the request's body
     aborted: bool = False
 

@@ -19,6 +19,7 @@ from ownhost.http.message import FileBody, Head, Response
 from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
+from ownhost.modules.mod_http2 import stream_limits
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes.encryption import Encryption
 from ownhost.processes.logwriter import LogWriter
@@ -55,6 +56,7 @@ class Service:
         self.keep_alive_timeout = settings[KEEP_ALIVE_TIMEOUT]
         self.max_requests = settings[MAX_KEEP_ALIVE_REQUESTS]
         self.read_timeout = settings[REQUEST_READ_TIMEOUT]
+        self.streams = stream_limits(settings)
         self.token = server_token(settings)
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
         self.access_log = AccessLog(server, lambda target: writers[target].write)
@@ -123,11 +125,11 @@ class Service:
                 request=request if line is None else None,
                 response=response,
                 endpoints=request.endpoints,
-                request_line=f"{head.method} {head.target} HTTP/1.{head.minor}" if line is None else line,
+                request_line=f"{head.method} {head.target} {head.protocol}" if line is None else line,
                 started=request.time,
                 duration=time.time() - request.time,
                 first_status=response.first_status or response.status,
-                body_bytes=max(0, sending.sent - len(sending.head)),
+                body_bytes=max(0, sending.sent - len(sending.head)) if sending.content < 0 else sending.content,
                 bytes_in=sending.head_in + sending.received,
                 bytes_out=sending.sent,
                 keep_alive_requests=handled,

@@ -32,7 +32,8 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.http.tls import TLSFacts
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.processes import mailbox
+from ownhost.processes import h2_rehearsal, mailbox
+from ownhost.processes.client import Client
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
 from ownhost.processes.encryption import Encryption
@@ -107,10 +108,14 @@ REHEARSED = (
 )
 
 
+REHEARSED_PATHS = ("/worker.py", "/worker.py", "/missing") * 5  # over HTTP/2
+
+
 async def _rehearse(worker: Worker) -> None:
+    handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+    await h2_rehearsal.rehearse(worker, handover, REHEARSED_PATHS)
     for request in REHEARSED:
         ours, client = socket.socketpair()
-        handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
         client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
         worker.learn(handover)
         connection = Connection(worker, socket.SocketType(fileno=ours.detach()), handover)
@@ -162,7 +167,7 @@ class Worker:
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
-        self.connections: set[Connection | Handshake] = set()
+        self.connections: set[Client | Handshake] = set()
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -287,7 +292,7 @@ class Worker:
         elif handover.refusal:
             self.note(key, handover.refusal)
 
-    def find(self, connection: Connection, head: Head) -> Service | None:
+    def find(self, connection: Client, head: Head) -> Service | None:
         """The virtual host of a request; None where it is none of this worker's, as far as it knows.
 
         Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
@@ -303,7 +308,7 @@ class Worker:
             raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
         return found
 
-    def admit(self, connection: Connection, tls: TLSFacts, found: Service | None) -> Service:
+    def admit(self, connection: Client, tls: TLSFacts, found: Service | None) -> Service:
         """Who answers a request over TLS. One for a host that the connection was not made for is denied."""
         own = self.services.get(tls.server)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
@@ -316,12 +321,12 @@ class Worker:
 
     # Connections stay, and leave
 
-    def adopt(self, connection: Connection | Handshake) -> None:
+    def adopt(self, connection: Client | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
         self.title_changed()
 
-    def forget(self, connection: Connection | Handshake) -> None:
+    def forget(self, connection: Client | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)

@@ -1,0 +1,107 @@
+"""What a HTTP/2 client may cost without getting anything done: the limits against floods. Pure.
+
+Each kind of frame that costs more to take than to send has a token bucket: a burst, and a rate at which it fills again.
+CVE-2019-9511 to 9518 (pings, settings, empty frames, priorities), CVE-2023-44487 (rapid reset), CVE-2024-27316
+(CONTINUATION), CVE-2025-8671 (resets that the server is made to send). Header lists are limited where they are decoded.
+"""
+
+from __future__ import annotations
+
+from ownhost.http.h2_frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    Frame,
+)
+
+# Bursts are frames, rates frames per second.
+PINGS = (100, 5.0)
+SETTINGS_FRAMES = (20, 0.5)
+RESETS = (200, 20.0)  # by the client, and of streams whose client broke a rule
+IDLE = (1_000, 100.0)  # WINDOW_UPDATE, PRIORITY, what is not known, and frames with next to nothing in them
+EARNED_PER = 2_048  # bytes sent, for which a client may say once more that its window is open
+TINY = 32  # bytes of content: DATA with less counts as idle
+MAX_HEADER_FRAMES = 8  # that one field section may come in: four are enough for the largest
+
+
+class Flood(Exception):
+    """A client costs too much. The message says what there was too much of."""
+
+
+class Bucket:
+    """Tokens that are used up, and come back with time."""
+
+    __slots__ = ("burst", "left", "rate", "time")
+
+    def __init__(self, limit: tuple[int, float], now: float) -> None:
+        self.burst, self.rate = limit
+        self.left = float(self.burst)
+        self.time = now
+
+    def take(self, now: float) -> bool:
+        """Use one up. False where none is left. `now` is seconds on any clock that runs evenly."""
+        if self.left < 1:
+            self.left = min(self.burst, self.left + (now - self.time) * self.rate)
+            self.time = now
+            if self.left < 1:
+                return False
+        self.left -= 1
+        return True
+
+
+class Budget:
+    """One connection's."""
+
+    __slots__ = ("earned", "header_frames", "idle", "pings", "resets", "settings")
+
+    def __init__(self, now: float) -> None:
+        self.pings = Bucket(PINGS, now)
+        self.settings = Bucket(SETTINGS_FRAMES, now)
+        self.resets = Bucket(RESETS, now)
+        self.idle = Bucket(IDLE, now)
+        self.earned = 0  # bytes
+        self.header_frames = 0  # of the field section that is coming
+
+    def frame(self, frame: Frame, now: float) -> None:
+        """Charge for a frame. Raises Flood."""
+        kind = frame.kind
+        if kind == HEADERS:
+            self.header_frames = 0 if frame.flags & END_HEADERS else 1
+        elif kind == DATA:
+            if frame.length < TINY and not frame.flags & END_STREAM:
+                self._idle(now)
+        elif kind == RST_STREAM:
+            self.reset(now)
+        elif kind == PING:
+            self._take(self.pings, "PING frames", now)
+        elif kind == SETTINGS:
+            self._take(self.settings, "SETTINGS frames", now)
+        elif kind == CONTINUATION:
+            self.header_frames = 0 if frame.flags & END_HEADERS else self.header_frames + 1
+            if self.header_frames > MAX_HEADER_FRAMES:
+                raise Flood("too many CONTINUATION frames")
+        else:
+            self._idle(now)
+
+    def reset(self, now: float) -> None:
+        """Charge for a stream that ends before its time, by the client's word or its fault. Raises Flood."""
+        self._take(self.resets, "streams that are reset", now)
+
+    def sent(self, count: int) -> None:
+        """Bytes of content were sent: the client will say that there is room for more."""
+        self.earned = min(self.earned + count, EARNED_PER * IDLE[0])
+
+    def _idle(self, now: float) -> None:
+        if self.earned >= EARNED_PER:
+            self.earned -= EARNED_PER
+        else:
+            self._take(self.idle, "frames to no purpose", now)
+
+    def _take(self, bucket: Bucket, what: str, now: float) -> None:
+        if not bucket.take(now):
+            raise Flood(f"too many {what}")

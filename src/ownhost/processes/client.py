@@ -1,0 +1,127 @@
+"""A client in a worker, whatever version of HTTP it speaks: where it is counted, and whose its requests are."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from ownhost.http.message import HTTPError, Response
+from ownhost.http.tls import TLSFacts
+from ownhost.processes.mailbox import Handover, Origin
+from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.request import Elsewhere, Endpoints, Level, Request
+from ownhost.request.resolve import resolve
+from ownhost.request.serve import error_response, respond
+
+if TYPE_CHECKING:
+    from ownhost.processes.scoreboard import Clients
+    from ownhost.processes.service import Service
+    from ownhost.processes.worker import Worker
+
+
+class Client(ABC):
+    """What connections of every version have in common."""
+
+    __slots__ = (
+        "counted",
+        "denial",
+        "endpoints",
+        "fresh",
+        "handled",
+        "moves",
+        "origin",
+        "refusal",
+        "service",
+        "ticket",
+        "worker",
+    )
+
+    def __init__(self, worker: Worker, handover: Handover) -> None:
+        self.worker = worker
+        self.endpoints = endpoints_of(handover)
+        self.origin = handover.origin  # of a connection that another worker ends the TLS of
+        self.denial: HTTPError | None = None  # why the request being answered may not come this way
+        self.ticket = handover.ticket
+        self.moves = handover.moves
+        self.refusal = handover.refusal  # why nobody may serve the request that is handed over
+        self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
+        self.service: Service | None = None  # of the request being answered, or the last one
+        self.fresh = True  # the next request is the one that a gate handed the connection over for
+        self.handled = 0  # requests answered on this connection
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Serve a connection that just came out of the mailbox: its first request is here, as a rule."""
+
+    @abstractmethod
+    def close_if_idle(self) -> None:
+        """For a stop: nothing is begun here."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close this process's end, and forget the connection."""
+
+    def respond(self, service: Service, request: Request) -> Response:
+        """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
+
+        A request that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
+        """
+        if self.denial is not None:
+            denial, self.denial = self.denial, None
+            return error_response(request, denial)
+        if self.refusal:
+            return self.refused(request)
+        mine = service.site.fixed or self.is_mine(service, request)
+        if service.clients is not self.counted and not self.enter(service, request):
+            return error_response(request, HTTPError(503))
+        return respond(request, recalls=mine)
+
+    def is_mine(self, service: Service, request: Request) -> bool:
+        """Ask, as the gate did, whose a request is. Raises Elsewhere."""
+        try:
+            assignment = resolve(request)
+        except Exception:
+            request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            return False  # the request ends in a 500 before any file is looked at
+        if service.site.is_mine(assignment):
+            return True
+        if not self.moves:
+            raise Elsewhere(assignment)
+        request.assignment = None
+        return False
+
+    def refused(self, request: Request) -> Response:
+        """The answer to a request that nobody may serve: the gate says why, once."""
+        refusal, self.refusal = self.refusal, ""
+        with contextlib.suppress(Exception):
+            resolve(request)  # for the settings of its error page
+        return error_response(request, HTTPError(500, refusal, module="mpm_itk"))
+
+    def enter(self, service: Service, request: Request) -> bool:
+        """Count this client with a virtual host, and no longer with another. False where it has too many."""
+        self.leave()
+        if service.clients is None:
+            return True
+        if service.clients.enter(service.max_clients):
+            self.counted = service.clients
+            return True
+        name, port = service.site.settings[SERVER_NAME].host, self.endpoints.local_port
+        reason = f"MaxClientsVHost {service.max_clients} reached for {name}:{port}, refusing client"
+        request.log(Level.WARN, "mpm_itk", reason)
+        return False
+
+    def leave(self) -> None:
+        """Count this client nowhere any more."""
+        if self.counted is not None:
+            self.counted.leave()
+            self.counted = None
+
+
+def endpoints_of(handover: Handover) -> Endpoints:
+    """Both ends of a client's connection, and its TLS where another worker of the virtual host ends that."""
+    ends = (handover.client, handover.client_port, handover.local, handover.local_port)
+    if not handover.origin:
+        return Endpoints(*ends)
+    return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))

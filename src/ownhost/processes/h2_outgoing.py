@@ -1,0 +1,89 @@
+"""A response's body on its way into frames: as much of it in memory as is about to be sent, never all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+
+from ownhost.http.message import FileBody, Stream
+from ownhost.processes.sending import Gone
+
+
+class Outgoing:
+    """What is to be sent of one body. A program's comes by `put` and `end`; all of any other is here at once."""
+
+    __slots__ = ("_body", "_parts", "_room", "ended", "held")
+
+    def __init__(self, body: bytes | FileBody | Stream) -> None:
+        self._body = body
+        self._parts: deque[bytes | tuple[int, int]] = deque()
+        self._room: asyncio.Future[None] | None = None
+        self.held = 0  # bytes in memory
+        self.ended = True  # what is here is all that there is
+        if isinstance(body, bytes):
+            self._parts.append(body)
+            self.held = len(body)
+        elif isinstance(body, FileBody):
+            self._parts.extend(part for part in body.parts if (part if isinstance(part, bytes) else part[1]))
+        else:
+            self.ended = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether there is something to send, be it the end."""
+        return self.ended or bool(self._parts)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing but the end is left."""
+        return self.ended and not self._parts
+
+    def take(self, size: int) -> bytes:
+        """At most this many bytes of what is here. Raises Gone for a file that is shorter by now, OSError."""
+        if not self._parts:
+            return b""
+        part = self._parts.popleft()
+        if isinstance(part, bytes):
+            data = part[:size]
+            if len(part) > size:
+                self._parts.appendleft(part[size:])
+            self.held -= len(data)
+            self._wake()
+            return data
+        assert isinstance(self._body, FileBody)
+        offset, length = part
+        data = os.pread(self._body.fd, min(size, length), offset)
+        if not data:
+            raise Gone
+        if len(data) < length:
+            self._parts.appendleft((offset + len(data), length - len(data)))
+        return data
+
+    def put(self, data: bytes) -> None:
+        """Add what a program says."""
+        self._parts.append(data)
+        self.held += len(data)
+
+    def end(self) -> None:
+        """The program has said all."""
+        self.ended = True
+
+    async def room(self, most: int) -> None:
+        """Wait until no more than this many bytes are held."""
+        while self.held > most:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def close(self) -> None:
+        """Nobody sends the rest."""
+        self._parts.clear()
+        body, self._body = self._body, b""
+        if isinstance(body, FileBody):
+            os.close(body.fd)
+        elif not isinstance(body, bytes):
+            body.close()
+
+    def _wake(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)

@@ -1,0 +1,40 @@
+"""A HTTP/2 connection of our own, in the forkserver: see `worker.rehearse`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
+from ownhost.processes.http2 import Http2Connection
+from ownhost.processes.mailbox import Handover
+
+if TYPE_CHECKING:
+    from ownhost.processes.worker import Worker
+
+
+async def rehearse(worker: Worker, handover: Handover, paths: Sequence[str]) -> None:
+    """Ask for a few things over a socket pair, some of them with a body."""
+    ours, theirs = socket.socketpair()
+    worker.learn(handover)
+    client = H2Connection(H2Configuration())
+    client.initiate_connection()
+    for number, path in enumerate(paths):
+        stream, has_body = client.get_next_available_stream_id(), number % 2 == 1
+        head = ((":method", "POST" if has_body else "GET"), (":scheme", "https"), (":authority", handover.host))
+        client.send_headers(stream, (*head, (":path", path), ("cookie", "a=b")), end_stream=not has_body)
+        if has_body:
+            client.send_data(stream, b"body", end_stream=True)
+    client.close_connection()
+    with theirs:
+        theirs.setblocking(False)
+        theirs.send(client.data_to_send())
+        Http2Connection(worker, ours, handover).begin()
+        for _ in range(100):
+            if ours.fileno() < 0:
+                break
+            await asyncio.sleep(0)
