@@ -97,10 +97,11 @@ async def answer(
 
 def _check_conditions(request: Request, response: Response) -> None:
     """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
-    etag, date = response.header("etag"), parse_date(response.header("last-modified") or "")
     if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
         return
-    if conditional.evaluate(request.head, etag, date) == 304:
+    modified = response.header("last-modified")
+    date = parse_date(modified) if modified else None
+    if conditional.evaluate(request.head, response.header("etag"), date) == 304:
         response.status = 304
         response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
 
