@@ -26,8 +26,8 @@ class Source(Protocol):
 
     ended: bool  # there is no more, without asking
 
-    async def read(self) -> bytes:
-        """Some more; b"" at the end. Raises OSError, SourceError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (loop time)."""
 
     def close(self) -> None:
         """Nobody listens any more."""
@@ -166,8 +166,7 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
 
 async def next_piece(source: Source, timeout: float) -> bytes:
     """Some more of what a program says. Raises TimeoutError after this many seconds without a word."""
-    async with asyncio.timeout(timeout):
-        return await source.read()
+    return await source.read(asyncio.get_running_loop().time() + timeout)
 
 
 async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str, timeout: float) -> None:

@@ -11,10 +11,13 @@ No input or output here: bytes to send are returned, bytes received are fed in p
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+
+from ownhost.http.wire import to_bytes
 
 _HEADER = struct.Struct(">BBHHBx")
 _END = struct.Struct(">IB3x")
@@ -78,19 +81,22 @@ class End:
 Event = Output | Complaint | End
 
 
-def begin(variables: Mapping[bytes, bytes], *, keep_connection: bool = False) -> bytes:
+def begin(variables: Mapping[str, str], *, keep_connection: bool = False) -> bytes:
     """The start of a request: its role and all its variables. Raises ValueError for a variable of 2 GiB."""
-    role = struct.pack(">HB5x", _RESPONDER, keep_connection)
-    return b"".join((_record(_Type.BEGIN_REQUEST, role), *_params(variables), _record(_Type.PARAMS, b"")))
+    pairs = [
+        (_remembered if len(value) < _LONGEST_REMEMBERED else _pair)(name, value) for name, value in variables.items()
+    ]
+    content = b"".join(pairs)
+    params = (_record(_Type.PARAMS, content),) if 0 < len(content) <= MAX_CONTENT else _params(pairs)
+    return b"".join((_BEGIN[keep_connection], *params, _END_OF_PARAMS))
 
 
-def _params(variables: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def _params(pairs: Iterable[bytes]) -> Iterator[bytes]:
     """Records with variables. None begins in one record and ends in the next, unless it fits into no one: php-fpm does
     not put it together again.
     """
     content = b""
-    for name, value in variables.items():
-        pair = _pair(name, value)
+    for pair in pairs:
         if len(content) + len(pair) > MAX_CONTENT:
             yield from _stream(_Type.PARAMS, content)
             content = b""
@@ -123,14 +129,24 @@ def _record(type_: _Type, content: bytes) -> bytes:
     return _HEADER.pack(_VERSION, type_, _REQUEST_ID, len(content), 0) + content
 
 
-def _pair(name: bytes, value: bytes) -> bytes:
-    return _length(len(name)) + _length(len(value)) + name + value
+def _pair(name: str, value: str) -> bytes:
+    first, second = to_bytes(name), to_bytes(value)
+    return _length(len(first)) + _length(len(second)) + first + second
+
+
+# Most variables are the same in every request.
+_remembered = functools.lru_cache(2_048)(_pair)
+_LONGEST_REMEMBERED = 256  # characters
 
 
 def _length(length: int) -> bytes:
     if length > _LONGEST:
         raise ValueError(f"FastCGI has no room for a variable of {length} bytes")
     return bytes((length,)) if length < 0x80 else struct.pack(">I", length | 0x80000000)
+
+
+_BEGIN = tuple(_record(_Type.BEGIN_REQUEST, struct.pack(">HB5x", _RESPONDER, keep)) for keep in (0, 1))
+_END_OF_PARAMS = _record(_Type.PARAMS, b"")
 
 
 class Responses:

@@ -23,7 +23,7 @@ async def ask_app(
     request: Request,
     launcher: Launcher,
     app: App,
-    variables: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     content: Content | None,
     timeout: float = 0.0,
 ) -> Response:
@@ -43,7 +43,7 @@ async def ask_app(
 async def ask(
     request: Request,
     connection: Connection,
-    variables: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     content: Content | None,
     *,
     timeout: float = 0.0,
@@ -55,7 +55,7 @@ async def ask(
 
 async def _converse(
     conversation: Conversation,
-    variables: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     content: Content | None,
     timeout: float,
     *,
@@ -76,7 +76,7 @@ class Conversation:
         self.sending: asyncio.Future[None] | None = None  # what did not go at once
         self.ended = False
 
-    def begin(self, variables: Mapping[bytes, bytes], content: Content | None) -> None:
+    def begin(self, variables: Mapping[str, str], content: Content | None) -> None:
         """Send the request: at once, as a rule; else while its answer may come already."""
         data = fastcgi.begin(variables)
         small = content is None or content.size <= SMALL
@@ -96,10 +96,10 @@ class Conversation:
                     await self.wire.send(fastcgi.body(piece))
                 await self.wire.send(fastcgi.end_of_body())
 
-    async def read(self) -> bytes:
+    async def read(self, deadline: float) -> bytes:
         """Some more of the answer; b"" at its end."""
         while not self.ended:
-            data = await self.wire.read()
+            data = await self.wire.read(deadline)
             try:
                 if not data:
                     self.responses.close()

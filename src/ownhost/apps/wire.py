@@ -24,8 +24,8 @@ class Wire(Protocol):
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises OSError."""
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
 
     def close(self) -> None:
         """End it."""
@@ -49,12 +49,12 @@ class SocketWire:
         """Send all of it. Raises OSError."""
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
         if not self._heard:
             self._heard = True
-            await pipes.readable(self._sock.fileno())
-        return await pipes.read(self._sock.fileno())
+            await pipes.readable(self._sock.fileno(), deadline)
+        return await pipes.read(self._sock.fileno(), deadline)
 
     def close(self) -> None:
         """End it."""
@@ -77,9 +77,10 @@ class StreamWire:
         self._connection.writer.write(data)
         await self._connection.writer.drain()
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
-        return await self._connection.reader.read(READ)
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
+        async with asyncio.timeout_at(deadline):
+            return await self._connection.reader.read(READ)
 
     def close(self) -> None:
         """End it."""
@@ -89,15 +90,19 @@ class StreamWire:
 async def connect_unix(path: str, patience: float) -> SocketWire:
     """A connection to a program that listens on a path. Raises OSError, TimeoutError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    give_up = 0.0
     try:
-        async with asyncio.timeout(patience):
-            while True:
-                try:
-                    sock.connect(path)
-                except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
-                    await asyncio.sleep(FULL)
-                else:
-                    return SocketWire(sock)
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
+                now = asyncio.get_running_loop().time()
+                give_up = give_up or now + patience
+                if now >= give_up:
+                    raise TimeoutError(f"no room in its queue within {patience:.0f} s") from None
+                await asyncio.sleep(FULL)
+            else:
+                return SocketWire(sock)
     except BaseException:
         sock.close()
         raise

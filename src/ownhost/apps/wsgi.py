@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, App, Protocol
-from ownhost.apps.environment import encoded, environment
+from ownhost.apps.environment import environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.http.wire import unwire
@@ -20,6 +20,7 @@ from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD, MAX_SPARE_SERVERS, MI
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
+from ownhost.request.ways import known
 
 RUNNER = "wsgi_runner.py"
 PROCESSES = 4  # at most, where no WSGIDaemonProcess says it
@@ -144,7 +145,7 @@ def _gid(name: str) -> int:
 def handle(request: Request) -> Response:
     """Have a Python application answer. Raises HTTPError 403, 404, 500."""
     request.pure = False
-    app = app_of(request)
+    app = known(request, "wsgi", app_of)
     return Response(200, deferred=lambda body: run(request, app, body))
 
 
@@ -153,7 +154,7 @@ async def run(request: Request, app: App, body: RequestBody) -> Response:
     launcher = launcher_of(request, "wsgi")
     content = await body.read() if request.head.has_body else None
     variables = wsgi_environment(request, None if content is None else content.size)
-    return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
+    return await ask_app(request, launcher, app, variables, content, app.request_timeout)
 
 
 def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ownhost.http.message import Head, Response
 from ownhost.request.memory import SETTLED, Looks
@@ -21,6 +21,7 @@ from ownhost.request.request import Endpoints, Level, Request
 
 MOST = 1_024
 
+T = TypeVar("T")
 Handler = Callable[[Request], Response]
 # Method, path, whether there is a query, version, the host that was asked for, and the address that was asked.
 Asked = tuple[str, str, bool, int, str, "int | None", str, int, bool]
@@ -38,6 +39,17 @@ class Way:
     handler: Handler
     found: Request
     known: dict[str, Any] = field(default_factory=dict)
+
+
+def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
+    """What follows from a request's way alone: made once, where the way is remembered."""
+    way = request.way
+    if way is None:
+        return make(request)
+    if name not in way.known:
+        way.known[name] = make(request)
+    found: T = way.known[name]
+    return found
 
 
 class Ways:
