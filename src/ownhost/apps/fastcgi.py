@@ -169,15 +169,28 @@ class Responses:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, and give what is in them; nothing is taken after the end. Raises FastCGIError."""
         events: list[Event] = []
-        buffer = memoryview(self._kept + data if self._kept else data)
+        buffer = self._kept + data if self._kept else data
         self._kept = b""
-        place = 0
-        while place < len(buffer):
-            used = self._step(buffer[place:], events)
-            if used == 0:
-                self._kept = bytes(buffer[place:])
+        place, size = 0, len(buffer)
+        while place < size:
+            if self._left:
+                if self._type == _Type.END_REQUEST and size - place < self._left:
+                    self._kept = buffer[place:]
+                    break
+                content = buffer[place : place + self._left]
+                place += len(content)
+                self._left -= len(content)
+                self._take(content, events)
+            elif self._padding:
+                used = min(self._padding, size - place)
+                place += used
+                self._padding -= used
+            elif self.ended or size - place < _HEADER.size:
+                self._kept = buffer[place:]
                 break
-            place += used
+            else:
+                self._read_header(*_HEADER.unpack_from(buffer, place))
+                place += _HEADER.size
         self.reusable = self.ended and not (self._kept or self._padding)
         return events
 
@@ -186,19 +199,6 @@ class Responses:
         self.reusable = False
         if not self.ended:
             raise FastCGIError("the program closed the connection before its answer was complete")
-
-    def _step(self, data: memoryview, events: list[Event]) -> int:
-        """Take one thing from the front; the bytes that it was, 0 where more are needed."""
-        if self._left:
-            return self._take_content(data, events)
-        if self._padding:
-            used = min(self._padding, len(data))
-            self._padding -= used
-            return used
-        if self.ended or len(data) < _HEADER.size:
-            return 0
-        self._read_header(*_HEADER.unpack_from(data))
-        return _HEADER.size
 
     def _read_header(self, version: int, type_: int, request: int, length: int, padding: int) -> None:
         if version != _VERSION:
@@ -209,11 +209,7 @@ class Responses:
             raise FastCGIError(f"the program sent an END_REQUEST of {length} bytes instead of {_END.size}")
         self._type, self._left, self._padding = type_, length, padding
 
-    def _take_content(self, data: memoryview, events: list[Event]) -> int:
-        if self._type == _Type.END_REQUEST and len(data) < self._left:
-            return 0
-        content = bytes(data[: self._left])
-        self._left -= len(content)
+    def _take(self, content: bytes, events: list[Event]) -> None:
         if self._type == _Type.STDOUT:
             events.append(Output(content))
         elif self._type == _Type.STDERR:
@@ -221,7 +217,6 @@ class Responses:
         elif self._type == _Type.END_REQUEST:
             events.append(_end(content))
             self.ended = True
-        return len(content)
 
 
 def _end(content: bytes) -> End:
