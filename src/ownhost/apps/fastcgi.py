@@ -83,12 +83,17 @@ Event = Output | Complaint | End
 
 def begin(variables: Mapping[str, str], *, keep_connection: bool = False) -> bytes:
     """The start of a request: its role and all its variables. Raises ValueError for a variable of 2 GiB."""
+    return ROLE[keep_connection] + params(variables)
+
+
+def params(variables: Mapping[str, str]) -> bytes:
+    """All variables of a request, for one whose role is said. Raises ValueError."""
     pairs = [
         (_remembered if len(value) < _LONGEST_REMEMBERED else _pair)(name, value) for name, value in variables.items()
     ]
     content = b"".join(pairs)
-    params = (_record(_Type.PARAMS, content),) if 0 < len(content) <= MAX_CONTENT else _params(pairs)
-    return b"".join((_BEGIN[keep_connection], *params, _END_OF_PARAMS))
+    records = (_record(_Type.PARAMS, content),) if 0 < len(content) <= MAX_CONTENT else _params(pairs)
+    return b"".join((*records, _END_OF_PARAMS))
 
 
 def _params(pairs: Iterable[bytes]) -> Iterator[bytes]:
@@ -145,7 +150,8 @@ def _length(length: int) -> bytes:
     return bytes((length,)) if length < 0x80 else struct.pack(">I", length | 0x80000000)
 
 
-_BEGIN = tuple(_record(_Type.BEGIN_REQUEST, struct.pack(">HB5x", _RESPONDER, keep)) for keep in (0, 1))
+# What a request begins with: of one whose connection ends with it, and of one whose connection stays.
+ROLE = tuple(_record(_Type.BEGIN_REQUEST, struct.pack(">HB5x", _RESPONDER, keep)) for keep in (0, 1))
 _END_OF_PARAMS = _record(_Type.PARAMS, b"")
 
 

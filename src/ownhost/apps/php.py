@@ -92,6 +92,7 @@ def _app(
         protocol=Protocol.FASTCGI,
         files=((CONFIG, config),),
         listens=False,
+        keeps_lines=max_requests != 1,
         processes=numbers[0],
         max_requests=max_requests,
     )

@@ -5,7 +5,10 @@ read; to other servers the streams that proxying has.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from typing import Protocol
 
 from ownhost.apps import pipes
@@ -55,6 +58,21 @@ class SocketWire:
             self._heard = True
             await pipes.readable(self._sock.fileno(), deadline)
         return await pipes.read(self._sock.fileno(), deadline)
+
+    def leave(self, data: bytes) -> bool:
+        """Send the start of the next request, which tells by and by whether the program waits for it. Whether it went.
+
+        One that has said all may still be at work, for itself.
+        """
+        self._heard = False
+        try:
+            return self._sock.send(data) == len(data)
+        except OSError:
+            return False
+
+    def is_free(self) -> bool:
+        """Whether the program has taken all that was sent (unix(7): SIOCOUTQ). True as well where it is gone."""
+        return not struct.unpack("i", fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
 
     def close(self) -> None:
         """End it."""
