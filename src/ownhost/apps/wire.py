@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import socket
-import struct
 import termios
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from ownhost.apps import pipes
 from ownhost.apps.backends import Connection
 
 READ = 65_536
+LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 FULL = 0.005  # seconds until another try where too many connections wait for an app
 
 
@@ -71,8 +71,19 @@ class SocketWire:
             return False
 
     def is_free(self) -> bool:
-        """Whether the program has taken all that was sent (unix(7): SIOCOUTQ). True as well where it is gone."""
-        return not struct.unpack("i", fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        """Whether the program has taken all that was sent (unix(7): SIOCOUTQ), to answer it.
+
+        One that ends the connection may take it, too, but says first that it has no more to say.
+        """
+        if fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)) != bytes(4):
+            return False
+        try:
+            self._sock.recv(1, LOOK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False  # the end, or words that nobody asked for
 
     def close(self) -> None:
         """End it."""

@@ -66,7 +66,7 @@ class Ways:
         """The way of a request, if it is remembered and still true. The request then is where phases had brought it."""
         key = _asked(request.head, request.endpoints)
         way = self.ways.get(key)
-        if way is None:
+        if way is None or request.assignment != way.found.assignment:  # who serves is asked for every request
             return None
         if not self.looks.confirm(way.path, way.stat):
             del self.ways[key]
