@@ -95,7 +95,7 @@ CONFIGURATIONS = (
     "BrowserMatch MSIE V",
     "SetEnvIf Server_Addr 2$ V",
     "<If \"%{HTTP:X-Field} == 'y'\">\nphp_value precision 3\nSetEnv V if\n</If>",
-    "<If \"%{QUERY_STRING} =~ /y/\">\nRequire all denied\n</If>",
+    '<If "%{QUERY_STRING} =~ /y/">\nRequire all denied\n</If>',
     "<Location /a.php>\nRequire env V\n</Location>\nSetEnvIf X-Field y V",
     "<Location /a.php>\nRequire ip 192.0.2.1\n</Location>",
     "<Location /a.php>\n<Limit POST>\nRequire all denied\n</Limit>\n</Location>",

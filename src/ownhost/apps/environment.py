@@ -121,8 +121,9 @@ def _request_uri(request: Request) -> str:
 
 
 def script_name(uri: str, path_info: str) -> str:
-    """The part of a path in front of what leads to no file (RFC 3875, 4.1.13). Several slashes stand for one there, as in Apache.
+    """The part of a path in front of what leads to no file (RFC 3875, 4.1.13).
 
+    Several slashes stand for one there, as in Apache.
     Where the two don't agree (rewriting may do that), as much as they don't have in common, up to a whole component.
     """
     place, rest = len(uri), len(path_info)

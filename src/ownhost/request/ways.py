@@ -93,9 +93,7 @@ class Ways:
             return
         if len(self.ways) >= MOST:
             self.ways.clear()
-        self.ways[_asked(head, request.endpoints)] = Way(
-            os.fsencode(request.filename), stat, handler, _model(request)
-        )
+        self.ways[_asked(head, request.endpoints)] = Way(os.fsencode(request.filename), stat, handler, _model(request))
 
 
 def _asked(head: Head, endpoints: Endpoints) -> Asked:
