@@ -99,6 +99,8 @@ def _check_conditions(request: Request, response: Response) -> None:
     """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
     if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
         return
+    if "if-none-match" not in request.head.values and "if-modified-since" not in request.head.values:
+        return  # as is usual: nothing else leads to a 304
     modified = response.header("last-modified")
     date = parse_date(modified) if modified else None
     if conditional.evaluate(request.head, response.header("etag"), date) == 304:
