@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ class Source(Protocol):
     ended: bool  # there is no more, without asking
 
     async def read(self, deadline: float) -> bytes:
-        """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (loop time)."""
+        """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
         """Nobody listens any more."""
@@ -168,7 +169,7 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
 
 async def next_piece(source: Source, timeout: float) -> bytes:
     """Some more of what a program says. Raises TimeoutError after this many seconds without a word."""
-    return await source.read(asyncio.get_running_loop().time() + timeout)
+    return await source.read(time.monotonic() + timeout)  # which is the event loop's, too
 
 
 async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str, timeout: float) -> None:

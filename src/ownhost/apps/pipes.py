@@ -24,17 +24,15 @@ class Waiting:
         self.loop = loop
         self._epoll = select.epoll()
         self._futures: dict[int, tuple[asyncio.Future[None], float]] = {}  # by descriptor, and until when
+        self._known: set[int] = set()  # numbers that were watched before
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline, or before it
         self._timer_at = NEVER
         loop.add_reader(self._epoll.fileno(), self._wake)
 
     async def readable(self, descriptor: int, deadline: float) -> None:
-        """Wait until there is something to read, or the end. Raises TimeoutError at a deadline (loop time)."""
+        """Wait until there is something to read, or the end. Raises TimeoutError at a deadline (monotonic time)."""
         future = self.loop.create_future()
-        try:
-            self._epoll.register(descriptor, _READ_ONCE)
-        except FileExistsError:
-            self._epoll.modify(descriptor, _READ_ONCE)
+        self._watch(descriptor)
         self._futures[descriptor] = future, deadline
         if deadline < self._timer_at:
             self._look_at(deadline)
@@ -45,6 +43,15 @@ class Waiting:
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(descriptor)
             raise
+
+    def _watch(self, descriptor: int) -> None:
+        """Have the kernel tell once. It forgets what is closed, without a word: a number may be another one by now."""
+        if descriptor in self._known:
+            with contextlib.suppress(FileNotFoundError):
+                self._epoll.modify(descriptor, _READ_ONCE)
+                return
+        self._known.add(descriptor)
+        self._epoll.register(descriptor, _READ_ONCE)
 
     def _wake(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
@@ -71,11 +78,10 @@ _waiting: Waiting | None = None  # of the event loop that runs
 
 
 async def readable(descriptor: int, deadline: float = NEVER) -> None:
-    """Wait until there is something to read, or the end. Raises TimeoutError at a deadline (loop time)."""
+    """Wait until there is something to read, or the end. Raises TimeoutError at a deadline (monotonic time)."""
     global _waiting
-    loop = asyncio.get_running_loop()
-    if _waiting is None or _waiting.loop is not loop:
-        _waiting = Waiting(loop)
+    if _waiting is None or not _waiting.loop.is_running():  # to ask which one runs is a system call
+        _waiting = Waiting(asyncio.get_running_loop())
     await _waiting.readable(descriptor, deadline)
 
 

@@ -28,7 +28,7 @@ class Wire(Protocol):
         """Send all of it. Raises OSError."""
 
     async def read(self, deadline: float) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
         """End it."""
@@ -53,7 +53,7 @@ class SocketWire:
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
     async def read(self, deadline: float) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
         if not self._heard:
             self._heard = True
             await pipes.readable(self._sock.fileno(), deadline)
@@ -107,7 +107,7 @@ class StreamWire:
         await self._connection.writer.drain()
 
     async def read(self, deadline: float) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (loop time)."""
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
         async with asyncio.timeout_at(deadline):
             return await self._connection.reader.read(READ)
 
