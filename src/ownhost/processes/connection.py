@@ -233,7 +233,8 @@ class Connection:
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
         self.incoming = incoming = Incoming(self, service, request)
-        watch = ClientWatch(self)
+        watch = self.worker.watch
+        watch.begin(self)
         try:
             response = await complete(request, response, incoming)
         except (Gone, OSError, asyncio.CancelledError):
@@ -242,7 +243,7 @@ class Connection:
             self.finish(Sending(request, Response(499), keep=False, head_in=self.head_size), aborted=True)
             return
         finally:
-            watch.end()
+            watch.end(self)
             incoming.close()
         if response.tunnel is not None:
             await self.switch(service, request, response)
@@ -269,6 +270,12 @@ class Connection:
         sending.sent = sender.sent
         self.task = None
         self.finish(sending, sending.aborted)
+
+    def end_if_gone(self) -> None:
+        """End the task that waits for a program, where nobody waits for that."""
+        incoming, task = self.incoming, self.task
+        if incoming is not None and incoming.complete and self.is_gone() and task is not None:
+            task.cancel()
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection, without a further request."""
@@ -396,7 +403,8 @@ class Connection:
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
-        watch = ClientWatch(self) if self.incoming is not None else None  # a program may be at work on the rest
+        if self.incoming is not None:
+            self.worker.watch.begin(self)  # a program may be at work on the rest
         try:
             await sender.send(rest)
             await sender.send_body(sending.body, sending.request.head.minor)
@@ -415,8 +423,7 @@ class Connection:
             sending.aborted = True
         finally:
             sending.sent += sender.sent
-            if watch is not None:
-                watch.end()
+            self.worker.watch.end(self)
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
             elif sending.body is not None:

@@ -42,6 +42,7 @@ from ownhost.processes.mine import Mine
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
+from ownhost.processes.client_watch import ClientWatch
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -147,6 +148,7 @@ class Worker:
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str] = {}
         self.connections: set[Connection] = set()
+        self.watch = ClientWatch(loop)
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
