@@ -21,7 +21,6 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.identity.identity import Assignment
-from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.sending import Gone, Sender, Sending, receive

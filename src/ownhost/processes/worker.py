@@ -32,6 +32,7 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
+from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
 from ownhost.processes.launching import LauncherClient
@@ -42,7 +43,6 @@ from ownhost.processes.mine import Mine
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
-from ownhost.processes.client_watch import ClientWatch
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
