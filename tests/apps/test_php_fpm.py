@@ -14,7 +14,6 @@ from pieces import pieces
 from harness import eventually
 from ownhost.apps import fastcgi
 from ownhost.apps.cgi_head import HeadParser, ProgramHead
-from ownhost.apps.environment import encoded
 from ownhost.apps.fastcgi import Complaint, End, Output, ProtocolStatus, Responses
 
 PHP = "/usr/sbin/php-fpm8.2"
@@ -51,7 +50,7 @@ def ask(path: str, variables: dict[str, str], body: bytes = b"") -> tuple[Progra
     parser, head, parts, complaints = Responses(), HeadParser(), [], b""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
         sock.connect(path)
-        sock.sendall(fastcgi.begin(encoded(variables)) + fastcgi.body(body) + fastcgi.end_of_body())
+        sock.sendall(fastcgi.begin(variables) + fastcgi.body(body) + fastcgi.end_of_body())
         while data := sock.recv(65_536):
             for piece in pieces(data, range(7, 300, 7)):
                 for event in parser.feed(piece):

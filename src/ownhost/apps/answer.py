@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -27,8 +28,8 @@ class Source(Protocol):
 
     ended: bool  # there is no more, without asking
 
-    async def read(self) -> bytes:
-        """Some more; b"" at the end. Raises OSError, SourceError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
         """Nobody listens any more."""
@@ -101,10 +102,13 @@ async def answer(
 
 def _check_conditions(request: Request, response: Response) -> None:
     """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
-    etag, date = response.header("etag"), parse_date(response.header("last-modified") or "")
     if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
         return
-    if conditional.evaluate(request.head, etag, date) == 304:
+    if "if-none-match" not in request.head.values and "if-modified-since" not in request.head.values:
+        return  # as is usual: nothing else leads to a 304
+    modified = response.header("last-modified")
+    date = parse_date(modified) if modified else None
+    if conditional.evaluate(request.head, response.header("etag"), date) == 304:
         response.status = 304
         response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
 
@@ -178,8 +182,7 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
 
 async def next_piece(source: Source, timeout: float) -> bytes:
     """Some more of what a program says. Raises TimeoutError after this many seconds without a word."""
-    async with asyncio.timeout(timeout):
-        return await source.read()
+    return await source.read(time.monotonic() + timeout)  # which is the event loop's, too
 
 
 async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, module: str, timeout: float) -> None:

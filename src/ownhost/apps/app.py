@@ -36,6 +36,7 @@ class App:
     folder: str = "/"  # the working directory
     files: tuple[tuple[str, str], ...] = ()  # name and content: written into FOLDER before the start
     listens: bool = True
+    keeps_lines: bool = False  # a process may be left to one worker between requests: there is one for each lease
     processes: int = 4  # at most; more requests wait
     at_once: int = 1  # requests that one process takes at the same time; 0: any number (ASGI), and all processes run
     first: int = 0  # processes that start at once

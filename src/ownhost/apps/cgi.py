@@ -105,9 +105,9 @@ class Output:
             self.heard.complain(line)
         self.request.log(Level.ERROR, "cgi", f"{line}: {self.request.filename}")
 
-    async def read(self) -> bytes:
+    async def read(self, deadline: float) -> bytes:
         """Some more; b"" at the end."""
-        data = await pipes.read(self.execution.output)
+        data = await pipes.read(self.execution.output, deadline)
         self.ended = not data
         if self.heard is not None:
             self.heard.say(data)

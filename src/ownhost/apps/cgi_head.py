@@ -11,12 +11,14 @@ Fed in pieces of any size; what is behind the head comes out again, as it came i
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
 from ownhost.http.hops import end_to_end
 
 MAX_HEAD = 65_536  # bytes
+LONGEST_REMEMBERED = 1_024  # bytes
 _END = re.compile(rb"(?:^|\n)\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] +([0-9]{3})(?: [\t -~\x80-\xff]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~\x80-\xff]*)")
@@ -36,7 +38,8 @@ class MalformedHead(Exception):
 class ProgramHead:
     """What a program says of its response. Texts are as in a request's head: ISO 8859-1.
 
-    `fields` are without Date, Server, Content-Length and those of a connection. With a `local_redirect`, a path and
+    `fields` are without Date, Server, Content-Length and those of a connection; they are remembered, and not to be
+    changed. With a `local_redirect`, a path and
     perhaps a query of this server, there is nothing else to the response: the answer is what is there.
     """
 
@@ -64,13 +67,15 @@ class HeadParser:
             return data
         searched = max(0, len(self._buffer) - 2)  # the end's first bytes may be there already
         self._buffer += data
-        end = _END.search(self._buffer, searched)
-        if (len(self._buffer) if end is None else end.end()) > self._limit:
+        match = _END.search(self._buffer, searched)
+        end = len(self._buffer) if match is None else match.end()
+        if end > self._limit:
             raise MalformedHead(f"malformed header from script: its fields are longer than {self._limit} bytes")
-        if end is None:
+        if match is None:
             return b""
-        self.head = _read(bytes(self._buffer[: end.end()]), self.has_status_line)
-        body = bytes(self._buffer[end.end() :])
+        read = _read_remembered if end <= LONGEST_REMEMBERED else _read
+        self.head = read(bytes(self._buffer[:end]), self.has_status_line)
+        body = bytes(self._buffer[end:])
         self._buffer.clear()
         return body
 
@@ -88,6 +93,10 @@ def _read(data: bytes, has_status_line: bool) -> ProgramHead:
     if match is None or not _STATUS.fullmatch(match[1].decode()):
         raise MalformedHead(f"malformed header from script: expected a status line, not {_shown(lines)}")
     return _head(int(match[1]), [_field(line) for line in lines[1:]])
+
+
+# Most of a program's responses have the same head.
+_read_remembered = functools.lru_cache(256)(_read)
 
 
 def _field(line: bytes) -> tuple[str, str]:

@@ -6,6 +6,7 @@ sent is as it was sent. The names are those of Apache's ap_add_common_vars and a
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from html import escape
@@ -18,6 +19,7 @@ from ownhost.request.request import Request
 from ownhost.request.translate import begin
 from ownhost.request.variables import VARIABLES
 from ownhost.request.walk import walk
+from ownhost.request.ways import known
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -29,9 +31,10 @@ _LEFT_OUT = ("content-type", "content-length", "proxy", "transfer-encoding")
 # Those that expressions know under the same name.
 _SAME = (
     *("SERVER_SOFTWARE", "SERVER_ADDR", "SERVER_PORT", "SERVER_ADMIN", "SERVER_PROTOCOL"),
-    *("REMOTE_ADDR", "REMOTE_PORT", "REQUEST_SCHEME", "REQUEST_METHOD", "QUERY_STRING"),
+    *("REQUEST_SCHEME", "REQUEST_METHOD"),
     *("DOCUMENT_ROOT", "CONTEXT_PREFIX", "CONTEXT_DOCUMENT_ROOT", "SCRIPT_FILENAME"),
 )
+MOST_NAMES = 1_024  # of fields, whose variables' names are remembered
 
 
 def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
@@ -43,12 +46,10 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     variables = dict(request.env)
     variables.setdefault("PATH", PATH)
     variables.update(_fields(request))
-    variables.update((name, VARIABLES[name].get(request)) for name in _SAME)
-    variables["SERVER_NAME"] = escape(names.server_name(request)[0])
-    variables["SERVER_SIGNATURE"] = names.signature(request).removeprefix("<hr>\n")
-    variables["GATEWAY_INTERFACE"] = "CGI/1.1"
-    if request.endpoints.secure:
-        variables["HTTPS"] = "on"
+    variables.update(known(request, "environment", _of_way))
+    variables["REMOTE_ADDR"] = request.endpoints.client
+    variables["REMOTE_PORT"] = str(request.endpoints.client_port)
+    variables["QUERY_STRING"] = unwire(request.query or "")
     if head.major == 2:
         variables.update(HTTP2="on", H2PUSH="off")  # as mod_http2 says it
     if "content-type" in head.values:
@@ -56,8 +57,24 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     if body_length is not None:
         variables["CONTENT_LENGTH"] = str(body_length)
     variables["REQUEST_URI"] = _request_uri(request)
-    variables.update(_paths(request))
+    if request.path_info and (translated := _translated(request)):
+        variables["PATH_TRANSLATED"] = translated
     variables.update(_redirect(request))
+    return variables
+
+
+def _of_way(request: Request) -> dict[str, str]:
+    """The variables that say what is asked for, and where: the same for all requests that come one way."""
+    variables = {name: VARIABLES[name].get(request) for name in _SAME}
+    variables["SERVER_NAME"] = escape(names.server_name(request)[0])
+    variables["SERVER_SIGNATURE"] = names.signature(request).removeprefix("<hr>\n")
+    variables["GATEWAY_INTERFACE"] = "CGI/1.1"
+    if request.endpoints.secure:
+        variables["HTTPS"] = "on"
+    variables["SCRIPT_NAME"] = request.uri
+    if request.path_info:
+        variables["SCRIPT_NAME"] = script_name(request.uri, request.path_info)
+        variables["PATH_INFO"] = request.path_info
     return variables
 
 
@@ -77,16 +94,24 @@ def _portable(name: bytes) -> bytes:
 
 
 def _fields(request: Request) -> dict[str, str]:
-    """HTTP_ variables of header fields (RFC 3875, 4.1.18).
+    """HTTP_ variables of header fields (RFC 3875, 4.1.18)."""
+    passes_passwords = request.settings[CGI_PASS_AUTH]
+    return {
+        variable: unwire(value)
+        for name, value in request.head.values.items()
+        if (variable := _variable(name)) and (passes_passwords or name not in _PASSWORDS)
+    }
+
+
+@functools.lru_cache(MOST_NAMES)
+def _variable(field: str) -> str:
+    """The variable for a header field; "" where there is none.
 
     Names with anything but letters, digits and - are left out, as in Apache: X_A would pass for X-A.
     """
-    hidden = _LEFT_OUT if request.settings[CGI_PASS_AUTH] else (*_LEFT_OUT, *_PASSWORDS)
-    return {
-        f"HTTP_{name.upper().replace('-', '_')}": unwire(value)
-        for name, value in request.head.values.items()
-        if name not in hidden and _FIELD_NAME.fullmatch(name)
-    }
+    if field in _LEFT_OUT or not _FIELD_NAME.fullmatch(field):
+        return ""
+    return f"HTTP_{field.upper().replace('-', '_')}"
 
 
 def _request_uri(request: Request) -> str:
@@ -97,20 +122,10 @@ def _request_uri(request: Request) -> str:
     return unwire(head.path if head.query is None else f"{head.path}?{head.query}")
 
 
-def _paths(request: Request) -> dict[str, str]:
-    """SCRIPT_NAME, and where there is something behind it PATH_INFO and PATH_TRANSLATED (RFC 3875, 4.1.5 and 4.1.6)."""
-    if not request.path_info:
-        return {"SCRIPT_NAME": request.uri}
-    paths = {"SCRIPT_NAME": script_name(request.uri, request.path_info), "PATH_INFO": request.path_info}
-    translated = _translated(request)
-    if translated:
-        paths["PATH_TRANSLATED"] = translated
-    return paths
-
-
 def script_name(uri: str, path_info: str) -> str:
-    """The part of a path in front of what leads to no file. Several slashes stand for one there, as in Apache.
+    """The part of a path in front of what leads to no file (RFC 3875, 4.1.13).
 
+    Several slashes stand for one there, as in Apache.
     Where the two don't agree (rewriting may do that), as much as they don't have in common, up to a whole component.
     """
     place, rest = len(uri), len(path_info)
@@ -124,7 +139,7 @@ def script_name(uri: str, path_info: str) -> str:
 
 
 def _translated(request: Request) -> str:
-    """The file name that PATH_INFO, taken for a path of this server, leads to; "" where it leads nowhere."""
+    """The file name that PATH_INFO, taken for a path of this server, leads to; "" where it leads nowhere (4.1.6)."""
     inner = serve.redirected(request, request.path_info, subrequest=True)
     try:
         if begin(inner) is None:

@@ -11,10 +11,13 @@ No input or output here: bytes to send are returned, bytes received are fed in p
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+
+from ownhost.http.wire import to_bytes
 
 _HEADER = struct.Struct(">BBHHBx")
 _END = struct.Struct(">IB3x")
@@ -78,19 +81,27 @@ class End:
 Event = Output | Complaint | End
 
 
-def begin(variables: Mapping[bytes, bytes], *, keep_connection: bool = False) -> bytes:
+def begin(variables: Mapping[str, str], *, keep_connection: bool = False) -> bytes:
     """The start of a request: its role and all its variables. Raises ValueError for a variable of 2 GiB."""
-    role = struct.pack(">HB5x", _RESPONDER, keep_connection)
-    return b"".join((_record(_Type.BEGIN_REQUEST, role), *_params(variables), _record(_Type.PARAMS, b"")))
+    return ROLE[keep_connection] + params(variables)
 
 
-def _params(variables: Mapping[bytes, bytes]) -> Iterator[bytes]:
+def params(variables: Mapping[str, str]) -> bytes:
+    """All variables of a request, for one whose role is said. Raises ValueError."""
+    pairs = [
+        (_remembered if len(value) < _LONGEST_REMEMBERED else _pair)(name, value) for name, value in variables.items()
+    ]
+    content = b"".join(pairs)
+    records = (_record(_Type.PARAMS, content),) if 0 < len(content) <= MAX_CONTENT else _params(pairs)
+    return b"".join((*records, _END_OF_PARAMS))
+
+
+def _params(pairs: Iterable[bytes]) -> Iterator[bytes]:
     """Records with variables. None begins in one record and ends in the next, unless it fits into no one: php-fpm does
     not put it together again.
     """
     content = b""
-    for name, value in variables.items():
-        pair = _pair(name, value)
+    for pair in pairs:
         if len(content) + len(pair) > MAX_CONTENT:
             yield from _stream(_Type.PARAMS, content)
             content = b""
@@ -123,14 +134,25 @@ def _record(type_: _Type, content: bytes) -> bytes:
     return _HEADER.pack(_VERSION, type_, _REQUEST_ID, len(content), 0) + content
 
 
-def _pair(name: bytes, value: bytes) -> bytes:
-    return _length(len(name)) + _length(len(value)) + name + value
+def _pair(name: str, value: str) -> bytes:
+    first, second = to_bytes(name), to_bytes(value)
+    return _length(len(first)) + _length(len(second)) + first + second
+
+
+# Most variables are the same in every request.
+_remembered = functools.lru_cache(2_048)(_pair)
+_LONGEST_REMEMBERED = 256  # characters
 
 
 def _length(length: int) -> bytes:
     if length > _LONGEST:
         raise ValueError(f"FastCGI has no room for a variable of {length} bytes")
     return bytes((length,)) if length < 0x80 else struct.pack(">I", length | 0x80000000)
+
+
+# What a request begins with: of one whose connection ends with it, and of one whose connection stays.
+ROLE = tuple(_record(_Type.BEGIN_REQUEST, struct.pack(">HB5x", _RESPONDER, keep)) for keep in (0, 1))
+_END_OF_PARAMS = _record(_Type.PARAMS, b"")
 
 
 class Responses:
@@ -153,15 +175,28 @@ class Responses:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes, and give what is in them; nothing is taken after the end. Raises FastCGIError."""
         events: list[Event] = []
-        buffer = memoryview(self._kept + data if self._kept else data)
+        buffer = self._kept + data if self._kept else data
         self._kept = b""
-        place = 0
-        while place < len(buffer):
-            used = self._step(buffer[place:], events)
-            if used == 0:
-                self._kept = bytes(buffer[place:])
+        place, size = 0, len(buffer)
+        while place < size:
+            if self._left:
+                if self._type == _Type.END_REQUEST and size - place < self._left:
+                    self._kept = buffer[place:]
+                    break
+                content = buffer[place : place + self._left]
+                place += len(content)
+                self._left -= len(content)
+                self._take(content, events)
+            elif self._padding:
+                used = min(self._padding, size - place)
+                place += used
+                self._padding -= used
+            elif self.ended or size - place < _HEADER.size:
+                self._kept = buffer[place:]
                 break
-            place += used
+            else:
+                self._read_header(*_HEADER.unpack_from(buffer, place))
+                place += _HEADER.size
         self.reusable = self.ended and not (self._kept or self._padding)
         return events
 
@@ -170,19 +205,6 @@ class Responses:
         self.reusable = False
         if not self.ended:
             raise FastCGIError("the program closed the connection before its answer was complete")
-
-    def _step(self, data: memoryview, events: list[Event]) -> int:
-        """Take one thing from the front; the bytes that it was, 0 where more are needed."""
-        if self._left:
-            return self._take_content(data, events)
-        if self._padding:
-            used = min(self._padding, len(data))
-            self._padding -= used
-            return used
-        if self.ended or len(data) < _HEADER.size:
-            return 0
-        self._read_header(*_HEADER.unpack_from(data))
-        return _HEADER.size
 
     def _read_header(self, version: int, type_: int, request: int, length: int, padding: int) -> None:
         if version != _VERSION:
@@ -193,11 +215,7 @@ class Responses:
             raise FastCGIError(f"the program sent an END_REQUEST of {length} bytes instead of {_END.size}")
         self._type, self._left, self._padding = type_, length, padding
 
-    def _take_content(self, data: memoryview, events: list[Event]) -> int:
-        if self._type == _Type.END_REQUEST and len(data) < self._left:
-            return 0
-        content = bytes(data[: self._left])
-        self._left -= len(content)
+    def _take(self, content: bytes, events: list[Event]) -> None:
         if self._type == _Type.STDOUT:
             events.append(Output(content))
         elif self._type == _Type.STDERR:
@@ -205,7 +223,6 @@ class Responses:
         elif self._type == _Type.END_REQUEST:
             events.append(_end(content))
             self.ended = True
-        return len(content)
 
 
 def _end(content: bytes) -> End:

@@ -1,4 +1,9 @@
-"""Asking a FastCGI program on a socket: one request per connection."""
+"""Asking a FastCGI program on a socket.
+
+A connection is for one request, but where an app keeps lines: there, the next request may have it, for as long as its
+lease is kept. That one's first record is sent right behind the answer. An app that has taken it waits for the rest; one
+that has said all, and is still at work (fastcgi_finish_request), leaves it, and the next request goes another way.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,13 @@ from ownhost.apps import fastcgi
 from ownhost.apps.answer import SourceError, answer, keep
 from ownhost.apps.app import App
 from ownhost.apps.backends import Connection
-from ownhost.apps.wire import StreamWire, Wire, connect_unix
+from ownhost.apps.wire import SocketWire, StreamWire, Wire, connect_unix
 from ownhost.http.message import Content, HTTPError, Response
 from ownhost.request.programs import Launcher, Lease
 from ownhost.request.request import Level, Request
 
 CONNECT = 10.0  # seconds
+_NEXT = fastcgi.ROLE[True]
 SMALL = 65_536  # bytes of a body that is sent together with what stands before it
 
 
@@ -23,67 +29,80 @@ async def ask_app(
     request: Request,
     launcher: Launcher,
     app: App,
-    variables: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     content: Content | None,
     timeout: float = 0.0,
 ) -> Response:
     """The response of an app, started if need be. Raises HTTPError 500, 503, 504."""
     lease = await launcher.lease(app)
     try:
-        wire = await connect_unix(lease.path, CONNECT)
+        conversation = await _begin(request, lease, app, fastcgi.params(variables), content)
     except (OSError, TimeoutError) as error:
         lease.end()
         raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
     except BaseException:
         lease.end()
         raise
-    return await _converse(Conversation(request, wire, lease), variables, content, timeout)
+    return await answer(request, conversation, "proxy_fcgi", timeout=timeout)
+
+
+async def _begin(request: Request, lease: Lease, app: App, params: bytes, content: Content | None) -> Conversation:
+    """Send a request to an app: on the line that a request before left, if it is still there. Raises OSError."""
+    line: SocketWire | None
+    line, lease.line = lease.line, None
+    if line is not None:
+        conversation = Conversation(request, line, lease, keeps=True)
+        try:
+            conversation.begin(params, content)
+        except OSError:  # it has ended, and nothing of the request has reached it
+            line.close()
+        else:
+            return conversation
+    wire = await connect_unix(lease.path, CONNECT)
+    conversation = Conversation(request, wire, lease, keeps=app.keeps_lines)
+    with contextlib.suppress(OSError):  # `read` finds out
+        conversation.begin(fastcgi.ROLE[app.keeps_lines] + params, content)
+    return conversation
 
 
 async def ask(
     request: Request,
     connection: Connection,
-    variables: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     content: Content | None,
     *,
     timeout: float = 0.0,
 ) -> Response:
     """The response of another server on a connection. Raises HTTPError 500, 503, 504."""
-    wire = StreamWire(connection)
-    return await _converse(Conversation(request, wire), variables, content, timeout, broken=503)
-
-
-async def _converse(
-    conversation: Conversation,
-    variables: Mapping[bytes, bytes],
-    content: Content | None,
-    timeout: float,
-    *,
-    broken: int = 500,
-) -> Response:
-    conversation.begin(variables, content)
-    return await answer(conversation.request, conversation, "proxy_fcgi", timeout=timeout, broken=broken)
+    conversation = Conversation(request, StreamWire(connection))
+    with contextlib.suppress(OSError):  # `read` finds out
+        conversation.begin(fastcgi.begin(variables), content)
+    return await answer(request, conversation, "proxy_fcgi", timeout=timeout, broken=503)
 
 
 class Conversation:
     """One request and its answer (answer.Source)."""
 
-    def __init__(self, request: Request, wire: Wire, lease: Lease | None = None) -> None:
+    def __init__(
+        self, request: Request, wire: Wire | SocketWire, lease: Lease | None = None, *, keeps: bool = False
+    ) -> None:
         self.request = request
         self.wire = wire
         self.lease = lease
+        self.keeps = keeps  # the next request may have the connection
         self.responses = fastcgi.Responses()
         self.sending: asyncio.Future[None] | None = None  # what did not go at once
         self.ended = False
 
-    def begin(self, variables: Mapping[bytes, bytes], content: Content | None) -> None:
-        """Send the request: at once, as a rule; else while its answer may come already."""
-        data = fastcgi.begin(variables)
+    def begin(self, data: bytes, content: Content | None) -> None:
+        """Send the request, from `data` on: at once, as a rule; else while its answer may come already.
+
+        Raises OSError, before anything is sent.
+        """
         small = content is None or content.size <= SMALL
         if small:
             data += b"".join(map(fastcgi.body, () if content is None else content.pieces())) + fastcgi.end_of_body()
-        with contextlib.suppress(OSError):  # `read` finds out
-            data = self.wire.send_now(data)
+        data = self.wire.send_now(data)
         if data or not small:
             self.sending = asyncio.ensure_future(self.send(data, None if small else content))
 
@@ -96,10 +115,10 @@ class Conversation:
                     await self.wire.send(fastcgi.body(piece))
                 await self.wire.send(fastcgi.end_of_body())
 
-    async def read(self) -> bytes:
+    async def read(self, deadline: float) -> bytes:
         """Some more of the answer; b"" at its end."""
         while not self.ended:
-            data = await self.wire.read()
+            data = await self.wire.read(deadline)
             try:
                 if not data:
                     self.responses.close()
@@ -127,6 +146,7 @@ class Conversation:
     def close(self) -> None:
         """Be through with it."""
         if self.sending is not None and not self.sending.done():
+            self.keeps = False  # the program has not taken all of the request
             keep(self._stop_sending(self.sending))
         else:
             self._end()
@@ -138,8 +158,12 @@ class Conversation:
         self._end()
 
     def _end(self) -> None:
-        self.wire.close()
-        if self.lease is not None and self.ended:
-            self.lease.close()
-        elif self.lease is not None:
-            self.lease.end()
+        lease, wire = self.lease, self.wire
+        if lease is None or not self.ended:
+            wire.close()
+        elif self.keeps and self.responses.reusable and isinstance(wire, SocketWire) and wire.leave(_NEXT):
+            lease.line = wire
+        else:
+            wire.close()
+        if lease is not None:
+            (lease.close if self.ended else lease.end)()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
-from ownhost.apps.environment import encoded, environment
+from ownhost.apps.environment import environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.http.message import RequestBody, Response
 from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Value, Values, check_script, php_server
@@ -31,6 +31,7 @@ from ownhost.modules.mpm import (
 from ownhost.modules.php_names import LOADS_CODE, OF_MOD_PHP, SYSTEM
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
+from ownhost.request.ways import known
 
 CHILD_IDLE = 10  # seconds that a process without a request stays
 LONGEST_REQUEST = 3_600  # seconds; a script that waits for ever uses no processor time, so max_execution_time lets it
@@ -54,7 +55,8 @@ async def run(request: Request, body: RequestBody) -> Response:
     launcher = launcher_of(request, "php")
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
-    return await ask_app(request, launcher, app_of(request), encoded(php_environment(base, request)), content)
+    app = known(request, "php", app_of)
+    return await ask_app(request, launcher, app, php_environment(base, request), content)
 
 
 def app_of(request: Request) -> App:
@@ -90,6 +92,7 @@ def _app(
         protocol=Protocol.FASTCGI,
         files=((CONFIG, config),),
         listens=False,
+        keeps_lines=max_requests != 1,
         processes=numbers[0],
         max_requests=max_requests,
     )
@@ -156,7 +159,9 @@ def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]
 
     php-fpm makes PHP_AUTH_USER, PHP_AUTH_PW and PHP_AUTH_DIGEST of HTTP_AUTHORIZATION, which other programs don't get.
     """
-    variables = {name: value for name, value in base.items() if name not in _SETTINGS}
+    variables = dict(base)
+    for name in _SETTINGS:
+        variables.pop(name, None)
     variables["SCRIPT_FILENAME"] = request.filename
     authorization = request.head.values.get("authorization")
     if authorization:

@@ -42,10 +42,11 @@ async def run(request: Request, backend: Backend, body: RequestBody) -> Response
         fields = forwarding.request_fields(request, backend)
         return await ask_http(request, backend, backend.target, fields, content, timeout, body)
     length = None if content is None else content.size
-    variables = encoded(forwarding.variables(request, backend, length))
+    told = forwarding.variables(request, backend, length)
     connection = await connect(request, backend, fresh=True)
     if backend.scheme == "fcgi":
-        return _seen(request, await fastcgi_client.ask(request, connection, variables, content, timeout=timeout))
+        return _seen(request, await fastcgi_client.ask(request, connection, told, content, timeout=timeout))
+    variables = encoded(told)
     try:
         head = uwsgi.request_head(variables) if backend.scheme == "uwsgi" else scgi.request_head(variables, length or 0)
     except ValueError as error:
@@ -86,9 +87,10 @@ class Bytes:
                 await self.connection.writer.drain()
             await self.connection.writer.drain()
 
-    async def read(self) -> bytes:
+    async def read(self, deadline: float) -> bytes:
         """Some more; b"" at the end."""
-        data = await self.connection.reader.read(READ)
+        async with asyncio.timeout_at(deadline):
+            data = await self.connection.reader.read(READ)
         self.ended = not data
         return data
 
@@ -218,11 +220,13 @@ class Conversation:
         self.content.clear()
         return data
 
-    async def read(self) -> bytes:
-        """Some more of the body; b"" at its end. Raises SourceError, OSError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some more of the body; b"" at its end. Raises SourceError, OSError, TimeoutError."""
         while not self.ended:
             try:
-                for event in await self._events():
+                async with asyncio.timeout_at(deadline):
+                    events = await self._events()
+                for event in events:
                     self._note(event)
             except http_client.BackendError as error:
                 raise SourceError(str(error)) from None

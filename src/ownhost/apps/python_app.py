@@ -16,6 +16,7 @@ from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Request
+from ownhost.request.ways import known
 
 IDLE_TIMEOUT = 60  # seconds, where inactivity-timeout= does not say it
 # That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
@@ -32,7 +33,7 @@ def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[
 
     def handle(request: Request) -> Response:
         request.pure = False
-        app = app_of(request)
+        app = known(request, kind, app_of)
         return Response(200, deferred=lambda body: answer(request, app, body))
 
     async def answer(request: Request, app: App, body: RequestBody) -> Response:

@@ -5,13 +5,16 @@ read; to other servers the streams that proxying has.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import termios
 from typing import Protocol
 
 from ownhost.apps import pipes
 from ownhost.apps.backends import Connection
 
 READ = 65_536
+LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 FULL = 0.005  # seconds until another try where too many connections wait for an app
 
 
@@ -24,8 +27,8 @@ class Wire(Protocol):
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises OSError."""
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
         """End it."""
@@ -49,12 +52,38 @@ class SocketWire:
         """Send all of it. Raises OSError."""
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
         if not self._heard:
             self._heard = True
-            await pipes.readable(self._sock.fileno())
-        return await pipes.read(self._sock.fileno())
+            await pipes.readable(self._sock.fileno(), deadline)
+        return await pipes.read(self._sock.fileno(), deadline)
+
+    def leave(self, data: bytes) -> bool:
+        """Send the start of the next request, which tells by and by whether the program waits for it. Whether it went.
+
+        One that has said all may still be at work, for itself.
+        """
+        self._heard = False
+        try:
+            return self._sock.send(data) == len(data)
+        except OSError:
+            return False
+
+    def is_free(self) -> bool:
+        """Whether the program has taken all that was sent (unix(7): SIOCOUTQ), to answer it.
+
+        One that ends the connection may take it, too, but says first that it has no more to say.
+        """
+        if fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)) != bytes(4):
+            return False
+        try:
+            self._sock.recv(1, LOOK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False  # the end, or words that nobody asked for
 
     def close(self) -> None:
         """End it."""
@@ -77,9 +106,10 @@ class StreamWire:
         self._connection.writer.write(data)
         await self._connection.writer.drain()
 
-    async def read(self) -> bytes:
-        """Some bytes; b"" at the end. Raises OSError."""
-        return await self._connection.reader.read(READ)
+    async def read(self, deadline: float) -> bytes:
+        """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
+        async with asyncio.timeout_at(deadline):
+            return await self._connection.reader.read(READ)
 
     def close(self) -> None:
         """End it."""
@@ -89,15 +119,19 @@ class StreamWire:
 async def connect_unix(path: str, patience: float) -> SocketWire:
     """A connection to a program that listens on a path. Raises OSError, TimeoutError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    give_up = 0.0
     try:
-        async with asyncio.timeout(patience):
-            while True:
-                try:
-                    sock.connect(path)
-                except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
-                    await asyncio.sleep(FULL)
-                else:
-                    return SocketWire(sock)
+        while True:
+            try:
+                sock.connect(path)
+            except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
+                now = asyncio.get_running_loop().time()
+                give_up = give_up or now + patience
+                if now >= give_up:
+                    raise TimeoutError(f"no room in its queue within {patience:.0f} s") from None
+                await asyncio.sleep(FULL)
+            else:
+                return SocketWire(sock)
     except BaseException:
         sock.close()
         raise

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ownhost.apps.app import FOLDER, App, Protocol
-from ownhost.apps.environment import encoded, environment
+from ownhost.apps.environment import environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.apps.python_app import (
     IDLE_TIMEOUT,
@@ -86,7 +86,7 @@ async def run(request: Request, launcher: Launcher, app: App, body: RequestBody)
     """What the application answers. Raises HTTPError."""
     content = await content_of(request, body)
     variables = wsgi_environment(request, None if content is None else content.size)
-    return await ask_app(request, launcher, app, encoded(variables), content, app.request_timeout)
+    return await ask_app(request, launcher, app, variables, content, app.request_timeout)
 
 
 def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str]:

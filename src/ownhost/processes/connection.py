@@ -23,7 +23,6 @@ from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
 from ownhost.processes.client import Client
-from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.pump import in_clear, pump
@@ -166,7 +165,8 @@ class Connection(Client):
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
         self.incoming = incoming = Incoming(self, service, request)
-        watch = ClientWatch(self)
+        watch = self.worker.watch
+        watch.begin(self)
         try:
             response = await complete(request, response, incoming)
         except (Gone, OSError, asyncio.CancelledError):
@@ -175,7 +175,7 @@ class Connection(Client):
             self.finish(Sending(request, Response(499), keep=False, head_in=self.head_size), aborted=True)
             return
         finally:
-            watch.end()
+            watch.end(self)
             incoming.close()
         if response.tunnel is not None:
             await self.switch(service, request, response)
@@ -206,6 +206,12 @@ class Connection(Client):
         sending.sent = sender.sent
         self.task = None
         self.finish(sending, sending.aborted)
+
+    def end_if_gone(self) -> None:
+        """End the task that waits for a program, where nobody waits for that."""
+        incoming, task = self.incoming, self.task
+        if incoming is not None and incoming.complete and self.is_gone() and task is not None:
+            task.cancel()
 
     def is_gone(self) -> bool:
         """Whether the client has closed its connection, without a further request."""
@@ -334,7 +340,8 @@ class Connection(Client):
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
-        watch = ClientWatch(self) if self.incoming is not None else None  # a program may be at work on the rest
+        if self.incoming is not None:
+            self.worker.watch.begin(self)  # a program may be at work on the rest
         try:
             await sender.send(rest)
             await sender.send_body(sending.body, sending.request.head.minor)
@@ -353,8 +360,7 @@ class Connection(Client):
             sending.aborted = True
         finally:
             sending.sent += sender.sent
-            if watch is not None:
-                watch.end()
+            self.worker.watch.end(self)
             if isinstance(sending.body, FileBody):
                 os.close(sending.body.fd)
             elif sending.body is not None:

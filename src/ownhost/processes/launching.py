@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from ownhost.apps.app import App
 from ownhost.http.message import HTTPError
 from ownhost.processes.orders import Run, Use, send_order
-from ownhost.request.programs import Limits
+from ownhost.request.programs import Limits, Line
 
 ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
-MOST_KEPT = 16  # leases of one app that wait
+MOST_KEPT = 64  # leases of one app that wait
 HEARD_ALL = b"\1"  # a worker's only word on a program's lease
 FULL = 0.005  # seconds until another try where the launcher has no room for an order
 
@@ -27,6 +27,7 @@ class AppLease:
     def __init__(self, client: LauncherClient, app: App, path: str, sock: socket.socket) -> None:
         self.app = app
         self.path = path
+        self.line: Line | None = None
         self.wanted = False
         self.idle_since = 0.0  # loop time
         self._client = client
@@ -48,6 +49,24 @@ class AppLease:
         if not self.wanted:
             self._client.loop.remove_reader(self._sock.fileno())
         self._sock.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Leave no line to the next request."""
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+
+def _best(kept: list[AppLease]) -> AppLease:
+    """Take the lease that was used last, of those whose line is free; else the last one, without its line."""
+    for place in range(len(kept) - 1, -1, -1):
+        line = kept[place].line
+        if line is not None and line.is_free():
+            return kept.pop(place)
+    lease = kept.pop()
+    lease.hang_up()
+    return lease
 
 
 class RunningProgram:
@@ -84,7 +103,7 @@ class LauncherClient:
     async def lease(self, app: App) -> AppLease:
         """The use of an app. Raises HTTPError 503."""
         if kept := self.kept.get(app):
-            return kept.pop()
+            return _best(kept)
         answer, ours = await self._ask(Use(app), [self.errors], app.name)
         return AppLease(self, app, answer["socket"], ours)
 

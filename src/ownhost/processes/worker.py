@@ -34,6 +34,7 @@ from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import h2_rehearsal, mailbox
 from ownhost.processes.client import Client
+from ownhost.processes.client_watch import ClientWatch
 from ownhost.processes.connection import Connection
 from ownhost.processes.dialogue import Dialogue
 from ownhost.processes.encryption import Encryption
@@ -168,6 +169,7 @@ class Worker:
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
         self.connections: set[Client | Handshake] = set()
+        self.watch = ClientWatch(loop)
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False

@@ -49,25 +49,45 @@ class Answer:
     env: dict[str, str]
 
 
+class Looks:
+    """Looks at files: one for each file and turn of the event loop.
+
+    All requests of one turn see the file system in one state. `at_turn_end` has a function called when it is over.
+    """
+
+    __slots__ = ("at_turn_end", "seen")
+
+    def __init__(self, at_turn_end: Callable[[Callable[[], None]], object]) -> None:
+        self.at_turn_end = at_turn_end
+        self.seen: dict[bytes, os.stat_result | None] = {}  # in this turn
+
+    def confirm(self, path: bytes, before: os.stat_result) -> bool:
+        """Whether a file is there, and as it was."""
+        if path in self.seen:
+            now = self.seen[path]
+        else:
+            if not self.seen:
+                self.at_turn_end(self.seen.clear)
+            try:
+                now = os.stat(path)
+            except OSError:
+                now = None
+            self.seen[path] = now
+        return now is not None and same(now, before)
+
+
 class Memory:
     """The answers of one site.
 
-    All requests of one turn of the event loop see the file system in one state: a file is looked at once per turn.
-    `at_turn_end` has a function called when the turn is over. `exceptions` say of a request that it is treated
-    otherwise than its path alone tells: such a one is answered anew.
+    `exceptions` say of a request that it is treated otherwise than its path alone tells: such a one is answered anew.
     """
 
-    __slots__ = ("answers", "at_turn_end", "exceptions", "seen", "size")
+    __slots__ = ("answers", "exceptions", "looks", "size")
 
-    def __init__(
-        self,
-        at_turn_end: Callable[[Callable[[], None]], object],
-        exceptions: Sequence[Callable[[Request], bool]] = (),
-    ) -> None:
+    def __init__(self, looks: Looks, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
         self.answers: dict[str, Answer] = {}  # by the path as sent
         self.size = 0  # bytes of bodies
-        self.seen: set[str] = set()  # paths whose answers were found true in this turn
-        self.at_turn_end = at_turn_end
+        self.looks = looks
         self.exceptions = exceptions
 
     def recall(self, request: Request) -> Response | None:
@@ -76,7 +96,8 @@ class Memory:
         answer = self.answers.get(head.path)
         if answer is None or head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
             return None
-        if head.path not in self.seen and not self._is_true(head.path, answer):
+        if not self.looks.confirm(answer.path, answer.stat):
+            self.forget(head.path)
             return None
         for is_exception in self.exceptions:
             if is_exception(request):
@@ -88,20 +109,6 @@ class Memory:
         request.content_type = answer.content_type
         request.env = answer.env
         return answer.response
-
-    def _is_true(self, path: str, answer: Answer) -> bool:
-        """Whether an answer's file is as it was. One that is not is forgotten."""
-        try:
-            now = os.stat(answer.path)
-        except OSError:
-            now = None
-        if now is None or not same(now, answer.stat):
-            self.forget(path)
-            return False
-        if not self.seen:
-            self.at_turn_end(self.seen.clear)
-        self.seen.add(path)
-        return True
 
     def remember(self, request: Request, response: Response) -> None:
         """Remember the answer to a request, where it is one that the next request for the path will get, too."""
@@ -130,7 +137,6 @@ class Memory:
 
     def forget(self, path: str) -> None:
         """Forget the answer for a path, if there is one."""
-        self.seen.discard(path)
         answer = self.answers.pop(path, None)
         if answer is not None:
             assert isinstance(answer.response.body, bytes)

@@ -16,10 +16,21 @@ class Limits:
     processes: tuple[int, int] | None = None
 
 
+class Line(Protocol):
+    """A connection to an app that a request has left for the next one."""
+
+    def is_free(self) -> bool:
+        """Whether the app's process waits for that request, and for nothing else."""
+
+    def close(self) -> None:
+        """There is no next one."""
+
+
 class Lease(Protocol):
     """The use of an app, until it is closed."""
 
     path: str  # of the socket that it listens on
+    line: Any  # a `Line`, of the program's kind, that a request before left with the lease; None for none
 
     def close(self) -> None:
         """The request is through: the app is free for another."""

@@ -17,6 +17,7 @@ from ownhost.identity.identity import Assignment
 
 if TYPE_CHECKING:
     from ownhost.request.site import Site
+    from ownhost.request.ways import Way
 
 
 class Level(IntEnum):
@@ -110,6 +111,8 @@ class Request:
     status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
+    handled_by: Callable[[Request], Response] | None = None  # the handler, where all that led to it is pure
+    way: Way | None = None  # that is remembered, where that took the place of the phases
 
     @property
     def method(self) -> str:

@@ -17,6 +17,7 @@ from ownhost.request import errors
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
 from ownhost.request.translate import begin
 from ownhost.request.walk import walk
+from ownhost.request.ways import Way
 
 MAX_REDIRECTS = 10  # internal ones, for one request (Apache's LimitInternalRecursion)
 # After these the connection ends, as in Apache (ap_status_drops_connection): what follows may be part of what failed.
@@ -34,8 +35,10 @@ def respond(request: Request, *, recalls: bool = True) -> Response:
     remembered = memory.recall(request) if recalls else None
     if remembered is not None:
         return remembered
+    head = request.head
+    way = request.site.ways.recall(request) if recalls else None
     try:
-        response = run(request)
+        response = run(request) if way is None else _go(way, request)
     except HTTPError as error:
         return error_response(request, error)
     except Elsewhere:
@@ -43,10 +46,18 @@ def respond(request: Request, *, recalls: bool = True) -> Response:
     except Exception:
         request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
         return error_response(request, HTTPError(500))
+    if response.deferred is not None and way is None:
+        request.site.ways.remember(request, head)
     finish(request, response)
     if request.pure:
         memory.remember(request, response)
     return response
+
+
+def _go(way: Way, request: Request) -> Response:
+    """Have a request answered that is at the end of its way. Raises HTTPError."""
+    check_body(request.head, request.settings)
+    return way.handler(request)
 
 
 def finish(request: Request, response: Response) -> None:
@@ -138,6 +149,8 @@ def handle(request: Request) -> Response:
     handler = request.site.handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name)
     if handler is None:
         raise HTTPError(500, f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead")
+    if request.pure:
+        request.handled_by = handler
     return handler(request)
 
 

@@ -12,12 +12,13 @@ from ownhost.identity.identity import Assignment
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.links import follows_links_everywhere
-from ownhost.request.memory import Memory
+from ownhost.request.memory import Looks, Memory
 from ownhost.request.module import in_order
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
 from ownhost.request.routing import is_fixed
 from ownhost.request.sections import BY_URI, Sections, Target
+from ownhost.request.ways import Ways
 
 if TYPE_CHECKING:
     from ownhost.request.module import Handler, Phase
@@ -61,7 +62,10 @@ class Site:
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             self.handlers.update(module.handlers)
-        self.memory = Memory(at_turn_end, [module.exceptions(server) for module in modules if module.exceptions])
+        looks = Looks(at_turn_end)
+        exceptions = [module.exceptions(server) for module in modules if module.exceptions]
+        self.memory = Memory(looks, exceptions)
+        self.ways = Ways(looks, exceptions)
 
     def clean(self, raw: str) -> str:
         """A path as sent, decoded and cleaned. Raises HTTPError."""

@@ -1,0 +1,153 @@
+"""What a site remembers of requests that programs answer: the way that the phases found, never the answer.
+
+A way follows from what is asked for (method, path, host, address, version) and the file system alone, as a remembered
+answer does (`memory`), and holds as long: while stat(2) says of its file what it said when the way was found. One stat
+then takes the place of the phases. What differs from request to request is the request's own all the same: the
+client, the query, the fields, the body and its limit. Whatever looked at one of these while the way was found has said
+so (`Request.pure`), and the way is not remembered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from ownhost.http.message import Head, Response
+from ownhost.request.memory import SETTLED, Looks
+from ownhost.request.request import Endpoints, Level, Request
+
+MOST = 1_024
+
+T = TypeVar("T")
+Handler = Callable[[Request], Response]
+# Method, path, whether there is a query, version, the host that was asked for, and the address that was asked.
+Asked = tuple[str, str, bool, int, int, str, "int | None", str, int, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How requests for one thing get to the program that answers them.
+
+    `known` is for handlers: what else follows from the way alone, by a name of theirs.
+    """
+
+    path: bytes  # of the file, for stat(2)
+    stat: os.stat_result
+    handler: Handler
+    found: Request
+    known: dict[str, Any] = field(default_factory=dict)
+
+
+def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
+    """What follows from a request's way alone: made once, where the way is remembered."""
+    way = request.way
+    if way is None:
+        return make(request)
+    if name not in way.known:
+        way.known[name] = make(request)
+    found: T = way.known[name]
+    return found
+
+
+class Ways:
+    """The ways of one site. `looks` and `exceptions` are those of its memory."""
+
+    __slots__ = ("exceptions", "looks", "ways")
+
+    def __init__(self, looks: Looks, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
+        self.ways: dict[Asked, Way] = {}
+        self.looks = looks
+        self.exceptions = exceptions
+
+    def recall(self, request: Request) -> Way | None:
+        """The way of a request, if it is remembered and still true. The request then is where phases had brought it."""
+        key = _asked(request.head, request.endpoints)
+        way = self.ways.get(key)
+        if way is None or request.assignment != way.found.assignment:  # who serves is asked for every request
+            return None
+        if not self.looks.confirm(way.path, way.stat):
+            del self.ways[key]
+            return None
+        for is_exception in self.exceptions:
+            if is_exception(request):
+                return None
+        _bring(request, way)
+        return way
+
+    def remember(self, request: Request, head: Head) -> None:
+        """Remember the way that a request has come, where the next one like it will come it, too.
+
+        `head` is the request's as it was sent: where the phases put another in its place, or another query, there is no
+        telling what they would do with the next one. An equal query may be of their making, so it has to be the very
+        same string; Python has but one string of each single character.
+        """
+        stat, handler, query = request.stat, request.handled_by, head.query
+        if handler is None or stat is None or request.head is not head:
+            return
+        if request.query is not query or (query is not None and len(query) < 2):
+            return
+        if request.time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
+            return
+        if len(self.ways) >= MOST:
+            self.ways.clear()
+        self.ways[_asked(head, request.endpoints)] = Way(os.fsencode(request.filename), stat, handler, _model(request))
+
+
+def _asked(head: Head, endpoints: Endpoints) -> Asked:
+    return (
+        head.method,
+        head.path,
+        head.query is None,
+        head.major,
+        head.minor,
+        head.host,
+        head.host_port,
+        endpoints.local,
+        endpoints.local_port,
+        endpoints.secure,
+    )
+
+
+def _model(request: Request) -> Request:
+    """What the phases found, apart from the request, which goes on."""
+    model = copy(request)
+    model.log = _say_nothing
+    _own_tables(model, request)
+    return model
+
+
+def _say_nothing(_level: Level, _module: str, _message: str) -> None:
+    """A model is logged nowhere: it holds on to no connection."""
+
+
+def _bring(request: Request, way: Way) -> None:
+    """Bring a request to where its way ends: every field that phases fill in (`Request`), and tables of its own."""
+    found = way.found
+    request.begun = True
+    request.uri = found.uri
+    request.query = request.head.query
+    request.filename = found.filename
+    request.alias = found.alias
+    request.document_root = found.document_root
+    request.context_prefix = found.context_prefix
+    request.context_document_root = found.context_document_root
+    request.path_info = found.path_info
+    request.stat = found.stat
+    request.settings = found.settings
+    request.permitted = found.permitted
+    request.handler = found.handler
+    request.content_type = found.content_type
+    request.way = way
+    _own_tables(request, found)
+
+
+def _own_tables(request: Request, other: Request) -> None:
+    request.encodings = other.encodings.copy()
+    request.languages = other.languages.copy()
+    request.env = other.env.copy()
+    request.notes = other.notes.copy()
+    request.vary = other.vary.copy()
+    request.fields = other.fields.copy()
