@@ -75,6 +75,7 @@ class Credentials:
     authorities: bytes = b""  # certificates and revocation lists that clients' certificates are checked against
     named_authorities: bytes = b""  # whose certificates clients are asked for; empty: those above
 
+
 _BINARY = ("session_id", "certificate", "server_certificate")
 _LONGEST_CHAIN = 16_384  # bytes of the certificates behind a client's: what is told of a connection fits into a message
 
