@@ -97,7 +97,8 @@ def make_authority(folder: Path) -> Authority:
     (folder / "ca.ext").write_text("basicConstraints = CA:TRUE\n")
     _openssl(
         folder,
-        "x509 -req -in between.csr -CA root.pem -CAkey root.key -set_serial 7 -days 25 -out between.pem -extfile ca.ext",
+        "x509 -req -in between.csr -CA root.pem -CAkey root.key -set_serial 7 -days 25 -out between.pem"
+        " -extfile ca.ext",
     )
     return Authority(folder)
 

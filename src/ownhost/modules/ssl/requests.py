@@ -199,14 +199,17 @@ for _name in (
             "mod_ssl",
             "value",
             SECTIONS,
-            "How TLS is spoken with servers behind this one. Proxying to https:// is not supported yet.",
+            "How TLS is spoken with servers behind this one.",
             one_word(),
             answer=Answer.UNSUPPORTED,
+            note="Proxying to https:// is not supported yet.",
         )
     )
 
-for _name, _what in (
-    ("SSLSRPVerifierFile", "Passwords for TLS-SRP, which is not supported: TLS 1.3 has no such thing."),
-    ("SSLSRPUnknownUserSeed", "What unknown users of TLS-SRP are told. It is not supported."),
+for _name, _what, _note in (
+    ("SSLSRPVerifierFile", "Passwords for TLS-SRP.", "TLS 1.3 has no passwords (SRP)."),
+    ("SSLSRPUnknownUserSeed", "What unknown users of TLS-SRP are told.", "TLS 1.3 has no passwords (SRP)."),
+    ("SSLLog", "Where mod_ssl logs.", "Apache does not support it either: use ErrorLog."),
+    ("SSLLogLevel", "What mod_ssl logs.", "Apache does not support it either: use LogLevel ssl:..."),
 ):
-    declare(Directive(_name, "mod_ssl", "value", SERVERS, _what, one_word(), answer=Answer.UNSUPPORTED))
+    declare(Directive(_name, "mod_ssl", "value", SERVERS, _what, one_word(), answer=Answer.UNSUPPORTED, note=_note))
