@@ -85,7 +85,7 @@ def test_an_error_document_may_send_to_where_it_is_encrypted(root: Path) -> None
         ("SSLOptions +StrictRequire", True),
         ("SSLUserName SSL_CLIENT_S_DN_CN", False),
         ("SSLVerifyClient optional", True),
-        ("Require expr \"%{SSL_PROTOCOL} != ''\"", False),
+        ('Header set X 1 "expr=-n %{SSL_PROTOCOL}"', False),
         ('Header set X "%{SSL_PROTOCOL}s"', False),
     ],
 )

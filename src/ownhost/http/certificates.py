@@ -204,9 +204,9 @@ class Certificate:
 
 def load() -> None:
     """Load what reads certificates, once for all processes that are forked from this one."""
-    from cryptography import x509
+    import cryptography.x509
 
-    assert x509.Certificate
+    assert cryptography.x509 is not None
 
 
 @functools.lru_cache(maxsize=512)
