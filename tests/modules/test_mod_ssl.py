@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from certificates import Authority, make_authority
+from issuing import Authority, make_authority
 from ownhost.admin.cli import main
 from ownhost.http.tls import TLSFacts
 from ownhost.modules.ssl.requests import OPTIONS
@@ -46,6 +46,12 @@ def in_root(text: str) -> str:
 
 def asked_of(root: Path, text: str, tls: TLSFacts | None, *fields: str) -> Asked:
     return ask(make_site(root, text), "GET /x.txt", *fields, tls=tls)
+
+
+def test_facts_move_whole(authority: Authority) -> None:
+    der = authority.der("alice")
+    told = facts(der, chain=(der, b"\0\xff"), server_certificate=b"\1", secure_renegotiation=True, session_id=b"\2")
+    assert TLSFacts.from_text(told.to_text()) == told
 
 
 # Who is let in

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from certificates import Authority, make_authority
 from harness import ALICE, Server, World
+from issuing import Authority, make_authority
 
 NAMES = ("HTTPS", "SSL_TLS_SNI", "SSL_CLIENT_S_DN_OU_1", "SSL_CLIENT_CERT", "REMOTE_USER", "wsgi.url_scheme")
 PHP = (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from certificates import Authority, make_authority
 from harness import ALICE, BOB, World, eventually, free_port
+from issuing import Authority, make_authority
 from oracle.servers import APACHE, MODULES
 
 LOADED = "mpm_prefork authz_core headers mime dir alias env rewrite ssl socache_shmcb cgi setenvif"

@@ -312,7 +312,7 @@ class TLSSocket:
         )
 
 
-def _sent_chain(tls: ssl.SSLSocket) -> tuple[bytes, ...]:
+def _sent_chain(tls: ssl.SSLSocket | ssl.SSLObject) -> tuple[bytes, ...]:
     """What a client sent behind its certificate, in DER; nothing where that is beyond all measure."""
     import _ssl
 
