@@ -316,6 +316,6 @@ def _sent_chain(tls: ssl.SSLSocket | ssl.SSLObject) -> tuple[bytes, ...]:
     """What a client sent behind its certificate, in DER; nothing where that is beyond all measure."""
     import _ssl
 
-    sent = tls._sslobj.get_unverified_chain() or []  # type: ignore[attr-defined]
+    sent = tls._sslobj.get_unverified_chain() or []  # type: ignore[union-attr]
     chain = tuple(bytes(one.public_bytes(_ssl.ENCODING_DER)) for one in sent[1:])
     return chain if sum(map(len, chain)) <= _LONGEST_CHAIN else ()
