@@ -12,6 +12,7 @@ from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.http.message import Response
+from ownhost.http.tls import TLSFacts
 from ownhost.request import serve
 from ownhost.request.request import Endpoints, Level, Request
 from ownhost.request.routing import routing_view
@@ -58,7 +59,14 @@ def make_gate(folder: Path, text: str) -> Site:
     return Site(view, lambda _: True, lambda _: None, sees_files=False)
 
 
-def make_request(site: Site, line: str, *fields: str, client: str = "127.0.0.1", local: str = "127.0.0.1") -> Asked:
+def make_request(
+    site: Site,
+    line: str,
+    *fields: str,
+    client: str = "127.0.0.1",
+    local: str = "127.0.0.1",
+    tls: TLSFacts | None = None,
+) -> Asked:
     """A request as it came in: `line` is a method and a target, and a version other than HTTP/1.1."""
     host = [] if any(text.lower().startswith("host:") for text in fields) else ["Host: site.test"]
     first = line if " HTTP/" in line else f"{line} HTTP/1.1"
@@ -69,12 +77,20 @@ def make_request(site: Site, line: str, *fields: str, client: str = "127.0.0.1",
         log.append(f"{module}:{level.name.lower()} {message}")
 
     head = parse_head(text.encode(), head_limits(site.settings))
-    return Asked(Request(head, Endpoints(client, 4000, local, 80), site, NOW, take), Response(0), log)
+    endpoints = Endpoints(client, 4000, local, 80, secure=tls is not None, tls=tls)
+    return Asked(Request(head, endpoints, site, NOW, take), Response(0), log)
 
 
-def ask(site: Site, line: str, *fields: str, client: str = "127.0.0.1", local: str = "127.0.0.1") -> Asked:
+def ask(
+    site: Site,
+    line: str,
+    *fields: str,
+    client: str = "127.0.0.1",
+    local: str = "127.0.0.1",
+    tls: TLSFacts | None = None,
+) -> Asked:
     """The answer to a request."""
-    asked = make_request(site, line, *fields, client=client, local=local)
+    asked = make_request(site, line, *fields, client=client, local=local, tls=tls)
     asked.response = serve.respond(asked.request)
     return asked
 

@@ -182,3 +182,34 @@ def test_nothing_is_served_or_left(config: Path, world: World) -> None:
     before = set(world.folder.rglob("*"))
     run(config, "http://shared.test:8080/")
     assert set(world.folder.rglob("*")) == before
+
+
+TLS = """\
+<VirtualHost *:8443>
+ServerName tls.test
+DocumentRoot @DIR@/shared
+SSLEngine on
+SSLProtocol TLSv1.3
+SSLCertificateFile @DIR@/none.pem
+<Location /mine>
+SSLVerifyClient require
+</Location>
+SSLOptions +StdEnvVars
+</VirtualHost>
+"""
+
+
+def test_tls_is_explained(world: World) -> None:
+    world.site("shared", ALICE, {"index.html": "alice\n"}, mode=0o755)
+    config = world.server(BODY + TLS, start=False).config
+    found = explained(config, "https://tls.test:8443/")
+    assert found["tls"] == "TLSv1.3; clients' certificates are asked for"
+    assert found["status"] == 200
+    assert (found["environment"]["SSL_PROTOCOL"], found["environment"]["HTTPS"]) == ("TLSv1.3", "on")
+    assert explained(config, "https://tls.test:8443/mine")["status"] == 403
+    clear = explained(config, "http://tls.test:8443/")
+    assert (clear["status"], clear["uri"]) == (400, "")
+    assert "use https:// instead" in clear["tls"]
+    assert "status        400" in run(config, "http://tls.test:8443/").stdout
+    assert explained(config, "https://shared.test:8080/")["tls"] == "none is spoken here: SSLEngine is off"
+    assert explained(config, "http://shared.test:8080/")["tls"] == ""

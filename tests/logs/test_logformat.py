@@ -59,7 +59,7 @@ def request(**changes: Any) -> Request:
         head_changes["values"] = head.values | head_changes["values"]
     for key, value in head_changes.items():
         setattr(head, key, value)
-    made = Request(head, ENDPOINTS, SimpleNamespace(), STARTED, lambda *_: None)  # type: ignore[arg-type]
+    made = Request(head, ENDPOINTS, SimpleNamespace(settings=Settings(), sees_files=True), STARTED, lambda *_: None)  # type: ignore[arg-type]
     made.uri, made.query, made.filename = "/a b", "x=1", "/srv/www/a b"
     made.env, made.notes = {"KEY": "value"}, {"note": "noted"}
     for key, value in changes.items():
@@ -258,7 +258,7 @@ def test_conditions_look_at_the_final_status(format_: str, status: int, expected
     ("format_", "message"),
     [
         ("%z", "there is no format code %z (column 1: '%z')"),
-        ("%h %c", "there is no format code %c (column 4: '%c')"),
+        ("%h %g", "there is no format code %g (column 4: '%g')"),
         ("%{x}J", "there is no format code %J"),
         ("%", "expected a format code such as %h"),
         ("%h %", "at column 4: '%'"),

@@ -22,6 +22,7 @@ from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
+from ownhost.http.tls import VERSIONS, TLSFacts, TLSPolicy
 from ownhost.identity import become
 from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import (
@@ -34,6 +35,7 @@ from ownhost.identity.assignment import (
 )
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.mod_rewrite import REDIRECT
+from ownhost.modules.ssl.directives import SSL_ENGINE, policy_of
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex
 from ownhost.request.request import Endpoints, Level, Request
@@ -88,6 +90,7 @@ class Explanation:
     handler: str = ""
     status: int = 0
     location: str = ""
+    tls: str = ""  # what is spoken at the address; "" where that goes without saying
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -105,8 +108,31 @@ def explain(config: Config, url: str, headers: Sequence[str], method: str, clien
         chosen,
     )
     endpoints = Endpoints(client or LOOPBACK, CLIENT_PORT, local, port, secure=parts.scheme == "https")
+    engine = server.settings[SSL_ENGINE]
+    if engine and not endpoints.secure:
+        found.status, found.tls = 400, "nothing but TLS is spoken here (SSLEngine): use https:// instead"
+        return found
+    if endpoints.secure:
+        found.tls = _spoken(policy_of(server)) if engine else "none is spoken here: SSLEngine is off"
+    if endpoints.secure and engine:
+        endpoints.tls = _facts(policy_of(server), head.host)
     _Explainer(config, server, head, endpoints, found).run()
     return found
+
+
+def _spoken(policy: TLSPolicy) -> str:
+    """The versions, and whether clients are asked for certificates."""
+    asked = {"none": "are not asked for", "optional": "are asked for", "require": "are required"}[policy.verify]
+    return f"{' or '.join(_versions(policy))}; clients' certificates {asked}"
+
+
+def _versions(policy: TLSPolicy) -> list[str]:
+    return [name for name in VERSIONS if name in policy.versions]
+
+
+def _facts(policy: TLSPolicy, host: str) -> TLSFacts:
+    """The connection that an up-to-date client without a certificate would have."""
+    return TLSFacts(_versions(policy)[-1], "TLS_AES_256_GCM_SHA384", 256, host, resumed=False, algorithm_bits=256)
 
 
 def _split(url: str) -> SplitResult:
@@ -329,7 +355,12 @@ def lines(found: Explanation) -> Iterator[str]:
     """The explanation, for a person to read."""
     yield found.request
     yield f"  virtual host  {found.virtual_host} ({found.declared}), for {found.host}: {found.chosen}"
+    if found.tls:
+        yield f"  TLS           {found.tls}"
     who = found.identity
+    if not who:
+        yield f"  status        {found.status}"
+        return
     if "refused" in who:
         yield f"  identity      refused: {who['refused']}"
     else:

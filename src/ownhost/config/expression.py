@@ -89,12 +89,16 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Two words as strings (==, <...) or, where `numbers`, as integers (-eq, -lt...): eq, ne, lt, le, gt or ge."""
+    """Two words as strings (==, <...) or, where `numbers`, as integers (-eq, -lt...): eq, ne, lt, le, gt or ge.
+
+    `by_length`: a shorter string is less than a longer one, whatever is in them (SSLRequire).
+    """
 
     operator: str
     left: Word
     right: Word
-    numbers: bool
+    numbers: bool = False
+    by_length: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,14 @@ class Member:
 
     word: Word
     members: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HasExtension:
+    """word in PeerExtList(oid): whether an extension of the client's certificate is a text."""
+
+    word: Word
+    oid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +151,7 @@ class InNetwork:
     network: str
 
 
-Node = Constant | Not | All | AnyOf | Compare | Matches | Member | Unary | Wildcard | InNetwork
+Node = Constant | Not | All | AnyOf | Compare | Matches | Member | HasExtension | Unary | Wildcard | InNetwork
 
 
 def children(node: Node | Word) -> Iterator[Node | Word]:

@@ -22,6 +22,7 @@ from ownhost.config import expression as e
 from ownhost.config.directive import ArgumentError
 from ownhost.config.known import suggestion
 from ownhost.config.regex import compile_pcre
+from ownhost.config.ssl_names import PLAIN, canonical, is_variable
 
 LONGEST = 8_192  # characters
 DEEPEST = 200  # parentheses and exclamation marks
@@ -50,6 +51,11 @@ FILE_UNARY = frozenset("defsLhFUAx")
 NUMERIC = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 WILDCARDS = frozenset(("strmatch", "strcmatch", "fnmatch"))
 _SYMBOLS = {"==": "eq", "=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+
+_OID = re.compile(r"[0-2](?:\.[0-9]{1,39}){1,40}")
+_OIDS = {"nsComment": "2.16.840.1.113730.1.13"}  # those of texts that OpenSSL has a name for
+# What X.509 itself defines, and certificate policies and the like: OpenSSL has a way of its own to print each.
+_STRUCTURED = ("2.5.29.", "1.3.6.1.5.5.7.")
 
 # /.../ and m#...#: nothing escapes the delimiter; the flag i makes case not matter.
 _REGEX = "|".join(
@@ -120,14 +126,14 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", start=["condition", "string"], propagate_positions=True)
 
 
-def parse(text: str, start: str, restricted: bool) -> Any:
-    """Parse a "condition" or a "string". Raises ArgumentError."""
+def parse(text: str, start: str, restricted: bool, *, like_ssl: bool = False) -> Any:
+    """Parse a "condition" or a "string", or with `like_ssl` what SSLRequire takes. Raises ArgumentError."""
     if len(text) > LONGEST:
         raise ArgumentError(f"an expression of {len(text)} characters is longer than any may be ({LONGEST})")
     if start == "condition" and text.count("(") + text.count("!") > DEEPEST:
         raise ArgumentError(f"an expression with more than {DEEPEST} parentheses and exclamation marks is not read")
     try:
-        root = _Builder(text, restricted).transform(_parser().parse(text, start=start))
+        root = _Builder(text, restricted, like_ssl).transform(_parser().parse(text, start=start))
     except VisitError as error:
         if isinstance(error.orig_exc, ArgumentError):
             raise error.orig_exc from None
@@ -226,8 +232,9 @@ def _unescape(text: str) -> str:
 class _Builder(Transformer[Token, Any]):
     """Lark's tree to nodes."""
 
-    def __init__(self, text: str, restricted: bool) -> None:
+    def __init__(self, text: str, restricted: bool, like_ssl: bool) -> None:
         super().__init__()
+        self.like_ssl = like_ssl
         self.written = text
         self.restricted = restricted
 
@@ -255,6 +262,8 @@ class _Builder(Transformer[Token, Any]):
     def compare(self, found: list[Any]) -> e.Node:
         left, operator, right = found
         symbol = _SYMBOLS.get(str(operator))
+        if self.like_ssl:
+            return e.Compare(symbol or str(operator).lstrip("-"), left, right, by_length=True)
         if symbol is not None:
             return e.Compare(symbol, left, right, numbers=False)
         return e.Compare(str(operator).lstrip("-"), left, right, numbers=True)
@@ -277,10 +286,15 @@ class _Builder(Transformer[Token, Any]):
         return e.Member(found[0], found[1])
 
     def member_of_function(self, found: list[Any]) -> e.Node:
-        word, name, _ = found
+        word, name, argument = found
         if name.lower() != "peerextlist":
-            raise self.wrong(name, f"there is no function {name} that gives a list")
-        return e.Member(word, ())  # certificates' extensions: there is no TLS yet
+            raise self.wrong(name, f"there is no function {name} that gives a list; expected PeerExtList")
+        if not isinstance(argument, e.Text) or (argument.value not in _OIDS and not _OID.fullmatch(argument.value)):
+            raise self.wrong(name, "expected the number of an extension in PeerExtList, such as '1.2.3.4'")
+        oid = _OIDS.get(argument.value, argument.value)
+        if oid.startswith(_STRUCTURED):
+            raise self.wrong(name, f"PeerExtList reads extensions that are texts, which {oid} is not")
+        return e.HasExtension(word, oid)
 
     def unary(self, found: list[Any]) -> e.Node:
         operator, word = found
@@ -341,8 +355,10 @@ class _Builder(Transformer[Token, Any]):
 
     def variable(self, found: list[Token]) -> e.Word:
         (name,) = found
+        if is_variable(name):
+            return e.Variable(canonical(name))
         if name.upper() not in VARIABLES:
-            raise self.wrong(name, f"there is no variable {name}{suggestion(str(name), VARIABLES)}")
+            raise self.wrong(name, f"there is no variable {name}{suggestion(str(name), VARIABLES | PLAIN)}")
         return e.Variable(name.upper())
 
     def variable_call(self, found: list[Any]) -> e.Word:

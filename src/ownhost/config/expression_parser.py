@@ -19,6 +19,13 @@ def parse_condition(text: str, *, restricted: bool = False) -> Condition:
     return Condition(text, parse(text, "condition", restricted))
 
 
+def parse_ssl_requirement(text: str) -> Condition:
+    """Parse what SSLRequire takes: a boolean expression whose comparisons are of strings. Raises ArgumentError."""
+    from ownhost.config.expression_grammar import parse
+
+    return Condition(text, parse(text, "condition", False, like_ssl=True))
+
+
 def parse_string(text: str, *, restricted: bool = False) -> StringExpression:
     """Parse a string expression: a text with %{...} in it. Raises ArgumentError."""
     from ownhost.config.expression_grammar import parse

@@ -4,8 +4,8 @@ The module is linked to OpenSSL's libssl, and each of its contexts holds an SSL_
 these are calls on the very context that the module made, of functions that OpenSSL documents.
 
 Sources: OpenSSL's manual pages SSL_CTX_ctrl(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_timeout(3),
-SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3); ssl.h for the numbers of SSL_CTX_ctrl's
-commands.
+SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3), SSL_get_session(3), SSL_get_certificate(3),
+SSL_get_secure_renegotiation_support(3), d2i_X509(3); ssl.h for the numbers of SSL_CTX_ctrl's and SSL_ctrl's commands.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import ssl
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
 # SSL_CTX_ctrl's commands (ssl.h).
 _SET_TLSEXT_TICKET_KEYS = 59
 _SET_DH_AUTO = 118
+# SSL_ctrl's (ssl.h).
+_GET_RI_SUPPORT = 76
 # SSL_CONF_CTX_set_flags (ssl.h): as a file would say it, for a server, certificates included.
 _CONF_FLAGS = 0x2 | 0x8 | 0x20
 
@@ -49,6 +52,13 @@ def _library() -> Any:
             "SSL_CONF_cmd": (number, pointer, text, text),
             "SSL_CONF_CTX_finish": (number, pointer),
             "ERR_clear_error": (None,),
+            "SSL_ctrl": (ctypes.c_long, pointer, number, ctypes.c_long, pointer),
+            "SSL_get_session": (pointer, pointer),
+            "SSL_SESSION_get_id": (pointer, pointer, ctypes.POINTER(ctypes.c_uint)),
+            "SSL_get_current_cipher": (pointer, pointer),
+            "SSL_CIPHER_get_bits": (number, pointer, ctypes.POINTER(number)),
+            "SSL_get_certificate": (pointer, pointer),
+            "i2d_X509": (number, pointer, ctypes.POINTER(pointer)),
         }
         for name, (result, *arguments) in signatures.items():
             function = getattr(library, name)
@@ -74,7 +84,9 @@ def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p:
 
 def check() -> None:
     """Raise OpenSSLError where this Python's OpenSSL cannot be reached."""
-    _pointer(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _pointer(context)
+    _connection(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
 
 
 def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
@@ -122,3 +134,57 @@ def configure(context: ssl.SSLContext, command: str, value: str) -> None:
         raise OpenSSLError(f"OpenSSL has no command {command!r}")
     if done <= 0 or finished != 1:
         raise OpenSSLError(f"OpenSSL's command {command} does not take {value!r}")
+
+
+class Details(NamedTuple):
+    """What the module leaves out about a connection, once the handshake is done."""
+
+    session_id: bytes
+    algorithm_bits: int  # of the cipher, of which fewer may be secret
+    secure_renegotiation: bool
+    certificate: bytes  # the one that the client was shown, in DER
+
+
+def details(connection: ssl.SSLSocket | ssl.SSLObject) -> Details:
+    """Ask OpenSSL about a connection. Raises OpenSSLError."""
+    library, pointer = _library(), _connection(connection)
+    length, bits = ctypes.c_uint(0), ctypes.c_int(0)
+    session = library.SSL_get_session(pointer)
+    id_ = library.SSL_SESSION_get_id(session, ctypes.byref(length)) if session else None
+    cipher = library.SSL_get_current_cipher(pointer)
+    if cipher:
+        library.SSL_CIPHER_get_bits(cipher, ctypes.byref(bits))
+    return Details(
+        ctypes.string_at(id_, length.value) if id_ else b"",
+        bits.value,
+        library.SSL_ctrl(pointer, _GET_RI_SUPPORT, 0, None) == 1,
+        _certificate(connection.context, library.SSL_get_certificate(pointer)),
+    )
+
+
+def _connection(connection: ssl.SSLSocket | ssl.SSLObject) -> ctypes.c_void_p:
+    """The SSL of a connection: in PySSLSocket (CPython's _ssl.c) between a weak reference and the context.
+
+    Raises OpenSSLError where the context does not stand there.
+    """
+    inner = connection._sslobj  # type: ignore[union-attr]
+    place, size = id(inner) + object.__basicsize__, ctypes.sizeof(ctypes.c_void_p)
+    if ctypes.c_void_p.from_address(place + 2 * size).value != id(inner.context):
+        raise OpenSSLError("this Python keeps its OpenSSL connections in an unknown way")
+    return ctypes.c_void_p.from_address(place + size)
+
+
+_certificates: WeakKeyDictionary[ssl.SSLContext, dict[int, bytes]] = WeakKeyDictionary()  # by where OpenSSL has them
+
+
+def _certificate(context: ssl.SSLContext, pointer: int | None) -> bytes:
+    """A certificate of a context, in DER: the same bytes for all of its connections."""
+    if not pointer:
+        return b""
+    known = _certificates.setdefault(context, {})
+    if pointer not in known:
+        library = _library()
+        buffer = ctypes.create_string_buffer(max(0, library.i2d_X509(pointer, None)))
+        library.i2d_X509(pointer, ctypes.byref(ctypes.cast(buffer, ctypes.c_void_p)))
+        known[pointer] = buffer.raw
+    return known[pointer]

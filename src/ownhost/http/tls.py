@@ -79,6 +79,10 @@ class Credentials:
     named_authorities: bytes = b""  # whose certificates clients are asked for; empty: those above
 
 
+_BINARY = ("session_id", "certificate", "server_certificate")
+_LONGEST_CHAIN = 16_384  # bytes of the certificates behind a client's: what is told of a connection fits into a message
+
+
 @dataclass(frozen=True, slots=True)
 class TLSFacts:
     """What is known of a connection that is encrypted. Certificates are DER."""
@@ -92,18 +96,23 @@ class TLSFacts:
     certificate: bytes = b""  # the client's; b"" where it has none
     server: int = 0  # the id of the virtual host whose key was used
     application_protocol: str = ""  # ALPN's choice
+    algorithm_bits: int = 0  # of the cipher; `bits` of them are secret
+    secure_renegotiation: bool = False  # whether both sides know of RFC 5746
+    chain: tuple[bytes, ...] = ()  # what the client sent behind its certificate; () where the session was resumed
+    server_certificate: bytes = b""  # that the client was shown
 
     def to_text(self) -> str:
         """As text, for another worker of the virtual host."""
-        return json.dumps({**asdict(self), "session_id": self.session_id.hex(), "certificate": self.certificate.hex()})
+        binary = {name: getattr(self, name).hex() for name in _BINARY}
+        return json.dumps({**asdict(self), **binary, "chain": [one.hex() for one in self.chain]})
 
     @classmethod
     def from_text(cls, text: str) -> TLSFacts:
         """What `to_text` gave. Raises ValueError."""
         try:
             plain = json.loads(text)
-            binary = {name: bytes.fromhex(plain[name]) for name in ("session_id", "certificate")}
-            return cls(**{**plain, **binary})
+            binary = {name: bytes.fromhex(plain[name]) for name in _BINARY}
+            return cls(**{**plain, **binary, "chain": tuple(map(bytes.fromhex, plain["chain"]))})
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(str(error)) from None
 
@@ -330,15 +339,29 @@ class TLSSocket:
         """What is known of the connection, once the handshake is done."""
         tls = self._tls
         cipher, _, bits = tls.cipher() or ("", "", 0)
-        session = tls.session if tls.session_reused else None
+        details = openssl.details(tls)
+        certificate = tls.getpeercert(binary_form=True) or b""
         return TLSFacts(
             protocol=tls.version() or "",
             cipher=cipher,
             bits=bits,
             server_name=getattr(tls, "asked_name", ""),
-            resumed=session is not None,
-            session_id=session.id if session is not None else b"",
-            certificate=tls.getpeercert(binary_form=True) or b"",
+            resumed=bool(tls.session_reused),
+            session_id=details.session_id,
+            certificate=certificate,
             server=self.server,
             application_protocol=self.application_protocol,
+            algorithm_bits=details.algorithm_bits,
+            secure_renegotiation=details.secure_renegotiation,
+            chain=_sent_chain(tls) if certificate else (),
+            server_certificate=details.certificate,
         )
+
+
+def _sent_chain(tls: ssl.SSLSocket | ssl.SSLObject) -> tuple[bytes, ...]:
+    """What a client sent behind its certificate, in DER; nothing where that is beyond all measure."""
+    import _ssl
+
+    sent = tls._sslobj.get_unverified_chain() or []  # type: ignore[union-attr]
+    chain = tuple(bytes(one.public_bytes(_ssl.ENCODING_DER)) for one in sent[1:])
+    return chain if sum(map(len, chain)) <= _LONGEST_CHAIN else ()

@@ -32,7 +32,7 @@ from ownhost.config.regex import compile_pcre
 from ownhost.http.message import Head, Response
 from ownhost.http.wire import wire
 from ownhost.modules.mod_mime import with_charset
-from ownhost.request import expressions
+from ownhost.request import expressions, variables
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
@@ -115,7 +115,7 @@ def _code(request: Request, code: str, argument: str) -> str:
         case "e":
             return request.env.get(argument, "(null)")
         case "s":
-            return "(null)"  # of mod_ssl; this is no connection with TLS
+            return variables.of_mod_ssl(request, argument) or "(null)"
         case "t":
             return f"t={int(request.time * 1_000_000)}"
         case "D":

@@ -95,7 +95,9 @@ def _parse(*, ignore_case: bool, browser: bool) -> Callable[[Call], Rule]:
         if attribute.lower() in _ATTRIBUTES:
             attribute = attribute.lower()
         elif attribute.upper().startswith("OID("):
-            raise ArgumentError("OID(...), a part of the client's certificate, is not supported yet")
+            raise ArgumentError(
+                "OID(...), a part of the client's certificate, is not supported; use SetEnvIfExpr and PeerExtList"
+            )
         return Rule(
             _assignments(variables),
             attribute,

@@ -287,7 +287,8 @@ class Gate:
     def choose(self, chooser: Chooser, client: Client, data: bytes) -> Assignment | None:
         """Whose a request is, where the virtual host lets it choose. None: its own worker will tell."""
         try:
-            return chooser.choose(data, Endpoints(client.address, client.port, client.local, client.local_port))
+            ends = (client.address, client.port, client.local, client.local_port)
+            return chooser.choose(data, Endpoints(*ends, secure=bool(client.origin)))
         except TooSlow:
             why = "choosing an identity takes long; from now on its own workers do it"
         except Exception as error:

@@ -21,6 +21,7 @@ from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
 from ownhost.modules.mod_http2 import stream_limits
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
+from ownhost.modules.ssl.requests import SSL_VHOST_SNI_POLICY
 from ownhost.processes.encryption import Encryption
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.scoreboard import Clients
@@ -69,6 +70,7 @@ class Service:
             and two is not None
             and one.policy == two.policy
             and one.policy.verify == "none"
+            and self.site.settings[SSL_VHOST_SNI_POLICY] != "strict"
             and self.site.fixed
             and other.site.fixed
         )

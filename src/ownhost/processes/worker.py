@@ -28,6 +28,7 @@ from setproctitle import setproctitle
 
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
+from ownhost.http import certificates
 from ownhost.http.message import Head, HTTPError
 from ownhost.http.tls import TLSFacts
 from ownhost.identity import seccomp
@@ -80,6 +81,7 @@ def rehearse() -> None:
     What Python loads, compiles and specialises at the first use is shared by all workers from then on.
     """
     seccomp.compiled(seccomp.WORKER)
+    certificates.load()
     settings = Settings({DOCUMENT_ROOT.name: str(Path(__file__).parent)})
     server = VirtualHost(0, Source(__file__, 1), settings=settings)
     nobody = Identity(0, 0, (), "rehearsal")

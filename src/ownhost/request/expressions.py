@@ -19,7 +19,7 @@ from ownhost.config.captures import captured
 from ownhost.config.globs import compile_glob
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import to_bytes, unwire, wire
-from ownhost.request import variables
+from ownhost.request import ssl_variables, variables
 from ownhost.request.expression_functions import FUNCTIONS, Evaluation, Failed, env, look
 from ownhost.request.request import Level, Request
 
@@ -102,6 +102,9 @@ def _condition(node: e.Node) -> Says:
         case e.Member(word=word, members=members):
             one, others = _word(word), tuple(map(_word, members))
             return lambda context: one(context) in [other(context) for other in others]
+        case e.HasExtension(word=word, oid=oid):
+            text = _word(word)
+            return lambda context: text(context) in ssl_variables.extension_texts(context.request, oid)
         case e.Wildcard(operator=operator, word=word, pattern=pattern):
             return _wildcard(operator, _word(word), _word(pattern))
         case e.InNetwork(word=word, network=network):
@@ -122,6 +125,8 @@ _COMPARISONS: dict[str, Callable[[int], bool]] = {
 
 def _comparison(node: e.Compare) -> Says:
     left, right, wanted = _word(node.left), _word(node.right), _COMPARISONS[node.operator]
+    if node.by_length:
+        return lambda context: wanted(order_by_length(left(context), right(context)))
     if node.numbers:
         return lambda context: wanted(number(left(context)) - number(right(context)))
     if node.operator in ("eq", "ne"):
@@ -134,6 +139,11 @@ def order(one: str, other: str) -> int:
     """How two texts compare, byte by byte: below, at or above 0."""
     first, second = to_bytes(one), to_bytes(other)
     return (first > second) - (first < second)
+
+
+def order_by_length(one: str, other: str) -> int:
+    """The same, where a shorter text comes before any longer one."""
+    return len(to_bytes(one)) - len(to_bytes(other)) or order(one, other)
 
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{0,20})")

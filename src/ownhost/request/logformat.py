@@ -17,6 +17,8 @@ from ownhost.config.server_name import SERVER_NAME
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import USE_CANONICAL_NAME
 from ownhost.request.request import Request
+from ownhost.request.ssl_variables import of_connection
+from ownhost.request.variables import of_mod_ssl
 
 Getter = Callable[[Exchange], str]
 NOBODY = VirtualHost(0, Source("", 0))  # a server that says nothing of itself: for checking a format
@@ -263,6 +265,39 @@ def _connection(exchange: Exchange) -> str:
     return "X" if exchange.aborted else "+" if exchange.kept_alive else "-"
 
 
+def _ssl_variable(name: str) -> Getter:
+    """%{NAME}x: a variable of mod_ssl."""
+
+    def get(exchange: Exchange) -> str:
+        if exchange.request is None:
+            return escape_name(of_connection(exchange.endpoints, name)) or "-"
+        return escape_name(of_mod_ssl(exchange.request, name)) or "-"
+
+    return get
+
+
+_CRYPTOGRAPHY = {  # what %{...}c asks for, by its old names
+    "version": "SSL_PROTOCOL",
+    "cipher": "SSL_CIPHER",
+    "subjectdn": "SSL_CLIENT_S_DN",
+    "clientcert": "SSL_CLIENT_S_DN",
+    "issuerdn": "SSL_CLIENT_I_DN",
+    "cacert": "SSL_CLIENT_I_DN",
+}
+
+
+def _cryptography(name: str) -> Getter:
+    """%{NAME}c: the same, by the names of long ago. What is none of them is shown as -, as errors are."""
+    return _ssl_variable(_CRYPTOGRAPHY[name]) if name in _CRYPTOGRAPHY else _nothing(name)
+
+
+def _variable(name: str) -> Getter:
+    """%{NAME}e. The name of a handshake is the connection's, whatever else an answer was remembered with."""
+    if name == "SSL_TLS_SNI":
+        return _ssl_variable(name)
+    return _from("env")(name)
+
+
 def _nothing(_: str) -> Getter:
     """What this server never knows: trailers are read and dropped, nothing measures the first byte."""
     return lambda _: "-"
@@ -277,7 +312,8 @@ _OF_SERVER: dict[str, Callable[[VirtualHost, str], Getter]] = {
 _WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "a": _address,
     "C": _cookie,
-    "e": _from("env"),
+    "c": _cryptography,
+    "e": _variable,
     "h": _address,  # names are never looked up
     "i": _request_header,
     "n": _from("notes"),
@@ -285,7 +321,7 @@ _WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "P": _process,
     "t": _time,
     "T": _duration,
-    "x": _nothing,  # mod_ssl's, for a connection without TLS
+    "x": _ssl_variable,
     "^FB": _nothing,
     "^ti": _nothing,
     "^to": _nothing,

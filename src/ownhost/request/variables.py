@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ownhost.config.ssl_names import canonical
 from ownhost.http.wire import unwire
+from ownhost.request import ssl_variables
 from ownhost.request.names import SERVER_ADMIN, scheme, server_name, server_token
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -43,12 +45,26 @@ def lookup(request: Request, name: str) -> str | None:
     """
     variable = VARIABLES.get(name)
     if variable is None:
-        return None
+        return ssl_variables.lookup(request, name) if name.startswith("SSL_") else None
     if not variable.pure:
         request.pure = False
     if variable.header:
         vary(request, variable.header)
     return variable.get(request)
+
+
+def of_mod_ssl(request: Request, name: str) -> str:
+    """What mod_ssl takes a name for, in %{NAME}x, %{NAME}s and %{SSL:NAME}: its own variables, and many others.
+
+    "" where there is no value. Raises CannotTell in a gate.
+    """
+    kind, colon, rest = name.partition(":")
+    if kind.upper() == "ENV" and colon:
+        request.pure = False
+        note = request.notes.get(rest)
+        return request.env.get(rest, "") if note is None else note
+    name = canonical(name)
+    return "" if name in _NOT_OF_MOD_SSL else lookup(request, name) or ""
 
 
 def header(request: Request, name: str, *, varies: bool = True) -> str:
@@ -197,3 +213,12 @@ VARIABLES: dict[str, Variable] = {
     "TIME_SEC": Variable(_time("%S")),
     "TIME_WDAY": Variable(_time("%w")),
 }
+
+# Those that mod_ssl does not know.
+_NOT_OF_MOD_SSL = frozenset(
+    """
+    CONN_LOG_ID CONN_REMOTE_ADDR CONTENT_TYPE CONTEXT_DOCUMENT_ROOT CONTEXT_PREFIX DOCUMENT_URI HANDLER HTTP2 IPV6
+    LAST_MODIFIED REMOTE_PORT REQUEST_LOG_ID REQUEST_STATUS SCRIPT_GROUP SCRIPT_USER SERVER_ADDR
+    SERVER_PROTOCOL_VERSION SERVER_PROTOCOL_VERSION_MAJOR SERVER_PROTOCOL_VERSION_MINOR
+    """.split()  # noqa: SIM905 - a table
+)

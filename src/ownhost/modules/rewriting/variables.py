@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ownhost.http.wire import unwire
 from ownhost.request.request import Request
-from ownhost.request.variables import VARIABLES
+from ownhost.request.variables import VARIABLES, of_mod_ssl
 
 SHORTEST = 4  # characters of a name
 
@@ -41,4 +41,4 @@ def _prefixed(request: Request, kind: str, name: str) -> str:
     if kind == "ENV":
         note = request.notes.get(name)
         return request.env.get(name, "") if note is None else note
-    return request.env.get(name, "") if kind == "SSL" else ""
+    return of_mod_ssl(request, name) if kind == "SSL" else ""
