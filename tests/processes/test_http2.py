@@ -225,32 +225,60 @@ async def upload(peer: Peer, stream: int, data: bytes) -> None:
     await peer.send()
 
 
-def test_a_body_that_nobody_reads(pair: Pair) -> None:
-    """It is taken and dropped, as over HTTP/1; the answer does not wait for it."""
+@pytest.mark.parametrize(("method", "path", "body"), [("GET", "/a.txt", b"hello"), ("HEAD", "/big.bin", b"")])
+def test_a_body_that_nobody_reads(pair: Pair, method: str, path: str, body: bytes) -> None:
+    """It is taken and dropped before the answer comes."""
 
     async def work() -> None:
         peer = pair.connect()
         for _ in range(3):
-            stream = peer.ask("/a.txt", method="GET", end=False)
-            answer = await peer.answer(stream)
-            assert (answer.status, answer.body, answer.ended, answer.reset) == (200, b"hello", True, None)
+            stream = peer.ask(path, method=method, end=False)
             await upload(peer, stream, BIG)
+            answer = await peer.answer(stream)
+            assert (answer.status, answer.body, answer.reset) == (200, body, None)
+        assert peer.connection.streams == {}
+
+    pair.run(work())
+
+
+def test_an_error_does_not_wait_for_the_body(pair: Pair) -> None:
+    """What comes yet of it is dropped, and where nothing comes the client is told that it is of no use."""
+
+    async def work() -> None:
+        peer = pair.connect()
+        sending, silent = (peer.ask("/none", method="POST", end=False) for _ in range(2))
+        for stream in (sending, silent):
+            answer = await peer.answer(stream)
+            assert (answer.status, answer.ended, answer.reset) == (404, True, None)
+        await upload(peer, sending, BIG)
+        assert peer.answers[sending].reset is None
+        await peer.until(lambda: peer.answers[silent].reset == ErrorCodes.NO_ERROR)
         assert (await peer.get("/a.txt")).body == b"hello"
         assert peer.connection.streams == {}
 
     pair.run(work())
 
 
-def test_a_body_that_nobody_reads_and_that_does_not_come(pair: Pair) -> None:
-    """The client is told that the rest is of no use."""
+def test_a_body_that_nobody_reads_is_not_asked_for(pair: Pair) -> None:
+    async def work() -> None:
+        peer = pair.connect()
+        stream = peer.ask("/a.txt", ("expect", "100-continue"), method="POST", end=False)
+        answer = await peer.answer(stream)
+        assert (answer.interim, answer.body) == ([], b"hello")
+
+    pair.run(work())
+
+
+def test_a_body_that_nobody_reads_is_not_taken_for_ever(make: Callable[[str], Pair]) -> None:
+    pair = make("LimitRequestBody 50000")
 
     async def work() -> None:
         peer = pair.connect()
-        stream = peer.ask("/a.txt", method="GET", end=False)
-        answer = peer.answers[stream]
-        await peer.until(lambda: answer.reset is not None)
-        assert (answer.body, answer.ended, answer.reset) == (b"hello", True, ErrorCodes.NO_ERROR)
-        assert (await peer.get("/a.txt")).body == b"hello"
+        stream = peer.ask("/a.txt", method="POST", end=False)
+        for _ in range(4):
+            await peer.until(lambda: peer.h2.local_flow_control_window(stream) >= 15_000)
+            peer.h2.send_data(stream, b"x" * 15_000)
+        assert (await peer.answer(stream)).body == b"hello"
 
     pair.run(work())
 

@@ -24,12 +24,26 @@ CONTINUE = [(b":status", b"100")]
 class StreamBody:
     """The body of one request (http.message.RequestBody)."""
 
-    __slots__ = ("begun", "ended", "error", "last", "limit", "received", "size", "spool", "stream", "waiting", "wanted")
+    __slots__ = (
+        "begun",
+        "dropped",
+        "ended",
+        "error",
+        "last",
+        "limit",
+        "received",
+        "size",
+        "spool",
+        "stream",
+        "waiting",
+        "wanted",
+    )
 
     def __init__(self, stream: Stream, *, ended: bool) -> None:
         self.stream = stream
         self.begun = self.last = stream.connection.worker.loop.time()
         self.ended = ended  # all of it is here
+        self.dropped = False  # nobody reads it any more
         self.size = 0  # bytes
         self.received = 0  # the same with padding and frames' heads
         self.limit = 0  # LimitRequestBody, where no length was announced; 0 is none
@@ -44,8 +58,7 @@ class StreamBody:
         assert request is not None
         if self.spool is None:
             self.spool = Spool()
-            if not request.head.content_length:  # which is checked already
-                self.limit = (request.settings or request.site.settings)[LIMIT_REQUEST_BODY]
+            self._limit()
             if request.head.expect_continue and not self.waiting and not self.ended:
                 connection.output.send_headers(self.stream, CONTINUE, end=False)
                 connection.soon()
@@ -67,8 +80,10 @@ class StreamBody:
         self.size += len(data)
         self.received += HEAD_SIZE + size
         self.last = self.stream.connection.worker.loop.time()
-        if self.stream.over or self.stream.gone:
+        if self.dropped:
             self.stream.connection.acknowledge(self.stream.id, size)
+            if self.limit and self.size > self.limit:
+                self.stream.send_held()
         elif self.spool is None:
             self.waiting.append((data, size))
         else:
@@ -82,6 +97,11 @@ class StreamBody:
         size = self.size + more
         return size == request.head.content_length or (not last and size < request.head.content_length)
 
+    def drop(self) -> None:
+        """Nobody will read it."""
+        self._limit()
+        self.close()
+
     def end(self) -> None:
         """All of it came."""
         self.ended = True
@@ -93,12 +113,18 @@ class StreamBody:
         return min(service.read_timeout.body_deadline(self.begun, self.received), self.last + self.stream.timeout)
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read, and of what comes yet."""
+        self.dropped = True
         for _, size in self.waiting:
             self.stream.connection.acknowledge(self.stream.id, size)
         self.waiting.clear()
         if self.spool is not None:
             self.spool.close()
+
+    def _limit(self) -> None:
+        request = self.stream.request
+        if request is not None and not request.head.content_length:  # which is checked already
+            self.limit = (request.settings or request.site.settings)[LIMIT_REQUEST_BODY]
 
     def _store(self, data: bytes, size: int) -> None:
         self.stream.connection.acknowledge(self.stream.id, size)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Stream:
     """A stream from its request to the end of its response: it is `over` then, and logged.
 
-    What is left of a body that nobody wanted is taken and dropped for a while: clients (curl 7.88) that are told to
-    stop while they send (RFC 9113, 8.1) do not look at the response any more.
+    A body that nobody wants is taken and dropped before the response is sent, as in Apache: clients (curl 7.88) that
+    get all of it while they send stop sending, and wait for ever. An error does not wait, and clients know that.
     """
 
     __slots__ = (
@@ -44,6 +44,7 @@ class Stream:
         "drained_until",
         "gone",
         "head_in",
+        "held",
         "id",
         "incoming",
         "outgoing",
@@ -70,6 +71,7 @@ class Stream:
         self.stalled_since = 0.0  # loop time; 0 where the client lets it send
         self.gone = False  # it is reset, or the connection closed
         self.over = False
+        self.held: Response | None = None  # is sent once the request's body is here
         self.drained_until = inf  # loop time, once it is over
 
     # The request
@@ -111,10 +113,13 @@ class Stream:
             response = connection.respond(service, request)
         except Elsewhere:
             response = error_response(request, HTTPError(421, "the request is another identity's"))
-        if response.deferred is None:
+        if response.deferred is not None:
+            self.begin_task(self.run_program(request, response))
+        elif self.incoming.ended or response.status >= 400 or head.expect_continue:
             self.send(response)
         else:
-            self.begin_task(self.run_program(request, response))
+            self.held = response
+            self.incoming.drop()
 
     def refuse(self, fields: RawFields, error: HTTPError) -> None:
         """Answer a request that is not taken (400, 414, 421, 431...)."""
@@ -248,12 +253,27 @@ class Stream:
         self.gone = True
         self.finish(aborted=True)
 
+    def on_end(self) -> None:
+        """All of the request is here."""
+        self.incoming.end()
+        if self.over:
+            self.connection.remove(self)
+        self.send_held()
+
+    def send_held(self) -> None:
+        """Send the response that waits for the body: it is here, or more than is taken."""
+        response, self.held = self.held, None
+        if response is not None:
+            self.send(response)
+
     def give_up(self) -> None:
         """The client has taken too long."""
         self.reset(ErrorCodes.NO_ERROR if self.over else ErrorCodes.CANCEL)
 
     def deadline(self) -> float:
         """When the client has taken too long to send or to take data, in loop time."""
+        if self.gone:
+            return inf  # what ends now ends when it does
         if self.over:
             return min(self.drained_until, self.incoming.last + LINGER)
         deadline = inf if self.incoming.ended or self.sending is not None else self.incoming.deadline()
@@ -268,6 +288,8 @@ class Stream:
             self.over = True
             if self.outgoing is not None:
                 self.outgoing.close()
+            elif self.held is not None:
+                Outgoing(self.held.body).close()
             self.incoming.close()
             self.record(aborted)
             connection.handled += 1

@@ -141,7 +141,6 @@ class Http2Connection(Client):
                 return
             self.take(data)
         else:
-            # TLS may have more that the descriptor does not show.
             self.worker.loop.call_soon(self.read_on)
         self.act()
 
@@ -244,9 +243,7 @@ class Http2Connection(Client):
         if not stream.incoming.keeps_length(0, last=True):  # trailers ended it, of which h2 does not think
             self.break_rule(stream, "a body shorter than its Content-Length")
             return
-        stream.incoming.end()
-        if stream.over:
-            self.remove(stream)
+        stream.on_end()
 
     def on_reset(self, event: StreamReset) -> None:
         """A stream is reset: by the client, or by h2, for what the client did."""
@@ -354,6 +351,7 @@ class Http2Connection(Client):
             self.reading = wanted
             if wanted:
                 self.worker.loop.add_reader(self.sock.fileno(), self.on_readable)
+                self.worker.loop.call_soon(self.read_on)  # for what TLS holds, which the descriptor does not show
             else:
                 self.worker.loop.remove_reader(self.sock.fileno())
 
