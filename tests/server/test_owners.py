@@ -268,8 +268,12 @@ def install(folder: Path) -> str:
         for name in (
             "ownhost",
             "click",
+            "cryptography",
             "h11",
+            "h2",
+            "hpack",
             "httptools",
+            "hyperframe",
             "markdown_it",
             "mdurl",
             "pygments",
@@ -278,6 +282,8 @@ def install(folder: Path) -> str:
             "uvloop",
         ):
             shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, packages / name)
+        cffi = str(importlib.import_module("_cffi_backend").__file__)  # cryptography's; a module, not a package
+        shutil.copy(cffi, packages)
     return str(folder / "bin" / "python")
 
 
