@@ -25,6 +25,7 @@ from h2.events import (
 from hyperframe.frame import Frame, GoAwayFrame
 
 from ownhost.http.message import RequestBody, Response
+from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.modules.log_config import logs_of
 from ownhost.processes import mailbox
@@ -112,7 +113,12 @@ class Pair:
             self.service.site.virtual_host.id, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b""
         )
         self.worker.learn(handover)
+        self.worker.note(("127.0.0.1", 80, "other.test"), None)  # as a gate would say it
         connection = Http2Connection(self.worker, ours, handover)
+        connection.endpoints.secure = True
+        connection.endpoints.tls = TLSFacts(
+            "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, "site.test", False, server=handover.server
+        )
         theirs.setblocking(False)
         connection.begin()
         self.peers.append(theirs)
