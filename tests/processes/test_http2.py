@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -447,6 +448,29 @@ def test_a_client_that_leaves_ends_its_program(pair: Pair, how: str) -> None:
 
     pair.run(work())
     assert pair.accesses()[0].split()[3] == "499"
+
+
+def test_a_program_that_goes_on_though_its_client_left(pair: Pair) -> None:
+    begun = asyncio.Event()
+
+    @pair.program("/stubborn")
+    async def _(request: Request, body: RequestBody) -> Response:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1_000)
+        return Response(200, [], b"done")
+
+    async def work() -> None:
+        peer = pair.connect()
+        stream = peer.ask("/stubborn")
+        await peer.send()
+        await begun.wait()
+        peer.h2.reset_stream(stream)
+        assert (await peer.get("/a.txt")).body == b"hello"
+        while peer.connection.streams:
+            await asyncio.sleep(0)
+
+    pair.run(work())
 
 
 def test_a_reset_ends_a_stream_of_content(pair: Pair) -> None:

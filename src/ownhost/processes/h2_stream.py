@@ -230,6 +230,8 @@ class Stream:
             self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {trace}")
         if task.cancelled() or error is not None:
             self.fail(ErrorCodes.INTERNAL_ERROR if error is not None else ErrorCodes.CANCEL)
+        elif self.gone:
+            self.finish(aborted=True)  # it did not let itself be cancelled
         self.connection.soon()
 
     def abort(self) -> None:

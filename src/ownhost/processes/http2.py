@@ -194,11 +194,11 @@ class Http2Connection(Client):
     def check_length(self, frame: Frame) -> None:
         """End the stream alone where a body is not as long as it was said to be; h2 would end the connection."""
         stream = self.streams.get(frame.stream)
-        if stream is None or not frame.length or not frame.flags & PADDED:
-            content = frame.length
-        else:
-            content = frame.length - 1 - frame.data[HEAD_SIZE]
-        if stream is not None and not stream.incoming.keeps_length(content, last=bool(frame.flags & END_STREAM)):
+        if stream is None or stream.gone:
+            return
+        padded = frame.length and frame.flags & PADDED
+        content = frame.length - 1 - frame.data[HEAD_SIZE] if padded else frame.length
+        if not stream.incoming.keeps_length(content, last=bool(frame.flags & END_STREAM)):
             self.break_rule(stream, "a body that is not as long as its Content-Length")
 
     def break_rule(self, stream: Stream, why: str) -> None:
