@@ -13,9 +13,9 @@ import sites
 from measure import Load
 from programs import Peer
 from servers import APACHE, OWNHOST, Program, Server
-from sites import ALICE, BOB, FILE
+from sites import ALICE, FILE
 
-OWNERS = (ALICE, BOB)
+OWNERS = sites.OWNERS
 MODULES = {**sites.MODULES, "ssl_module": "mod_ssl.so", "socache_shmcb_module": "mod_socache_shmcb.so"}
 PROTOCOLS = "    Protocols h2 http/1.1\n"
 VIRTUAL_HOST = Template(
