@@ -18,6 +18,7 @@ from typing import Any
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
 # SSL_CTX_ctrl's commands (ssl.h).
+_SET_SESS_CACHE_MODE = 44
 _SET_TLSEXT_TICKET_KEYS = 59
 _SET_DH_AUTO = 118
 # SSL_CONF_CTX_set_flags (ssl.h): as a file would say it, for a server, certificates included.
@@ -81,6 +82,11 @@ def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
     """Have session tickets made and read under these TICKET_KEY_SIZE bytes."""
     if _library().SSL_CTX_ctrl(_pointer(context), _SET_TLSEXT_TICKET_KEYS, len(keys), keys) != 1:
         raise OpenSSLError("the keys for session tickets were not taken")
+
+
+def keep_no_sessions(context: ssl.SSLContext) -> None:
+    """Keep no sessions in memory: only what is in a ticket can be resumed."""
+    _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_MODE, 0, None)
 
 
 def set_ciphersuites(context: ssl.SSLContext, names: str) -> None:

@@ -9,6 +9,7 @@ Sources: RFC 8446 (TLS 1.3), RFC 9325 (recommendations), Python's ssl module.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -36,6 +37,7 @@ _LEFT_OUT = {
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
 _REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CRL_CHECK_CHAIN}
 _DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
+_PLAIN = re.compile(r"[ -~]{0,255}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 # TLS records with a fatal alert (RFC 8446, section 6), for clients that are turned away before there is any encryption.
@@ -96,13 +98,19 @@ class TLSFacts:
 
     @classmethod
     def from_text(cls, text: str) -> TLSFacts:
-        """What `to_text` gave. Raises ValueError."""
+        """What `to_text` gave. Raises ValueError: the other worker may be hostile, so every field is looked at."""
         try:
             plain = json.loads(text)
             binary = {name: bytes.fromhex(plain[name]) for name in ("session_id", "certificate")}
-            return cls(**{**plain, **binary})
+            facts = cls(**{**plain, **binary})
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(str(error)) from None
+        for name, value in asdict(facts).items():
+            if type(value).__name__ != cls.__annotations__[name]:
+                raise ValueError(f"{name} has the wrong type")
+            if isinstance(value, str) and not _PLAIN.fullmatch(value):
+                raise ValueError(f"{name} is no plain text")
+        return facts
 
 
 def make_context(
@@ -125,6 +133,7 @@ def make_context(
         context.num_tickets = 0
     elif ticket_keys:
         openssl.set_ticket_keys(context, ticket_keys)
+    openssl.keep_no_sessions(context)
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
         _load(context, pair)
@@ -234,16 +243,18 @@ class TLSSocket:
             whole.close()
             raise
         self.server = server  # the id of the virtual host whose key it is
+        self.wants_room = False  # whether the handshake waits for room to send in, not for the client's words
 
     def fileno(self) -> int:
         """The descriptor, for an event loop; -1 once it is closed."""
         return self._tls.fileno()
 
     def handshake(self) -> None:
-        """Go on with the handshake. Raises BlockingIOError where the client is to say more, OSError."""
+        """Go on with the handshake. Raises BlockingIOError where that has to wait (see `wants_room`), OSError."""
         try:
             self._tls.do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            self.wants_room = isinstance(error, ssl.SSLWantWriteError)
             raise BlockingIOError from None
 
     @property
@@ -257,6 +268,8 @@ class TLSSocket:
             return self._tls.read(size)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
+        except ValueError:  # both sides have said that it is over
+            return b""
 
     def send(self, data: bytes | memoryview, _flags: int = 0) -> int:
         """Send as much as goes, in one record. What is sent next must begin with what did not go."""
@@ -264,20 +277,25 @@ class TLSSocket:
             return self._tls.write(data)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
             raise BlockingIOError from None
+        except ValueError:
+            raise BrokenPipeError(errno.EPIPE, "the connection has ended") from None
 
-    def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Tell the client that nothing more will come."""
+    def shutdown(self, how: int = socket.SHUT_WR) -> None:
+        """Tell the client that nothing more will come: what it says after that can still be read."""
         with contextlib.suppress(OSError, ValueError):
             self._tls.unwrap()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._tls, how)
 
     def detach(self) -> socket.SocketType:
         """The socket without TLS, for a client that speaks none."""
         return socket.SocketType(fileno=self._tls.detach())
 
     def close(self) -> None:
-        """The same, and close."""
+        """Tell the client that it is over, and close."""
         if self._tls.fileno() >= 0:
-            self.shutdown()
+            with contextlib.suppress(OSError, ValueError):
+                self._tls.unwrap()
             self._tls.close()
 
     def facts(self) -> TLSFacts:
