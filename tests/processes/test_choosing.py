@@ -82,7 +82,16 @@ def made(routes: dict[Assignment, int], refusals: dict[Assignment, str]) -> tupl
     asked: list[Message] = []
     main = read_nothing()
     slice_ = GateSlice(
-        [ListenAddress("", 80)], HostIndex({}), {1: 0}, {}, {1: routes}, {1: refusals}, {}, b"", routing_view(main)
+        [ListenAddress("", 80)],
+        HostIndex({}),
+        {1: 0},
+        {},
+        {1: routes},
+        {1: refusals},
+        {},
+        frozenset(),
+        b"",
+        routing_view(main),
     )
     return Assignments(slice_, asked.append), asked
 

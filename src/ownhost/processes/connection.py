@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 import traceback
 from collections.abc import Coroutine
+from dataclasses import replace
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType, socket, socketpair
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,7 @@ LINGER = 2.0  # seconds without a byte from the client before a lingering close 
 LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
+LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 LOOK_FOR_CLIENT = 0.5  # seconds between looks whether a client still waits for a program
 
 
@@ -370,8 +373,8 @@ class Connection:
     def deadline(self) -> float:
         """When to give up waiting, in loop time: KeepAliveTimeout between requests, RequestReadTimeout within one."""
         service = self.service or self.worker.default
-        if self.first_byte:
-            deadline = service.read_timeout.head_deadline(self.first_byte, len(self.buffer))
+        if self.first_byte or not self.handled:
+            deadline = service.read_timeout.head_deadline(self.first_byte or self.waiting_since, len(self.buffer))
             return min(deadline, self.waiting_since + service.timeout)
         return self.waiting_since + service.keep_alive_timeout
 
@@ -463,6 +466,9 @@ class Connection:
             self.log(Level.ERROR, "core", f"a request was passed on {self.moves} times and belongs nowhere")
             self.refuse(HTTPError(500, "its identity cannot be told"))
             return
+        if self.worker.stopping:  # the gates have gone before
+            self.refuse(HTTPError(503, "the server is stopping, and the request is another identity's"))
+            return
         self.pause()
         try:
             if isinstance(self.sock, TLSSocket):
@@ -502,7 +508,7 @@ class Connection:
 
     def seek(self, head: Head) -> None:
         """Nobody here knows whose a name is: the gates do."""
-        if isinstance(self.sock, TLSSocket):
+        if self.endpoints.tls is not None:
             self.begin_task(self.ask(head.host))
         else:
             self.hand_back(None)
@@ -516,10 +522,13 @@ class Connection:
         else:
             self.refuse(HTTPError(503, "the gates don't answer"))
 
-    def close_if_idle(self) -> None:
-        """For a stop: nothing is begun here."""
+    def close_if_idle(self, *, at_once: bool = False) -> None:
+        """For a stop: nothing is begun here. Who has asked nothing yet is given a moment, as that may be under way."""
         if self.reading and self.task is None and not self.buffer:
-            self.close()
+            if self.handled or at_once:
+                self.close()
+            else:
+                self.worker.loop.call_later(LAST_MOMENT, functools.partial(self.close_if_idle, at_once=True))
 
     def close(self) -> None:
         """Close this process's end, and forget the connection."""
@@ -543,7 +552,10 @@ def endpoints_of(handover: Handover) -> Endpoints:
     ends = (handover.client, handover.client_port, handover.local, handover.local_port)
     if not handover.origin:
         return Endpoints(*ends)
-    return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))
+    origin = Origin.from_text(handover.origin)
+    # Whose key it was the gate knows; of the rest the worker that has that key is believed.
+    facts = replace(TLSFacts.from_text(origin.facts), server=origin.server)
+    return Endpoints(*ends, secure=True, tls=facts)
 
 
 class ClientWatch:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from select import EPOLLIN, EPOLLOUT, EPOLLRDHUP
-from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
+from socket import AF_UNIX, MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http import client_hello
 from ownhost.http.client_hello import ClientHello
@@ -35,7 +35,7 @@ from ownhost.processes import mailbox
 from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import Handover, Origin, Question, Return
+from ownhost.processes.mailbox import Handover, NotASocket, Origin, Question, Return
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
@@ -56,6 +56,7 @@ OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
 )
+TOO_LONG = "the request's head took too long: answered 408"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -121,6 +122,7 @@ class Gate:
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.stopping = False
+        self.deaf_to: set[int] = set()  # identities whose workers are not listened to any more
         self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
 
     def run(self) -> None:
@@ -216,12 +218,14 @@ class Gate:
                 return
             queue.popleft()
         if self.waiting.pop(identity, None) is not None:
-            self.watch(self.mailboxes[identity].fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+            self.watch(identity)
 
-    def watch(self, descriptor: int, events: int) -> None:
-        """Watch a mailbox for these events: anew, as what is watched exclusively cannot be changed."""
+    def watch(self, identity: int) -> None:
+        """Watch a mailbox for what matters of it: anew, as what is watched exclusively cannot be changed."""
+        descriptor = self.mailboxes[identity].fileno()
+        for_room = EPOLLOUT if identity in self.waiting else EPOLLEXCLUSIVE
         self.epoll.unregister(descriptor)
-        self.epoll.register(descriptor, events)
+        self.epoll.register(descriptor, for_room | (0 if identity in self.deaf_to else EPOLLIN))
 
     # Connections
 
@@ -265,6 +269,7 @@ class Gate:
             try:
                 data = client.sock.recv(PEEK_SIZE, LOOK)
             except BlockingIOError:
+                client.encrypted = self.is_to_speak_tls(client)
                 self.wait_for_more(client, 0)
                 return
             except OSError:
@@ -284,11 +289,18 @@ class Gate:
     def glance(self, client: Client, data: bytes) -> Peek | ClientHello:
         """What the first bytes say of whom they are for. What is no TLS where it should be gets no name."""
         cut = len(data) >= PEEK_SIZE
-        speaks_tls = self.names_at(client.local, client.local_port).default in self.slice.tls
-        client.encrypted = speaks_tls and not client.origin
+        client.encrypted = self.is_to_speak_tls(client)
         if not client.encrypted:
             return peek(data, cut=cut)
         return client_hello.look(data, cut=cut or not client_hello.is_tls(data))
+
+    def is_to_speak_tls(self, client: Client) -> bool:
+        """Whether a client's stream is encrypted, and not by another worker already."""
+        return not client.origin and self.speaks_tls(client.local, client.local_port)
+
+    def speaks_tls(self, local: str, port: int) -> bool:
+        """Whether what comes to an address is encrypted."""
+        return bool(self.slice.tls) and self.names_at(local, port).default in self.slice.tls
 
     def wait_for_more(self, client: Client, seen: int) -> None:
         """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
@@ -415,7 +427,10 @@ class Gate:
         except OSError as error:
             self.overloaded(client, identity, f" ({error.strerror})")
             return True
-        client.sock.close()
+        if client.moves:
+            mailbox.let_go(client.sock.detach())
+        else:
+            client.sock.close()
         return True
 
     def wait_for_mailbox(self, client: Client, identity: int) -> None:
@@ -427,7 +442,7 @@ class Gate:
             if box is None:
                 self.say(Want(identity))
             else:
-                self.watch(box.fileno(), EPOLLIN | EPOLLOUT)
+                self.watch(identity)
         if len(queue) >= MAX_WAITING:
             self.overloaded(client, identity)
         else:
@@ -438,6 +453,7 @@ class Gate:
         """Answer 503."""
         self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
         with contextlib.suppress(OSError):
+            client.sock.recv(PEEK_SIZE, MSG_DONTWAIT)  # a close with bytes unread would take the answer with it
             client.sock.send(INTERNAL_ERROR if client.encrypted else OVERLOADED, MSG_DONTWAIT)
         self.drop(client)
 
@@ -452,9 +468,16 @@ class Gate:
 
     def take_return(self, identity: int, box: SocketType) -> None:
         """Take one connection back from an identity's workers, and pass it to where it belongs."""
+        if identity in self.deaf_to:
+            return
         try:
             received = mailbox.receive_return(box)
         except BlockingIOError:
+            return
+        except NotASocket as error:
+            self.complain(identity, f"a worker of identity {identity} is hostile, and no longer listened to: {error}")
+            self.deaf_to.add(identity)  # as each such message costs a descriptor
+            self.watch(identity)
             return
         except ProtocolError as error:
             self.complain(identity, f"a worker of identity {identity} spoke nonsense: {error}")
@@ -463,7 +486,8 @@ class Gate:
             return
         message, descriptors = received
         if isinstance(message, Question):
-            names = self.names_at(message.local, message.local_port)
+            # Not by `names_at`, which remembers addresses: there are as many as a worker makes up.
+            names = self.slice.index.names(message.local, message.local_port)
             mailbox.send_answer(descriptors[0], names.find(message.host))
             return
         client = self.relayed(message, descriptors, identity) if message.relay else self.returned(message, descriptors)
@@ -480,16 +504,17 @@ class Gate:
         sock = SocketType(-1, -1, -1, descriptors[0])
         try:
             if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket, message.origin):
-                sock.close()
-                return None
+                raise ValueError("made up")
             if message.origin:
                 origin = Origin.from_text(message.origin)
                 ends = (origin.client, origin.client_port, origin.local, origin.local_port)
             else:
                 ends = ends_of(sock)
+                if self.speaks_tls(ends[2], ends[3]):
+                    raise ValueError("a stream that is encrypted stays where it is")
             sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-        except OSError:
-            sock.close()
+        except (OSError, ValueError):
+            mailbox.let_go(sock.detach())
             return None
         return Client(
             sock,
@@ -509,19 +534,18 @@ class Gate:
         proof, sock = (SocketType(-1, -1, -1, descriptor) for descriptor in descriptors)
         server, _, facts = message.origin.partition("\0")
         try:
-            good = mailbox.ticket_is_good(proof, self.slice.secret, message.ticket)
-            if not (good and server.isdecimal() and int(server) in self.slice.tls and "\0" not in facts):
-                sock.close()
-                return None
-            if self.slice.own[int(server)] != identity:
-                sock.close()
-                return None
+            if not mailbox.ticket_is_good(proof, self.slice.secret, message.ticket):
+                raise ValueError("made up")
+            if int(server) not in self.slice.tls or self.slice.own[int(server)] != identity or "\0" in facts:
+                raise ValueError("not its own")
+            if sock.family != AF_UNIX or sock.type != SOCK_STREAM:
+                raise ValueError("no end of a stream between processes")
             ends = ends_of(proof)
-        except OSError:
-            sock.close()
+        except (OSError, ValueError):
+            mailbox.let_go(sock.detach())
             return None
         finally:
-            proof.close()
+            mailbox.let_go(proof.detach())
         origin = Origin(*ends, int(server), facts).to_text()
         moves = min(message.moves + 1, 255)
         return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)
@@ -545,7 +569,8 @@ class Gate:
                 continue
             if client.seen:
                 who = f"{client.address}:{client.port}"
-                self.log.log(Level.INFO, "reqtimeout", "the request's head took too long: answered 408", who)
+                what = "the handshake took too long" if client.encrypted else TOO_LONG
+                self.log.log(Level.INFO, "reqtimeout", what, who)
                 if not client.encrypted:
                     with contextlib.suppress(OSError):
                         client.sock.send(TOO_SLOW, MSG_DONTWAIT)
@@ -556,7 +581,10 @@ class Gate:
         descriptor = client.sock.fileno()
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
-        client.sock.close()
+        if client.moves:
+            mailbox.let_go(client.sock.detach())
+        else:
+            client.sock.close()
 
     def forget(self, descriptor: int) -> None:
         """Stop watching a descriptor that is still open."""

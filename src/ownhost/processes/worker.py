@@ -42,6 +42,7 @@ from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.mine import Mine
+from ownhost.processes.passed import PassedSocket
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -214,7 +215,8 @@ class Worker:
             if handover.origin:
                 self.take_relayed(handover, descriptor)
                 continue
-            sock = socket.SocketType(family, STREAM, 0, descriptor)
+            kind = PassedSocket if handover.moves else socket.SocketType
+            sock = kind(family, STREAM, 0, descriptor)
             service = self.services.get(handover.server, self.default)
             if handover.encrypted:
                 Handshake(self, sock, handover, service).begin()
@@ -281,6 +283,8 @@ class Worker:
         key = (handover.local, handover.local_port, handover.host)
         if self.names.get(key) is not None:
             return
+        if handover.encrypted:
+            return  # where the named virtual host speaks no TLS, the address's default has it
         service = self.services.get(handover.server)
         if service is not None:
             self.note(key, service)
