@@ -344,6 +344,9 @@ class Connection:
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
         self.request = self.incoming = None
+        if not self.handled and self.timer is not None:  # from now on it is KeepAliveTimeout, which may be less
+            self.timer.cancel()
+            self.timer = None
         self.handled += 1
         self.moves = 0
         self.denial = None

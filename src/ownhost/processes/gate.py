@@ -56,6 +56,7 @@ OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
 )
+NO_TLS = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"  # for a ClientHello
 TOO_LONG = "the request's head took too long: answered 408"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -280,6 +281,8 @@ class Gate:
                 # An end of the stream shows as no progress: nothing more will come.
                 if not data or (client.seen and len(data) <= client.seen):
                     self.drop(client)
+                elif not client.encrypted and client_hello.is_tls(data):
+                    self.answer_and_drop(client, NO_TLS)
                 else:
                     self.wait_for_more(client, len(data))
                 return
@@ -452,9 +455,13 @@ class Gate:
     def overloaded(self, client: Client, identity: int, why: str = "") -> None:
         """Answer 503."""
         self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
+        self.answer_and_drop(client, INTERNAL_ERROR if client.encrypted else OVERLOADED)
+
+    def answer_and_drop(self, client: Client, answer: bytes) -> None:
+        """Say why, and close."""
         with contextlib.suppress(OSError):
             client.sock.recv(PEEK_SIZE, MSG_DONTWAIT)  # a close with bytes unread would take the answer with it
-            client.sock.send(INTERNAL_ERROR if client.encrypted else OVERLOADED, MSG_DONTWAIT)
+            client.sock.send(answer, MSG_DONTWAIT)
         self.drop(client)
 
     def complain(self, identity: int, message: str) -> None:
