@@ -26,7 +26,11 @@ _CONF_FLAGS = 0x2 | 0x8 | 0x20
 
 
 class OpenSSLError(Exception):
-    """OpenSSL does not take what it is given. One sentence."""
+    """OpenSSL does not take what it is given. One sentence. `about` names the directive that gave it, if it was one."""
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 @functools.cache

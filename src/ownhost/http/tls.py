@@ -139,12 +139,23 @@ def make_context(
         _load(context, pair)
     if policy.verify != "none":
         _set_verification(context, policy, credentials)
-    for command, value in policy.commands:
-        openssl.configure(context, command, value)
+    with _about("SSLOpenSSLConfCmd"):
+        for command, value in policy.commands:
+            openssl.configure(context, command, value)
     if protocols:
         context.set_alpn_protocols(list(protocols))
     context.sni_callback = _note_name
     return context
+
+
+@contextlib.contextmanager
+def _about(directive: str) -> Iterator[None]:
+    """What goes wrong here is this directive's."""
+    try:
+        yield
+    except OpenSSLError as error:
+        error.about = error.about or directive
+        raise
 
 
 def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
@@ -166,9 +177,10 @@ def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:
-        raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}") from None
+        raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}", "SSLCipherSuite") from None
     if policy.suites:
-        openssl.set_ciphersuites(context, policy.suites)
+        with _about("SSLCipherSuite"):
+            openssl.set_ciphersuites(context, policy.suites)
     openssl.choose_dh_parameters(context)
 
 
@@ -202,7 +214,9 @@ def _load(context: ssl.SSLContext, pair: Pair) -> None:
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+    "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",  # one is of RSA, the other of ECDSA
     "NO_START_LINE": "there is no certificate, or no key, in it",
+    "": "there is no certificate, or no key, in it",  # "[SSL] PEM lib"
     "EE_KEY_TOO_SMALL": "the key is too short for this system's OpenSSL (see its security level)",
     "CA_MD_TOO_WEAK": "the certificate's signature is too weak for this system's OpenSSL (see its security level)",
 }
@@ -210,7 +224,8 @@ _REASONS = {
 
 def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: Credentials) -> None:
     if not credentials.authorities:
-        raise OpenSSLError("clients' certificates are asked for, and no SSLCACertificateFile says who may issue them")
+        reason = "clients' certificates are asked for, and no SSLCACertificateFile says who may issue them"
+        raise OpenSSLError(reason, "SSLVerifyClient")
     context.verify_mode = _VERIFY[policy.verify]
     openssl.set_verify_depth(context, policy.verify_depth)
     if policy.revocation != "none":
@@ -222,8 +237,8 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
         with _as_file(named) as names:
             openssl.configure(context, "ClientCAFile", names)
     except ssl.SSLError as error:
-        reason = error.reason or error
-        raise OpenSSLError(f"the authorities for clients' certificates cannot be used: {reason}") from None
+        why = f"the authorities for clients' certificates cannot be used: {error.reason or error}"
+        raise OpenSSLError(why, "SSLCACertificateFile") from None
 
 
 class TLSSocket:
