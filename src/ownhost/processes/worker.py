@@ -283,9 +283,9 @@ class Worker:
         key = (handover.local, handover.local_port, handover.host)
         if self.names.get(key) is not None:
             return
-        if handover.encrypted:
-            return  # where the named virtual host speaks no TLS, the address's default has it
         service = self.services.get(handover.server)
+        if handover.encrypted and (service is None or not service.is_named(handover.host)):
+            return  # perhaps a virtual host's that speaks no TLS: then the address's default has the handshake
         if service is not None:
             self.note(key, service)
         elif handover.refusal:
