@@ -15,6 +15,7 @@ import os
 import re
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -164,11 +165,13 @@ def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> N
 
 
 def _set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
-    wanted = [version for name, version in VERSIONS.items() if name in versions]
-    context.minimum_version, context.maximum_version = wanted[0], wanted[-1]
-    for name, option in _LEFT_OUT.items():
-        if name not in versions:
-            context.options |= option
+    wanted = [name for name in VERSIONS if name in versions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the administrator's word counts, not Python's
+        context.minimum_version, context.maximum_version = VERSIONS[wanted[0]], VERSIONS[wanted[-1]]
+        for name in list(VERSIONS)[list(VERSIONS).index(wanted[0]) : list(VERSIONS).index(wanted[-1])]:
+            if name not in versions:
+                context.options |= _LEFT_OUT[name]
 
 
 def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
