@@ -436,5 +436,35 @@ def test_no_gate_waits_for_what_a_worker_made_of_a_socket(sites: Sites, two: Ser
             sock.close()
         for gate in gates:
             os.kill(gate.pid, signal.SIGCONT)
-        for _ in range(10):
-            assert sites.get(two, "bob.test").status == 200
+        time.sleep(0.2)
+        for gate in gates:
+            others = [other for other in gates if other is not gate]
+            for other in others:
+                os.kill(other.pid, signal.SIGSTOP)
+            assert sites.get(two, "bob.test").status == 200, "each of them goes on"
+            for other in others:
+                os.kill(other.pid, signal.SIGCONT)
+
+
+def test_no_neighbour_waits_for_what_a_worker_made_of_a_clients_socket(world: World) -> None:
+    """Without TLS such a socket moves: to bob's worker, which closes it once its client has not read for a while."""
+    server = world.server("Timeout 3\n" + world.virtual_host("alice", ALICE) + world.virtual_host("bob", BOB))
+    assert server.get("alice.test").status == 200
+    assert server.get("bob.test").status == 200
+    with hostile(server, ALICE) as box, server.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: alice.test\r\n\r\n")
+        eventually(lambda: _waits(box))
+        received = receive_handover(box)
+        assert received is not None
+        with socket.socket(fileno=received[1]) as sock:
+            sock.setblocking(False)
+            sock.recv(65536)  # with bytes unread, the kernel resets the connection and waits for nothing
+            with suppress(BlockingIOError):
+                while True:
+                    sock.send(bytes(1 << 20))
+            send_return(box, [sock.fileno()], Return(None, 0, received[0].ticket, REQUEST))
+            bob = server.worker(BOB)
+            eventually(lambda: "(1 connection)" in bob.title)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3_600))
+        eventually(lambda: "(0 connections)" in bob.title)
+        assert server.get("bob.test").status == 200
