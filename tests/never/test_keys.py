@@ -423,9 +423,17 @@ def that_lingers() -> Iterator[socket.socket]:
         yield mine
 
 
+def waiting_in(process: Process) -> str:
+    """The system call that a process waits in; "running" for none."""
+    with open(f"/proc/{process.pid}/syscall") as file:
+        return file.read().split()[0]
+
+
 def test_no_gate_waits_for_what_a_worker_made_of_a_socket(sites: Sites, two: Server) -> None:
     """SO_LINGER: the last one to close waits. The gates are, as they stand still until the sender has closed."""
     gates = two.processes("gate")
+    idle = waiting_in(gates[0])  # epoll_wait, by whatever number this machine has for it
+    eventually(lambda: {waiting_in(gate) for gate in gates} == {idle})
     for gate in gates:
         os.kill(gate.pid, signal.SIGSTOP)
     with hostile(two, ALICE) as box, ExitStack() as stack:
@@ -436,14 +444,25 @@ def test_no_gate_waits_for_what_a_worker_made_of_a_socket(sites: Sites, two: Ser
             sock.close()
         for gate in gates:
             os.kill(gate.pid, signal.SIGCONT)
+        eventually(lambda: "no gate accepted" in two.log())
         time.sleep(0.2)
-        for gate in gates:
-            others = [other for other in gates if other is not gate]
-            for other in others:
-                os.kill(other.pid, signal.SIGSTOP)
-            assert sites.get(two, "bob.test").status == 200, "each of them goes on"
-            for other in others:
-                os.kill(other.pid, signal.SIGCONT)
+        eventually(lambda: {waiting_in(gate) for gate in gates} == {idle})
+        assert sites.get(two, "bob.test").status == 200
+
+
+def test_nor_does_the_supervisor(sites: Sites, two: Server) -> None:
+    """A worker's message with a socket beside it ends the worker, and nothing else."""
+    supervisor, worker = two.processes("supervisor")[0], two.worker(ALICE)
+    idle = waiting_in(supervisor)
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    with socket.socket(fileno=steal(worker.pid, 3)) as channel, that_lingers() as sock:
+        socket.send_fds(channel, [b"nonsense"], [sock.fileno()])
+        sock.close()
+        os.kill(supervisor.pid, signal.SIGCONT)
+        eventually(lambda: not worker.alive)
+        time.sleep(0.2)
+        eventually(lambda: waiting_in(supervisor) == idle)
+    assert sites.get(two, "alice.test").status == 200
 
 
 def test_no_neighbour_waits_for_what_a_worker_made_of_a_clients_socket(world: World) -> None:

@@ -36,7 +36,7 @@ from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, NotASocket, Origin, Question, Return
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
+from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, let_go
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
@@ -431,7 +431,7 @@ class Gate:
             self.overloaded(client, identity, f" ({error.strerror})")
             return True
         if client.moves:
-            mailbox.let_go(client.sock.detach())
+            let_go(client.sock.detach())
         else:
             client.sock.close()
         return True
@@ -521,7 +521,7 @@ class Gate:
                     raise ValueError("a stream that is encrypted stays where it is")
             sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
         except (OSError, ValueError):
-            mailbox.let_go(sock.detach())
+            let_go(sock.detach())
             return None
         return Client(
             sock,
@@ -549,10 +549,10 @@ class Gate:
                 raise ValueError("no end of a stream between processes")
             ends = ends_of(proof)
         except (OSError, ValueError):
-            mailbox.let_go(sock.detach())
+            let_go(sock.detach())
             return None
         finally:
-            mailbox.let_go(proof.detach())
+            let_go(proof.detach())
         origin = Origin(*ends, int(server), facts).to_text()
         moves = min(message.moves + 1, 255)
         return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)
@@ -589,7 +589,7 @@ class Gate:
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
         if client.moves:
-            mailbox.let_go(client.sock.detach())
+            let_go(client.sock.detach())
         else:
             client.sock.close()
 

@@ -30,14 +30,13 @@ from hmac import compare_digest
 from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SCM_RIGHTS, SOL_SOCKET
 
 from ownhost.identity.identity import Assignment
-from ownhost.processes.messages import ProtocolError
+from ownhost.processes.messages import ProtocolError, let_go
 
 SO_COOKIE = 57  # linux/include/uapi/asm-generic/socket.h
 TICKET_SIZE = 16  # bytes
 MAX_READ_AHEAD = 131_072  # bytes already read that one message can carry
 MAX_MOVES = 4  # for one request, before it is a 500
 MAX_ORIGIN = 60_000  # bytes of an origin, as it is sent
-_LET_GO = struct.pack("ii", 0, 0)  # struct linger: off
 
 _HANDOVER = struct.Struct(f"<IB?HH{TICKET_SIZE}sH")
 _RETURN = struct.Struct(f"<cB{TICKET_SIZE}sbHH")
@@ -282,12 +281,6 @@ def _is_socket(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def let_go(descriptor: int) -> None:
-    """Close a socket that came from a worker. One with SO_LINGER set could hold up whoever closes it, for hours."""
-    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as sock:
-        sock.setsockopt(SOL_SOCKET, socket.SO_LINGER, _LET_GO)
 
 
 def _refusal(descriptors: Sequence[int], why: str) -> ProtocolError:
