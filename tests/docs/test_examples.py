@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from certificates import Authority
 from harness import World
 from ownhost.admin.cli import main
 
@@ -30,12 +31,31 @@ def commands() -> list[list[str]]:
     return [line[line.index("ownhost") :] for line in words if "ownhost" in line]
 
 
+def with_keys(text: str, folder: Path) -> str:
+    """A configuration whose certificates, keys and authorities are there: all that is said of them is checked."""
+    authority = Authority()
+    made = authority.issue("any.example")
+    contents = {
+        "Certificate": made.chain + made.secret,
+        "CACertificate": authority.pem,
+        "CARevocation": authority.revoke(),
+    }
+    for kind, content in contents.items():
+        (folder / f"{kind}.pem").write_text(content)
+    return re.sub(
+        r"^( *SSL(Certificate|CACertificate|CARevocation)\w*File) .*",
+        lambda found: f"{found[1]} {folder}/{found[2]}.pem",
+        text,
+        flags=re.MULTILINE,
+    )
+
+
 @pytest.mark.parametrize("text", configurations())
 def test_configurations_check_out(text: str, tmp_path: Path) -> None:
     path = tmp_path / "site.conf"
-    path.write_text(text)
+    path.write_text(with_keys(text, tmp_path) if "SSLEngine" in text else text)
     result = CliRunner().invoke(main, ["check", "-f", str(path)])
-    assert (result.exit_code, result.stdout) == (0, "Syntax OK\n"), result.output
+    assert (result.exit_code, result.stdout) == (0, "Syntax OK\n"), (result.output, result.exception)
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if line[1] != "run"], ids=" ".join)

@@ -214,7 +214,7 @@ def test_3_a_worker_cannot_pass_off_a_socket_of_its_own_as_a_clients(two: Server
     with box, two.connect() as made_up:
         request = b"GET /secret.txt HTTP/1.1\r\nHost: bob.test\r\nConnection: close\r\n\r\n"
         for ticket in (b"\0" * 16, os.urandom(16)):
-            send_return(box, made_up.fileno(), Return(None, 0, ticket, request))
+            send_return(box, [made_up.fileno()], Return(None, 0, ticket, request))
         eventually(lambda: "no gate accepted" in two.log())
     time.sleep(0.3)
     assert two.log("bob.access") == before, "the made-up connection reached the neighbour"

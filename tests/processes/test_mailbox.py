@@ -73,11 +73,11 @@ def test_a_connection_arrives_with_all_that_was_said_of_it(
 def test_a_connection_goes_back(connection: Pair, box: Pair, whose: Assignment | None) -> None:
     _, accepted = connection
     sent = Return(whose, 2, make_ticket(accepted, SECRET), b"GET / HTTP/1.1\r\n")
-    send_return(box[1], accepted.fileno(), sent)
+    send_return(box[1], [accepted.fileno()], sent)
     received = receive_return(box[0])
     assert received is not None
     assert received[0] == sent
-    with socket.socket(fileno=received[1]) as moved:
+    with socket.socket(fileno=received[1][0]) as moved:
         assert ticket_is_good(moved, SECRET, sent.ticket), "the socket is the same one, whichever descriptor it has"
 
 

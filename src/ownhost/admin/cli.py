@@ -20,6 +20,7 @@ from ownhost import __version__, modules
 from ownhost.admin import listing, reference
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
+from ownhost.processes import keys
 from ownhost.processes.options import Options, read_config
 
 Command = Callable[..., None]
@@ -83,7 +84,10 @@ def run(options: Options) -> None:
 @takes_configuration
 @_JSON
 def check(options: Options, as_json: bool) -> None:
-    """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected."""
+    """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected.
+
+    Certificates and keys are read, too: they must fit, and be valid now.
+    """
     try:
         config = read_config(options)
     except ConfigError as error:
@@ -94,13 +98,16 @@ def check(options: Options, as_json: bool) -> None:
         sys.exit(1)
     except OSError as error:
         fail(error)
-    notes = [*config.notes, *listing.refusals(listing.hosts(config))]
+    found, unknown = keys.problems(config)
+    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *unknown]
     if as_json:
-        print_json({"ok": True, "problems": [], "notes": _problems(notes)})
-        return
-    for note in notes:
-        click.echo(f"{note.source}: note: {note.message}", err=True)
-    click.echo("Syntax OK")
+        print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})
+    else:
+        for note in notes:
+            click.echo(f"{note.source}: note: {note.message}", err=True)
+        click.echo("\n".join(map(str, found)) or "Syntax OK")
+    if found:
+        sys.exit(1)
 
 
 @main.command()

@@ -8,6 +8,7 @@ Sources: RFC 8446, sections 4.1.2, 4.2 and 5.1; RFC 6066, section 3 (server_name
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 HANDSHAKE = 0x16  # the first byte of a TLS connection: the type of a handshake record
@@ -16,6 +17,8 @@ _SERVER_NAME = 0
 _HOST_NAME = 0
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # bytes
 _MAX_RECORD = 16_384  # bytes (RFC 8446, 5.1)
+# What can be seen, as long as OpenSSL lets it be. No NUL above all: in mailboxes, texts end with it.
+_NAME = re.compile(rb"[!-~]{1,255}")
 
 
 class ClientHello(NamedTuple):
@@ -94,11 +97,8 @@ def _server_name(hello: bytes) -> str:
 
 
 def _host(name: bytes) -> str:
-    """A server name as virtual hosts are chosen by: lower case, without a dot at its end."""
-    try:
-        return name.decode("ascii").lower().removesuffix(".")
-    except UnicodeDecodeError:
-        return ""
+    """A server name as virtual hosts are chosen by: lower case, without a dot at its end. "" for what is none."""
+    return name.decode("ascii").lower().removesuffix(".") if _NAME.fullmatch(name) else ""
 
 
 class _Reader:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
 # SSL_CTX_ctrl's commands (ssl.h).
+_SET_SESS_CACHE_MODE = 44
 _SET_TLSEXT_TICKET_KEYS = 59
 _SET_DH_AUTO = 118
 # SSL_ctrl's (ssl.h).
@@ -28,7 +29,11 @@ _CONF_FLAGS = 0x2 | 0x8 | 0x20
 
 
 class OpenSSLError(Exception):
-    """OpenSSL does not take what it is given. One sentence."""
+    """OpenSSL does not take what it is given. One sentence. `about` names the directive that gave it, if it was one."""
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 @functools.cache
@@ -93,6 +98,11 @@ def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
     """Have session tickets made and read under these TICKET_KEY_SIZE bytes."""
     if _library().SSL_CTX_ctrl(_pointer(context), _SET_TLSEXT_TICKET_KEYS, len(keys), keys) != 1:
         raise OpenSSLError("the keys for session tickets were not taken")
+
+
+def keep_no_sessions(context: ssl.SSLContext) -> None:
+    """Keep no sessions in memory: only what is in a ticket can be resumed."""
+    _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_MODE, 0, None)
 
 
 def set_ciphersuites(context: ssl.SSLContext, names: str) -> None:

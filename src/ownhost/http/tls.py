@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,6 +37,7 @@ _LEFT_OUT = {
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
 _REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CRL_CHECK_CHAIN}
 _DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
+_PLAIN = re.compile(r"[ -~]{0,255}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 # A TLS record with a fatal alert (RFC 8446, section 6), for clients that are turned away before anything is encrypted.
@@ -108,13 +110,19 @@ class TLSFacts:
 
     @classmethod
     def from_text(cls, text: str) -> TLSFacts:
-        """What `to_text` gave. Raises ValueError."""
+        """What `to_text` gave. Raises ValueError: the other worker may be hostile, so every field is looked at."""
         try:
             plain = json.loads(text)
             binary = {name: bytes.fromhex(plain[name]) for name in _BINARY}
-            return cls(**{**plain, **binary, "chain": tuple(map(bytes.fromhex, plain["chain"]))})
+            facts = cls(**{**plain, **binary, "chain": tuple(map(bytes.fromhex, plain["chain"]))})
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(str(error)) from None
+        for name, value in asdict(facts).items():
+            if type(value).__name__ != cls.__annotations__[name].partition("[")[0]:
+                raise ValueError(f"{name} has the wrong type")
+            if isinstance(value, str) and not _PLAIN.fullmatch(value):
+                raise ValueError(f"{name} is no plain text")
+        return facts
 
 
 def make_context(
@@ -137,17 +145,29 @@ def make_context(
         context.num_tickets = 0
     elif ticket_keys:
         openssl.set_ticket_keys(context, ticket_keys)
+    openssl.keep_no_sessions(context)
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
         _load(context, pair)
     if policy.verify != "none":
         _set_verification(context, policy, credentials)
-    for command, value in policy.commands:
-        openssl.configure(context, command, value)
+    with _about("SSLOpenSSLConfCmd"):
+        for command, value in policy.commands:
+            openssl.configure(context, command, value)
     if protocols:
         context.set_alpn_protocols(list(protocols))
     context.sni_callback = _note_name
     return context
+
+
+@contextlib.contextmanager
+def _about(directive: str) -> Iterator[None]:
+    """What goes wrong here is this directive's."""
+    try:
+        yield
+    except OpenSSLError as error:
+        error.about = error.about or directive
+        raise
 
 
 def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
@@ -156,11 +176,13 @@ def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> N
 
 
 def _set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
-    wanted = [version for name, version in VERSIONS.items() if name in versions]
-    context.minimum_version, context.maximum_version = wanted[0], wanted[-1]
-    for name, option in _LEFT_OUT.items():
-        if name not in versions:
-            context.options |= option
+    wanted = [name for name in VERSIONS if name in versions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the administrator's word counts, not Python's
+        context.minimum_version, context.maximum_version = VERSIONS[wanted[0]], VERSIONS[wanted[-1]]
+        for name in list(VERSIONS)[list(VERSIONS).index(wanted[0]) : list(VERSIONS).index(wanted[-1])]:
+            if name not in versions:
+                context.options |= _LEFT_OUT[name]
 
 
 def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
@@ -169,9 +191,10 @@ def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
     try:
         context.set_ciphers(ciphers)
     except ssl.SSLError:
-        raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}") from None
+        raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}", "SSLCipherSuite") from None
     if policy.suites:
-        openssl.set_ciphersuites(context, policy.suites)
+        with _about("SSLCipherSuite"):
+            openssl.set_ciphersuites(context, policy.suites)
     openssl.choose_dh_parameters(context)
 
 
@@ -205,7 +228,9 @@ def _load(context: ssl.SSLContext, pair: Pair) -> None:
 _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
+    "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",  # one is of RSA, the other of ECDSA
     "NO_START_LINE": "there is no certificate, or no key, in it",
+    "": "there is no certificate, or no key, in it",  # "[SSL] PEM lib"
     "EE_KEY_TOO_SMALL": "the key is too short for this system's OpenSSL (see its security level)",
     "CA_MD_TOO_WEAK": "the certificate's signature is too weak for this system's OpenSSL (see its security level)",
 }
@@ -213,7 +238,8 @@ _REASONS = {
 
 def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: Credentials) -> None:
     if not credentials.authorities:
-        raise OpenSSLError("clients' certificates are asked for, and no SSLCACertificateFile says who may issue them")
+        reason = "clients' certificates are asked for, and no SSLCACertificateFile says who may issue them"
+        raise OpenSSLError(reason, "SSLVerifyClient")
     context.verify_mode = _VERIFY[policy.verify]
     openssl.set_verify_depth(context, policy.verify_depth)
     if policy.revocation != "none":
@@ -225,8 +251,8 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
         with _as_file(named) as names:
             openssl.configure(context, "ClientCAFile", names)
     except ssl.SSLError as error:
-        reason = error.reason or error
-        raise OpenSSLError(f"the authorities for clients' certificates cannot be used: {reason}") from None
+        why = f"the authorities for clients' certificates cannot be used: {error.reason or error}"
+        raise OpenSSLError(why, "SSLCACertificateFile") from None
 
 
 class TLSSocket:
@@ -236,7 +262,7 @@ class TLSSocket:
     on their way: one system call takes all records that are there, and one sends what OpenSSL has to say.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_rest", "_sock", "_taken", "_tls", "server")
+    __slots__ = ("_incoming", "_outgoing", "_rest", "_sock", "_taken", "_tls", "server", "wants_room")
 
     def __init__(self, context: ssl.SSLContext, sock: socket.SocketType, server: int) -> None:
         self._sock = sock
@@ -245,13 +271,17 @@ class TLSSocket:
         self._rest = b""  # encrypted, and not sent yet
         self._taken = 0  # bytes of the data in it
         self.server = server  # the id of the virtual host whose key it is
+        self.wants_room = False  # whether the handshake waits for room to send in, not for the client's words
 
     def fileno(self) -> int:
         """The descriptor, for an event loop; -1 once it is closed."""
         return self._sock.fileno()
 
     def handshake(self) -> None:
-        """Go on with the handshake. Raises BlockingIOError where the client is to say more, OSError."""
+        """Go on with the handshake. Raises BlockingIOError where that has to wait (see `wants_room`), OSError."""
+        if self._rest:
+            self._flush()
+        self.wants_room = bool(self._rest)
         data = self._sock.recv(_SIZE, _RECEIVE)
         if not data:
             raise ConnectionResetError
@@ -262,6 +292,7 @@ class TLSSocket:
             raise BlockingIOError from None
         finally:
             self._flush()
+            self.wants_room = bool(self._rest)
 
     @property
     def application_protocol(self) -> str:
@@ -317,9 +348,14 @@ class TLSSocket:
                 sent = 0
             self._rest = rest[sent:]
 
-    def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Tell the client that nothing more will come."""
-        with contextlib.suppress(OSError, ValueError):
+    def shutdown(self, how: int = socket.SHUT_WR) -> None:
+        """Tell the client that nothing more will come: what it says after that can still be read."""
+        self._say_goodbye()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(how)
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(OSError):
             try:
                 self._tls.unwrap()
             finally:
@@ -330,9 +366,9 @@ class TLSSocket:
         return self._sock
 
     def close(self) -> None:
-        """The same, and close."""
+        """Tell the client that it is over, and close."""
         if self._sock.fileno() >= 0:
-            self.shutdown()
+            self._say_goodbye()
             self._sock.close()
 
     def facts(self) -> TLSFacts:

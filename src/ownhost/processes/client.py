@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ownhost.http.message import HTTPError, Response
@@ -124,4 +125,7 @@ def endpoints_of(handover: Handover) -> Endpoints:
     ends = (handover.client, handover.client_port, handover.local, handover.local_port)
     if not handover.origin:
         return Endpoints(*ends)
-    return Endpoints(*ends, secure=True, tls=TLSFacts.from_text(Origin.from_text(handover.origin).facts))
+    origin = Origin.from_text(handover.origin)
+    # Whose key it was the gate knows; of the rest the worker that has that key is believed.
+    facts = replace(TLSFacts.from_text(origin.facts), server=origin.server)
+    return Endpoints(*ends, secure=True, tls=facts)

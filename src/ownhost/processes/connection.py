@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 import traceback
@@ -39,6 +40,7 @@ LINGER = 2.0  # seconds without a byte from the client before a lingering close 
 LINGER_IN_ALL = 30.0  # seconds
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
+LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 
 
 class Connection(Client):
@@ -275,6 +277,9 @@ class Connection(Client):
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
         self.request = self.incoming = None
+        if not self.handled and self.timer is not None:  # from now on it is KeepAliveTimeout, which may be less
+            self.timer.cancel()
+            self.timer = None
         self.handled += 1
         self.moves = 0
         if keep:
@@ -303,8 +308,8 @@ class Connection(Client):
     def deadline(self) -> float:
         """When to give up waiting, in loop time: KeepAliveTimeout between requests, RequestReadTimeout within one."""
         service = self.service or self.worker.default
-        if self.first_byte:
-            deadline = service.read_timeout.head_deadline(self.first_byte, len(self.buffer))
+        if self.first_byte or not self.handled:
+            deadline = service.read_timeout.head_deadline(self.first_byte or self.waiting_since, len(self.buffer))
             return min(deadline, self.waiting_since + service.timeout)
         return self.waiting_since + service.keep_alive_timeout
 
@@ -396,6 +401,9 @@ class Connection(Client):
             self.log(Level.ERROR, "core", f"a request was passed on {self.moves} times and belongs nowhere")
             self.refuse(HTTPError(500, "its identity cannot be told"))
             return
+        if self.worker.stopping:  # the gates have gone before
+            self.refuse(HTTPError(503, "the server is stopping, and the request is another identity's"))
+            return
         self.pause()
         try:
             if isinstance(self.sock, TLSSocket):
@@ -435,7 +443,7 @@ class Connection(Client):
 
     def seek(self, head: Head) -> None:
         """Nobody here knows whose a name is: the gates do."""
-        if isinstance(self.sock, TLSSocket):
+        if self.endpoints.tls is not None:
             self.begin_task(self.ask(head.host))
         else:
             self.hand_back(None)
@@ -449,9 +457,12 @@ class Connection(Client):
         else:
             self.refuse(HTTPError(503, "the gates don't answer"))
 
-    def close_if_idle(self) -> None:
+    def close_if_idle(self, *, at_once: bool = False) -> None:
         if self.reading and self.task is None and not self.buffer:
-            self.close()
+            if self.handled or at_once:
+                self.close()
+            else:
+                self.worker.loop.call_later(LAST_MOMENT, functools.partial(self.close_if_idle, at_once=True))
 
     def close(self) -> None:
         self.pause()

@@ -12,9 +12,9 @@ from socket import SocketType
 
 from ownhost.processes import mailbox
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.messages import let_go
 
-READABLE = EPOLLIN | select.EPOLLEXCLUSIVE  # wakes one gate, not all
-WRITABLE = EPOLLIN | EPOLLOUT
+EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE  # wakes one gate, not all
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
 MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
 
@@ -60,6 +60,7 @@ class Delivery:
         self.overloaded = overloaded
         self.mailboxes: dict[int, SocketType] = {}
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
+        self.deaf_to: set[int] = set()  # identities whose workers are not listened to any more
 
     def deliver(self, client: Client, identity: int) -> None:
         """Put a connection into an identity's mailbox, or ask for that mailbox first."""
@@ -69,7 +70,7 @@ class Delivery:
     def open(self, identity: int, box: SocketType) -> None:
         """The mailbox that was asked for is here; it may be full of what other gates put into it."""
         self.mailboxes[identity] = box
-        self.epoll.register(box.fileno(), WRITABLE if identity in self.waiting else READABLE)
+        self.epoll.register(box.fileno(), self.events(identity))
         self.deliver_waiting(identity)
 
     def deliver_waiting(self, identity: int) -> None:
@@ -80,12 +81,23 @@ class Delivery:
                 return
             queue.popleft()
         if self.waiting.pop(identity, None) is not None:
-            self.watch(self.mailboxes[identity].fileno(), READABLE)
+            self.watch(identity)
 
-    def watch(self, descriptor: int, events: int) -> None:
-        """Watch a mailbox for these events: anew, as what is watched exclusively cannot be changed."""
+    def events(self, identity: int) -> int:
+        """What matters of a mailbox: room where somebody waits for that, what its workers say if they are heard."""
+        for_room = EPOLLOUT if identity in self.waiting else EPOLLEXCLUSIVE
+        return for_room | (0 if identity in self.deaf_to else EPOLLIN)
+
+    def watch(self, identity: int) -> None:
+        """Watch a mailbox anew, as what is watched exclusively cannot be changed."""
+        descriptor = self.mailboxes[identity].fileno()
         self.epoll.unregister(descriptor)
-        self.epoll.register(descriptor, events)
+        self.epoll.register(descriptor, self.events(identity))
+
+    def ignore(self, identity: int) -> None:
+        """Listen to an identity's workers no more; connections still go to them."""
+        self.deaf_to.add(identity)
+        self.watch(identity)
 
     def put(self, client: Client, identity: int) -> bool:
         """Put a connection into its mailbox. False where that is full."""
@@ -111,7 +123,10 @@ class Delivery:
         except OSError as error:
             self.overloaded(client, identity, f" ({error.strerror})")
             return True
-        client.sock.close()
+        if client.moves:
+            let_go(client.sock.detach())
+        else:
+            client.sock.close()
         return True
 
     def wait(self, client: Client, identity: int) -> None:
@@ -123,7 +138,7 @@ class Delivery:
             if box is None:
                 self.want(identity)
             else:
-                self.watch(box.fileno(), WRITABLE)
+                self.watch(identity)
         if len(queue) >= MAX_WAITING:
             self.overloaded(client, identity, "")
         else:

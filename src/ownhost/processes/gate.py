@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLRDHUP
-from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
+from socket import AF_UNIX, MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http import client_hello
 from ownhost.http.client_hello import ClientHello
@@ -33,10 +33,10 @@ from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
 from ownhost.processes.assignments import Assignments, Name
 from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
-from ownhost.processes.delivery import MAX_WAIT, MAX_WAITING, READABLE, Client, Delivery
+from ownhost.processes.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITING, Client, Delivery
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import Origin, Question, Return
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want
+from ownhost.processes.mailbox import NotASocket, Origin, Question, Return
+from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, let_go
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
@@ -53,6 +53,8 @@ OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
 )
+NO_TLS = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"  # for a ClientHello
+TOO_LONG = "the request's head took too long: answered 408"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -106,7 +108,7 @@ class Gate:
         for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
             listener.setblocking(False)
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
-            self.epoll.register(listener.fileno(), READABLE)
+            self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
         while not (self.stopping and not self.holds_clients):
             for descriptor, _ in self.epoll.poll(self.patience):
@@ -221,6 +223,7 @@ class Gate:
             try:
                 data = client.sock.recv(PEEK_SIZE, LOOK)
             except BlockingIOError:
+                client.encrypted = self.is_to_speak_tls(client)
                 self.wait_for_more(client, 0)
                 return
             except OSError:
@@ -231,6 +234,8 @@ class Gate:
                 # An end of the stream shows as no progress: nothing more will come.
                 if not data or (client.seen and len(data) <= client.seen):
                     self.drop(client)
+                elif not client.encrypted and client_hello.is_tls(data):
+                    self.answer_and_drop(client, NO_TLS)
                 else:
                     self.wait_for_more(client, len(data))
                 return
@@ -240,11 +245,18 @@ class Gate:
     def glance(self, client: Client, data: bytes) -> Peek | ClientHello:
         """What the first bytes say of whom they are for. What is no TLS where it should be gets no name."""
         cut = len(data) >= PEEK_SIZE
-        speaks_tls = self.names_at(client.local, client.local_port).default in self.slice.tls
-        client.encrypted = speaks_tls and not client.origin
+        client.encrypted = self.is_to_speak_tls(client)
         if not client.encrypted:
             return peek(data, cut=cut)
         return client_hello.look(data, cut=cut or not client_hello.is_tls(data))
+
+    def is_to_speak_tls(self, client: Client) -> bool:
+        """Whether a client's stream is encrypted, and not by another worker already."""
+        return not client.origin and self.speaks_tls(client.local, client.local_port)
+
+    def speaks_tls(self, local: str, port: int) -> bool:
+        """Whether what comes to an address is encrypted."""
+        return bool(self.slice.tls) and self.names_at(local, port).default in self.slice.tls
 
     def wait_for_more(self, client: Client, seen: int) -> None:
         """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
@@ -350,8 +362,13 @@ class Gate:
     def overloaded(self, client: Client, identity: int, why: str = "") -> None:
         """Answer 503."""
         self.complain(identity, f"server {client.server}: its processes don't keep up{why}; answered 503")
+        self.answer_and_drop(client, INTERNAL_ERROR if client.encrypted else OVERLOADED)
+
+    def answer_and_drop(self, client: Client, answer: bytes) -> None:
+        """Say why, and close."""
         with contextlib.suppress(OSError):
-            client.sock.send(INTERNAL_ERROR if client.encrypted else OVERLOADED, MSG_DONTWAIT)
+            client.sock.recv(PEEK_SIZE, MSG_DONTWAIT)  # a close with bytes unread would take the answer with it
+            client.sock.send(answer, MSG_DONTWAIT)
         self.drop(client)
 
     def complain(self, identity: int, message: str) -> None:
@@ -365,9 +382,15 @@ class Gate:
 
     def take_return(self, identity: int, box: SocketType) -> None:
         """Take one connection back from an identity's workers, and pass it to where it belongs."""
+        if identity in self.delivery.deaf_to:
+            return
         try:
             received = mailbox.receive_return(box)
         except BlockingIOError:
+            return
+        except NotASocket as error:
+            self.complain(identity, f"a worker of identity {identity} is hostile, and no longer listened to: {error}")
+            self.delivery.ignore(identity)  # as each such message costs a descriptor
             return
         except ProtocolError as error:
             self.complain(identity, f"a worker of identity {identity} spoke nonsense: {error}")
@@ -376,7 +399,8 @@ class Gate:
             return
         message, descriptors = received
         if isinstance(message, Question):
-            names = self.names_at(message.local, message.local_port)
+            # Not by `names_at`, which remembers addresses: there are as many as a worker makes up.
+            names = self.slice.index.names(message.local, message.local_port)
             mailbox.send_answer(descriptors[0], names.find(message.host))
             return
         client = self.relayed(message, descriptors, identity) if message.relay else self.returned(message, descriptors)
@@ -393,16 +417,17 @@ class Gate:
         sock = SocketType(-1, -1, -1, descriptors[0])
         try:
             if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket, message.origin):
-                sock.close()
-                return None
+                raise ValueError("made up")
             if message.origin:
                 origin = Origin.from_text(message.origin)
                 ends = (origin.client, origin.client_port, origin.local, origin.local_port)
             else:
                 ends = ends_of(sock)
+                if self.speaks_tls(ends[2], ends[3]):
+                    raise ValueError("a stream that is encrypted stays where it is")
             sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-        except OSError:
-            sock.close()
+        except (OSError, ValueError):
+            let_go(sock.detach())
             return None
         return Client(
             sock,
@@ -422,19 +447,18 @@ class Gate:
         proof, sock = (SocketType(-1, -1, -1, descriptor) for descriptor in descriptors)
         server, _, facts = message.origin.partition("\0")
         try:
-            good = mailbox.ticket_is_good(proof, self.slice.secret, message.ticket)
-            if not (good and server.isdecimal() and int(server) in self.slice.tls and "\0" not in facts):
-                sock.close()
-                return None
-            if self.slice.own[int(server)] != identity:
-                sock.close()
-                return None
+            if not mailbox.ticket_is_good(proof, self.slice.secret, message.ticket):
+                raise ValueError("made up")
+            if int(server) not in self.slice.tls or self.slice.own[int(server)] != identity or "\0" in facts:
+                raise ValueError("not its own")
+            if sock.family != AF_UNIX or sock.type != SOCK_STREAM:
+                raise ValueError("no end of a stream between processes")
             ends = ends_of(proof)
-        except OSError:
-            sock.close()
+        except (OSError, ValueError):
+            let_go(sock.detach())
             return None
         finally:
-            proof.close()
+            let_go(proof.detach())
         origin = Origin(*ends, int(server), facts).to_text()
         moves = min(message.moves + 1, 255)
         return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)
@@ -454,7 +478,8 @@ class Gate:
                 continue
             if client.seen:
                 who = f"{client.address}:{client.port}"
-                self.log.log(Level.INFO, "reqtimeout", "the request's head took too long: answered 408", who)
+                what = "the handshake took too long" if client.encrypted else TOO_LONG
+                self.log.log(Level.INFO, "reqtimeout", what, who)
                 if not client.encrypted:
                     with contextlib.suppress(OSError):
                         client.sock.send(TOO_SLOW, MSG_DONTWAIT)
@@ -465,7 +490,10 @@ class Gate:
         descriptor = client.sock.fileno()
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
-        client.sock.close()
+        if client.moves:
+            let_go(client.sock.detach())
+        else:
+            client.sock.close()
 
     def forget(self, descriptor: int) -> None:
         """Stop watching a descriptor that is still open."""

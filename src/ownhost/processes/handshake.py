@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from socket import MSG_DONTWAIT, SocketType
+from socket import MSG_DONTWAIT, SHUT_WR, SocketType
 from typing import TYPE_CHECKING
 
 from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
-from ownhost.processes.connection import Connection
+from ownhost.processes.connection import LAST_MOMENT, Connection
 from ownhost.processes.http2 import Http2Connection
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.sending import Gone, receive
 from ownhost.request.request import Endpoints, Level
 
 if TYPE_CHECKING:
     from ownhost.processes.service import Service
     from ownhost.processes.worker import Worker
+
+LINGER = 2.0  # seconds that a client who was turned away may take to see it
 
 
 class Handshake:
@@ -32,6 +35,7 @@ class Handshake:
         self.service = service
         self.timer: asyncio.TimerHandle | None = None
         self.watched = -1  # the descriptor that the event loop watches
+        self.task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Answer the client's first message, which is here."""
@@ -46,7 +50,7 @@ class Handshake:
             self.log(Level.ERROR, f"there is no TLS for {self.handover.host or 'this address'}: {error}")
             with contextlib.suppress(OSError):
                 self.raw.send(INTERNAL_ERROR, MSG_DONTWAIT)
-            self.raw.close()
+            self.turn_away(self.raw)
         except OSError:
             pass  # the client has left
         else:
@@ -68,15 +72,20 @@ class Handshake:
             self.done(tls)
 
     def wait(self, tls: TLSSocket) -> None:
-        """Leave it to the event loop until the client says more."""
+        """Leave it to the event loop until the client says more, or takes what it was told."""
+        loop = self.worker.loop
+        if tls.wants_room:
+            loop.add_writer(tls.fileno(), self.go_on)
+        elif self.watched >= 0:
+            loop.remove_writer(self.watched)
         if self.watched >= 0:
             return
         self.watched = tls.fileno()
         self.worker.adopt(self)
-        self.worker.loop.add_reader(self.watched, self.go_on)
+        loop.add_reader(self.watched, self.go_on)
         stage = self.service.read_timeout.handshake
         seconds = min(stage.deadline(0.0, 0), self.service.timeout)
-        self.timer = self.worker.loop.call_later(seconds, self.too_slow)
+        self.timer = loop.call_later(seconds, self.too_slow)
 
     def too_slow(self) -> None:
         """RequestReadTimeout handshake=, or Timeout."""
@@ -85,12 +94,30 @@ class Handshake:
 
     def failed(self, tls: TLSSocket, error: ssl.SSLError) -> None:
         """The client cannot be spoken with; OpenSSL has told it why."""
+        self.unwatch()
         if error.reason == "HTTP_REQUEST":
-            self.release()
             self.answer_in_clear(tls)
+            self.worker.forget(self)
             return
         self.log(Level.INFO, f"the handshake failed: {error.reason or error}")
-        self.close()
+        self.turn_away(tls.detach())
+
+    def turn_away(self, raw: SocketType) -> None:
+        """Close in two steps: a close with bytes unread would reset the connection, and what was said with it."""
+        self.worker.adopt(self)
+        self.task = self.worker.loop.create_task(self.drain(raw))
+
+    async def drain(self, raw: SocketType) -> None:
+        """Let go of what still comes."""
+        try:
+            with contextlib.suppress(Gone, OSError):
+                raw.shutdown(SHUT_WR)
+                async with asyncio.timeout(LINGER):
+                    while True:
+                        await receive(self.worker.loop, raw, LINGER)
+        finally:
+            raw.close()
+            self.worker.forget(self)
 
     def answer_in_clear(self, tls: TLSSocket) -> None:
         """400, for HTTP where TLS should be."""
@@ -101,41 +128,48 @@ class Handshake:
 
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""
-        self.release()
+        self.unwatch()
         facts = tls.facts()
         handover = self.handover
         if facts.server_name != handover.host:
             self.log(Level.ERROR, f"the gate did not read {facts.server_name!r} as the name of this handshake")
-            tls.close()
+            self.close()
             return
         speaks = Http2Connection if facts.application_protocol == "h2" else Connection
         connection: Connection | Http2Connection = speaks(self.worker, tls, handover)
+        connection.service = self.service
         connection.endpoints = Endpoints(
             handover.client, handover.client_port, handover.local, handover.local_port, secure=True, tls=facts
         )
         connection.begin()
+        self.worker.forget(self)
 
     def log(self, level: Level, message: str, module: str = "ssl") -> None:
         """Write to the virtual host's error log."""
         client = f"{self.handover.client}:{self.handover.client_port}"
         self.service.error_log.log(level, module, message, client)
 
-    def release(self) -> None:
-        """Watch it no longer."""
+    def unwatch(self) -> None:
+        """Leave it to the event loop no more."""
         if self.watched >= 0:
             self.worker.loop.remove_reader(self.watched)
+            self.worker.loop.remove_writer(self.watched)
             self.watched = -1
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        self.worker.forget(self)
 
     def close_if_idle(self) -> None:
-        """For a stop: nothing is begun that would be lost."""
-        self.close()
+        """For a stop: who is in the midst of it may finish, for a moment."""
+        if self.task is not None:
+            self.task.cancel()
+        elif self.timer is not None:
+            self.timer.cancel()
+            self.timer = self.worker.loop.call_later(LAST_MOMENT, self.close)
 
     def close(self) -> None:
         """End it."""
-        self.release()
+        self.unwatch()
         if self.tls is not None:
             self.tls.close()
+        self.worker.forget(self)

@@ -32,11 +32,12 @@ MAX_FILE = 16 << 20  # bytes
 class KeyProblem(Exception):
     """A virtual host cannot speak TLS. One sentence."""
 
-    def __init__(self, server: VirtualHost, setting: Setting[Any], message: str) -> None:
-        where = server.origins.get(setting.name, server.source)
+    def __init__(self, server: VirtualHost, setting: str, message: str, *, forbidden: bool = False) -> None:
+        where = server.origins.get(setting, server.source)
         name = server.settings[SERVER_NAME].host or str(server.source)
         super().__init__(message)
         self.problem = Problem(where, f"{message} (virtual host {name})")
+        self.forbidden = forbidden  # this process may not read a file: as root it might
 
 
 @dataclass(slots=True)
@@ -71,9 +72,10 @@ def open_keys(server: VirtualHost) -> KeyFiles:
     settings = server.settings
     certificates, keys = settings[SSL_CERTIFICATES], settings[SSL_KEYS]
     if not certificates:
-        raise KeyProblem(server, SSL_ENGINE, "SSLEngine is on, and there is no SSLCertificateFile")
+        raise KeyProblem(server, SSL_ENGINE.name, "SSLEngine is on, and there is no SSLCertificateFile")
     if len(keys) > len(certificates):
-        raise KeyProblem(server, SSL_KEYS, f"SSLCertificateKeyFile {keys[len(certificates)]} has no SSLCertificateFile")
+        reason = f"SSLCertificateKeyFile {keys[len(certificates)]} has no SSLCertificateFile"
+        raise KeyProblem(server, SSL_KEYS.name, reason)
     files = KeyFiles()
     try:
         for place, name in enumerate(certificates):
@@ -96,7 +98,13 @@ def _open(server: VirtualHost, setting: Setting[Any], name: str) -> int:
     try:
         return trusted.open_file(Path(name))
     except OSError as error:
-        raise KeyProblem(server, setting, f"{setting.name} {name} cannot be read: {error.strerror}") from None
+        raise _unreadable(server, setting, name, error) from None
+
+
+def _unreadable(server: VirtualHost, setting: Setting[Any], name: str, error: OSError) -> KeyProblem:
+    forbidden = isinstance(error, PermissionError)
+    reason = f"{setting.name} {name} cannot be read: {error.strerror}"
+    return KeyProblem(server, setting.name, reason, forbidden=forbidden)
 
 
 def _open_all(server: VirtualHost, file: Setting[str], folder: Setting[str] | None) -> list[int]:
@@ -107,7 +115,7 @@ def _open_all(server: VirtualHost, file: Setting[str], folder: Setting[str] | No
     try:
         inside = sorted(Path(server.settings[folder]).iterdir())
     except OSError as error:
-        raise KeyProblem(server, folder, f"{folder.name} cannot be read: {error.strerror}") from None
+        raise _unreadable(server, folder, server.settings[folder], error) from None
     opened = [_open(server, folder, str(entry)) for entry in inside if not entry.is_dir()]
     different: dict[tuple[int, int], int] = {}
     for one in opened:  # such a folder has each file a second time, under the hash that OpenSSL looks for

@@ -11,13 +11,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from ownhost.config.directive import Problem
+from ownhost.config.directive import Problem, Source
 from ownhost.config.model import Config, VirtualHost
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import make_context
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
 from ownhost.processes.keyfiles import KeyFiles, KeyProblem, open_keys, read_credentials
+
+# By server id: the names that its certificates are for; file, line and message of what keeps it from speaking TLS.
+Verdicts = dict[str, tuple[list[str], list[Any]]]
 
 
 def tls_servers(config: Config) -> list[VirtualHost]:
@@ -31,8 +35,10 @@ def examine(server: VirtualHost, files: KeyFiles) -> list[str]:
         credentials = read_credentials(files)
         make_context(policy_of(server), credentials)
     except (OpenSSLError, OSError) as error:
+        if isinstance(error, OpenSSLError) and error.about:
+            raise KeyProblem(server, error.about, f"{error.about}: {error}") from None
         names = ", ".join(dict.fromkeys((*server.settings[SSL_CERTIFICATES], *server.settings[SSL_KEYS])))
-        raise KeyProblem(server, SSL_CERTIFICATES, f"{names}: {error}") from None
+        raise KeyProblem(server, SSL_CERTIFICATES.name, f"{names}: {error}") from None
     found: dict[str, None] = {}
     certificates: tuple[str, ...] = server.settings[SSL_CERTIFICATES]
     for name, pair in zip(certificates, credentials.pairs, strict=True):
@@ -43,14 +49,17 @@ def examine(server: VirtualHost, files: KeyFiles) -> list[str]:
 def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str]:
     from cryptography import x509  # here: no process that serves needs it for this
 
-    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name}: {error}") from None
     now = datetime.now(UTC)
     if certificate.not_valid_after_utc < now:
         until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
-        raise KeyProblem(server, SSL_CERTIFICATES, f"SSLCertificateFile {name} expired on {until}: renew it")
+        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name} expired on {until}: renew it")
     if certificate.not_valid_before_utc > now:
         since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        raise KeyProblem(server, SSL_CERTIFICATES, f"SSLCertificateFile {name} is not valid before {since}")
+        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name} is not valid before {since}")
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
             x509.DNSName
@@ -59,9 +68,13 @@ def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str
         return [str(one.value) for one in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
 
 
-def problems(config: Config) -> list[Problem]:
-    """What keeps virtual hosts from speaking TLS, for `ownhost check`: keys are read here and now."""
-    found = []
+def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
+    """What keeps virtual hosts from speaking TLS, for `ownhost check`: keys are read here and now.
+
+    The second list is of what only root could say: files that this process may not read.
+    """
+    found: list[Problem] = []
+    unknown: list[Problem] = []
     for server in tls_servers(config):
         try:
             files = open_keys(server)
@@ -70,8 +83,8 @@ def problems(config: Config) -> list[Problem]:
             finally:
                 files.close()
         except KeyProblem as error:
-            found.append(error.problem)
-    return found
+            (unknown if error.forbidden and os.geteuid() != 0 else found).append(error.problem)
+    return found, unknown
 
 
 @dataclass(slots=True)
@@ -94,22 +107,25 @@ class Keys:
                 keys.broken[server.id] = error.problem
         verdicts = _in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
         for id_ in keys.files:
-            names, problem = verdicts.get(str(id_), ([], "its keys could not be looked at"))
-            keys.names[id_] = names
+            source = config.servers[id_].source
+            unknown = [source.file, source.line, "its keys could not be looked at"]
+            keys.names[id_], problem = verdicts.get(str(id_), ([], unknown))
             if problem:
-                server = config.servers[id_]
-                keys.broken[id_] = Problem(server.origins.get(SSL_CERTIFICATES.name, server.source), problem)
+                file, line, message = problem
+                keys.broken[id_] = Problem(Source(file, line), message)
         return keys
 
-    def _verdicts(self, config: Config) -> dict[int, tuple[list[str], str]]:
-        found: dict[int, tuple[list[str], str]] = {}
+    def _verdicts(self, config: Config) -> Verdicts:
+        found: Verdicts = {}
         for id_, files in self.files.items():
+            source = config.servers[id_].source
             try:
-                found[id_] = examine(config.servers[id_], files), ""
+                found[str(id_)] = examine(config.servers[id_], files), []
             except KeyProblem as error:
-                found[id_] = [], error.problem.message
+                source, message = error.problem.source, error.problem.message
+                found[str(id_)] = [], [source.file, source.line, message]
             except Exception as error:
-                found[id_] = [], f"its keys cannot be used: {error}"
+                found[str(id_)] = [], [source.file, source.line, f"its keys cannot be used: {error}"]
         return found
 
     def close(self) -> None:
@@ -118,7 +134,7 @@ class Keys:
             files.close()
 
 
-def _in_a_child(work: Callable[[], dict[int, tuple[list[str], str]]]) -> dict[str, tuple[list[str], str]]:
+def _in_a_child(work: Callable[[], Verdicts]) -> Verdicts:
     """The result of `work`, done by a child that is gone afterwards, with all that it read."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()

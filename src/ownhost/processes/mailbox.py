@@ -18,22 +18,25 @@ client, too. And a worker may ask which virtual host a name is, at the client's 
 from __future__ import annotations
 
 import contextlib
+import errno
+import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
 from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SCM_RIGHTS, SOL_SOCKET
 
 from ownhost.identity.identity import Assignment
-from ownhost.processes.messages import ProtocolError
+from ownhost.processes.messages import ProtocolError, let_go
 
 SO_COOKIE = 57  # linux/include/uapi/asm-generic/socket.h
 TICKET_SIZE = 16  # bytes
 MAX_READ_AHEAD = 131_072  # bytes already read that one message can carry
 MAX_MOVES = 4  # for one request, before it is a 500
+MAX_ORIGIN = 60_000  # bytes of an origin, as it is sent
 
 _HANDOVER = struct.Struct(f"<IB?HH{TICKET_SIZE}sH")
 _RETURN = struct.Struct(f"<cB{TICKET_SIZE}sbHH")
@@ -49,6 +52,10 @@ _LEVEL, _RIGHTS = int(SOL_SOCKET), int(SCM_RIGHTS)
 # One buffer for all: allocating this much per message would cost more than receiving it.
 _BUFFER = bytearray(_HANDOVER.size + 2 * 65_535 + MAX_READ_AHEAD)
 _VIEW = memoryview(_BUFFER)
+
+
+class NotASocket(ProtocolError):
+    """A worker passed something else than sockets. It is left open: see `receive_return`."""
 
 
 @dataclass(slots=True)
@@ -145,8 +152,10 @@ def ticket_is_good(client: socket.SocketType, secret: bytes, ticket: bytes, orig
 
 def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handover) -> None:
     """Put a connection into a mailbox. Raises BlockingIOError where it is full, OSError where too much is in flight."""
-    texts = (handover.client, handover.local, handover.host, handover.refusal, handover.origin)
-    text = "\0".join(texts).encode("utf-8", "replace")
+    texts = (handover.client, handover.local, handover.host, handover.refusal)
+    text = "\0".join((*(text.replace("\0", " ") for text in texts), handover.origin)).encode("utf-8", "replace")
+    if len(text) > 0xFFFF:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     header = _HANDOVER.pack(
         handover.server,
         handover.moves,
@@ -167,8 +176,7 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
         return None
     data, (descriptor, *surplus) = received
     if surplus:
-        _close_all((descriptor, *surplus))
-        raise ProtocolError("a handover with two descriptors")
+        raise _refusal((descriptor, *surplus), "a handover with two descriptors")
     server, moves, encrypted, client_port, local_port, ticket, length = _HANDOVER.unpack_from(data)
     start = _HANDOVER.size
     client, local, host, refusal, origin = data[start : start + length].decode().split("\0", 4)
@@ -178,7 +186,7 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
 
 
 def send_return(mailbox: socket.SocketType, descriptors: Sequence[int], message: Return) -> None:
-    """Give a connection back to the gates. Raises BlockingIOError where they don't keep up.
+    """Give a connection back to the gates. Raises BlockingIOError where they don't keep up, OSError.
 
     `descriptors` is the connection's; for a relay the client's socket, and the one on which the stream goes on.
     """
@@ -189,6 +197,8 @@ def send_return(mailbox: socket.SocketType, descriptors: Sequence[int], message:
         nice = message.whose.nice
     origin = message.origin.encode()
     kind = _RELAYED if message.relay else _RETURNED
+    if max(len(whose), len(origin)) > MAX_ORIGIN:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     header = _RETURN.pack(kind, message.moves, message.ticket, nice, len(whose), len(origin))
     rights = (_LEVEL, _RIGHTS, b"".join(map(_FD.pack, descriptors)))
     mailbox.sendmsg((header, whose, origin, message.data), (rights,), _SEND)
@@ -204,8 +214,10 @@ def send_question(mailbox: socket.SocketType, descriptor: int, question: Questio
 
 def send_answer(descriptor: int, server: int) -> None:
     """Answer a question. Whoever asked may be gone, or not listen."""
-    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as sock:
+    sock = socket.SocketType(-1, -1, -1, descriptor)
+    with contextlib.suppress(OSError):
         sock.send(_ANSWER.pack(server), _SEND)
+    let_go(sock.detach())
 
 
 def read_answer(data: bytes) -> int | None:
@@ -216,17 +228,19 @@ def read_answer(data: bytes) -> int | None:
 def receive_return(mailbox: socket.SocketType) -> tuple[Return | Question, list[int]] | None:
     """Take what a worker gave back or asks; None at the end of the mailbox. Raises BlockingIOError, ProtocolError.
 
-    The worker may be hostile: nothing in the message is believed yet, but its form is checked.
+    The worker may be hostile: nothing in the message is believed yet, but its form is checked. What is no socket may be
+    a file of a file system that its owner runs, where even a close may last for ever: it stays open (NotASocket).
     """
     received = _receive(mailbox)
     if received is None:
         return None
     data, descriptors = received
     try:
+        if not all(map(_is_socket, descriptors)):
+            raise ValueError("what it passed is no socket")
         return _read_return(data, len(descriptors)), descriptors
     except (ValueError, struct.error) as error:
-        _close_all(descriptors)
-        raise ProtocolError(f"a return that is none: {error}") from None
+        raise _refusal(descriptors, f"a return that is none: {error}") from None
 
 
 def _read_return(data: bytes, descriptors: int) -> Return | Question:
@@ -237,9 +251,11 @@ def _read_return(data: bytes, descriptors: int) -> Return | Question:
         raise ValueError("another number of descriptors was expected")
     if kind == _ASKED:
         host, local, port = rest.decode().split("\0")
-        return Question(host, local, int(port))
+        return Question(host, str(ipaddress.ip_address(local)), int(port))
     if kind not in (_RETURNED, _RELAYED):
         raise ValueError("unknown kind")
+    if more > MAX_ORIGIN:
+        raise ValueError("too long")
     whose, origin, rest = rest[:length], rest[length : length + more].decode(), rest[length + more :]
     user, _, group = whose.decode("utf-8", "surrogateescape").partition("\0")
     assignment = Assignment(user or None, group or None, nice) if whose else None
@@ -254,13 +270,22 @@ def _receive(mailbox: socket.SocketType) -> tuple[bytes, list[int]] | None:
         descriptors += (one for (one,) in _FD.iter_unpack(content[: len(content) // 4 * 4]))
     if 1 <= len(descriptors) <= 2 and not flags & _CUT_OFF:
         return data, descriptors
-    _close_all(descriptors)
     if not data and not ancillary:
         return None
-    raise ProtocolError("a mailbox message without its descriptors")
+    raise _refusal(descriptors, "a mailbox message without its descriptors")
 
 
-def _close_all(descriptors: Iterable[int]) -> None:
+def _is_socket(descriptor: int) -> bool:
+    try:
+        socket.SocketType(-1, -1, -1, descriptor).detach()
+    except OSError:
+        return False
+    return True
+
+
+def _refusal(descriptors: Sequence[int], why: str) -> ProtocolError:
+    """Let go of what came with a message that makes no sense, as far as that is safe."""
+    kind = ProtocolError if all(map(_is_socket, descriptors)) else NotASocket
     for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        let_go(descriptor)  # does nothing to what is no socket
+    return kind(why)

@@ -13,13 +13,14 @@ from __future__ import annotations
 import array
 import contextlib
 import json
-import os
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 MAX_MESSAGE = 65_536  # bytes
+_NO_LINGER = struct.pack("ii", 0, 0)  # struct linger: off
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
 
 
@@ -222,6 +223,16 @@ def _has_type(value: Any, wanted: str) -> bool:
     return type(value).__name__ == wanted
 
 
+def let_go(descriptor: int) -> None:
+    """Close a socket that came from somebody who may be hostile. What is no socket stays open.
+
+    One with SO_LINGER set could hold up whoever closes it last for hours, and a file of a file system that its sender
+    runs for ever.
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+
+
 class Channel:
     """One end of a control channel. `allowed` is what the other end may say."""
 
@@ -261,8 +272,7 @@ class Channel:
                 raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
         except ProtocolError:
             for descriptor in descriptors:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+                let_go(descriptor)
             raise
         return message, descriptors
 

@@ -100,7 +100,7 @@ class Sender:
     async def send_body(self, body: FileBody | Stream | None, minor: int) -> None:
         """Send what follows the head, to a HTTP/1.`minor` client. Raises Gone where it, or part of the body, is."""
         if isinstance(body, FileBody):
-            by_kernel = body.by_kernel and isinstance(self.sock, SocketType)
+            by_kernel = body.by_kernel and type(self.sock) is SocketType  # no other worker has it (PassedSocket)
             for part in body.parts:
                 if isinstance(part, bytes):
                     await self.send(part)

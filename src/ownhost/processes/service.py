@@ -28,6 +28,7 @@ from ownhost.processes.scoreboard import Clients
 from ownhost.processes.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
+from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 from ownhost.request.names import server_token
 from ownhost.request.site import Site
 
@@ -61,6 +62,11 @@ class Service:
         self.token = server_token(settings)
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
         self.access_log = AccessLog(server, lambda target: writers[target].write)
+
+    def is_named(self, host: str) -> bool:
+        """Whether a name is written down as this virtual host's. One that only a wildcard covers is not."""
+        settings = self.site.settings
+        return host == settings[SERVER_NAME].host or host in settings[SERVER_ALIASES]
 
     def shares_connections_of(self, other: Service) -> bool:
         """Whether requests for this virtual host may come on a TLS connection that was made for another one."""

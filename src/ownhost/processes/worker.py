@@ -45,6 +45,7 @@ from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.mine import Mine
+from ownhost.processes.passed import PassedSocket
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -223,7 +224,8 @@ class Worker:
             if handover.origin:
                 self.take_relayed(handover, descriptor)
                 continue
-            sock = socket.SocketType(family, STREAM, 0, descriptor)
+            kind = PassedSocket if handover.moves else socket.SocketType
+            sock = kind(family, STREAM, 0, descriptor)
             service = self.services.get(handover.server, self.default)
             if handover.encrypted:
                 Handshake(self, sock, handover, service).begin()
@@ -291,6 +293,8 @@ class Worker:
         if self.names.get(key) is not None:
             return
         service = self.services.get(handover.server)
+        if handover.encrypted and (service is None or not service.is_named(handover.host)):
+            return  # perhaps a virtual host's that speaks no TLS: then the address's default has the handshake
         if service is not None:
             self.note(key, service)
         elif handover.refusal:

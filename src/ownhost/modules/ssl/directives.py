@@ -147,7 +147,7 @@ def policy_of(server: VirtualHost) -> TLSPolicy:
     settings = server.settings
     ciphers = settings[SSL_CIPHERS]
     verify = settings[SSL_VERIFY_CLIENT]
-    if verify == "none" and server.says(SSL_VERIFY_CLIENT):
+    if verify == "none" and any(section.says(SSL_VERIFY_CLIENT) for section in server.sections):
         verify = "optional"
     return TLSPolicy(
         versions=settings[SSL_PROTOCOL],
