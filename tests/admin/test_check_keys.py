@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_said_with_file_and_line_and_the_others_are_served(
     assert (answer["ok"], problem["line"], says in problem["message"]) == (False, place, True)
 
     server.start()
-    assert f"{server.config}:{place}: " in server.log()
+    eventually(lambda: f"{server.config}:{place}: " in server.log())
     assert says in server.log()
     assert sites.get(server, "bob.test").content == b"bob\n"
     with pytest.raises(ssl.SSLError, match="INTERNAL_ERROR"), server.connect() as sock:

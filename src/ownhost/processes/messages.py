@@ -13,6 +13,7 @@ from __future__ import annotations
 import array
 import contextlib
 import json
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -223,14 +224,19 @@ def _has_type(value: Any, wanted: str) -> bool:
     return type(value).__name__ == wanted
 
 
-def let_go(descriptor: int) -> None:
-    """Close a socket that came from somebody who may be hostile. What is no socket stays open.
+def let_go(descriptor: int) -> bool:
+    """Close a socket that came from somebody who may be hostile. False for what is no socket: that stays open.
 
     One with SO_LINGER set could hold up whoever closes it last for hours, and a file of a file system that its sender
     runs for ever.
     """
-    with contextlib.suppress(OSError), socket.socket(fileno=descriptor) as sock:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError), sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    return True
 
 
 class Channel:
@@ -272,7 +278,8 @@ class Channel:
                 raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
         except ProtocolError:
             for descriptor in descriptors:
-                let_go(descriptor)
+                if not let_go(descriptor):
+                    os.close(descriptor)
             raise
         return message, descriptors
 
