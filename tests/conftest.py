@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from encrypted import Sites
 from harness import World
 
 
@@ -19,3 +20,9 @@ def world() -> Iterator[World]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def sites(world: World) -> Sites:
+    """Virtual hosts that speak TLS."""
+    return Sites(world)

@@ -94,7 +94,7 @@ def check(options: Options, as_json: bool) -> None:
         sys.exit(1)
     except OSError as error:
         fail(error)
-    notes = [*config.notes, *listing.refusals(listing.hosts(config))]
+    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.without_http2(config)]
     if as_json:
         print_json({"ok": True, "problems": [], "notes": _problems(notes)})
         return
