@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import encrypted
 import measure
 import programs
 import sites
 from servers import APACHE, APACHE_COMMAND, OWNHOST, Server, running
 
+import encrypted
 from ownhost import __version__
 from ownhost.admin.table import print_table
 

@@ -99,7 +99,7 @@ def check(options: Options, as_json: bool) -> None:
     except OSError as error:
         fail(error)
     found, unknown = keys.problems(config)
-    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *unknown]
+    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.without_http2(config), *unknown]
     if as_json:
         print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})
     else:

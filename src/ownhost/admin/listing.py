@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ownhost.config.directive import Problem, Source
+from ownhost.config.directive import ConfigError, Problem, Source
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import ASSIGN_USER_ID, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.unixd import GROUP, USER
+from ownhost.processes import alpn, keys, startup
+from ownhost.processes.plan import make_plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 
 LookUp = Callable[[Assignment], Identity | Refusal]
@@ -123,6 +125,15 @@ def refusals(hosts: Iterable[Host]) -> list[Problem]:
                 problem = Problem(owner.declared or declared, f"no identity: {owner.refused}")
                 found[str(problem)] = problem
     return list(found.values())
+
+
+def without_http2(config: Config) -> list[Problem]:
+    """Where HTTP/2 was asked for and is not offered, as far as this process may read certificates."""
+    try:
+        plan = make_plan(config, startup.look_up(config))
+    except ConfigError:  # User and Group cannot be used, which `refusals` says
+        return []
+    return alpn.notes(plan, keys.certified(config))
 
 
 def lines(hosts: Iterable[Host]) -> Iterator[tuple[str, ...]]:

@@ -81,6 +81,9 @@ class Credentials:
     named_authorities: bytes = b""  # whose certificates clients are asked for; empty: those above
 
 
+_FORWARD_SECRET = ("ECDHE-", "DHE-")  # as OpenSSL names ciphers
+_AUTHENTICATED = ("-GCM-", "-CCM", "CHACHA20-POLY1305")
+
 _BINARY = ("session_id", "certificate", "server_certificate")
 _LONGEST_CHAIN = 16_384  # bytes of the certificates behind a client's: what is told of a connection fits into a message
 
@@ -102,6 +105,13 @@ class TLSFacts:
     secure_renegotiation: bool = False  # whether both sides know of RFC 5746
     chain: tuple[bytes, ...] = ()  # what the client sent behind its certificate; () where the session was resumed
     server_certificate: bytes = b""  # that the client was shown
+
+    @property
+    def is_modern(self) -> bool:
+        """Whether HTTP/2 may be spoken (RFC 9113, 9.2): what its appendix A prohibits is all else in TLS 1.2."""
+        if self.protocol == "TLSv1.2":
+            return self.cipher.startswith(_FORWARD_SECRET) and any(mode in self.cipher for mode in _AUTHENTICATED)
+        return self.protocol == "TLSv1.3"
 
     def to_text(self) -> str:
         """As text, for another worker of the virtual host."""

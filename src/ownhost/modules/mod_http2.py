@@ -25,6 +25,7 @@ H2_MAX_SESSION_STREAMS = Setting("H2MaxSessionStreams", 100)
 H2_WINDOW_SIZE = Setting("H2WindowSize", 65_535)  # bytes
 H2_STREAM_MAX_MEM_SIZE = Setting("H2StreamMaxMemSize", 65_536)  # bytes
 H2_MAX_DATA_FRAME_LEN = Setting("H2MaxDataFrameLen", 0)  # bytes; 0: as much as a client takes
+H2_MODERN_TLS_ONLY = Setting("H2ModernTLSOnly", True)
 H2_STREAM_TIMEOUT = Setting("H2StreamTimeout", 0.0)  # seconds; 0: Timeout
 
 
@@ -36,6 +37,7 @@ class StreamLimits:
     window: int  # of a request's body that may be on its way
     buffered: int  # of a response's that wait for the client
     frame: int  # of content in one frame
+    modern: bool  # whether TLS must be as RFC 9113 has it
 
 
 def stream_limits(settings: Settings) -> StreamLimits:
@@ -45,6 +47,7 @@ def stream_limits(settings: Settings) -> StreamLimits:
         settings[H2_WINDOW_SIZE],
         settings[H2_STREAM_MAX_MEM_SIZE],
         min(settings[H2_MAX_DATA_FRAME_LEN] or MAX_PAYLOAD, MAX_PAYLOAD),
+        settings[H2_MODERN_TLS_ONLY],
     )
 
 
@@ -111,6 +114,16 @@ for _directive in (
         setting=H2_STREAM_TIMEOUT,
         default="0",
     ),
+    Directive(
+        "H2ModernTLSOnly",
+        "mod_http2",
+        "On|Off",
+        SERVERS,
+        "Whether HTTP/2 connections must have a version of TLS and a cipher that RFC 9113 allows (9.2).",
+        flag(),
+        setting=H2_MODERN_TLS_ONLY,
+        default="On",
+    ),
     Directive("H2Padding", "mod_http2", "0", SERVERS, "Frames are not padded.", parse_padding, default="0"),
     Directive(
         "H2ProxyRequests",
@@ -136,7 +149,6 @@ for _name, _syntax, _text, _note in (
     ("H2Upgrade", "On|Off", "Whether HTTP/1.1 connections may be upgraded to h2c. None may.", ""),
     ("H2Direct", "On|Off", "Whether HTTP/2 may begin without TLS. It may not.", ""),
     ("H2WebSockets", "On|Off", "Whether WebSockets come over HTTP/2. They come over HTTP/1.1.", ""),
-    ("H2ModernTLSOnly", "On|Off", "Whether HTTP/2 needs modern TLS. It always does.", ""),
     ("H2MinWorkers", "number", "How many threads there are for requests. There are none.", ""),
     ("H2MaxWorkers", "number", "How many threads there are at most. There are none.", ""),
     ("H2MaxWorkerIdleSeconds", "seconds", "How long a thread stays idle. There are none.", ""),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from ownhost.config.directive import Problem
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.modules.core_server import PROTOCOLS
 from ownhost.processes.plan import Plan
@@ -35,6 +36,27 @@ def others(plan: Plan, server: VirtualHost, certified: Sequence[str]) -> list[Vi
         if other is server or (_meet(server.addresses, other.addresses) and _share(certified, names_of(other)))
         if not is_fixed(other) or plan.own(other) != plan.own(server)
     ]
+
+
+def notes(plan: Plan, names: Mapping[int, Sequence[str]]) -> list[Problem]:
+    """Where h2 was asked for and is not offered, and why not."""
+    found = []
+    for id_, certified in names.items():
+        server = plan.config.servers[id_]
+        if "h2" in server.settings[PROTOCOLS] and (in_the_way := others(plan, server, certified)):
+            where = server.origins.get(PROTOCOLS.name, server.source)
+            who = server.settings[SERVER_NAME].host or server.source
+            found.append(Problem(where, f"HTTP/2 is not offered to clients of {who}: {_why(server, in_the_way)}"))
+    return found
+
+
+def _why(server: VirtualHost, in_the_way: Sequence[VirtualHost]) -> str:
+    if server in in_the_way:
+        return "it serves as several users, and a HTTP/2 connection stays with one"
+    first, *more = in_the_way
+    name = first.settings[SERVER_NAME].host
+    also = f" and {len(more)} more" if more else ""
+    return f"its certificate also covers {name} ({first.source}){also}, which another user may serve"
 
 
 def names_of(server: VirtualHost) -> list[str]:

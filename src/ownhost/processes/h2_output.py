@@ -34,6 +34,9 @@ class Transport(Protocol):
     def fileno(self) -> int:
         """The descriptor that is watched."""
 
+    def shutdown(self, how: int, /) -> None:
+        """Say that nothing more will be sent. Raises OSError."""
+
     def close(self) -> None:
         """Close it."""
 

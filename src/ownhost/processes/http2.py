@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from socket import MSG_DONTWAIT
+from socket import MSG_DONTWAIT, SHUT_WR
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
@@ -47,6 +47,7 @@ from ownhost.processes.client import Client
 from ownhost.processes.h2_output import HIGH_WATER, Output, Transport
 from ownhost.processes.h2_stream import Stream
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.sending import Gone, receive
 from ownhost.request.request import Level
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Http2Connection(Client):
         "budget",
         "closed",
         "deserted",
+        "draining",
         "first",
         "frames",
         "idle_since",
@@ -107,6 +109,7 @@ class Http2Connection(Client):
         self.leaving = False  # the client was told that nothing more is served
         self.deserted = False  # the client said that it will ask for nothing more
         self.closed = False
+        self.draining: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
     # Beginning
@@ -116,6 +119,10 @@ class Http2Connection(Client):
         self.worker.adopt(self)
         self._watch_reading(True)
         self.watch(self.deadline())
+        tls = self.endpoints.tls
+        if tls is not None and not tls.is_modern and (self.service or self.worker.default).streams.modern:
+            self.die(ErrorCodes.INADEQUATE_SECURITY, f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}")
+            return
         data, self.first = self.first, b""
         self.take(data)
         self.on_readable()
@@ -285,7 +292,7 @@ class Http2Connection(Client):
         self.output.stalled.discard(stream)
         if not self.streams:
             self.idle_since = self.worker.loop.time()
-            if self.closed:
+            if self.closed and self.draining is None:
                 self.worker.forget(self)
 
     # Sending
@@ -428,10 +435,13 @@ class Http2Connection(Client):
         self.session.clear_outbound_data_buffer()
         self.output.waiting += goaway(self.session.highest_inbound_stream_id, code)
         self.flush()
-        self.close()
+        self.close(linger=True)
 
-    def close(self) -> None:
+    def close(self, *, linger: bool = False) -> None:
+        """End it. `linger` is for clients that were told why: with bytes unread, a close would have that undone."""
         if self.closed:
+            if self.draining is not None:
+                self.draining.cancel()
             return
         self.closed = True
         self._watch_reading(False)
@@ -441,8 +451,25 @@ class Http2Connection(Client):
             self.timer.cancel()
         self.leave()
         self.unread.clear()
+        if linger:
+            self.draining = self.worker.loop.create_task(self.drain())
+            self.draining.add_done_callback(self.closed_for_good)
         for stream in list(self.streams.values()):
             stream.abort()
+        if not linger:
+            self.closed_for_good()
+
+    async def drain(self) -> None:
+        """Drop what still comes, until the client has seen its end, for a moment."""
+        with contextlib.suppress(Gone, OSError):
+            self.sock.shutdown(SHUT_WR)
+            async with asyncio.timeout(LINGER):
+                while True:
+                    await receive(self.worker.loop, self.sock, LINGER)
+
+    def closed_for_good(self, _: object = None) -> None:
+        """Nothing comes or goes any more."""
+        self.draining = None
         self.sock.close()
         if not self.streams:
             self.worker.forget(self)

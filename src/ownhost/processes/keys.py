@@ -6,11 +6,13 @@ they fit, and whose names the certificates have, is found out by a process that 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ownhost.config.directive import Problem, Source
@@ -18,7 +20,8 @@ from ownhost.config.model import Config, VirtualHost
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import make_context
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
-from ownhost.processes.keyfiles import KeyFiles, KeyProblem, open_keys, read_credentials
+from ownhost.processes import trusted
+from ownhost.processes.keyfiles import MAX_FILE, KeyFiles, KeyProblem, open_keys, read_credentials
 
 # By server id: the names that its certificates are for; file, line and message of what keeps it from speaking TLS.
 Verdicts = dict[str, tuple[list[str], list[Any]]]
@@ -85,6 +88,18 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
         except KeyProblem as error:
             (unknown if error.forbidden and os.geteuid() != 0 else found).append(error.problem)
     return found, unknown
+
+
+def certified(config: Config) -> dict[int, list[str]]:
+    """The names in each server's certificates, as far as this process may read them and they are valid."""
+    found: dict[int, list[str]] = {}
+    for server in tls_servers(config):
+        for name in server.settings[SSL_CERTIFICATES]:
+            with contextlib.suppress(OSError, ValueError, KeyProblem):
+                with open(trusted.open_file(Path(name)), "rb") as file:
+                    names = _examine_certificate(server, name, file.read(MAX_FILE))
+                found.setdefault(server.id, []).extend(names)
+    return found
 
 
 @dataclass(slots=True)

@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
 from ownhost.http.message import ClientGone, FileBody, Response, Stream
 from ownhost.http.tls import TLSSocket
 from ownhost.request.request import Request
+
+if TYPE_CHECKING:
+    from ownhost.processes.h2_output import Transport
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
 RECEIVE_SIZE = 65_536
@@ -59,7 +62,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def receive(loop: asyncio.AbstractEventLoop, sock: SocketType | TLSSocket, timeout: float) -> bytes:
+async def receive(loop: asyncio.AbstractEventLoop, sock: Transport, timeout: float) -> bytes:
     """The next bytes. Raises Gone at the end of the stream and after `timeout` seconds, OSError."""
     while True:
         try:

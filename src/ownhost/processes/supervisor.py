@@ -29,8 +29,7 @@ from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
-from ownhost.processes import startup
-from ownhost.processes.alpn import offered
+from ownhost.processes import alpn, startup
 from ownhost.processes.children import Child, Children
 from ownhost.processes.keys import Keys
 from ownhost.processes.logfiles import LogError
@@ -91,7 +90,7 @@ def run(options: Options) -> int:
             become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
         logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
         keys = ended.enter_context(contextlib.closing(Keys.open(config)))
-        keys.protocols = offered(plan, keys.names)
+        keys.protocols = alpn.offered(plan, keys.names)
         listeners = startup.open_listeners(config)
         pid_file = startup.PidFile(config)
         return asyncio.run(Supervisor(plan, forkserver, logs, keys, listeners, pid_file).run())
@@ -179,6 +178,8 @@ class Supervisor:
             self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
         for problem in self.keys.broken.values():
             self.logs.error(Level.ERROR, f"{problem}: its connections end before they are encrypted")
+        for note in alpn.notes(self.plan, self.keys.names):
+            self.logs.error(Level.NOTICE, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
     # The forkserver
