@@ -188,7 +188,8 @@ def test_a_changed_byte_gives_openssls_name_or_a_handshake_that_fails(draw: st.D
         data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
     theirs = as_openssl_reads_it(bytes(data))
     if theirs is not None:
-        assert look(bytes(data)) == ClientHello(True, theirs)
+        # OpenSSL takes control characters for part of a name, which is no host's then.
+        assert look(bytes(data)) == ClientHello(True, theirs if theirs.isprintable() else "")
 
 
 @quietly
