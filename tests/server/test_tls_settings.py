@@ -202,6 +202,25 @@ def test_without_tickets_nothing_is_resumed(sites: Sites, serve: Serve, version:
         assert not resumes(sites, server, session, context, "alice.test")
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_with_a_cache_in_their_stead_a_worker_remembers_its_clients(world: World, sites: Sites, version: str) -> None:
+    both = sites.certificate("alice", "second.test")
+    server = world.server(
+        "SSLSessionTickets off\nSSLSessionCache shmcb:@DIR@/cache(512000)\n"
+        + sites.virtual_host("alice", ALICE, certificate=both)
+        + sites.virtual_host("second", ALICE, certificate=both)
+    )
+    session, context = begin(sites, server, version, "alice.test")
+    assert resumes(sites, server, session, context, "alice.test")
+    session, context = begin(sites, server, version, "alice.test")
+    assert not resumes(sites, server, session, context, "second.test")
+    worker = server.worker(ALICE)
+    session, context = begin(sites, server, version, "alice.test")
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: not worker.alive)
+    assert not resumes(sites, server, session, context, "alice.test")
+
+
 # Clients' certificates
 
 

@@ -19,7 +19,9 @@ from weakref import WeakKeyDictionary
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
 # SSL_CTX_ctrl's commands (ssl.h).
+_SET_SESS_CACHE_SIZE = 42
 _SET_SESS_CACHE_MODE = 44
+_SERVER_SESSIONS = 2  # SSL_SESS_CACHE_SERVER
 _SET_TLSEXT_TICKET_KEYS = 59
 _SET_DH_AUTO = 118
 # SSL_ctrl's (ssl.h).
@@ -100,9 +102,10 @@ def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
         raise OpenSSLError("the keys for session tickets were not taken")
 
 
-def keep_no_sessions(context: ssl.SSLContext) -> None:
-    """Keep no sessions in memory: only what is in a ticket can be resumed."""
-    _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_MODE, 0, None)
+def remember_sessions(context: ssl.SSLContext, most: int) -> None:
+    """Keep so many sessions in memory, for clients to resume; with 0 only what is in a ticket can be."""
+    _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_SIZE, most, None)
+    _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_MODE, _SERVER_SESSIONS if most else 0, None)
 
 
 def set_ciphersuites(context: ssl.SSLContext, names: str) -> None:

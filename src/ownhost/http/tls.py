@@ -43,6 +43,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-
 # A TLS record with a fatal alert (RFC 8446, section 6), for clients that are turned away before anything is encrypted.
 INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
 
+MOST_SESSIONS = 1_024  # that a worker remembers for one virtual host
 _SIZE = 65_536  # bytes taken at once
 _RECEIVE = int(socket.MSG_DONTWAIT)
 _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
@@ -58,6 +59,7 @@ class TLSPolicy:
     server_order: bool = False
     commands: tuple[tuple[str, str], ...] = ()  # SSL_CONF_cmd's
     tickets: bool = True
+    remembers: bool = False  # sessions, in a worker's memory, where there are no tickets
     session_timeout: int = 300  # seconds
     verify: str = "none"  # clients' certificates: "none", "optional" or "require"
     verify_depth: int = 1
@@ -152,10 +154,13 @@ def make_context(
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     if not policy.tickets:
         context.options |= ssl.OP_NO_TICKET
-        context.num_tickets = 0
     elif ticket_keys:
         openssl.set_ticket_keys(context, ticket_keys)
-    openssl.keep_no_sessions(context)
+    remembers = policy.remembers and not policy.tickets
+    openssl.remember_sessions(context, MOST_SESSIONS if remembers else 0)
+    # Each connection gives back the one that it took; OpenSSL would make two. Of TLS 1.3: a session that is remembered
+    # comes as a ticket, too, which says no more than where it is.
+    context.num_tickets = 1 if policy.tickets or remembers else 0
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
         _load(context, pair)
@@ -272,7 +277,18 @@ class TLSSocket:
     on their way: one system call takes all records that are there, and one sends what OpenSSL has to say.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_rest", "_sock", "_taken", "_tls", "server", "wants_room")
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_rest",
+        "_said_goodbye",
+        "_sock",
+        "_taken",
+        "_tls",
+        "ending",
+        "server",
+        "wants_room",
+    )
 
     def __init__(self, context: ssl.SSLContext, sock: socket.SocketType, server: int) -> None:
         self._sock = sock
@@ -280,6 +296,8 @@ class TLSSocket:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._rest = b""  # encrypted, and not sent yet
         self._taken = 0  # bytes of the data in it
+        self._said_goodbye = False
+        self.ending = False  # what is sent next is the last: the goodbye goes with it
         self.server = server  # the id of the virtual host whose key it is
         self.wants_room = False  # whether the handshake waits for room to send in, not for the client's words
 
@@ -313,7 +331,10 @@ class TLSSocket:
         """All records that are there, up to `size` bytes, which must not be less than one's. Raises OSError."""
         incoming, read = self._incoming, self._tls.read
         if not incoming.pending:
-            incoming.write(self._sock.recv(min(size, _SIZE), _RECEIVE) or self._ended())
+            encrypted = self._sock.recv(min(size, _SIZE), _RECEIVE)
+            if not encrypted:  # OpenSSL is not told: it would forget the session, which many clients want to resume
+                return b""
+            incoming.write(encrypted)
         try:
             data = read(size)
             while data and incoming.pending:
@@ -323,16 +344,10 @@ class TLSSocket:
                     break
         except ssl.SSLWantReadError:
             raise BlockingIOError from None
-        except ssl.SSLEOFError:
-            return b""
         finally:
             if self._outgoing.pending:
                 self._flush()
         return data
-
-    def _ended(self) -> bytes:
-        self._incoming.write_eof()
-        return b""
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
         """Send as much as goes at once. Raises OSError; after BlockingIOError the same data must come again."""
@@ -343,6 +358,8 @@ class TLSSocket:
             while taken < size and outgoing.pending < _SIZE:
                 taken += write(memoryview(data)[taken:])
             self._taken = taken
+            if self.ending and taken == size:
+                self._say_goodbye()
         self._flush()
         if self._rest:
             raise BlockingIOError
@@ -362,14 +379,15 @@ class TLSSocket:
         """Tell the client that nothing more will come: what it says after that can still be read."""
         self._say_goodbye()
         with contextlib.suppress(OSError):
+            self._flush()
             self._sock.shutdown(how)
 
     def _say_goodbye(self) -> None:
-        with contextlib.suppress(OSError):
-            try:
+        """Add the alert that ends a stream (RFC 8446, 6.1) to what is sent, once."""
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            with contextlib.suppress(OSError):
                 self._tls.unwrap()
-            finally:
-                self._flush()
 
     def detach(self) -> socket.SocketType:
         """The socket without TLS, for a client that speaks none."""
@@ -379,6 +397,8 @@ class TLSSocket:
         """Tell the client that it is over, and close."""
         if self._sock.fileno() >= 0:
             self._say_goodbye()
+            with contextlib.suppress(OSError):
+                self._flush()
             self._sock.close()
 
     def facts(self) -> TLSFacts:

@@ -239,6 +239,8 @@ class Connection(Client):
         keep = service.keeps(head, response, self.handled) and not self.worker.stopping
         sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
+        if not keep and sending.body is None and isinstance(self.sock, TLSSocket):
+            self.sock.ending = True
         try:
             sending.sent = self.sock.send(data, SEND)
         except BlockingIOError:

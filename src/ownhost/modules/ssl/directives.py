@@ -112,6 +112,15 @@ def parse_engine(call: Call) -> bool:
     return flag()(call)
 
 
+def parse_cache(call: Call) -> bool:
+    """Whether there is one, whatever kind Apache's is. Raises ArgumentError."""
+    kind = single(call).partition(":")[0].lower()
+    known = ("none", "nonenotnull", "dbm", "shmcb", "dc", "memcache", "redis")
+    if kind not in known:
+        raise ArgumentError(f"expected {either(list(known))}, and what it needs, not {call.args[0]!r}")
+    return not kind.startswith("none")
+
+
 def parse_ticket_timeout(call: Call) -> int:
     """Seconds."""
     return integer(1, 604_800)(call)
@@ -127,6 +136,7 @@ SSL_KEYS: Setting[tuple[str, ...]] = Setting("SSLCertificateKeyFile", ())
 SSL_CHAIN = Setting("SSLCertificateChainFile", "")
 SSL_SESSION_TICKETS = Setting("SSLSessionTickets", True)
 SSL_SESSION_TIMEOUT = Setting("SSLSessionCacheTimeout", 300)
+SSL_SESSION_CACHE = Setting("SSLSessionCache", False)
 SSL_VERIFY_CLIENT = Setting("SSLVerifyClient", "none")
 SSL_VERIFY_DEPTH = Setting("SSLVerifyDepth", 1)
 SSL_AUTHORITY_FILE = Setting("SSLCACertificateFile", "")
@@ -156,6 +166,7 @@ def policy_of(server: VirtualHost) -> TLSPolicy:
         server_order=settings[SSL_HONOR_CIPHER_ORDER],
         commands=settings[SSL_COMMANDS],
         tickets=settings[SSL_SESSION_TICKETS],
+        remembers=settings[SSL_SESSION_CACHE],
         session_timeout=settings[SSL_SESSION_TIMEOUT],
         verify=verify,
         verify_depth=settings[SSL_VERIFY_DEPTH],
@@ -255,6 +266,16 @@ for _directive in (
         default="On",
     ),
     Directive(
+        "SSLSessionCache",
+        "mod_ssl",
+        "none|type:argument",
+        SERVER_ONLY,
+        "Whether sessions without tickets may be resumed. Each worker remembers its own; nothing is shared.",
+        parse_cache,
+        setting=SSL_SESSION_CACHE,
+        default="none",
+    ),
+    Directive(
         "SSLSessionCacheTimeout",
         "mod_ssl",
         "seconds",
@@ -325,10 +346,8 @@ for _name, _what in (
 ):
     declare(Directive(_name, "mod_ssl", "Off", SERVERS, _what, parse_off, default="Off"))
 
-_NO_CACHE = "sessions are resumed by tickets that all workers of a virtual host can read, and no other owner's"
 _NO_STAPLING = "certificates are served without a stapled OCSP response"
 for _name, _where, _what, _note in (
-    ("SSLSessionCache", SERVER_ONLY, "Where Apache's processes share sessions.", _NO_CACHE),
     ("SSLSessionTicketKeyFile", SERVERS, "The key of session tickets. Each owner has one, new at each start.", ""),
     ("SSLUseStapling", SERVERS, "Whether an OCSP response comes with the certificate.", _NO_STAPLING),
     ("SSLStaplingCache", SERVER_ONLY, "Where OCSP responses are kept.", ""),
