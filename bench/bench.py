@@ -147,7 +147,7 @@ def taking_turns(
 
 def effort(options: argparse.Namespace) -> tuple[int, int, int]:
     """Rounds, seconds of each, and seconds of warm-up."""
-    return (2, 1, 1) if options.quick else (5, 5, 3)
+    return (1, 1, 1) if options.quick else (5, 5, 3)
 
 
 def report(figures: dict[str, Any]) -> None:
@@ -243,7 +243,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="end within 90 seconds")
     parser.add_argument("--json", metavar="FILE", help="keep all figures there")
-    parser.add_argument("--port", type=int, default=19480, metavar="N", help="use 127.0.0.1, ports N to N+2")
+    parser.add_argument("--port", type=int, default=19480, metavar="N", help="use 127.0.0.1, ports N to N+3")
     return parser.parse_args()
 
 

@@ -12,11 +12,21 @@ import programs
 import sites
 from measure import Load
 from programs import Peer
-from servers import APACHE, OWNHOST, Program, Server
+from servers import APACHE, APACHE_COMMAND, OWNHOST, Program, Server
 from sites import ALICE, FILE
 
 OWNERS = sites.OWNERS
 MODULES = {**sites.MODULES, "ssl_module": "mod_ssl.so", "socache_shmcb_module": "mod_socache_shmcb.so"}
+# What Debian's packages of Apache, mpm_itk and PHP enable when they are installed. Each costs mpm_itk at every fork.
+DEBIANS = (
+    *("access_compat", "alias", "auth_basic", "authn_core", "authn_file", "authz_host", "authz_user", "autoindex"),
+    *("deflate", "env", "filter", "negotiation", "reqtimeout", "setenvif", "status"),
+)
+DEBIANS_MODULES = {
+    **MODULES,
+    **{f"{name}_module": f"mod_{name}.so" for name in DEBIANS},
+    "php_module": "libphp8.2.so",
+}
 PROTOCOLS = "    Protocols h2 http/1.1\n"
 VIRTUAL_HOST = Template(
     """
@@ -45,6 +55,7 @@ NGINX_SERVER = Template(
     }
 """
 )
+DEBIANS_APACHE = Program("Apache + mpm_itk, Debian's modules", (APACHE_COMMAND,))
 NGINX = Program("nginx", (("/usr/sbin/nginx", "-g", "daemon off;", "-c"),))
 # wrk resumes no session: each new connection is a full handshake. It names no host in it: the first one is meant.
 WRK_LOADS = (
@@ -80,8 +91,13 @@ def _configure(run: Path, folder: Path, port: int, modules: dict[str, str], prot
 
 
 def configure_apache(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
-    """Apache with mpm_itk, which has no HTTP/2."""
+    """Apache with mpm_itk, which has no HTTP/2, and with no more modules than the configuration needs."""
     return _configure(run, folder, port, MODULES, "")
+
+
+def configure_debians_apache(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
+    """The same with the modules of a Debian machine that serves PHP."""
+    return _configure(run, folder, port, DEBIANS_MODULES, "")
 
 
 def configure_ownhost(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
@@ -103,7 +119,12 @@ def configure_nginx(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
     return (file,)
 
 
-PEERS = (Peer(APACHE, configure_apache), Peer(NGINX, configure_nginx), Peer(OWNHOST, configure_ownhost))
+PEERS = (
+    Peer(DEBIANS_APACHE, configure_debians_apache),
+    Peer(APACHE, configure_apache),
+    Peer(NGINX, configure_nginx),
+    Peer(OWNHOST, configure_ownhost),
+)
 
 
 def multiplexed(server: Server, seconds: int) -> dict[str, Any]:
