@@ -59,7 +59,7 @@ class TLSPolicy:
     server_order: bool = False
     commands: tuple[tuple[str, str], ...] = ()  # SSL_CONF_cmd's
     tickets: bool = True
-    remembers: bool = False  # sessions, in a worker's memory, where there are no tickets
+    remembers: bool = False  # sessions without tickets, in a worker's memory
     session_timeout: int = 300  # seconds
     verify: str = "none"  # clients' certificates: "none", "optional" or "require"
     verify_depth: int = 1
@@ -156,11 +156,10 @@ def make_context(
         context.options |= ssl.OP_NO_TICKET
     elif ticket_keys:
         openssl.set_ticket_keys(context, ticket_keys)
-    remembers = policy.remembers and not policy.tickets
-    openssl.remember_sessions(context, MOST_SESSIONS if remembers else 0)
+    openssl.remember_sessions(context, MOST_SESSIONS if policy.remembers else 0)
     # Each connection gives back the one that it took; OpenSSL would make two. Of TLS 1.3: a session that is remembered
     # comes as a ticket, too, which says no more than where it is.
-    context.num_tickets = 1 if policy.tickets or remembers else 0
+    context.num_tickets = 1 if policy.tickets or policy.remembers else 0
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
         _load(context, pair)
