@@ -62,6 +62,7 @@ async def _begin(request: Request, lease: Lease, app: App, params: bytes, conten
     conversation = Conversation(request, wire, lease, keeps=app.keeps_lines)
     with contextlib.suppress(OSError):  # `read` finds out
         conversation.begin(fastcgi.ROLE[app.keeps_lines] + params, content)
+        lease.call(wire)
     return conversation
 
 
@@ -161,7 +162,13 @@ class Conversation:
         lease, wire = self.lease, self.wire
         if lease is None or not self.ended:
             wire.close()
-        elif self.keeps and self.responses.reusable and isinstance(wire, SocketWire) and wire.leave(_NEXT):
+        elif (
+            self.keeps
+            and self.responses.reusable
+            and isinstance(wire, SocketWire)
+            and lease.may_leave_line()
+            and wire.leave(_NEXT)
+        ):
             lease.line = wire
         else:
             wire.close()

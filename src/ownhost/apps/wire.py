@@ -70,12 +70,17 @@ class SocketWire:
         except OSError:
             return False
 
+    def is_taken(self) -> bool:
+        """Whether the program has taken all that was sent, or the connection is closed at this end."""
+        descriptor = self._sock.fileno()
+        return descriptor < 0 or fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)) == bytes(4)
+
     def is_free(self) -> bool:
         """Whether the program has taken all that was sent (unix(7): SIOCOUTQ), to answer it.
 
         One that ends the connection may take it, too, but says first that it has no more to say.
         """
-        if fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)) != bytes(4):
+        if not self.is_taken():
             return False
         try:
             self._sock.recv(1, LOOK)

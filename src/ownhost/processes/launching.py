@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ownhost.apps.app import App
 from ownhost.http.message import HTTPError
+from ownhost.processes.calls import Calls
 from ownhost.processes.orders import Run, Use, send_order
 from ownhost.request.programs import Limits, Line
 
@@ -18,6 +19,7 @@ ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
 MOST_KEPT = 64  # leases of one app that wait
 HEARD_ALL = b"\1"  # a worker's only word on a program's lease
+WAITS = b"\1"  # and on an app's: no process has taken the request
 FULL = 0.005  # seconds until another try where the launcher has no room for an order
 
 
@@ -31,6 +33,7 @@ class AppLease:
         self.wanted = False
         self.idle_since = 0.0  # loop time
         self._client = client
+        self._calls = client.calls_of(app)
         self._sock = sock
         client.loop.add_reader(sock.fileno(), self._hear)
 
@@ -40,12 +43,28 @@ class AppLease:
         if self._client.forget(self):
             self.end()
 
+    def call(self, line: Line) -> None:
+        """The request was sent on a line that is new: a process has yet to take it."""
+        self._calls.add(self, line)
+
+    def may_leave_line(self) -> bool:
+        """Whether no other request waits for the process that the line holds."""
+        self._calls.drop(self)
+        return not (self.wanted or self._calls.any())
+
+    def complain(self) -> None:
+        """Tell the launcher that no process takes the request."""
+        with contextlib.suppress(OSError):  # it is gone, or has not heard what it was told before
+            self._sock.send(WAITS)
+
     def close(self) -> None:
         """The request is through: the next one may use the lease, if it comes soon."""
+        self._calls.drop(self)
         self._client.keep(self)
 
     def end(self) -> None:
         """Tell the launcher that the app is free."""
+        self._calls.drop(self)
         if not self.wanted:
             self._client.loop.remove_reader(self._sock.fileno())
         self._sock.close()
@@ -98,6 +117,7 @@ class LauncherClient:
         self.errors = errors
         self.patience = patience
         self.kept: dict[App, list[AppLease]] = {}
+        self.calls: dict[App, Calls] = {}
         self.sweeping = False
 
     async def lease(self, app: App) -> AppLease:
@@ -106,6 +126,10 @@ class LauncherClient:
             return _best(kept)
         answer, ours = await self._ask(Use(app), [self.errors], app.name)
         return AppLease(self, app, answer["socket"], ours)
+
+    def calls_of(self, app: App) -> Calls:
+        """The requests that an app has yet to take."""
+        return self.calls.get(app) or self.calls.setdefault(app, Calls(self.loop))
 
     def keep(self, lease: AppLease) -> None:
         """Keep a lease that was used, unless others wait for its turn.

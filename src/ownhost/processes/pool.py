@@ -85,7 +85,7 @@ class Pool:
             self.refuse(lease, "its processes keep dying")
             return
         self.leases.add(lease)
-        lease.when_left(lambda: self.release(lease))
+        lease.when_left(lambda: self.hear(lease))
         self.restart_if_changed()
         self.start_some()
         if self.ready:
@@ -118,6 +118,22 @@ class Pool:
             probe.connect(self.path)
             return True
         return False
+
+    def hear(self, lease: Lease) -> None:
+        """A lease is over, or no process takes its request: then nobody is to keep one, and none is to be missing."""
+        if not lease.says_something():
+            self.release(lease)
+            return
+        for other in self.leases:
+            other.want_back()
+        if not self.app.listens:
+            self.knock()
+
+    def knock(self) -> None:
+        """Have a program that starts its own processes look whether one is missing: it does where somebody connects."""
+        with socket.socket(socket.AF_UNIX) as knocking, contextlib.suppress(OSError):
+            knocking.setblocking(False)
+            knocking.connect(self.path)
 
     def release(self, lease: Lease) -> None:
         """A lease is over."""

@@ -34,8 +34,17 @@ class Lease:
             self.answer(wanted="back")
 
     def when_left(self, do: Callable[[], None]) -> None:
-        """Have something done when the worker closes its end."""
+        """Have something done when the worker closes its end, or says something."""
         self.turns.loop.add_reader(self.sock.fileno(), do)
+
+    def says_something(self) -> bool:
+        """Whether the worker says something, and has not closed its end."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def close(self) -> None:
         """The request is through."""

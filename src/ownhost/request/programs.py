@@ -22,6 +22,9 @@ class Line(Protocol):
     def is_free(self) -> bool:
         """Whether the app's process waits for that request, and for nothing else."""
 
+    def is_taken(self) -> bool:
+        """Whether the app's process has read all that was sent, or is gone."""
+
     def close(self) -> None:
         """There is no next one."""
 
@@ -31,6 +34,12 @@ class Lease(Protocol):
 
     path: str  # of the socket that it listens on
     line: Any  # a `Line`, of the program's kind, that a request before left with the lease; None for none
+
+    def call(self, line: Line) -> None:
+        """The request was sent on a line that is new, and waits for a process."""
+
+    def may_leave_line(self) -> bool:
+        """Whether the process may wait on its line for the next request, as no other request waits for a process."""
 
     def close(self) -> None:
         """The request is through: the app is free for another."""
