@@ -29,11 +29,11 @@ from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.modules.log_config import logs_of
 from ownhost.processes import mailbox
-from ownhost.processes.http2 import Http2Connection
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import WorkerSlice
-from ownhost.processes.worker import Worker
+from ownhost.processes.worker.http2 import Http2Connection
+from ownhost.processes.worker.worker import Worker
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Request
 from serving import make_server

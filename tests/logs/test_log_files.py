@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, eventually
-from ownhost.processes.logfiles import LogError, PipedLog, open_log
 from ownhost.processes.logger import Log, clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
+from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
 from ownhost.request.errorlog import LogTarget
 
 FULL = "/dev/full"

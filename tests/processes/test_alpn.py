@@ -9,8 +9,8 @@ import pytest
 from ownhost import modules
 from ownhost.config.reader import read
 from ownhost.identity.identity import Assignment, Identity
-from ownhost.processes import alpn
-from ownhost.processes.plan import Plan, make_plan
+from ownhost.processes.supervisor import alpn
+from ownhost.processes.supervisor.plan import Plan, make_plan
 
 H2, HTTP1 = ("h2", "http/1.1"), ("http/1.1",)
 IDS = {"www-data": 33, "alice": 1001, "bob": 1002}

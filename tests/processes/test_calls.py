@@ -13,11 +13,11 @@ import pytest
 
 from ownhost.apps.app import App, Protocol
 from ownhost.apps.wire import SocketWire, connect_unix
-from ownhost.processes.calls import Calls
-from ownhost.processes.launching import LauncherClient
+from ownhost.processes.launcher.pool import Pool
+from ownhost.processes.launcher.turns import Turns
 from ownhost.processes.orders import receive_order
-from ownhost.processes.pool import Pool
-from ownhost.processes.turns import Turns
+from ownhost.processes.worker.calls import Calls
+from ownhost.processes.worker.launching import LauncherClient
 
 MAKES_ITS_SOCKET = """
 import socket, sys, time

@@ -10,8 +10,8 @@ from ownhost import modules
 from ownhost.config.model import ListenAddress
 from ownhost.config.reader import read
 from ownhost.identity.identity import Assignment
-from ownhost.processes.assignments import MAX_ASKED, Assignments
-from ownhost.processes.choosing import Chooser, TooSlow, install_alarm, limited
+from ownhost.processes.gate.assignments import MAX_ASKED, Assignments
+from ownhost.processes.gate.choosing import Chooser, TooSlow, install_alarm, limited
 from ownhost.processes.messages import Message, Named, Whose
 from ownhost.processes.slices import GateSlice
 from ownhost.request.hosts import HostIndex

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ownhost.processes.delivery import MAX_WAIT, MAX_WAITING, Client, Delivery
+from ownhost.processes.gate.delivery import MAX_WAIT, MAX_WAITING, Client, Delivery
 from ownhost.processes.mailbox import mailbox_pair, receive_handover
 
 ALICE = 1

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from h2_pair import Pair, Peer
 from ownhost.http import h2_budget
 from ownhost.http.message import RequestBody, Response
-from ownhost.processes import http2
+from ownhost.processes.worker import http2
 from ownhost.request.request import Request
 
 BIG = os.urandom(500_000)

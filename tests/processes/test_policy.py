@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ownhost.processes.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_WAIT, SpawnPolicy
+from ownhost.processes.supervisor.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_WAIT, SpawnPolicy
 
 
 def test_one_worker_on_demand() -> None:

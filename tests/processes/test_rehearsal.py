@@ -11,7 +11,7 @@ from ownhost.processes.table import PROCESSES
 for process in PROCESSES.values():
     process.rehearse()
 before = set(sys.modules)
-from ownhost.processes import worker
+from ownhost.processes.worker import worker
 worker.REHEARSED = (
     "GET /worker.py HTTP/1.0\\r\\n\\r\\n",
     "HEAD /worker.py HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n",

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from ownhost.processes.turns import Lease, Turns
+from ownhost.processes.launcher.turns import Lease, Turns
 
 
 class Requests:

@@ -20,8 +20,8 @@ from ownhost import __version__, modules
 from ownhost.admin import listing, reference
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
-from ownhost.processes import keys
 from ownhost.processes.options import Options, read_config
+from ownhost.processes.supervisor import keys
 
 Command = Callable[..., None]
 
@@ -71,7 +71,7 @@ def run(options: Options) -> None:
 
     TERM and INT stop, WINCH stops once the requests under way are answered.
     """
-    from ownhost.processes import supervisor  # here: a quick `check` needs no server
+    from ownhost.processes.supervisor import supervisor  # here: a quick `check` needs no server
 
     try:
         code = supervisor.run(options)

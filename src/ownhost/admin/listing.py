@@ -12,8 +12,8 @@ from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import ASSIGN_USER_ID, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes import alpn, keys, startup
-from ownhost.processes.plan import make_plan
+from ownhost.processes.supervisor import alpn, keys, startup
+from ownhost.processes.supervisor.plan import make_plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 
 LookUp = Callable[[Assignment], Identity | Refusal]

@@ -1,4 +1,4 @@
-"""mod_http2's directives: how much of a HTTP/2 connection there may be at a time. What they bound: `processes.http2`.
+"""mod_http2's directives: how much of a HTTP/2 connection there may be at a time (`processes.worker.http2`).
 
 Source: https://httpd.apache.org/docs/2.4/mod/mod_http2.html
 """

@@ -1,7 +1,7 @@
 """mod_ssl: encrypted connections, and what requests over them may do.
 
-The handshake is a worker's (processes.handshake), with its own virtual hosts' keys and no other. A virtual host with
-SSLEngine answers nothing but TLS, and one without it never does: so answers that depend on no more are remembered.
+The handshake is a worker's (processes.worker.handshake), with its own virtual hosts' keys and no other. A virtual host
+with SSLEngine answers nothing but TLS, and one without it never does: so answers that depend on no more are remembered.
 """
 
 from __future__ import annotations

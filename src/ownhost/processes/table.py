@@ -9,8 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import gate, launcher, logger, program, worker
+from ownhost.processes import logger, program
+from ownhost.processes.gate import gate
+from ownhost.processes.launcher import launcher
 from ownhost.processes.messages import Channel
+from ownhost.processes.worker import worker
 
 modules.load()  # so that every process forked later has all of them, already imported
 

@@ -20,14 +20,14 @@ from setproctitle import setproctitle
 
 from ownhost.apps.app import App
 from ownhost.identity import prctl
-from ownhost.processes.child import Start, start
 from ownhost.processes.descendants import end_all, strangers
+from ownhost.processes.launcher.child import Start, start
+from ownhost.processes.launcher.pool import Pool
+from ownhost.processes.launcher.running import Running
+from ownhost.processes.launcher.turns import Lease, Turns
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
-from ownhost.processes.pool import Pool
-from ownhost.processes.running import Running
 from ownhost.processes.slices import LauncherSlice, receive_slice
-from ownhost.processes.turns import Lease, Turns
 
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop

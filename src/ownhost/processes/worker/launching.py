@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from ownhost.apps.app import App
 from ownhost.http.message import HTTPError
-from ownhost.processes.calls import Calls
 from ownhost.processes.orders import Run, Use, send_order
+from ownhost.processes.worker.calls import Calls
 from ownhost.request.programs import Limits, Line
 
 ANSWER = 4_096  # bytes of the launcher's answer, at most

@@ -23,17 +23,17 @@ from ownhost.http.limits import HeadLimits
 from ownhost.http.message import FileBody, Head, HTTPError, Response
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
-from ownhost.processes.client import Client
-from ownhost.processes.incoming import Incoming
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
-from ownhost.processes.pump import in_clear, pump
-from ownhost.processes.sending import Gone, Sender, Sending, receive
+from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.incoming import Incoming
+from ownhost.processes.worker.pump import in_clear, pump
+from ownhost.processes.worker.sending import Gone, Sender, Sending, receive
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
 
 if TYPE_CHECKING:
-    from ownhost.processes.service import Service
-    from ownhost.processes.worker import Worker
+    from ownhost.processes.worker.service import Service
+    from ownhost.processes.worker.worker import Worker
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up

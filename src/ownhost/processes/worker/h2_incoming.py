@@ -16,7 +16,7 @@ from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import HTTPError
 
 if TYPE_CHECKING:
-    from ownhost.processes.h2_stream import Stream
+    from ownhost.processes.worker.h2_stream import Stream
 
 CONTINUE = [(b":status", b"100")]
 

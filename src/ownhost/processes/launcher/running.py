@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from socket import MSG_DONTWAIT
 
-from ownhost.processes.turns import Lease
+from ownhost.processes.launcher.turns import Lease
 
 MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
 

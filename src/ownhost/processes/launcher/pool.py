@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App
-from ownhost.processes.child import Start, start
-from ownhost.processes.turns import Lease
+from ownhost.processes.launcher.child import Start, start
+from ownhost.processes.launcher.turns import Lease
 
 QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
 BACKLOG = 511

@@ -43,15 +43,15 @@ from ownhost.http.h2_frames import (
 )
 from ownhost.http.h2_head import Malformed, RawFields
 from ownhost.http.h2_session import Session
-from ownhost.processes.client import Client
-from ownhost.processes.h2_output import HIGH_WATER, Output, Transport
-from ownhost.processes.h2_stream import Stream
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.sending import Gone, receive
+from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.h2_output import HIGH_WATER, Output, Transport
+from ownhost.processes.worker.h2_stream import Stream
+from ownhost.processes.worker.sending import Gone, receive
 from ownhost.request.request import Level
 
 if TYPE_CHECKING:
-    from ownhost.processes.worker import Worker
+    from ownhost.processes.worker.worker import Worker
 
 READ_SIZE = 16_384  # bytes per recv
 READS = 4  # recvs per turn

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from ownhost.config.directive import Problem
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.modules.core_server import PROTOCOLS
-from ownhost.processes.plan import Plan
+from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 from ownhost.request.routing import is_fixed
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
-from ownhost.processes.connection import LAST_MOMENT, Connection
-from ownhost.processes.http2 import Http2Connection
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.sending import Gone, receive
+from ownhost.processes.worker.connection import LAST_MOMENT, Connection
+from ownhost.processes.worker.http2 import Http2Connection
+from ownhost.processes.worker.sending import Gone, receive
 from ownhost.request.request import Endpoints, Level
 
 if TYPE_CHECKING:
-    from ownhost.processes.service import Service
-    from ownhost.processes.worker import Worker
+    from ownhost.processes.worker.service import Service
+    from ownhost.processes.worker.worker import Worker
 
 LINGER = 2.0  # seconds that a client who was turned away may take to see it
 

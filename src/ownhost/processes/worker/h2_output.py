@@ -16,7 +16,7 @@ from ownhost.http.h2_head import RawFields
 from ownhost.http.h2_session import Session
 
 if TYPE_CHECKING:
-    from ownhost.processes.h2_stream import Stream
+    from ownhost.processes.worker.h2_stream import Stream
 
 HIGH_WATER = 131_072  # bytes that wait for the socket, beyond which no more content is added
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send

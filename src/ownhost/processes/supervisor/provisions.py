@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.processes.keyfiles import KeyFiles
-from ownhost.processes.keys import Keys
-from ownhost.processes.logs import Logs
-from ownhost.processes.plan import Counted, Plan
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, TLSGiven, WorkerSlice
+from ownhost.processes.supervisor.keys import Keys
+from ownhost.processes.supervisor.logs import Logs
+from ownhost.processes.supervisor.plan import Counted, Plan
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.module import MODULES
 

@@ -13,10 +13,10 @@ import stat
 from collections.abc import Collection
 
 from ownhost.config.model import Config
-from ownhost.processes.logfiles import LogError, PipedLog, open_log, targets
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.plan import Plan
 from ownhost.processes.slices import DEFAULT_IDENTITY
+from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log, targets
+from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.request import Level
 from ownhost.request.routing import choices_of

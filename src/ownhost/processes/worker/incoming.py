@@ -11,12 +11,12 @@ from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE, interim
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import ClientGone
-from ownhost.processes.sending import Sender, receive
+from ownhost.processes.worker.sending import Sender, receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
-    from ownhost.processes.connection import Connection
-    from ownhost.processes.service import Service
+    from ownhost.processes.worker.connection import Connection
+    from ownhost.processes.worker.service import Service
 
 
 class Incoming:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from ownhost.processes.http2 import Http2Connection
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.worker.http2 import Http2Connection
 
 if TYPE_CHECKING:
-    from ownhost.processes.worker import Worker
+    from ownhost.processes.worker.worker import Worker
 
 
 async def rehearse(worker: Worker, handover: Handover, paths: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import os
 from collections import deque
 
 from ownhost.http.message import FileBody, Stream
-from ownhost.processes.sending import Gone
+from ownhost.processes.worker.sending import Gone
 
 
 class Outgoing:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ownhost.processes.connection import Connection
+    from ownhost.processes.worker.connection import Connection
 
 INTERVAL = 0.5  # seconds between looks
 

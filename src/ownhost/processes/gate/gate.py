@@ -31,9 +31,9 @@ from ownhost.identity import seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
-from ownhost.processes.assignments import Assignments, Name
-from ownhost.processes.choosing import Chooser, TooSlow, install_alarm
-from ownhost.processes.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITING, Client, Delivery
+from ownhost.processes.gate.assignments import Assignments, Name
+from ownhost.processes.gate.choosing import Chooser, TooSlow, install_alarm
+from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITING, Client, Delivery
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Origin, Question, Return
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, let_go

@@ -19,17 +19,17 @@ from ownhost.http import message
 from ownhost.http.h2_head import RawFields, read_head, refused_head, response_fields
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
-from ownhost.processes.connection import LINGER, LINGER_IN_ALL
-from ownhost.processes.h2_incoming import StreamBody
-from ownhost.processes.h2_outgoing import Outgoing
-from ownhost.processes.sending import Gone, Sending
-from ownhost.processes.service import BODILESS
+from ownhost.processes.worker.connection import LINGER, LINGER_IN_ALL
+from ownhost.processes.worker.h2_incoming import StreamBody
+from ownhost.processes.worker.h2_outgoing import Outgoing
+from ownhost.processes.worker.sending import Gone, Sending
+from ownhost.processes.worker.service import BODILESS
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
 
 if TYPE_CHECKING:
-    from ownhost.processes.http2 import Http2Connection
-    from ownhost.processes.service import Service
+    from ownhost.processes.worker.http2 import Http2Connection
+    from ownhost.processes.worker.service import Service
 
 
 class Stream:

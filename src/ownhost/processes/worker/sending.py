@@ -16,7 +16,7 @@ from ownhost.http.tls import TLSSocket
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
-    from ownhost.processes.h2_output import Transport
+    from ownhost.processes.worker.h2_output import Transport
 
 SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
 RECEIVE_SIZE = 65_536

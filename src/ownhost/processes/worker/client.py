@@ -18,8 +18,8 @@ from ownhost.request.serve import error_response, respond
 
 if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
-    from ownhost.processes.service import Service
-    from ownhost.processes.worker import Worker
+    from ownhost.processes.worker.service import Service
+    from ownhost.processes.worker.worker import Worker
 
 
 class Client(ABC):

@@ -33,22 +33,23 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.http.tls import TLSFacts
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.processes import h2_rehearsal, mailbox
-from ownhost.processes.client import Client
-from ownhost.processes.client_watch import ClientWatch
-from ownhost.processes.connection import Connection
-from ownhost.processes.dialogue import Dialogue
-from ownhost.processes.encryption import Encryption
-from ownhost.processes.handshake import Handshake
-from ownhost.processes.launching import LauncherClient
+from ownhost.processes import mailbox
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
-from ownhost.processes.mine import Mine
-from ownhost.processes.passed import PassedSocket
 from ownhost.processes.scoreboard import Clients
-from ownhost.processes.service import Service
 from ownhost.processes.slices import WorkerSlice, receive_slice
+from ownhost.processes.worker import h2_rehearsal
+from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.client_watch import ClientWatch
+from ownhost.processes.worker.connection import Connection
+from ownhost.processes.worker.dialogue import Dialogue
+from ownhost.processes.worker.encryption import Encryption
+from ownhost.processes.worker.handshake import Handshake
+from ownhost.processes.worker.launching import LauncherClient
+from ownhost.processes.worker.mine import Mine
+from ownhost.processes.worker.passed import PassedSocket
+from ownhost.processes.worker.service import Service
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT

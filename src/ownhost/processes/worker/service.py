@@ -22,10 +22,10 @@ from ownhost.modules.log_config import AccessLog
 from ownhost.modules.mod_http2 import stream_limits
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.requests import SSL_VHOST_SNI_POLICY
-from ownhost.processes.encryption import Encryption
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.scoreboard import Clients
-from ownhost.processes.sending import Sending
+from ownhost.processes.worker.encryption import Encryption
+from ownhost.processes.worker.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME

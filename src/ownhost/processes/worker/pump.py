@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from socket import SHUT_WR, SocketType
 
 from ownhost.http.tls import TLSSocket
-from ownhost.processes.sending import Gone, Sender, receive
+from ownhost.processes.worker.sending import Gone, Sender, receive
 
 Sock = SocketType | TLSSocket
 PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own

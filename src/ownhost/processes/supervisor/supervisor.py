@@ -29,11 +29,6 @@ from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
-from ownhost.processes import alpn, startup
-from ownhost.processes.children import Child, Children
-from ownhost.processes.keys import Keys
-from ownhost.processes.logfiles import LogError
-from ownhost.processes.logs import Logs
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
@@ -54,10 +49,15 @@ from ownhost.processes.messages import (
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.plan import Plan, make_plan
-from ownhost.processes.policy import SpawnPolicy
-from ownhost.processes.provisions import Provider, close
 from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice
+from ownhost.processes.supervisor import alpn, startup
+from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.keys import Keys
+from ownhost.processes.supervisor.logfiles import LogError
+from ownhost.processes.supervisor.logs import Logs
+from ownhost.processes.supervisor.plan import Plan, make_plan
+from ownhost.processes.supervisor.policy import SpawnPolicy
+from ownhost.processes.supervisor.provisions import Provider, close
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone

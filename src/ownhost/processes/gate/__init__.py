@@ -1,0 +1,1 @@
+"""Gates: accept connections, see whose they are, and pass them on (gate.py)."""

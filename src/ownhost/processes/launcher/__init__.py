@@ -1,0 +1,1 @@
+"""Launchers: run an owner's programs, each in its turn (launcher.py)."""

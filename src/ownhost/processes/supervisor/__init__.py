@@ -1,0 +1,1 @@
+"""The supervisor: reads the configuration, opens listeners, logs and keys, decides what runs (supervisor.py)."""
