@@ -96,7 +96,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page: Path) -> None:
-    folders = (ROOT, ROOT / "src" / "ownhost", ROOT / "src" / "ownhost" / "processes")
+    package = ROOT / "src" / "ownhost"
+    folders = (ROOT, package, package / "processes", *(package / "processes").iterdir())
     for name in re.findall(r"`([a-z_/]+\.py)`", page.read_text()):
         assert any((folder / name).exists() for folder in folders), name
     for name in re.findall(r"`\.?/?((?:scripts|tests|docs)/[a-z_/.]*[a-z])`", page.read_text()):
