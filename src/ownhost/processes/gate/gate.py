@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLRDHUP
-from socket import AF_UNIX, MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
+from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http import client_hello
 from ownhost.http.client_hello import ClientHello
@@ -31,11 +31,13 @@ from ownhost.identity import seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.processes import mailbox
+from ownhost.processes.gate import returns
 from ownhost.processes.gate.assignments import Assignments, Name
 from ownhost.processes.gate.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITING, Client, Delivery
+from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.mailbox import NotASocket, Origin, Question, Return
+from ownhost.processes.mailbox import NotASocket, Question
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, let_go
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
@@ -403,7 +405,7 @@ class Gate:
             names = self.slice.index.names(message.local, message.local_port)
             mailbox.send_answer(descriptors[0], names.find(message.host))
             return
-        client = self.relayed(message, descriptors, identity) if message.relay else self.returned(message, descriptors)
+        client = returns.check(message, descriptors, self.slice, identity, self.speaks_tls)
         if client is None:
             self.complain(identity, f"a worker of identity {identity} gave back something that no gate accepted")
         elif message.whose is not None:
@@ -411,57 +413,6 @@ class Gate:
             self.route(client, client.data, message.whose)
         else:
             self.look(client)
-
-    def returned(self, message: Return, descriptors: list[int]) -> Client | None:
-        """A connection that comes back, if a gate ever accepted it. The kernel says who is at its ends."""
-        sock = SocketType(-1, -1, -1, descriptors[0])
-        try:
-            if not mailbox.ticket_is_good(sock, self.slice.secret, message.ticket, message.origin):
-                raise ValueError("made up")
-            if message.origin:
-                origin = Origin.from_text(message.origin)
-                ends = (origin.client, origin.client_port, origin.local, origin.local_port)
-            else:
-                ends = ends_of(sock)
-                if self.speaks_tls(ends[2], ends[3]):
-                    raise ValueError("a stream that is encrypted stays where it is")
-            sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
-        except (OSError, ValueError):
-            let_go(sock.detach())
-            return None
-        return Client(
-            sock,
-            *ends,
-            time.monotonic(),
-            moves=min(message.moves + 1, 255),
-            data=message.data,
-            ticket=message.ticket,
-            origin=message.origin,
-        )
-
-    def relayed(self, message: Return, descriptors: list[int], identity: int) -> Client | None:
-        """A connection under TLS that goes on in clear, on another socket. The client's own proves whose it is.
-
-        Only who has a virtual host's key may relay for it: others could put words into clients' mouths.
-        """
-        proof, sock = (SocketType(-1, -1, -1, descriptor) for descriptor in descriptors)
-        server, _, facts = message.origin.partition("\0")
-        try:
-            if not mailbox.ticket_is_good(proof, self.slice.secret, message.ticket):
-                raise ValueError("made up")
-            if int(server) not in self.slice.tls or self.slice.own[int(server)] != identity or "\0" in facts:
-                raise ValueError("not its own")
-            if sock.family != AF_UNIX or sock.type != SOCK_STREAM:
-                raise ValueError("no end of a stream between processes")
-            ends = ends_of(proof)
-        except (OSError, ValueError):
-            let_go(sock.detach())
-            return None
-        finally:
-            let_go(proof.detach())
-        origin = Origin(*ends, int(server), facts).to_text()
-        moves = min(message.moves + 1, 255)
-        return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)
 
     # Connections that end here
 
@@ -499,15 +450,3 @@ class Gate:
         """Stop watching a descriptor that is still open."""
         self.handlers.pop(descriptor, None)
         self.epoll.unregister(descriptor)
-
-
-def ends_of(sock: SocketType) -> tuple[str, int, str, int]:
-    """Address and port of a connection's client, and of our end. Raises OSError."""
-    address, port = sock.getpeername()[:2]
-    local, local_port = sock.getsockname()[:2]
-    return unmapped(address), port, unmapped(local), local_port
-
-
-def unmapped(address: str) -> str:
-    """An IPv4 client of a dual-stack listener, as IPv4."""
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
