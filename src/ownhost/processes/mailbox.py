@@ -30,7 +30,7 @@ from hmac import compare_digest
 from socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, SCM_RIGHTS, SOL_SOCKET
 
 from ownhost.identity.identity import Assignment
-from ownhost.processes.messages import ProtocolError, let_go
+from ownhost.processes.messages import ProtocolError, close_at_once, let_go
 
 SO_COOKIE = 57  # linux/include/uapi/asm-generic/socket.h
 TICKET_SIZE = 16  # bytes
@@ -217,7 +217,7 @@ def send_answer(descriptor: int, server: int) -> None:
     sock = socket.SocketType(-1, -1, -1, descriptor)
     with contextlib.suppress(OSError):
         sock.send(_ANSWER.pack(server), _SEND)
-    let_go(sock.detach())
+    close_at_once(sock)
 
 
 def read_answer(data: bytes) -> int | None:

@@ -231,12 +231,19 @@ def let_go(descriptor: int) -> bool:
     runs for ever.
     """
     try:
-        sock = socket.socket(fileno=descriptor)
+        sock = socket.SocketType(-1, -1, -1, descriptor)
     except OSError:
         return False
-    with contextlib.suppress(OSError), sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    close_at_once(sock)
     return True
+
+
+def close_at_once(sock: socket.SocketType) -> None:
+    """Close a socket that somebody who may be hostile has had: see `let_go`."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    with contextlib.suppress(OSError):
+        sock.close()
 
 
 class Channel:

@@ -12,7 +12,7 @@ from socket import SocketType
 
 from ownhost.processes import mailbox
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.messages import let_go
+from ownhost.processes.messages import close_at_once
 
 EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE  # wakes one gate, not all
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
@@ -124,7 +124,7 @@ class Delivery:
             self.overloaded(client, identity, f" ({error.strerror})")
             return True
         if client.moves:
-            let_go(client.sock.detach())
+            close_at_once(client.sock)
         else:
             client.sock.close()
         return True

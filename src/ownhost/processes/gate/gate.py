@@ -38,7 +38,7 @@ from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITIN
 from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, let_go
+from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
@@ -442,7 +442,7 @@ class Gate:
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
         if client.moves:
-            let_go(client.sock.detach())
+            close_at_once(client.sock)
         else:
             client.sock.close()
 

@@ -13,7 +13,7 @@ from socket import AF_UNIX, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 from ownhost.processes import mailbox
 from ownhost.processes.gate.delivery import Client
 from ownhost.processes.mailbox import Origin, Return
-from ownhost.processes.messages import let_go
+from ownhost.processes.messages import close_at_once
 from ownhost.processes.slices import GateSlice
 
 SpeaksTLS = Callable[[str, int], bool]  # of an address and a port
@@ -43,7 +43,7 @@ def _returned(message: Return, descriptors: list[int], slice_: GateSlice, speaks
                 raise ValueError("a stream that is encrypted stays where it is")
         sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
     except (OSError, ValueError):
-        let_go(sock.detach())
+        close_at_once(sock)
         return None
     moves = min(message.moves + 1, 255)
     since = time.monotonic()
@@ -66,10 +66,10 @@ def _relayed(message: Return, descriptors: list[int], slice_: GateSlice, identit
             raise ValueError("no end of a stream between processes")
         ends = ends_of(proof)
     except (OSError, ValueError):
-        let_go(sock.detach())
+        close_at_once(sock)
         return None
     finally:
-        let_go(proof.detach())
+        close_at_once(proof)
     origin = Origin(*ends, int(server), facts).to_text()
     moves = min(message.moves + 1, 255)
     return Client(sock, *ends, time.monotonic(), moves=moves, data=message.data, origin=origin)

@@ -336,6 +336,12 @@ class Connection(Client):
         self.worker.adopt(self)
         self.task = self.worker.loop.create_task(work)
 
+    def take_over_watch(self) -> None:
+        """The event loop watches for bytes already, for whoever had the connection before: that is not begun anew."""
+        self.reading = True
+        self.worker.adopt(self)
+        self.worker.loop.add_reader(self.sock.fileno(), self.on_readable)
+
     def pause(self) -> None:
         """Stop watching for bytes."""
         if self.reading:

@@ -35,6 +35,7 @@ class Handshake:
         self.service = service
         self.timer: asyncio.TimerHandle | None = None
         self.watched = -1  # the descriptor that the event loop watches
+        self.writing = False  # whether it watches for room, too
         self.task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -74,10 +75,12 @@ class Handshake:
     def wait(self, tls: TLSSocket) -> None:
         """Leave it to the event loop until the client says more, or takes what it was told."""
         loop = self.worker.loop
-        if tls.wants_room:
-            loop.add_writer(tls.fileno(), self.go_on)
-        elif self.watched >= 0:
-            loop.remove_writer(self.watched)
+        if tls.wants_room != self.writing:
+            self.writing = tls.wants_room
+            if self.writing:
+                loop.add_writer(tls.fileno(), self.go_on)
+            else:
+                loop.remove_writer(tls.fileno())
         if self.watched >= 0:
             return
         self.watched = tls.fileno()
@@ -128,7 +131,6 @@ class Handshake:
 
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""
-        self.unwatch()
         facts = tls.facts()
         handover = self.handover
         if facts.server_name != handover.host:
@@ -141,6 +143,10 @@ class Handshake:
         connection.endpoints = Endpoints(
             handover.client, handover.client_port, handover.local, handover.local_port, secure=True, tls=facts
         )
+        if self.watched >= 0 and not self.writing and isinstance(connection, Connection):
+            connection.take_over_watch()
+            self.watched = -1
+        self.unwatch()
         connection.begin()
         self.worker.forget(self)
 
@@ -153,7 +159,8 @@ class Handshake:
         """Leave it to the event loop no more."""
         if self.watched >= 0:
             self.worker.loop.remove_reader(self.watched)
-            self.worker.loop.remove_writer(self.watched)
+            if self.writing:
+                self.worker.loop.remove_writer(self.watched)
             self.watched = -1
         if self.timer is not None:
             self.timer.cancel()
