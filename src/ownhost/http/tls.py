@@ -1,7 +1,6 @@
 """TLS: what a virtual host's connections are encrypted with, and one such connection as a socket.
 
-OpenSSL does it, through Python's ssl module and what `openssl` adds to that. It reads and writes the client's socket
-itself: no byte is copied on its way.
+OpenSSL does it, through Python's ssl module and what `openssl` adds to that.
 
 Sources: RFC 8446 (TLS 1.3), RFC 9325 (recommendations), Python's ssl module.
 """

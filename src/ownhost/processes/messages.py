@@ -240,10 +240,15 @@ def let_go(descriptor: int) -> bool:
 
 def close_at_once(sock: socket.SocketType) -> None:
     """Close a socket that somebody who may be hostile has had: see `let_go`."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    do_not_linger(sock)
     with contextlib.suppress(OSError):
         sock.close()
+
+
+def do_not_linger(sock: socket.socket | socket.SocketType) -> None:
+    """Have a close of a socket wait for nothing, whatever somebody else who has it may have set."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class Channel:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket as socket_
 import ssl
 from collections.abc import Sequence
+from socket import SocketType
 
 from ownhost.config.model import VirtualHost
 from ownhost.http import openssl
@@ -31,7 +31,7 @@ class Encryption:
         self._loop = loop
         self._context: ssl.SSLContext | None = None
 
-    def wrap(self, sock: socket_.SocketType) -> TLSSocket:
+    def wrap(self, sock: SocketType) -> TLSSocket:
         """A client's socket, under TLS from now on. Raises OpenSSLError where there are no keys that fit."""
         if self._given.problem:
             raise OpenSSLError(self._given.problem)

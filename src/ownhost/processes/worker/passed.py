@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from socket import SO_LINGER, SOL_SOCKET, SocketType
-from struct import pack
+from socket import SocketType
 
-_NO_LINGER = pack("ii", 0, 0)  # struct linger
+from ownhost.processes.messages import do_not_linger
 
 
 class PassedSocket(SocketType):
@@ -18,6 +16,5 @@ class PassedSocket(SocketType):
 
     def close(self) -> None:
         """Close, at once."""
-        with suppress(OSError):
-            self.setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
+        do_not_linger(self)
         super().close()

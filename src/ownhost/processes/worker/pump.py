@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from socket import SHUT_WR, SocketType
+from socket import SHUT_WR, SocketType, socketpair
 
 from ownhost.http.tls import TLSSocket
 from ownhost.processes.worker.sending import Gone, Sender, receive
@@ -14,10 +14,10 @@ Sock = SocketType | TLSSocket
 PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own
 
 
-async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeout: float, data: bytes = b"") -> None:
-    """Pass bytes on, those in `data` first from the client. `timeout` is seconds without a byte that is taken."""
+async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeout: float) -> None:
+    """Pass bytes on. `timeout` is seconds without a byte that is taken."""
     tasks = [
-        asyncio.ensure_future(_pass_on(loop, client, other, timeout, data)),
+        asyncio.ensure_future(_pass_on(loop, client, other, timeout)),
         asyncio.ensure_future(_pass_on(loop, other, client, timeout)),
     ]
     try:
@@ -29,10 +29,9 @@ async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeo
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, timeout: float, data: bytes = b"") -> None:
+async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, timeout: float) -> None:
     sender = Sender(loop, other, timeout)
     with contextlib.suppress(Gone, OSError):
-        await sender.send(data)
         while True:
             await sender.send(await receive(loop, one, PATIENCE))
     with contextlib.suppress(OSError):
@@ -42,9 +41,7 @@ async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, time
 @contextlib.asynccontextmanager
 async def in_clear(loop: asyncio.AbstractEventLoop, client: TLSSocket, timeout: float) -> AsyncIterator[SocketType]:
     """A plain socket that stands for a client's encrypted one."""
-    import socket
-
-    ours, theirs = socket.socketpair()
+    ours, theirs = socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     task = asyncio.ensure_future(pump(loop, client, ours, timeout))
