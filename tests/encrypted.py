@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 import subprocess
@@ -120,3 +121,25 @@ def curl(
     where = ["--cacert", str(sites.authority_file), "--resolve", f"{host}:{server.port}:127.0.0.1"]
     command = ["curl", "-sS", *where, *map(str, arguments), f"https://{host}:{server.port}{path}"]
     return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+
+def exchange(sock: ssl.SSLSocket, data: bytes) -> bytes:
+    """What comes back while DATA is sent, as many bytes, in one thread: an SSL object is not for two at once."""
+    sock.setblocking(False)
+    unsent = memoryview(data)
+    received = bytearray()
+    while len(received) < len(data):
+        idle = True
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            unsent = unsent[sock.send(unsent[:65536]) :] if unsent else unsent
+            idle = not unsent
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            part = sock.recv(65536)
+            assert part, f"the end after {len(received):,} of {len(data):,} bytes"
+            received += part
+            idle = False
+        if idle:
+            ready = select.select([sock], [sock] if unsent else [], [], 20)
+            assert any(ready), f"nothing for 20 s after {len(received):,} of {len(data):,} bytes"
+    sock.setblocking(True)
+    return bytes(received)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from encrypted import Sites, answer, ask, curl, s_client
+from encrypted import Sites, answer, ask, curl, exchange, s_client
 from harness import ALICE, BOB, CAROL, Server, World, eventually
 
 BIG = os.urandom(1 << 20) * 20  # 20 MiB
@@ -288,13 +288,7 @@ def test_another_protocol_over_tls(world: World, sites: Sites, path: str) -> Non
             assert data.startswith(b"HTTP/1.1 101 ")
             sock.sendall(b"hello")
             assert sock.recv(1000) == b"HELLO"
-            much = b"x" * 3_000_000
-            threading.Thread(target=sock.sendall, args=(much,)).start()
-            left = len(much)
-            while left:
-                part = sock.recv(65536)
-                assert set(part) == {ord("X")}
-                left -= len(part)
+            assert exchange(sock, b"x" * 3_000_000) == b"X" * 3_000_000
         eventually(lambda: all("(0 connections)" in process.title for process in server.processes("worker")))
 
 
