@@ -116,7 +116,7 @@ class Pair:
         self.worker.note(("127.0.0.1", 80, "other.test"), None)  # as a gate would say it
         connection = Http2Connection(self.worker, ours, handover)
         connection.endpoints.secure = True
-        connection.endpoints.tls = TLSFacts(
+        connection.endpoints.known = TLSFacts(
             "TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, "site.test", False, server=handover.server
         )
         theirs.setblocking(False)

@@ -77,7 +77,7 @@ def make_request(
         log.append(f"{module}:{level.name.lower()} {message}")
 
     head = parse_head(text.encode(), head_limits(site.settings))
-    endpoints = Endpoints(client, 4000, local, 80, secure=tls is not None, tls=tls)
+    endpoints = Endpoints(client, 4000, local, 80, secure=tls is not None, known=tls)
     return Asked(Request(head, endpoints, site, NOW, take), Response(0), log)
 
 

@@ -115,7 +115,7 @@ def explain(config: Config, url: str, headers: Sequence[str], method: str, clien
     if endpoints.secure:
         found.tls = _spoken(policy_of(server)) if engine else "none is spoken here: SSLEngine is off"
     if endpoints.secure and engine:
-        endpoints.tls = _facts(policy_of(server), head.host)
+        endpoints.known = _facts(policy_of(server), head.host)
     _Explainer(config, server, head, endpoints, found).run()
     return found
 

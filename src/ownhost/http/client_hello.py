@@ -9,6 +9,7 @@ Sources: RFC 8446, sections 4.1.2, 4.2 and 5.1; RFC 6066, section 3 (server_name
 from __future__ import annotations
 
 import re
+import struct
 from typing import NamedTuple
 
 HANDSHAKE = 0x16  # the first byte of a TLS connection: the type of a handshake record
@@ -16,6 +17,7 @@ _CLIENT_HELLO = 1
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # bytes
+_EXTENSION = struct.Struct(">HH")  # its kind, and the size of its content
 _MAX_RECORD = 16_384  # bytes (RFC 8446, 5.1)
 # What can be seen, as long as OpenSSL lets it be. No NUL above all: in mailboxes, texts end with it.
 _NAME = re.compile(rb"[!-~]{1,255}")
@@ -85,15 +87,27 @@ def _server_name(hello: bytes) -> str:
         reader.vector(1)  # legacy_session_id
         reader.vector(2)  # cipher_suites
         reader.vector(1)  # legacy_compression_methods
-        extensions = _Reader(reader.vector(2))
-        while extensions.left:
-            kind, content = extensions.number(2), extensions.vector(2)
-            if kind == _SERVER_NAME:
-                names = _Reader(_Reader(content).vector(2))
-                return _host(names.vector(2)) if names.number(1) == _HOST_NAME else ""
+        content = _extension(reader.vector(2), _SERVER_NAME)
+        if content is not None:
+            names = _Reader(_Reader(content).vector(2))
+            return _host(names.vector(2)) if names.number(1) == _HOST_NAME else ""
     except ValueError:
         pass
     return ""
+
+
+def _extension(extensions: bytes, wanted: int) -> bytes | None:
+    """The content of one extension; None where it is not there. Every client has a dozen, so each is one step."""
+    place, size = 0, len(extensions)
+    while place + _EXTENSION.size <= size:
+        kind, length = _EXTENSION.unpack_from(extensions, place)
+        place += _EXTENSION.size
+        if kind == wanted:
+            if place + length > size:
+                raise ValueError
+            return extensions[place : place + length]
+        place += length
+    return None
 
 
 def _host(name: bytes) -> str:

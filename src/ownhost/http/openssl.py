@@ -19,6 +19,8 @@ from weakref import WeakKeyDictionary
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
 # SSL_CTX_ctrl's commands (ssl.h).
+_MODE = 33
+_NO_AUTO_CHAIN = 0x8  # SSL_MODE_NO_AUTO_CHAIN
 _SET_SESS_CACHE_SIZE = 42
 _SET_SESS_CACHE_MODE = 44
 _SERVER_SESSIONS = 2  # SSL_SESS_CACHE_SERVER
@@ -124,6 +126,11 @@ def set_session_timeout(context: ssl.SSLContext, seconds: int) -> None:
 def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
     """How many certificate authorities may stand between a client's certificate and one that is trusted."""
     _library().SSL_CTX_set_verify_depth(_pointer(context), depth)
+
+
+def send_no_more_than_given(context: ssl.SSLContext) -> None:
+    """Have clients shown the certificates that were loaded, and none that OpenSSL finds: it looks at each handshake."""
+    _library().SSL_CTX_ctrl(_pointer(context), _MODE, _NO_AUTO_CHAIN, None)
 
 
 def choose_dh_parameters(context: ssl.SSLContext) -> None:

@@ -163,7 +163,9 @@ def make_context(
     for pair in credentials.pairs:
         _load(context, pair)
     if policy.verify != "none":
-        _set_verification(context, policy, credentials)
+        _set_verification(context, policy, credentials)  # what is between them and a root may come from there
+    else:
+        openssl.send_no_more_than_given(context)
     with _about("SSLOpenSSLConfCmd"):
         for command, value in policy.commands:
             openssl.configure(context, command, value)
@@ -303,22 +305,43 @@ class TLSSocket:
         """The descriptor, for an event loop; -1 once it is closed."""
         return self._sock.fileno()
 
-    def handshake(self) -> None:
-        """Go on with the handshake. Raises BlockingIOError where that has to wait (see `wants_room`), OSError."""
+    def handshake(self) -> bool:
+        """Go on with the handshake: is it done? Else it waits for the client (see `wants_room`). Raises OSError.
+
+        What it says at its end goes out with the first answer, or by `finish`.
+        """
         if self._rest:
             self._flush()
         self.wants_room = bool(self._rest)
-        data = self._sock.recv(_SIZE, _RECEIVE)
+        try:
+            data = self._sock.recv(_SIZE, _RECEIVE)
+        except BlockingIOError:
+            return False
         if not data:
             raise ConnectionResetError
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            raise BlockingIOError from None
-        finally:
             self._flush()
             self.wants_room = bool(self._rest)
+            return False
+        except ssl.SSLError:
+            self._flush()  # OpenSSL's alert
+            raise
+        self.wants_room = False
+        return True
+
+    def finish(self) -> None:
+        """Send what the handshake left to be sent, if nothing has taken it along."""
+        if self._outgoing.pending:
+            with contextlib.suppress(OSError):  # whoever reads or writes next hears of it
+                self._flush()
+
+    @property
+    def asked_name(self) -> str:
+        """The name that the client asked for, as `http.client_hello` reads it; "" for none."""
+        return getattr(self._tls, "asked_name", "")
 
     @property
     def application_protocol(self) -> str:
@@ -341,10 +364,11 @@ class TLSSocket:
                 except ssl.SSLWantReadError:  # the beginning of a record
                     break
         except ssl.SSLWantReadError:
+            self.finish()
             raise BlockingIOError from None
-        finally:
-            if self._outgoing.pending:
-                self._flush()
+        except ssl.SSLError:
+            self.finish()  # OpenSSL's alert
+            raise
         return data
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
@@ -409,7 +433,7 @@ class TLSSocket:
             protocol=tls.version() or "",
             cipher=cipher,
             bits=bits,
-            server_name=getattr(tls, "asked_name", ""),
+            server_name=self.asked_name,
             resumed=bool(tls.session_reused),
             session_id=details.session_id,
             certificate=certificate,

@@ -66,7 +66,14 @@ class Endpoints:
     local: str
     local_port: int
     secure: bool = False  # whether it is encrypted
-    tls: TLSFacts | None = None  # what is known of that
+    known: TLSFacts | Callable[[], TLSFacts] | None = None  # of that: see `tls`
+
+    @property
+    def tls(self) -> TLSFacts | None:
+        """What is known of the encryption. OpenSSL is asked for it once somebody wants to know, which few do."""
+        if callable(self.known):
+            self.known = self.known()
+        return self.known
 
 
 @dataclass(slots=True)

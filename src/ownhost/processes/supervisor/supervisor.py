@@ -63,6 +63,7 @@ from ownhost.request.request import Level
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
+GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +127,7 @@ class Supervisor:
         self.pid_file = pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
-        self.gates = {number: SpawnPolicy(limit=1) for number in range(CORES)}
+        self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1)
         self.logger: Child | None = None
         self.ready: set[int] = set()  # gates that accept connections

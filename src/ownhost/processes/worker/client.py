@@ -31,6 +31,7 @@ class Client(ABC):
         "endpoints",
         "fresh",
         "handled",
+        "key_of",
         "moves",
         "origin",
         "refusal",
@@ -41,8 +42,15 @@ class Client(ABC):
 
     def __init__(self, worker: Worker, handover: Handover) -> None:
         self.worker = worker
-        self.endpoints = endpoints_of(handover)
+        ends = (handover.client, handover.client_port, handover.local, handover.local_port)
+        self.endpoints = Endpoints(*ends)
+        self.key_of = handover.server  # the id of the virtual host whose key the connection is encrypted with
         self.origin = handover.origin  # of a connection that another worker ends the TLS of
+        if handover.origin:
+            origin = Origin.from_text(handover.origin)
+            # Whose key it was the gate knows; of the rest the worker that has that key is believed.
+            facts = replace(TLSFacts.from_text(origin.facts), server=origin.server)
+            self.key_of, self.endpoints.secure, self.endpoints.known = origin.server, True, facts
         self.denial: HTTPError | None = None  # why the request being answered may not come this way
         self.ticket = handover.ticket
         self.moves = handover.moves
@@ -118,14 +126,3 @@ class Client(ABC):
         if self.counted is not None:
             self.counted.leave()
             self.counted = None
-
-
-def endpoints_of(handover: Handover) -> Endpoints:
-    """Both ends of a client's connection, and its TLS where another worker of the virtual host ends that."""
-    ends = (handover.client, handover.client_port, handover.local, handover.local_port)
-    if not handover.origin:
-        return Endpoints(*ends)
-    origin = Origin.from_text(handover.origin)
-    # Whose key it was the gate knows; of the rest the worker that has that key is believed.
-    facts = replace(TLSFacts.from_text(origin.facts), server=origin.server)
-    return Endpoints(*ends, secure=True, tls=facts)

@@ -55,7 +55,7 @@ class Connection(Client):
         "request",
         "sock",
         "task",
-        "timer",
+        "timed",
         "waiting_since",
     )
 
@@ -66,9 +66,9 @@ class Connection(Client):
         self.request: Request | None = None  # being answered
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
-        self.reading = False  # whether the event loop watches for bytes
+        self.reading = False  # whether it is watched for bytes
+        self.timed = False  # whether there is a moment at which the time is checked
         self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
         self.waiting_since = 0.0  # loop time
         self.first_byte = 0.0  # loop time of the first byte of an incomplete head; 0 for none
 
@@ -279,9 +279,9 @@ class Connection(Client):
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
         self.request = self.incoming = None
-        if not self.handled and self.timer is not None:  # from now on it is KeepAliveTimeout, which may be less
-            self.timer.cancel()
-            self.timer = None
+        if not self.handled and self.timed:  # from now on it is KeepAliveTimeout, which may be less
+            self.timed = False
+            self.worker.deadlines.drop(self)
         self.handled += 1
         self.moves = 0
         if keep:
@@ -295,17 +295,18 @@ class Connection(Client):
 
     def wait(self) -> None:
         """Leave the connection to the event loop until there is more."""
-        loop = self.worker.loop
-        now = loop.time()
+        worker = self.worker
+        now = worker.loop.time()
         if self.buffer and not self.first_byte:
             self.first_byte = now
         self.waiting_since = now
         if not self.reading:
             self.reading = True
-            self.worker.adopt(self)
-            loop.add_reader(self.sock.fileno(), self.on_readable)
-        if self.timer is None:
-            self.timer = loop.call_later(max(0.0, self.deadline() - now), self.check_time)
+            worker.adopt(self)
+            worker.readers.add(self.sock.fileno(), self.on_readable)
+        if not self.timed:
+            self.timed = True
+            worker.deadlines.set(self, self.deadline())
 
     def deadline(self) -> float:
         """When to give up waiting, in loop time: KeepAliveTimeout between requests, RequestReadTimeout within one."""
@@ -316,14 +317,14 @@ class Connection(Client):
         return self.waiting_since + service.keep_alive_timeout
 
     def check_time(self) -> None:
-        """The timer: one per connection, not one per request, so it may find that there is time left."""
-        self.timer = None
+        """There is one moment per connection, not one per request, so it may turn out that there is time left."""
+        self.timed = False
         if not self.reading or self.task is not None:
-            return  # a task is at work; `wait` sets the timer again
-        loop = self.worker.loop
-        left = self.deadline() - loop.time()
-        if left > 0:
-            self.timer = loop.call_later(left, self.check_time)
+            return  # a task is at work; `wait` sets another moment
+        deadline = self.deadline()
+        if deadline > self.worker.loop.time():
+            self.timed = True
+            self.worker.deadlines.set(self, deadline)
         elif self.first_byte:
             self.refuse(HTTPError(408, "the request head took longer than RequestReadTimeout"))
         else:
@@ -337,16 +338,16 @@ class Connection(Client):
         self.task = self.worker.loop.create_task(work)
 
     def take_over_watch(self) -> None:
-        """The event loop watches for bytes already, for whoever had the connection before: that is not begun anew."""
+        """The connection is watched already, for whoever had it before: that is not begun anew."""
         self.reading = True
         self.worker.adopt(self)
-        self.worker.loop.add_reader(self.sock.fileno(), self.on_readable)
+        self.worker.readers.replace(self.sock.fileno(), self.on_readable)
 
     def pause(self) -> None:
         """Stop watching for bytes."""
         if self.reading:
             self.reading = False
-            self.worker.loop.remove_reader(self.sock.fileno())
+            self.worker.readers.remove(self.sock.fileno())
 
     async def go_on(self, sending: Sending, rest: bytes) -> None:
         """Finish a response that did not go out at once, and read what is left of its request."""
@@ -451,7 +452,7 @@ class Connection(Client):
 
     def seek(self, head: Head) -> None:
         """Nobody here knows whose a name is: the gates do."""
-        if self.endpoints.tls is not None:
+        if self.endpoints.secure:
             self.begin_task(self.ask(head.host))
         else:
             self.hand_back(None)
@@ -474,9 +475,9 @@ class Connection(Client):
 
     def close(self) -> None:
         self.pause()
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self.timed:
+            self.timed = False
+            self.worker.deadlines.drop(self)
         self.leave()
         self.worker.forget(self)
         self.sock.close()

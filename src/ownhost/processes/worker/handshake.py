@@ -15,7 +15,7 @@ from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.connection import LAST_MOMENT, Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.sending import Gone, receive
-from ownhost.request.request import Endpoints, Level
+from ownhost.request.request import Level
 
 if TYPE_CHECKING:
     from ownhost.processes.worker.service import Service
@@ -33,9 +33,8 @@ class Handshake:
         self.tls: TLSSocket | None = None
         self.handover = handover
         self.service = service
-        self.timer: asyncio.TimerHandle | None = None
-        self.watched = -1  # the descriptor that the event loop watches
-        self.writing = False  # whether it watches for room, too
+        self.watched = -1  # the descriptor that is watched
+        self.writing = False  # whether for room, too
         self.task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -62,37 +61,39 @@ class Handshake:
         tls = self.tls
         assert tls is not None
         try:
-            tls.handshake()
-        except BlockingIOError:
-            self.wait(tls)
+            done = tls.handshake()
         except ssl.SSLError as error:
             self.failed(tls, error)
         except OSError:
             self.close()
         else:
-            self.done(tls)
+            if done:
+                self.done(tls)
+            else:
+                self.wait(tls)
 
     def wait(self, tls: TLSSocket) -> None:
         """Leave it to the event loop until the client says more, or takes what it was told."""
-        loop = self.worker.loop
+        worker = self.worker
         if tls.wants_room != self.writing:
             self.writing = tls.wants_room
             if self.writing:
-                loop.add_writer(tls.fileno(), self.go_on)
+                worker.loop.add_writer(tls.fileno(), self.go_on)
             else:
-                loop.remove_writer(tls.fileno())
+                worker.loop.remove_writer(tls.fileno())
         if self.watched >= 0:
             return
         self.watched = tls.fileno()
-        self.worker.adopt(self)
-        loop.add_reader(self.watched, self.go_on)
+        worker.adopt(self)
+        worker.readers.add(self.watched, self.go_on)
         stage = self.service.read_timeout.handshake
         seconds = min(stage.deadline(0.0, 0), self.service.timeout)
-        self.timer = loop.call_later(seconds, self.too_slow)
+        worker.deadlines.set(self, worker.loop.time() + seconds)
 
-    def too_slow(self) -> None:
-        """RequestReadTimeout handshake=, or Timeout."""
-        self.log(Level.INFO, "the handshake took too long", "reqtimeout")
+    def check_time(self) -> None:
+        """RequestReadTimeout handshake=, or Timeout; or a stop that waits no longer."""
+        if not self.worker.stopping:
+            self.log(Level.INFO, "the handshake took too long", "reqtimeout")
         self.close()
 
     def failed(self, tls: TLSSocket, error: ssl.SSLError) -> None:
@@ -131,23 +132,21 @@ class Handshake:
 
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""
-        facts = tls.facts()
         handover = self.handover
-        if facts.server_name != handover.host:
-            self.log(Level.ERROR, f"the gate did not read {facts.server_name!r} as the name of this handshake")
+        if tls.asked_name != handover.host:
+            self.log(Level.ERROR, f"the gate did not read {tls.asked_name!r} as the name of this handshake")
             self.close()
             return
-        speaks = Http2Connection if facts.application_protocol == "h2" else Connection
+        speaks = Http2Connection if tls.application_protocol == "h2" else Connection
         connection: Connection | Http2Connection = speaks(self.worker, tls, handover)
         connection.service = self.service
-        connection.endpoints = Endpoints(
-            handover.client, handover.client_port, handover.local, handover.local_port, secure=True, tls=facts
-        )
-        if self.watched >= 0 and not self.writing and isinstance(connection, Connection):
+        connection.endpoints.secure, connection.endpoints.known = True, tls.facts
+        if self.watched >= 0 and isinstance(connection, Connection):
             connection.take_over_watch()
             self.watched = -1
         self.unwatch()
         connection.begin()
+        tls.finish()
         self.worker.forget(self)
 
     def log(self, level: Level, message: str, module: str = "ssl") -> None:
@@ -157,22 +156,20 @@ class Handshake:
 
     def unwatch(self) -> None:
         """Leave it to the event loop no more."""
+        if self.writing:
+            self.writing = False
+            self.worker.loop.remove_writer(self.watched)
         if self.watched >= 0:
-            self.worker.loop.remove_reader(self.watched)
-            if self.writing:
-                self.worker.loop.remove_writer(self.watched)
+            self.worker.readers.remove(self.watched)
             self.watched = -1
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self.worker.deadlines.drop(self)
 
     def close_if_idle(self) -> None:
         """For a stop: who is in the midst of it may finish, for a moment."""
         if self.task is not None:
             self.task.cancel()
-        elif self.timer is not None:
-            self.timer.cancel()
-            self.timer = self.worker.loop.call_later(LAST_MOMENT, self.close)
+        elif self.watched >= 0:
+            self.worker.deadlines.set(self, self.worker.loop.time() + LAST_MOMENT)
 
     def close(self) -> None:
         """End it."""

@@ -82,7 +82,6 @@ class Http2Connection(Client):
         "session",
         "sock",
         "streams",
-        "timer",
         "turn_due",
         "unread",
         "writing",
@@ -110,7 +109,6 @@ class Http2Connection(Client):
         self.deserted = False  # the client said that it will ask for nothing more
         self.closed = False
         self.draining: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
 
     # Beginning
 
@@ -357,10 +355,10 @@ class Http2Connection(Client):
         if wanted != self.reading:
             self.reading = wanted
             if wanted:
-                self.worker.loop.add_reader(self.sock.fileno(), self.on_readable)
+                self.worker.readers.add(self.sock.fileno(), self.on_readable)
                 self.worker.loop.call_soon(self.read_on)  # for what TLS holds, which the descriptor does not show
             else:
-                self.worker.loop.remove_reader(self.sock.fileno())
+                self.worker.readers.remove(self.sock.fileno())
 
     # Waiting
 
@@ -384,18 +382,11 @@ class Http2Connection(Client):
 
     def watch(self, deadline: float) -> None:
         """Have the time checked at this moment, or before."""
-        if deadline == inf or self.closed:
-            return
-        if self.timer is not None:
-            if self.timer.when() <= deadline:
-                return
-            self.timer.cancel()
-        loop = self.worker.loop
-        self.timer = loop.call_later(max(0.0, deadline - loop.time()), self.check_time)
+        if not self.closed and deadline < self.worker.deadlines.moment(self):
+            self.worker.deadlines.set(self, deadline)
 
     def check_time(self) -> None:
-        """End what takes too long. The timer may have been set for what is done meanwhile."""
-        self.timer = None
+        """End what takes too long. The moment may have been set for what is done meanwhile."""
         now = self.worker.loop.time()
         for stream in list(self.streams.values()):
             if stream.deadline() <= now:
@@ -447,8 +438,7 @@ class Http2Connection(Client):
         self._watch_reading(False)
         if self.writing:
             self.worker.loop.remove_writer(self.sock.fileno())
-        if self.timer is not None:
-            self.timer.cancel()
+        self.worker.deadlines.drop(self)
         self.leave()
         self.unread.clear()
         if linger:

@@ -30,7 +30,6 @@ from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.message import Head, HTTPError
-from ownhost.http.tls import TLSFacts
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
@@ -50,6 +49,7 @@ from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.waiting import Deadlines, Readers
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -95,6 +95,7 @@ def rehearse() -> None:
         slice_.logs = {settings[ERROR_LOG]: 2}
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
+        worker.readers.close()
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
@@ -173,6 +174,8 @@ class Worker:
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
         self.connections: set[Client | Handshake] = set()
+        self.readers = Readers(loop)
+        self.deadlines = Deadlines(loop)
         self.watch = ClientWatch(loop)
         self.taken = 0  # connections, in all
         self.full_batches = 0
@@ -311,21 +314,23 @@ class Worker:
         found = self.names.get(key)
         if isinstance(found, str):
             raise HTTPError(500, found, module="mpm_itk")
-        if endpoints.tls is not None:
-            return self.admit(connection, endpoints.tls, found) if found is not None or key in self.names else None
+        if endpoints.secure:
+            return self.admit(connection, found) if found is not None or key in self.names else None
         if found is None and connection.fresh:
             raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
         return found
 
-    def admit(self, connection: Client, tls: TLSFacts, found: Service | None) -> Service:
+    def admit(self, connection: Client, found: Service | None) -> Service:
         """Who answers a request over TLS. One for a host that the connection was not made for is denied."""
-        own = self.services.get(tls.server)
+        own = self.services.get(connection.key_of)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
             connection.denial = HTTPError(421, "the connection was made for another host", module="ssl")
             return own or found or self.default
-        if found.encryption is not None and found.encryption.strict and not tls.server_name:
-            reason = "the handshake named no host (SSLStrictSNIVHostCheck)"
-            connection.denial = HTTPError(403, reason, module="ssl")
+        if found.encryption is not None and found.encryption.strict:
+            tls = connection.endpoints.tls
+            if tls is None or not tls.server_name:
+                reason = "the handshake named no host (SSLStrictSNIVHostCheck)"
+                connection.denial = HTTPError(403, reason, module="ssl")
         return found
 
     # Connections stay, and leave

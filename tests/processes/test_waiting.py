@@ -1,0 +1,221 @@
+"""What clients are waited for with: descriptors beside the event loop, and moments with one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+from ownhost.processes.worker.waiting import COARSE, Deadlines, Readers
+
+Loop = asyncio.AbstractEventLoop
+MakePair = Callable[[], tuple[socket.socket, socket.socket]]
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = uvloop.new_event_loop()
+    yield made
+    made.close()
+
+
+def turns(loop: Loop, number: int = 3) -> None:
+    """Let the loop go round, so that it hears of all that is there."""
+
+    async def wait() -> None:
+        for _ in range(number):
+            await asyncio.sleep(0.001)
+
+    loop.run_until_complete(wait())
+
+
+@pytest.fixture
+def pairs() -> Iterator[MakePair]:
+    """Makes pairs of sockets."""
+    made: list[socket.socket] = []
+
+    def make() -> tuple[socket.socket, socket.socket]:
+        made.extend(socket.socketpair())
+        return made[-2], made[-1]
+
+    yield make
+    for sock in made:
+        sock.close()
+
+
+class Pair:
+    """A socket that is watched, and its other end."""
+
+    def __init__(
+        self, ends: tuple[socket.socket, socket.socket], readers: Readers, heard: list[str], name: str
+    ) -> None:
+        self.sock, self.other = ends
+        self.heard = heard
+        self.name = name
+        readers.add(self.sock.fileno(), self.hear)
+
+    def hear(self) -> None:
+        self.heard.append(self.name + self.sock.recv(10).decode())
+
+
+def test_bytes_and_the_end_are_heard_of(loop: Loop, pairs: MakePair) -> None:
+    readers, heard = Readers(loop), list[str]()
+    pair = Pair(pairs(), readers, heard, "a")
+    turns(loop)
+    assert heard == []
+    pair.other.send(b"1")
+    turns(loop)
+    assert heard == ["a1"]
+    pair.other.close()
+    turns(loop, 1)
+    assert set(heard[1:]) == {"a"}
+    readers.remove(pair.sock.fileno())
+    del heard[:]
+    turns(loop)
+    assert heard == []
+
+
+def test_what_was_not_read_is_told_again(loop: Loop, pairs: MakePair) -> None:
+    readers, heard = Readers(loop), list[str]()
+    pair = Pair(pairs(), readers, heard, "a")
+    pair.other.send(b"x" * 25)
+    turns(loop, 5)
+    assert heard == ["a" + "x" * 10] * 2 + ["a" + "x" * 5]
+
+
+def test_somebody_else_may_go_on(loop: Loop, pairs: MakePair) -> None:
+    readers, heard = Readers(loop), list[str]()
+    pair = Pair(pairs(), readers, heard, "a")
+    readers.replace(pair.sock.fileno(), lambda: heard.append("b" + pair.sock.recv(10).decode()))
+    pair.other.send(b"1")
+    turns(loop)
+    assert heard == ["b1"]
+
+
+def test_who_was_removed_in_the_same_turn_hears_nothing(loop: Loop, pairs: MakePair) -> None:
+    readers, heard = Readers(loop), list[str]()
+    socks = [pairs() for _ in range(2)]
+
+    def first_come(own: socket.socket) -> Callable[[], None]:
+        def hear() -> None:
+            heard.append("once")
+            for sock, _ in socks:
+                readers.remove(sock.fileno())
+
+        return hear
+
+    for sock, other in socks:
+        readers.add(sock.fileno(), first_come(sock))
+        other.send(b"1")
+    turns(loop)
+    assert heard == ["once"]
+
+
+def test_a_bug_in_one_is_told_and_the_others_go_on(loop: Loop, pairs: MakePair) -> None:
+    readers, heard, told = Readers(loop), list[str](), list[object]()
+    loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+    broken, other = pairs()
+
+    def fail() -> None:
+        readers.remove(broken.fileno())
+        raise ZeroDivisionError
+
+    readers.add(broken.fileno(), fail)
+    pair = Pair(pairs(), readers, heard, "a")
+    other.send(b"1")
+    pair.other.send(b"1")
+    turns(loop)
+    assert heard == ["a1"]
+    assert [type(error) for error in told] == [ZeroDivisionError]
+
+
+def test_a_descriptor_that_was_removed_can_be_added_again(loop: Loop, pairs: MakePair) -> None:
+    readers, heard = Readers(loop), list[str]()
+    pair = Pair(pairs(), readers, heard, "a")
+    for number in range(3):
+        readers.remove(pair.sock.fileno())
+        pair.other.send(str(number).encode())
+        turns(loop)
+        assert len(heard) == number
+        readers.add(pair.sock.fileno(), pair.hear)
+        turns(loop)
+        assert heard[-1] == f"a{number}"
+
+
+class Timed:
+    """Somebody with a deadline."""
+
+    def __init__(self, deadlines: Deadlines, heard: list[tuple[str, float]], name: str) -> None:
+        self.deadlines, self.heard, self.name = deadlines, heard, name
+        self.again = 0.0  # seconds until the next moment, once
+
+    def check_time(self) -> None:
+        now = self.deadlines._loop.time()
+        self.heard.append((self.name, now))
+        if self.again:
+            self.deadlines.set(self, now + self.again)
+            self.again = 0.0
+
+
+def wait(loop: Loop, seconds: float) -> None:
+    loop.run_until_complete(asyncio.sleep(seconds))
+
+
+def test_moments_come_in_order_never_early_and_once(loop: Loop) -> None:
+    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
+    start = loop.time()
+    moments = {"late": start + 0.4, "soon": start + 0.1, "dropped": start + 0.2}
+    for name, moment in moments.items():
+        whom = Timed(deadlines, heard, name)
+        deadlines.set(whom, moment)
+        assert deadlines.moment(whom) == moment
+        if name == "dropped":
+            deadlines.drop(whom)
+            deadlines.drop(whom)
+            assert deadlines.moment(whom) == float("inf")
+    wait(loop, 0.4 + 2 * COARSE)
+    assert [name for name, _ in heard] == ["soon", "late"]
+    assert all(when >= moments[name] - 0.002 for name, when in heard)
+
+
+def test_a_moment_set_anew_replaces_the_one_before(loop: Loop) -> None:
+    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
+    sooner, later = (Timed(deadlines, heard, name) for name in ("sooner", "later"))
+    start = loop.time()
+    deadlines.set(sooner, start + 5)
+    deadlines.set(sooner, start + 0.05)
+    deadlines.set(later, start + 0.05)
+    deadlines.set(later, start + 5)
+    wait(loop, 0.05 + 2 * COARSE)
+    assert [name for name, _ in heard] == ["sooner"]
+
+
+def test_who_is_told_may_set_another_moment_or_drop_somebody(loop: Loop) -> None:
+    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
+    again, victim = Timed(deadlines, heard, "again"), Timed(deadlines, heard, "victim")
+    again.again = 0.05
+    start = loop.time()
+    deadlines.set(again, start + 0.05)
+    deadlines.set(victim, start + 0.05)
+    again_checks = again.check_time
+
+    def check_and_drop() -> None:
+        deadlines.drop(victim)
+        again_checks()
+
+    again.check_time = check_and_drop  # type: ignore[method-assign]
+    wait(loop, 0.1 + 3 * COARSE)
+    assert [name for name, _ in heard] == ["again", "again"]
+
+
+def test_many_share_one_timer(loop: Loop) -> None:
+    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
+    start = loop.time()
+    for number in range(1_000):
+        deadlines.set(Timed(deadlines, heard, str(number)), start + 0.05 + number / 10_000)
+    wait(loop, 0.15 + 3 * COARSE)
+    assert len(heard) == 1_000
+    assert len({when for _, when in heard}) > 1
