@@ -22,7 +22,7 @@ from typing import Any
 import measure
 import programs
 import sites
-from servers import APACHE, APACHE_COMMAND, OWNHOST, Server, running
+from servers import APACHE, APACHE_COMMAND, APART, EVERYWHERE, OWNHOST, Server, running
 
 import encrypted
 from ownhost import __version__
@@ -100,14 +100,16 @@ def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any
 def measure_encrypted(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """All measurements over TLS. Keys: load, server name."""
     figures: dict[str, Any] = {}
-    with contextlib.ExitStack() as started:
-        servers = []
-        for port, peer in enumerate(encrypted.PEERS, options.port):
-            files = peer.configure(folder / f"encrypted-{port}", folder / "sites", port)
-            servers.append(started.enter_context(running(peer.program, files, port)))
-        for load in encrypted.WRK_LOADS:
-            figures[load.name] = in_turns(servers, load, options, scheme="https")
-        figures[encrypted.MULTIPLEXED] = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
+    ports = [(port, peer) for port, peer in enumerate(encrypted.PEERS, options.port)]
+    files = {port: peer.configure(folder / f"encrypted-{port}", folder / "sites", port) for port, peer in ports}
+    for cores, loads in ((EVERYWHERE, encrypted.WRK_LOADS), (APART, encrypted.APART_LOADS)):
+        with contextlib.ExitStack() as started:
+            servers = [started.enter_context(running(peer.program, files[port], port, cores)) for port, peer in ports]
+            for load in loads:
+                figures[load.name] = in_turns(servers, load, options, scheme="https")
+            if cores == EVERYWHERE:
+                multiplexed = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
+                figures[encrypted.MULTIPLEXED] = multiplexed
     return figures
 
 

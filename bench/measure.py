@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from servers import Server
+from servers import Server, on
 from sites import ALICE, BOB, FILE, IDLE, SHARED, USERS, Owner
 
 SETTLE = 2.0  # seconds until a server has noticed that its clients left
@@ -51,7 +51,16 @@ def requests_per_second(
     server: Server, load: Load, seconds: int, path: str = FILE, scheme: str = "http"
 ) -> dict[str, Any]:
     """Load a server, asking for a path where the load names none. Complete responses with status 2xx are the `rate`."""
-    command = ["wrk", "-t", str(load.threads), "-c", str(load.connections), "-d", f"{seconds}s"]
+    command = [
+        *on(server.cores.clients),
+        "wrk",
+        "-t",
+        str(load.threads),
+        "-c",
+        str(load.connections),
+        "-d",
+        f"{seconds}s",
+    ]
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -15,6 +16,25 @@ PATIENCE = 30.0  # seconds that a server may take to start or to stop
 
 
 Command = tuple[str, ...]
+CORES = sorted(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Where processes may run."""
+
+    server: tuple[int, ...]
+    clients: tuple[int, ...]
+
+
+EVERYWHERE = Cores(tuple(CORES), tuple(CORES))  # as the kernel likes
+# Half of the machine each: then it is the server that is measured, also where its clients have as much to do as it has.
+APART = Cores(tuple(CORES[: (len(CORES) + 1) // 2]), tuple(CORES[len(CORES) // 2 :]))
+
+
+def on(cores: Sequence[int]) -> Command:
+    """What runs a command on some of the machine's cores only."""
+    return "taskset", "--cpu-list", ",".join(map(str, cores))
 
 
 @dataclass(frozen=True)
@@ -32,11 +52,12 @@ OWNHOST = Program("Ownhost", ((sys.executable, "-m", "ownhost", "run", "-f"),))
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its main processes and its port on 127.0.0.1."""
+    """A running server: its main processes, its port on 127.0.0.1, and which cores it has."""
 
     program: Program
     pids: tuple[int, ...]
     port: int
+    cores: Cores = EVERYWHERE
 
     def memory(self) -> int:
         """The proportional set size of all its processes, in bytes: shared pages count once, in shares."""
@@ -44,15 +65,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(program: Program, configurations: Sequence[Path], port: int) -> Iterator[Server]:
+def running(program: Program, configurations: Sequence[Path], port: int, cores: Cores = EVERYWHERE) -> Iterator[Server]:
     """Run a server until the block ends. Raises RuntimeError where it does not start to listen."""
     with contextlib.ExitStack() as started:
         processes = [
-            started.enter_context(_running(command, configuration))
+            started.enter_context(_running((*on(cores.server), *command), configuration))
             for command, configuration in zip(program.commands, configurations, strict=True)
         ]
         _wait_until_listening(program, processes, port)
-        yield Server(program, tuple(process.pid for process in processes), port)
+        yield Server(program, tuple(process.pid for process in processes), port, cores)
 
 
 @contextlib.contextmanager

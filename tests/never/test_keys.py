@@ -7,6 +7,7 @@ place.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -23,11 +24,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certificates import PrivateKey
-from encrypted import Sites
+from encrypted import Sites, ask, s_client
 from harness import ALICE, BOB, Process, Server, World, eventually, steal
 from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import Question, Return, read_answer, receive_handover, send_question, send_return
+from ownhost.processes.messages import Busy, Channel
 
 ALICES, BOBS = 1, 2  # server ids
 
@@ -152,6 +154,74 @@ def test_secrets_of_tickets_are_one_owners(sites: Sites, two: Server) -> None:
         return False
 
     eventually(resumed)
+
+
+@contextmanager
+def alone(worker: Process, others: list[Process]) -> Iterator[None]:
+    """Have one worker take all that comes."""
+    for other in others:
+        os.kill(other.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for other in others:
+            os.kill(other.pid, signal.SIGCONT)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="an identity has as many workers as there are cores")
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_workers_that_run_beside_each_other_resume_each_others_sessions(
+    sites: Sites, two: Server, version: str
+) -> None:
+    with socket.socket(fileno=steal(two.worker(ALICE).pid, 3)) as channel:
+        Channel(channel, ()).send(Busy())  # as a worker that has too much to do
+
+    def hers() -> list[Process]:
+        return [process for process in two.processes("worker") if process.alive and process.uid == ALICE]
+
+    eventually(lambda: len(hers()) == 2)
+    first, second = hers()
+    context = sites.context(maximum_version=ssl.TLSVersion[version])
+
+    def client(session: ssl.SSLSession | None = None) -> tuple[ssl.SSLSession, bool]:
+        with sites.connect(two, "alice.test", context, session=session) as sock:
+            assert ask(sock, "alice.test").status == 200
+            assert sock.session is not None
+            return sock.session, bool(sock.session_reused)
+
+    with alone(first, [second]):
+        session, resumed = client()
+        assert not resumed
+    with alone(second, [first]):
+        session, resumed = client(session)
+        assert resumed
+    with alone(first, [second]):
+        assert client(session)[1]
+
+
+def secret_of_tickets(process: Process, name: bytes) -> bytes | None:
+    """What the key of this name is made of, from a process's memory: it looks at each object of 32 bytes."""
+    bytes_object = re.compile(rb"(?=\x20\0{7}.{8}(.{32}))", re.DOTALL)  # CPython's: size, hash, content
+    for region in process.memory():
+        for found in bytes_object.finditer(region):
+            secret = found[1]
+            if hashlib.shake_256(secret + b"keys").digest(len(name)) == name:
+                return secret
+    return None
+
+
+def test_a_secret_of_tickets_is_in_its_owners_worker_and_the_supervisor(two: Server) -> None:
+    """The supervisor hands it to each worker that it starts. A ticket begins with the name of its key."""
+    for owner, host in ((ALICE, "alice.test"), (BOB, "bob.test")):
+        said = s_client(two, "-servername", host, "-tls1_2")
+        line = re.search(r"TLS session ticket:\n *0000 - ((?:[0-9a-f]{2}[ -]){16})", said)
+        assert line is not None, said
+        name = bytes.fromhex(line[1].replace("-", " "))
+        secret = secret_of_tickets(two.worker(owner), name)
+        assert secret is not None, "the search itself does not work"
+        keys = hashlib.shake_256(secret + b"keys").digest(80)
+        knows = {process.title for process in two.processes() if process.uid == owner or process.role == "supervisor"}
+        assert holding(two.processes(), [secret, keys, keys[16:48], keys[48:]]) <= knows
 
 
 # Hostile workers
