@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import measure
 import programs
 import sites
-from servers import APACHE, APACHE_COMMAND, APART, EVERYWHERE, OWNHOST, Server, running
+from servers import APACHE, APACHE_COMMAND, APART, EVERYWHERE, OWNHOST, Cores, Server, running
 
 import encrypted
 from ownhost import __version__
@@ -102,14 +102,19 @@ def measure_encrypted(folder: Path, options: argparse.Namespace) -> dict[str, An
     figures: dict[str, Any] = {}
     ports = [(port, peer) for port, peer in enumerate(encrypted.PEERS, options.port)]
     files = {port: peer.configure(folder / f"encrypted-{port}", folder / "sites", port) for port, peer in ports}
-    for cores, loads in ((EVERYWHERE, encrypted.WRK_LOADS), (APART, encrypted.APART_LOADS)):
+
+    @contextlib.contextmanager
+    def peers(cores: Cores) -> Iterator[list[Server]]:
         with contextlib.ExitStack() as started:
-            servers = [started.enter_context(running(peer.program, files[port], port, cores)) for port, peer in ports]
-            for load in loads:
-                figures[load.name] = in_turns(servers, load, options, scheme="https")
-            if cores == EVERYWHERE:
-                multiplexed = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
-                figures[encrypted.MULTIPLEXED] = multiplexed
+            yield [started.enter_context(running(peer.program, files[port], port, cores)) for port, peer in ports]
+
+    with peers(EVERYWHERE) as servers:
+        for load in encrypted.WRK_LOADS:
+            figures[load.name] = in_turns(servers, load, options, scheme="https")
+        figures[encrypted.MULTIPLEXED] = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
+    with peers(APART) as servers:
+        load = encrypted.APART_LOAD
+        figures[load.name] = in_turns(servers, load, options, scheme="https")
     return figures
 
 
@@ -129,6 +134,9 @@ def in_turns(
     return taking_turns(servers, once, ", ".join(filter(None, (what, load.name))), options)
 
 
+_warm: set[tuple[int, ...]] = set()  # servers that were under load already
+
+
 def taking_turns(
     servers: Sequence[Server],
     once: Callable[[Server, int], dict[str, Any]],
@@ -139,7 +147,9 @@ def taking_turns(
     rounds, seconds, warm_up = effort(options)
     _say(f"{what}: {rounds} times {seconds} s each")
     for server in servers:
-        once(server, warm_up)
+        if not (options.quick and server.pids in _warm):
+            once(server, warm_up)
+            _warm.add(server.pids)
     results: dict[str, list[dict[str, Any]]] = {server.program.name: [] for server in servers}
     for _ in range(rounds):
         for server in servers:
