@@ -39,6 +39,7 @@ from ownhost.request.request import Request
 from serving import make_server
 
 Program = Callable[[Request, RequestBody], Awaitable[Response]]
+BIG = os.urandom(1_000_000)  # what files called big.bin hold
 PATIENCE = 20.0  # seconds that anything may take
 LOG = 'LogFormat "%r %>s %b %I %O %k %X %H %{Content-Type}o" all\nCustomLog access.log all\n'
 
@@ -252,3 +253,9 @@ class Peer:
     ) -> Answer:
         """Ask, and wait for the answer."""
         return await self.answer(self.ask(path, *extra, method=method, host=host))
+
+
+async def echo(_: Request, body: RequestBody) -> Response:
+    """A program that says what it was told."""
+    content = await body.read()
+    return Response(200, [("Content-Type", "text/plain")], b"".join(content.pieces()))
