@@ -48,6 +48,7 @@ _RETURNED, _RELAYED, _ASKED = b"R", b"T", b"Q"
 _SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 _RECEIVE = int(MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
 _CUT_OFF = int(MSG_TRUNC | MSG_CTRUNC)
+_UNIX, _STREAM = int(socket.AF_UNIX), int(socket.SOCK_STREAM)
 _LEVEL, _RIGHTS = int(SOL_SOCKET), int(SCM_RIGHTS)
 # One buffer for all: allocating this much per message would cost more than receiving it.
 _BUFFER = bytearray(_HANDOVER.size + 2 * 65_535 + MAX_READ_AHEAD)
@@ -277,7 +278,7 @@ def _receive(mailbox: socket.SocketType) -> tuple[bytes, list[int]] | None:
 
 def _is_socket(descriptor: int) -> bool:
     try:
-        socket.SocketType(-1, -1, -1, descriptor).detach()
+        socket.SocketType(_UNIX, _STREAM, 0, descriptor).detach()  # of any kind: one getsockname(2) tells
     except OSError:
         return False
     return True

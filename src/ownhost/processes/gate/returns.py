@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from socket import AF_UNIX, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
+from socket import AF_INET, AF_UNIX, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.processes import mailbox
 from ownhost.processes.gate.delivery import Client
@@ -16,6 +16,7 @@ from ownhost.processes.mailbox import Origin, Return
 from ownhost.processes.messages import close_at_once
 from ownhost.processes.slices import GateSlice
 
+_INET, _STREAM = int(AF_INET), int(SOCK_STREAM)
 SpeaksTLS = Callable[[str, int], bool]  # of an address and a port
 
 
@@ -30,7 +31,7 @@ def check(
 
 def _returned(message: Return, descriptors: list[int], slice_: GateSlice, speaks_tls: SpeaksTLS) -> Client | None:
     """A connection that comes back as it went, if a gate accepted it."""
-    sock = SocketType(-1, -1, -1, descriptors[0])
+    sock = SocketType(_INET, _STREAM, 0, descriptors[0])  # or another family: nothing here depends on it
     try:
         if not mailbox.ticket_is_good(sock, slice_.secret, message.ticket, message.origin):
             raise ValueError("made up")
