@@ -39,6 +39,7 @@ class Child:
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
+    doomed: bool = False  # it is to be ended as soon as it has a pid
 
 
 class Children:
@@ -81,6 +82,8 @@ class Children:
         child.pid = started.pid
         if started.pid:
             self.born[started.pid] = child
+            if child.doomed:
+                self.kill(child)
         self.send_forks()
         return child
 
@@ -98,6 +101,7 @@ class Children:
             pass  # its `Exited` follows
 
     def kill(self, child: Child) -> None:
-        """End a process."""
+        """End a process; one that is being forked, once it is there."""
+        child.doomed = True
         if child.pid:
             self.control.send(Signal(child.pid, signal.SIGKILL))

@@ -1,0 +1,76 @@
+"""The supervisor's list of its children, with a forkserver that only listens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from ownhost.identity.identity import Identity
+from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Fork, Message, Signal, Started, channel_pair
+from ownhost.processes.slices import ProgramSlice
+from ownhost.processes.supervisor.children import Child, Children
+
+WHO = Identity(1234, 1234, (), "somebody")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Children, Channel]]:
+    """The list, and the forkserver's end of its channel."""
+    control, theirs = channel_pair()
+    theirs.setblocking(False)
+    with control, theirs:
+        yield Children(Channel(control, [])), Channel(theirs, FROM_SUPERVISOR["forkserver"])
+
+
+def fork(children: Children) -> Child:
+    child = children.fork("program", 1, WHO, ProgramSlice(("/bin/true",)), [])
+    child.channel.close()
+    return child
+
+
+def orders(forkserver: Channel) -> list[Message]:
+    found = []
+    try:
+        while received := forkserver.receive():
+            found.append(received[0])
+            for descriptor in received[1]:
+                os.close(descriptor)
+    except BlockingIOError:
+        pass
+    return found
+
+
+def test_a_child_is_killed_by_its_pid(ends: tuple[Children, Channel]) -> None:
+    children, forkserver = ends
+    child = fork(children)
+    (order,) = orders(forkserver)
+    assert isinstance(order, Fork)
+    assert children.started(Started(order.serial, 4321)) is child
+    assert orders(forkserver) == []
+    children.kill(child)
+    assert orders(forkserver) == [Signal(4321, signal.SIGKILL)]
+
+
+def test_one_that_is_being_forked_is_killed_once_it_has_a_pid(ends: tuple[Children, Channel]) -> None:
+    children, forkserver = ends
+    child = fork(children)
+    (order,) = orders(forkserver)
+    assert isinstance(order, Fork)
+    children.kill(child)
+    assert orders(forkserver) == []
+    children.started(Started(order.serial, 4321))
+    assert orders(forkserver) == [Signal(4321, signal.SIGKILL)]
+
+
+def test_one_that_could_not_be_forked_is_not(ends: tuple[Children, Channel]) -> None:
+    children, forkserver = ends
+    child = fork(children)
+    (order,) = orders(forkserver)
+    assert isinstance(order, Fork)
+    children.kill(child)
+    children.started(Started(order.serial, 0))
+    assert orders(forkserver) == []
+    assert list(children) == []
