@@ -287,7 +287,6 @@ class TLSSocket:
         "_tls",
         "ending",
         "server",
-        "wants_room",
     )
 
     def __init__(self, context: ssl.SSLContext, sock: socket.SocketType, server: int) -> None:
@@ -299,7 +298,6 @@ class TLSSocket:
         self._said_goodbye = False
         self.ending = False  # what is sent next is the last: the goodbye goes with it
         self.server = server  # the id of the virtual host whose key it is
-        self.wants_room = False  # whether the handshake waits for room to send in, not for the client's words
 
     def fileno(self) -> int:
         """The descriptor, for an event loop; -1 once it is closed."""
@@ -312,7 +310,6 @@ class TLSSocket:
         """
         if self._rest:
             self._flush()
-        self.wants_room = bool(self._rest)
         try:
             data = self._sock.recv(_SIZE, _RECEIVE)
         except BlockingIOError:
@@ -324,16 +321,19 @@ class TLSSocket:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-            self.wants_room = bool(self._rest)
             return False
         except ssl.SSLError:
             self._flush()  # OpenSSL's alert
             raise
-        self.wants_room = False
         return True
 
+    @property
+    def wants_room(self) -> bool:
+        """Whether the handshake waits for room to send in, not for the client's words."""
+        return bool(self._rest)
+
     def finish(self) -> None:
-        """Send what the handshake left to be sent, if nothing has taken it along."""
+        """Send what OpenSSL has to say beside data: the handshake's end, if nothing has taken it along, or an alert."""
         if self._outgoing.pending:
             with contextlib.suppress(OSError):  # whoever reads or writes next hears of it
                 self._flush()

@@ -33,7 +33,7 @@ class Handshake:
         self.tls: TLSSocket | None = None
         self.handover = handover
         self.service = service
-        self.watched = -1  # the descriptor that is watched
+        self.reading = False  # whether the client is watched for bytes
         self.writing = False  # whether for room, too
         self.task: asyncio.Task[None] | None = None
 
@@ -81,11 +81,11 @@ class Handshake:
                 worker.loop.add_writer(tls.fileno(), self.go_on)
             else:
                 worker.loop.remove_writer(tls.fileno())
-        if self.watched >= 0:
+        if self.reading:
             return
-        self.watched = tls.fileno()
+        self.reading = True
         worker.adopt(self)
-        worker.readers.add(self.watched, self.go_on)
+        worker.readers.add(tls.fileno(), self.go_on)
         stage = self.service.read_timeout.handshake
         seconds = min(stage.deadline(0.0, 0), self.service.timeout)
         worker.deadlines.set(self, worker.loop.time() + seconds)
@@ -141,9 +141,9 @@ class Handshake:
         connection: Connection | Http2Connection = speaks(self.worker, tls, handover)
         connection.service = self.service
         connection.endpoints.secure, connection.endpoints.known = True, tls.facts
-        if self.watched >= 0 and isinstance(connection, Connection):
+        if self.reading and isinstance(connection, Connection):
             connection.take_over_watch()
-            self.watched = -1
+            self.reading = False
         self.unwatch()
         connection.begin()
         tls.finish()
@@ -158,17 +158,17 @@ class Handshake:
         """Leave it to the event loop no more."""
         if self.writing:
             self.writing = False
-            self.worker.loop.remove_writer(self.watched)
-        if self.watched >= 0:
-            self.worker.readers.remove(self.watched)
-            self.watched = -1
+            self.worker.loop.remove_writer(self.raw.fileno())
+        if self.reading:
+            self.reading = False
+            self.worker.readers.remove(self.raw.fileno())
         self.worker.deadlines.drop(self)
 
     def close_if_idle(self) -> None:
         """For a stop: who is in the midst of it may finish, for a moment."""
         if self.task is not None:
             self.task.cancel()
-        elif self.watched >= 0:
+        elif self.reading:
             self.worker.deadlines.set(self, self.worker.loop.time() + LAST_MOMENT)
 
     def close(self) -> None:
