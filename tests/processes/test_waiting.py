@@ -1,4 +1,4 @@
-"""What clients are waited for with: descriptors beside the event loop, and moments with one timer."""
+"""What clients are waited for with: descriptors beside the event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from ownhost.processes.worker.waiting import COARSE, Deadlines, Readers
+from ownhost.processes.worker.waiting import Readers
 
 Loop = asyncio.AbstractEventLoop
 MakePair = Callable[[], tuple[socket.socket, socket.socket]]
@@ -143,79 +143,3 @@ def test_a_descriptor_that_was_removed_can_be_added_again(loop: Loop, pairs: Mak
         readers.add(pair.sock.fileno(), pair.hear)
         turns(loop)
         assert heard[-1] == f"a{number}"
-
-
-class Timed:
-    """Somebody with a deadline."""
-
-    def __init__(self, deadlines: Deadlines, heard: list[tuple[str, float]], name: str) -> None:
-        self.deadlines, self.heard, self.name = deadlines, heard, name
-        self.again = 0.0  # seconds until the next moment, once
-
-    def check_time(self) -> None:
-        now = self.deadlines._loop.time()
-        self.heard.append((self.name, now))
-        if self.again:
-            self.deadlines.set(self, now + self.again)
-            self.again = 0.0
-
-
-def wait(loop: Loop, seconds: float) -> None:
-    loop.run_until_complete(asyncio.sleep(seconds))
-
-
-def test_moments_come_in_order_never_early_and_once(loop: Loop) -> None:
-    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
-    start = loop.time()
-    moments = {"late": start + 0.4, "soon": start + 0.1, "dropped": start + 0.2}
-    for name, moment in moments.items():
-        whom = Timed(deadlines, heard, name)
-        deadlines.set(whom, moment)
-        assert deadlines.moment(whom) == moment
-        if name == "dropped":
-            deadlines.drop(whom)
-            deadlines.drop(whom)
-            assert deadlines.moment(whom) == float("inf")
-    wait(loop, 0.4 + 2 * COARSE)
-    assert [name for name, _ in heard] == ["soon", "late"]
-    assert all(when >= moments[name] - 0.002 for name, when in heard)
-
-
-def test_a_moment_set_anew_replaces_the_one_before(loop: Loop) -> None:
-    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
-    sooner, later = (Timed(deadlines, heard, name) for name in ("sooner", "later"))
-    start = loop.time()
-    deadlines.set(sooner, start + 5)
-    deadlines.set(sooner, start + 0.05)
-    deadlines.set(later, start + 0.05)
-    deadlines.set(later, start + 5)
-    wait(loop, 0.05 + 2 * COARSE)
-    assert [name for name, _ in heard] == ["sooner"]
-
-
-def test_who_is_told_may_set_another_moment_or_drop_somebody(loop: Loop) -> None:
-    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
-    again, victim = Timed(deadlines, heard, "again"), Timed(deadlines, heard, "victim")
-    again.again = 0.05
-    start = loop.time()
-    deadlines.set(again, start + 0.05)
-    deadlines.set(victim, start + 0.05)
-    again_checks = again.check_time
-
-    def check_and_drop() -> None:
-        deadlines.drop(victim)
-        again_checks()
-
-    again.check_time = check_and_drop  # type: ignore[method-assign]
-    wait(loop, 0.1 + 3 * COARSE)
-    assert [name for name, _ in heard] == ["again", "again"]
-
-
-def test_many_share_one_timer(loop: Loop) -> None:
-    deadlines, heard = Deadlines(loop), list[tuple[str, float]]()
-    start = loop.time()
-    for number in range(1_000):
-        deadlines.set(Timed(deadlines, heard, str(number)), start + 0.05 + number / 10_000)
-    wait(loop, 0.15 + 3 * COARSE)
-    assert len(heard) == 1_000
-    assert len({when for _, when in heard}) > 1

@@ -8,10 +8,26 @@ import os
 import select
 from collections.abc import Callable
 
+from ownhost.http.deadlines import Deadlines
+
 SIZE = 65_536
 LOOK_AGAIN = 0.02  # seconds
 NEVER = float("inf")
 _READ_ONCE = select.EPOLLIN | select.EPOLLONESHOT
+
+
+class _Wait:
+    """Somebody who waits for a descriptor."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+
+    def check_time(self) -> None:
+        """It has waited for long enough."""
+        if not self.future.done():
+            self.future.set_exception(TimeoutError())
 
 
 class Waiting:
@@ -24,23 +40,22 @@ class Waiting:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._epoll = select.epoll()
-        self._futures: dict[int, tuple[asyncio.Future[None], float]] = {}  # by descriptor, and until when
+        self._waits: dict[int, _Wait] = {}  # by descriptor
+        self._deadlines = Deadlines(loop)
         self._known: set[int] = set()  # numbers that were watched before
-        self._timer: asyncio.TimerHandle | None = None  # for the first deadline, or before it
-        self._timer_at = NEVER
         loop.add_reader(self._epoll.fileno(), self._wake)
 
     async def readable(self, descriptor: int, deadline: float) -> None:
         """Wait until there is something to read, or the end. Raises TimeoutError at a deadline (monotonic time)."""
-        future = self.loop.create_future()
+        wait = _Wait(self.loop.create_future())
         self._watch(descriptor)
-        self._futures[descriptor] = future, deadline
-        if deadline < self._timer_at:
-            self._look_at(deadline)
+        self._waits[descriptor] = wait
+        self._deadlines.set(wait, deadline)
         try:
-            await future
+            await wait.future
         except BaseException:
-            if self._futures.pop(descriptor, None) is not None:
+            self._deadlines.drop(wait)
+            if self._waits.pop(descriptor, None) is not None:
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(descriptor)
             raise
@@ -56,23 +71,11 @@ class Waiting:
 
     def _wake(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
-            future, _ = self._futures.pop(descriptor, (None, 0.0))
-            if future is not None and not future.done():
-                future.set_result(None)
-
-    def _look_at(self, deadline: float) -> None:
-        """Have deadlines looked at when the first of them may be over: one timer for all that wait."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self.loop.call_at(deadline, self._look) if deadline < NEVER else None
-
-    def _look(self) -> None:
-        now = self.loop.time()
-        for future, deadline in self._futures.values():
-            if deadline <= now and not future.done():
-                future.set_exception(TimeoutError())
-        self._look_at(min((deadline for _, deadline in self._futures.values() if deadline > now), default=NEVER))
+            wait = self._waits.pop(descriptor, None)
+            if wait is not None:
+                self._deadlines.drop(wait)
+                if not wait.future.done():
+                    wait.future.set_result(None)
 
 
 _waiting: Waiting | None = None  # of the event loop that runs

@@ -14,6 +14,7 @@ import os
 import time
 import traceback
 from collections.abc import Coroutine
+from math import inf
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType, socket, socketpair
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,6 @@ class Connection(Client):
         "request",
         "sock",
         "task",
-        "timed",
         "waiting_since",
     )
 
@@ -67,7 +67,6 @@ class Connection(Client):
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
         self.reading = False  # whether it is watched for bytes
-        self.timed = False  # whether there is a moment at which the time is checked
         self.task: asyncio.Task[None] | None = None
         self.waiting_since = 0.0  # loop time
         self.first_byte = 0.0  # loop time of the first byte of an incomplete head; 0 for none
@@ -279,8 +278,7 @@ class Connection(Client):
         service = self.service or self.worker.default
         service.record(sending, self.handled, aborted)
         self.request = self.incoming = None
-        if not self.handled and self.timed:  # from now on it is KeepAliveTimeout, which may be less
-            self.timed = False
+        if not self.handled:  # from now on it is KeepAliveTimeout, which may be less
             self.worker.deadlines.drop(self)
         self.handled += 1
         self.moves = 0
@@ -304,8 +302,7 @@ class Connection(Client):
             self.reading = True
             worker.adopt(self)
             worker.readers.add(self.sock.fileno(), self.on_readable)
-        if not self.timed:
-            self.timed = True
+        if worker.deadlines.moment(self) == inf:
             worker.deadlines.set(self, self.deadline())
 
     def deadline(self) -> float:
@@ -318,12 +315,10 @@ class Connection(Client):
 
     def check_time(self) -> None:
         """There is one moment per connection, not one per request, so it may turn out that there is time left."""
-        self.timed = False
         if not self.reading or self.task is not None:
             return  # a task is at work; `wait` sets another moment
         deadline = self.deadline()
         if deadline > self.worker.loop.time():
-            self.timed = True
             self.worker.deadlines.set(self, deadline)
         elif self.first_byte:
             self.refuse(HTTPError(408, "the request head took longer than RequestReadTimeout"))
@@ -475,9 +470,7 @@ class Connection(Client):
 
     def close(self) -> None:
         self.pause()
-        if self.timed:
-            self.timed = False
-            self.worker.deadlines.drop(self)
+        self.worker.deadlines.drop(self)
         self.leave()
         self.worker.forget(self)
         self.sock.close()

@@ -1,8 +1,8 @@
-"""What a worker's clients are waited for with: an epoll instance of our own beside the event loop, and one timer.
+"""What a worker's clients are waited for with: an epoll instance of our own beside the event loop.
 
 The loop watches the epoll instance, and that the clients. To wait for one more is one system call, and one not to wait
-any more; to add a reader to the loop and to remove it takes seven and a handle, and a timer of the loop another one.
-For a client of a few messages that is as much as its request.
+any more; to add a reader to the loop and to remove it takes seven and a handle. For a client of a few messages that is
+as much as its request. (Programs are waited for once and in tasks: `apps.pipes`.)
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from math import inf
-from typing import Protocol
 
 BATCH = 64  # descriptors that are looked after per turn of the loop, so that what else it has gets its turn
-COARSE = 0.1  # seconds that a deadline may be late: with many clients, each look goes through all of theirs
 _READ = int(select.EPOLLIN)
 
 
@@ -56,51 +53,3 @@ class Readers:
                 except Exception as error:
                     context = {"message": f"Exception in callback {callback!r}", "exception": error}
                     self._loop.call_exception_handler(context)
-
-
-class Timed(Protocol):
-    """Somebody with deadlines."""
-
-    def check_time(self) -> None:
-        """The moment that was set is here."""
-
-
-class Deadlines:
-    """When somebody has waited for long enough. At most one moment for each, in loop time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._moments: dict[Timed, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._next = inf  # when the timer is due
-
-    def set(self, whom: Timed, moment: float) -> None:
-        """Have the time checked at this moment, and at no other."""
-        self._moments[whom] = moment
-        if moment < self._next:
-            self._look_at(moment)
-
-    def drop(self, whom: Timed) -> None:
-        """Forget it."""
-        self._moments.pop(whom, None)
-
-    def moment(self, whom: Timed) -> float:
-        """What is set; infinite for nothing."""
-        return self._moments.get(whom, inf)
-
-    def _look_at(self, moment: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._next = moment
-        self._timer = self._loop.call_later(max(0.0, moment - self._loop.time()), self._look)
-
-    def _look(self) -> None:
-        self._timer, self._next = None, inf
-        now = self._loop.time()
-        for whom in [whom for whom, moment in self._moments.items() if moment <= now]:
-            if self._moments.pop(whom, None) is not None:  # else somebody before has dropped it
-                whom.check_time()
-        if self._moments:
-            moment = max(min(self._moments.values()), now + COARSE)
-            if moment < self._next:
-                self._look_at(moment)

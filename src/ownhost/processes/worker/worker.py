@@ -29,6 +29,7 @@ from setproctitle import setproctitle
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
+from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
@@ -49,7 +50,7 @@ from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
-from ownhost.processes.worker.waiting import Deadlines, Readers
+from ownhost.processes.worker.waiting import Readers
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -60,6 +61,7 @@ BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
+COARSE = 0.1  # seconds that a client's deadline may be late
 MAX_NAMES = 4_096  # host names remembered
 ANSWER_TIMEOUT = 5.0  # seconds that a gate may take to answer a question
 
@@ -175,7 +177,7 @@ class Worker:
         self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
         self.connections: set[Client | Handshake] = set()
         self.readers = Readers(loop)
-        self.deadlines = Deadlines(loop)
+        self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.taken = 0  # connections, in all
         self.full_batches = 0
