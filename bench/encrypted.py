@@ -141,19 +141,9 @@ PEERS = (
 
 def multiplexed(server: Server, seconds: int) -> dict[str, Any]:
     """Load a server with h2load: HTTP/2 where it speaks that, with requests at the same time on each connection."""
-    command = [
-        *on(server.cores.clients),
-        "h2load",
-        "--duration",
-        str(seconds),
-        "-c",
-        str(CLIENTS),
-        "-m",
-        str(STREAMS),
-        "-t",
-        "2",
-    ]
+    command = ["h2load", "--duration", str(seconds), "-c", str(CLIENTS), "-m", str(STREAMS), "-t", "2"]
     command += ["--connect-to", f"127.0.0.1:{server.port}", f"https://{ALICE.host}:{server.port}{FILE}"]
+    command = [*on(server.cores.clients), *command]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     done = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     failed = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)

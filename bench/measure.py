@@ -51,20 +51,12 @@ def requests_per_second(
     server: Server, load: Load, seconds: int, path: str = FILE, scheme: str = "http"
 ) -> dict[str, Any]:
     """Load a server, asking for a path where the load names none. Complete responses with status 2xx are the `rate`."""
-    command = [
-        *on(server.cores.clients),
-        "wrk",
-        "-t",
-        str(load.threads),
-        "-c",
-        str(load.connections),
-        "-d",
-        f"{seconds}s",
-    ]
+    command = ["wrk", "-t", str(load.threads), "-c", str(load.connections), "-d", f"{seconds}s"]
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
     command += [f"{scheme}://127.0.0.1:{server.port}{path}", "--", *load.asked]
+    command = [*on(server.cores.clients), *command]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])
     return {"rate": (result["responses"] - result["not_2xx"]) / result["seconds"], **result}

@@ -29,7 +29,7 @@ class Cores:
 
 EVERYWHERE = Cores(tuple(CORES), tuple(CORES))  # as the kernel likes
 # Half of the machine each: then it is the server that is measured, also where its clients have as much to do as it has.
-APART = Cores(tuple(CORES[: (len(CORES) + 1) // 2]), tuple(CORES[len(CORES) // 2 :]))
+APART = Cores(tuple(CORES[: max(1, len(CORES) // 2)]), tuple(CORES[len(CORES) // 2 :]))
 
 
 def on(cores: Sequence[int]) -> Command:
