@@ -116,6 +116,20 @@ class Process:
         return any(secret in region for region in self.memory())
 
 
+@contextlib.contextmanager
+def standing(processes: list[Process]) -> Iterator[None]:
+    """Processes that are stopped meanwhile."""
+    assert processes
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.alive:
+                os.kill(process.pid, signal.SIGCONT)
+
+
 @dataclass
 class Server:
     """An `ownhost run` of a test's configuration."""

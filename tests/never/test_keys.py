@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certificates import PrivateKey
 from encrypted import Sites, ask, s_client
-from harness import ALICE, BOB, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, Process, Server, World, eventually, standing, steal
 from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import Question, Return, read_answer, receive_handover, send_question, send_return
@@ -156,18 +156,6 @@ def test_secrets_of_tickets_are_one_owners(sites: Sites, two: Server) -> None:
     eventually(resumed)
 
 
-@contextmanager
-def alone(worker: Process, others: list[Process]) -> Iterator[None]:
-    """Have one worker take all that comes."""
-    for other in others:
-        os.kill(other.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for other in others:
-            os.kill(other.pid, signal.SIGCONT)
-
-
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="an identity has as many workers as there are cores")
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_workers_that_run_beside_each_other_resume_each_others_sessions(
@@ -189,13 +177,13 @@ def test_workers_that_run_beside_each_other_resume_each_others_sessions(
             assert sock.session is not None
             return sock.session, bool(sock.session_reused)
 
-    with alone(first, [second]):
+    with standing([second]):
         session, resumed = client()
         assert not resumed
-    with alone(second, [first]):
+    with standing([first]):
         session, resumed = client(session)
         assert resumed
-    with alone(first, [second]):
+    with standing([second]):
         assert client(session)[1]
 
 

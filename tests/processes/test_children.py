@@ -25,12 +25,6 @@ def ends() -> Iterator[tuple[Children, Channel]]:
         yield Children(Channel(control, [])), Channel(theirs, FROM_SUPERVISOR["forkserver"])
 
 
-def fork(children: Children) -> Child:
-    child = children.fork("program", 1, WHO, ProgramSlice(("/bin/true",)), [])
-    child.channel.close()
-    return child
-
-
 def orders(forkserver: Channel) -> list[Message]:
     found = []
     try:
@@ -43,12 +37,19 @@ def orders(forkserver: Channel) -> list[Message]:
     return found
 
 
-def test_a_child_is_killed_by_its_pid(ends: tuple[Children, Channel]) -> None:
-    children, forkserver = ends
-    child = fork(children)
+def fork(children: Children, forkserver: Channel) -> tuple[Child, int]:
+    """A child that is being forked, and the number of the order."""
+    child = children.fork("program", 1, WHO, ProgramSlice(("/bin/true",)), [])
+    child.channel.close()
     (order,) = orders(forkserver)
     assert isinstance(order, Fork)
-    assert children.started(Started(order.serial, 4321)) is child
+    return child, order.serial
+
+
+def test_a_child_is_killed_by_its_pid(ends: tuple[Children, Channel]) -> None:
+    children, forkserver = ends
+    child, serial = fork(children, forkserver)
+    assert children.started(Started(serial, 4321)) is child
     assert orders(forkserver) == []
     children.kill(child)
     assert orders(forkserver) == [Signal(4321, signal.SIGKILL)]
@@ -56,21 +57,17 @@ def test_a_child_is_killed_by_its_pid(ends: tuple[Children, Channel]) -> None:
 
 def test_one_that_is_being_forked_is_killed_once_it_has_a_pid(ends: tuple[Children, Channel]) -> None:
     children, forkserver = ends
-    child = fork(children)
-    (order,) = orders(forkserver)
-    assert isinstance(order, Fork)
+    child, serial = fork(children, forkserver)
     children.kill(child)
     assert orders(forkserver) == []
-    children.started(Started(order.serial, 4321))
+    children.started(Started(serial, 4321))
     assert orders(forkserver) == [Signal(4321, signal.SIGKILL)]
 
 
 def test_one_that_could_not_be_forked_is_not(ends: tuple[Children, Channel]) -> None:
     children, forkserver = ends
-    child = fork(children)
-    (order,) = orders(forkserver)
-    assert isinstance(order, Fork)
+    child, serial = fork(children, forkserver)
     children.kill(child)
-    children.started(Started(order.serial, 0))
+    children.started(Started(serial, 0))
     assert orders(forkserver) == []
     assert list(children) == []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from h2.errors import ErrorCodes
@@ -30,17 +28,12 @@ from ownhost.http.message import RequestBody, Response
 from ownhost.processes.worker import http2
 from ownhost.request.request import Request
 
-BIG = os.urandom(500_000)
 FIELDS = [(":method", "GET"), (":scheme", "https"), (":path", "/wait"), (":authority", "site.test")]
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    made = Pair(tmp_path, "Timeout 1\nKeepAliveTimeout 1")
-    made.file("a.txt", b"hello")
-    made.file("big.bin", BIG)
-    yield made
-    made.close()
+def pair(make: Callable[[str], Pair]) -> Pair:
+    return make("Timeout 1\nKeepAliveTimeout 1")
 
 
 class Waiting:

@@ -19,13 +19,19 @@ def streamed(body: Flow, *headers: tuple[str, str]) -> Response:
     return Response(200, list(headers), body)
 
 
-def test_a_program_answers_as_it_goes(pair: Pair) -> None:
-    flow = Flow()
+@pytest.fixture
+def flow(pair: Pair) -> Flow:
+    """What the program at /slow answers with, as it comes."""
+    content = Flow()
 
     @pair.program("/slow")
     async def _(request: Request, body: RequestBody) -> Response:
-        return streamed(flow)
+        return streamed(content)
 
+    return content
+
+
+def test_a_program_answers_as_it_goes(pair: Pair, flow: Flow) -> None:
     async def work() -> None:
         peer = pair.connect()
         stream = peer.ask("/slow")
@@ -117,13 +123,7 @@ def test_a_program_that_goes_on_though_its_client_left(pair: Pair) -> None:
     pair.run(work())
 
 
-def test_a_reset_ends_a_stream_of_content(pair: Pair) -> None:
-    flow = Flow()
-
-    @pair.program("/slow")
-    async def _(request: Request, body: RequestBody) -> Response:
-        return streamed(flow)
-
+def test_a_reset_ends_a_stream_of_content(pair: Pair, flow: Flow) -> None:
     async def work() -> None:
         peer = pair.connect()
         stream = peer.ask("/slow")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World, eventually, standing
 
 STORMY = 50071  # a uid of this file's own: what it may have of processes is used up
 # Each says that it has started, waits for the file "go", and ends.
@@ -268,20 +268,6 @@ def test_a_stop_leaves_no_folder_behind(world: World) -> None:
 
 
 # Programs that hurt, and processes that stand still
-
-
-@contextmanager
-def standing(processes: list[Process]) -> Iterator[None]:
-    """Processes that are stopped meanwhile."""
-    assert processes
-    for process in processes:
-        os.kill(process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            if process.alive:
-                os.kill(process.pid, signal.SIGCONT)
 
 
 def test_a_launcher_that_stands_still_costs_its_owner_a_503_and_others_nothing(world: World) -> None:
