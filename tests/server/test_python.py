@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -252,16 +253,22 @@ def test_starlette(starlette: Server) -> None:
     assert starlette.get("alice.test", "/chat/none").status == 404
 
 
+def websocket(server: Server) -> socket.socket:
+    """A WebSocket of alice's chat."""
+    sock = server.connect()
+    sock.sendall(
+        b"GET /chat/echo HTTP/1.1\r\nHost: alice.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += sock.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    return sock
+
+
 def test_starlette_speaks_websocket(starlette: Server) -> None:
-    with starlette.connect() as sock:
-        sock.sendall(
-            b"GET /chat/echo HTTP/1.1\r\nHost: alice.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += sock.recv(4096)
-        assert answer.startswith(b"HTTP/1.1 101 ")
+    with websocket(starlette) as sock:
         for _ in range(3):
             sock.sendall(MASKED_HELLO)
             assert sock.recv(100) == b"\x81\x05HELLO"
@@ -300,11 +307,45 @@ def uvicorns(server: Server) -> list[Process]:
     return [process for process in own if b"uvicorn" in Path(f"/proc/{process.pid}/cmdline").read_bytes()]
 
 
+def touch(world: World, text: str) -> None:
+    """Have alice's application tell one thing more."""
+    (world.folder / "alice/chat.py").write_text(STARLETTE.replace('"path":', f'"{text}": 1, "path":'))
+
+
 def test_a_touched_asgi_script_is_loaded_anew(starlette: Server, world: World) -> None:
     assert "more" not in told(starlette, "/chat/where")
-    script = world.folder / "alice/chat.py"
-    script.write_text(STARLETTE.replace('"path":', '"more": 1, "path":'))
-    eventually(lambda: "more" in told(starlette, "/chat/where"))
+    touch(world, "more")
+    assert "more" in told(starlette, "/chat/where")
+    eventually(lambda: len(uvicorns(starlette)) == 1)
+
+
+def test_no_request_is_lost_where_an_asgi_script_is_touched(starlette: Server, world: World) -> None:
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            assert told(starlette, "/chat/where")["started"]
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        try:
+            for number in range(1, 6):
+                touch(world, "m" * number)  # of another size, too: bytecode is told from its source by whole seconds
+                assert "m" * number in told(starlette, "/chat/where")
+        finally:
+            enough.set()
+        for one in asking:
+            one.result()
+
+
+def test_a_conversation_goes_on_where_an_asgi_script_is_touched(starlette: Server, world: World) -> None:
+    with websocket(starlette) as sock:
+        touch(world, "more")
+        assert "more" in told(starlette, "/chat/where")
+        sock.sendall(MASKED_HELLO)
+        assert sock.recv(100) == b"\x81\x05HELLO"
+        assert len(uvicorns(starlette)) == 2
+    eventually(lambda: len(uvicorns(starlette)) == 1)
 
 
 def test_an_asgi_script_that_cannot_be_loaded(world: World, home: Path) -> None:

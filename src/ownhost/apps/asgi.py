@@ -47,23 +47,22 @@ def app_of(request: Request) -> App:
     alias = mod_asgi.alias_of(request)
     daemon = mod_asgi.daemon_of(request, alias)
     check_owner(daemon, "ASGIDaemonProcess")
-    limit = max_requests(request, daemon)
     return App(
         name=daemon.name or PurePosixPath(alias.script).name,
-        command=command_of(alias, daemon, limit),
+        command=command_of(alias, daemon),
         protocol=Protocol.HTTP,
         environment=(*environment_of(daemon), *_python_path(daemon)),
         folder=daemon.home or home_of(os.geteuid()),
         processes=daemon.processes or PROCESSES,
         at_once=0,
-        max_requests=limit,
+        max_requests=max_requests(request, daemon),
         request_timeout=daemon.request_timeout,
         idle_timeout=daemon.inactivity_timeout or IDLE_TIMEOUT,
         watched=(alias.script,),
     )
 
 
-def command_of(alias: ScriptAlias, daemon: Daemon, limit: int) -> tuple[str, ...]:
+def command_of(alias: ScriptAlias, daemon: Daemon) -> tuple[str, ...]:
     """uvicorn's command line."""
     script = PurePosixPath(alias.script)
     options = {
@@ -72,7 +71,6 @@ def command_of(alias: ScriptAlias, daemon: Daemon, limit: int) -> tuple[str, ...
         "--root-path": alias.prefix,
         "--log-level": "warning",
         "--forwarded-allow-ips": "*",
-        "--limit-max-requests": str(limit or ""),
     }
     return (
         python_of(daemon.python_home),

@@ -18,7 +18,7 @@ from ownhost.request.programs import Limits
 SAFE = 256
 DESCRIPTORS = 1_024  # what programs expect that use select(2)
 _LIMITED = (("cpu", resource.RLIMIT_CPU), ("memory", resource.RLIMIT_AS), ("processes", resource.RLIMIT_NPROC))
-
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 UNLIMITED = Limits()
 
@@ -35,14 +35,19 @@ class Start:
 
 
 def start(what: Start) -> int:
-    """Start a program in a session of its own, which ends with its parent. Its pid. Raises OSError."""
+    """Start a program in a session of its own, which ends with its parent. Its pid. Raises OSError.
+
+    A signal that comes early waits for the program: until then, the child would take it for its parent.
+    """
     parent = os.getpid()
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, SAFE) for descriptor in what.standard]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         pid = os.fork()
         if pid == 0:
             _become(what, high, parent)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for descriptor in high:
             os.close(descriptor)
     return pid
@@ -54,9 +59,10 @@ def _become(what: Start, standard: list[int], parent: int) -> NoReturn:
         prctl.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-        for handled in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+        for handled in (signal.SIGPIPE, signal.SIGXFSZ, *_ENDING, signal.SIGCHLD):
             signal.signal(handled, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

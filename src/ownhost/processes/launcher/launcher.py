@@ -56,7 +56,7 @@ class Launcher:
         self.slice = slice_
         self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
-        self.leaving: set[Pool] = set()  # that end, and have been replaced
+        self.leaving: set[Pool] = set()  # that end once they have finished, and have been replaced
         self.asked = 0
 
     async def run(self) -> None:
@@ -126,11 +126,12 @@ class Launcher:
         self.update_title()
 
     def pool(self, app: App) -> Pool:
-        """The processes of an app. Those that are about to end take nothing more: others follow them."""
+        """The processes of an app. Those that are to end take nothing more: others follow them."""
         pool = self.pools.get(app)
-        if pool is None or pool.ending:
+        if pool is None or pool.ending or pool.is_worn():
             if pool is not None:
                 self.leaving.add(pool)
+                pool.retire()
             pool = self.pools[app] = Pool(app, self.loop, self.forget)
         return pool
 

@@ -24,6 +24,7 @@ MOST_DEATHS = 3  # in a row, before the app rests
 REST = 2.0  # seconds
 LOOK_AGAIN = 0.01  # seconds between looks for a socket that an app makes itself
 GRACE = 5.0  # seconds that an app gets to end
+FINISH = 60.0  # seconds that requests get which an app serves when another has taken its place
 
 
 class Pool:
@@ -36,6 +37,7 @@ class Pool:
         self.folder = Path(tempfile.mkdtemp(prefix="ownhost-"))  # 0700: only this identity can enter
         self.path = str(self.folder / "socket")
         self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
+        self.told: set[int] = set()  # processes that were told to end
         self.leases: set[Lease] = set()
         self.waiting: list[Lease] = []  # leases whose answer waits for the app's own socket
         self.errors = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -43,10 +45,12 @@ class Pool:
         self.rests_until = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.begun = False  # whether the first processes are started
+        self.served = 0  # leases
+        self.retired = False
         self.ending = False
         self.ready = app.listens  # whether somebody accepts on the socket
         self.looking = False
-        self.stamps = self._stamps()
+        self.stamps = stamps(app)
         for name, content in app.files:
             (self.folder / name).write_bytes(self._filled(content).encode("utf-8", "surrogateescape"))
         self.listener = self._listen() if app.listens else None
@@ -60,14 +64,6 @@ class Pool:
         listener.bind(self.path)
         listener.listen(BACKLOG)
         return listener
-
-    def _stamps(self) -> list[int]:
-        """When the watched files last changed."""
-        stamps = []
-        for name in self.app.watched:
-            with contextlib.suppress(OSError):
-                stamps.append(os.stat(name).st_mtime_ns)
-        return stamps
 
     # Leases
 
@@ -85,8 +81,8 @@ class Pool:
             self.refuse(lease, "its processes keep dying")
             return
         self.leases.add(lease)
+        self.served += 1
         lease.when_left(lambda: self.hear(lease))
-        self.restart_if_changed()
         self.start_some()
         if self.ready:
             lease.answer(socket=self.path)
@@ -145,8 +141,12 @@ class Pool:
         self.rest_if_unused()
 
     def rest_if_unused(self) -> None:
-        """End the app if nobody uses it for a while."""
-        if not self.leases and self.timer is None:
+        """End the app if nobody uses it for a while; at once where nobody will."""
+        if self.leases:
+            return
+        if self.retired:
+            self.end()
+        elif self.timer is None:
             self.timer = self.loop.call_later(self.app.idle_timeout, self.end)
 
     # Processes
@@ -177,6 +177,7 @@ class Pool:
         app = self.app
         if app.most_spare and app.at_once and app.listens:
             for pid in list(self.processes)[len(self.leases) + app.most_spare :]:
+                self.told.add(pid)
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGTERM)
 
@@ -207,7 +208,8 @@ class Pool:
             if not self.processes:
                 self.clear()
             return
-        early = status != 0 and self.loop.time() - since < SOON
+        early = status != 0 and pid not in self.told and self.loop.time() - since < SOON
+        self.told.discard(pid)
         self.deaths = self.deaths + 1 if early else 0
         self.ready = self.app.listens
         if self.deaths >= MOST_DEATHS:
@@ -226,16 +228,24 @@ class Pool:
         while self.listener is not None and select.select([self.listener], [], [], 0)[0]:
             self.listener.accept()[0].close()
 
-    def restart_if_changed(self) -> None:
-        """Replace the processes where a watched file changed: those at work finish first."""
-        stamps = self._stamps()
-        if stamps != self.stamps:
-            self.stamps = stamps
-            for pid in self.processes:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGTERM)
-
     # The end
+
+    def is_worn(self) -> bool:
+        """Whether the next request is for other processes: a watched file changed, or these have served enough.
+
+        Where a process takes any number of requests, it would close connections that it has accepted, and not read
+        from, when it ends: so it ends once nobody asks it any more. Others tell their processes what is enough.
+        """
+        limit = 0 if self.app.at_once else self.app.max_requests * self.app.processes
+        return stamps(self.app) != self.stamps or 0 < limit <= self.served
+
+    def retire(self) -> None:
+        """Take nothing more: others follow. What is asked already may finish."""
+        self.retired = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.loop.call_later(FINISH, self.end)
+        self.rest_if_unused()
 
     def end(self) -> None:
         """End all processes, then forget the app."""
@@ -258,8 +268,19 @@ class Pool:
 
     def clear(self) -> None:
         """Nothing runs any more."""
+        if self.timer is not None:
+            self.timer.cancel()
         if self.listener is not None:
             self.listener.close()
         os.close(self.errors)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.ended(self)
+
+
+def stamps(app: App) -> list[int]:
+    """When an app's watched files last changed."""
+    found = []
+    for name in app.watched:
+        with contextlib.suppress(OSError):
+            found.append(os.stat(name).st_mtime_ns)
+    return found
