@@ -107,7 +107,7 @@ def starlette(python_home: Path, tmp_path: Path) -> Iterator[subprocess.Popen[by
     """uvicorn, started as the launcher does, with its socket in tmp_path."""
     script = tmp_path / "chat.py"
     script.write_text(STARLETTE)
-    command = command_of(ScriptAlias("/chat", str(script), "app"), Daemon(python_home=str(python_home)), 0)
+    command = command_of(ScriptAlias("/chat", str(script), "app"), Daemon(python_home=str(python_home)))
     with socket.socket(socket.AF_UNIX) as listener, open(tmp_path / "log", "wb") as log:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ownhost import modules
-from ownhost.config import reader
-from ownhost.config.model import Config
+if TYPE_CHECKING:
+    from ownhost.config.model import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class Options:
 
 def read_config(options: Options) -> Config:
     """The configuration that the options name, checked. Raises `ConfigError` with every problem found."""
+    from ownhost import modules  # here: a server that starts has something to do first
+    from ownhost.config import reader
+
     modules.load()
     return reader.read(
         options.file,

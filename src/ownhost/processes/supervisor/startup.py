@@ -1,4 +1,4 @@
-"""What the supervisor does once, before the loop: the forkserver, listeners, limits, the pid file."""
+"""What the supervisor does once, before the loop: listeners, limits, the pid file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import errno
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,45 +17,12 @@ from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.messages import channel_pair
 
 DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
 
 
 class StartError(Exception):
     """The server cannot start. The message is one clear sentence for the administrator."""
-
-
-class ForkserverProcess:
-    """The forkserver, as its parent sees it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
-        self.process = process
-        self.control = control
-
-    def end(self) -> None:
-        """End the forkserver and with it every process, and wait for that."""
-        self.control.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def start_forkserver() -> ForkserverProcess:
-    """Start the forkserver: a program of its own, with nothing of this process's environment or memory."""
-    ours, theirs = channel_pair()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-s", "-m", "ownhost.processes.forkserver", str(theirs.fileno())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        cwd="/",
-        pass_fds=[theirs.fileno()],
-    )
-    theirs.close()
-    return ForkserverProcess(process, ours)
 
 
 def look_up(config: Config) -> Callable[[Assignment], Identity | Refusal]:

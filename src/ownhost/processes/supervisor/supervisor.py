@@ -52,6 +52,7 @@ from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import alpn, startup
 from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logfiles import LogError
 from ownhost.processes.supervisor.logs import Logs
@@ -79,9 +80,8 @@ class Service:
     orders_watched: bool = False
 
 
-def run(options: Options) -> int:
+def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
-    forkserver = startup.start_forkserver()
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
         config = read_config(options)
@@ -111,7 +111,7 @@ class Supervisor:
     def __init__(
         self,
         plan: Plan,
-        forkserver: startup.ForkserverProcess,
+        forkserver: ForkserverProcess,
         logs: Logs,
         keys: Keys,
         listeners: list[socket.socket],

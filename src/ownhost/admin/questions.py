@@ -1,0 +1,124 @@
+"""The commands that answer questions: about a configuration, a request, a directive."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from ownhost import modules
+from ownhost.admin import listing, reference
+from ownhost.admin.cli import Failure, fail, print_json, takes_configuration
+from ownhost.admin.table import print_table
+from ownhost.config.directive import REGISTRY, ConfigError, Problem
+from ownhost.processes.options import Options, read_config
+from ownhost.processes.supervisor import keys
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@takes_configuration
+@JSON
+def check(options: Options, as_json: bool) -> None:
+    """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected.
+
+    Certificates and keys are read, too: they must fit, and be valid now.
+    """
+    try:
+        config = read_config(options)
+    except ConfigError as error:
+        if as_json:
+            print_json({"ok": False, "problems": _problems(error.problems), "notes": []})
+        else:
+            click.echo(error)
+        sys.exit(1)
+    except OSError as error:
+        fail(error)
+    found, unknown = keys.problems(config)
+    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.without_http2(config), *unknown]
+    if as_json:
+        print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})
+    else:
+        for note in notes:
+            click.echo(f"{note.source}: note: {note.message}", err=True)
+        click.echo("\n".join(map(str, found)) or "Syntax OK")
+    if found:
+        sys.exit(1)
+
+
+@click.command()
+@takes_configuration
+@JSON
+def vhosts(options: Options, as_json: bool) -> None:
+    """List the virtual hosts: addresses, names, identity, and where each was declared."""
+    try:
+        config = read_config(options)
+    except (ConfigError, OSError) as error:
+        fail(error)
+    hosts = listing.hosts(config)
+    if as_json:
+        print_json([asdict(host) for host in hosts])
+        return
+    print_table(listing.HEADERS, list(listing.lines(hosts)))
+    for refusal in listing.refusals(hosts):
+        click.echo(f"{refusal.source}: {refusal.message}", err=True)
+
+
+@click.command()
+@click.argument("name", required=False)
+@JSON
+def directives(name: str | None, as_json: bool) -> None:
+    """List the directives that are known here, or say all about NAME."""
+    modules.load()
+    if name is None:
+        known = [reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())]
+        if as_json:
+            print_json([asdict(entry) for entry in known])
+        else:
+            print_table(reference.HEADERS, [reference.line(entry) for entry in known])
+        return
+    try:
+        entry = reference.entry(reference.find(name))
+    except LookupError as error:
+        raise Failure(str(error.args[0])) from None
+    if as_json:
+        print_json(asdict(entry))
+    else:
+        click.echo(reference.text(entry))
+
+
+@click.command()
+@click.argument("url")
+@takes_configuration
+@click.option("-H", "headers", metavar='"Name: value"', multiple=True, help="A header field of the request.")
+@click.option("--method", default="GET", show_default=True, help="The request's method.")
+@click.option("--client", metavar="ADDRESS", default="", help="The client's address (127.0.0.1).")
+@JSON
+def explain(options: Options, url: str, headers: tuple[str, ...], method: str, client: str, as_json: bool) -> None:
+    """Show what would happen to a request for URL, and why.
+
+    Virtual host, identity and what gave it, rewriting step by step, sections and settings with file and line, handler
+    and file. Nothing is served. As root, files are looked at as the identity that would serve them.
+    """
+    from ownhost.admin import explain as explaining  # here: the other commands need none of it
+
+    try:
+        found = explaining.explain(read_config(options), url, headers, method, client)
+    except (ConfigError, OSError) as error:
+        fail(error)
+    except explaining.ExplainError as error:
+        raise Failure(f"{error}.") from None
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for line in explaining.lines(found):
+            click.echo(line)
+
+
+def _problems(problems: list[Problem]) -> list[dict[str, object]]:
+    return [{"file": p.source.file, "line": p.source.line, "message": p.message} for p in problems]
+
+
+COMMANDS: dict[str, click.Command] = {"check": check, "vhosts": vhosts, "directives": directives, "explain": explain}
