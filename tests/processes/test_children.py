@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -71,3 +72,27 @@ def test_one_that_could_not_be_forked_is_not(ends: tuple[Children, Channel]) -> 
     children.started(Started(serial, 0))
     assert orders(forkserver) == []
     assert list(children) == []
+
+
+def test_more_orders_than_the_channel_has_room_for_come_in_their_order(ends: tuple[Children, Channel]) -> None:
+    async def work() -> None:
+        children, forkserver = ends
+        wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], []
+        for order in wanted:
+            children.kill(Child("worker", 1, forkserver, 0.0, pid=order.pid))
+        assert children.orders, "there was room for all of them"
+        async with asyncio.timeout(10):
+            while len(found) < len(wanted):
+                found += orders(forkserver)
+                await asyncio.sleep(0)
+        assert found == wanted
+
+    asyncio.run(work())
+
+
+def test_orders_to_a_forkserver_that_is_gone_leave_nothing_open(ends: tuple[Children, Channel]) -> None:
+    children, forkserver = ends
+    forkserver.close()
+    child = children.fork("program", 1, WHO, ProgramSlice(("/bin/true",)), [])
+    assert child.channel.receive() is None, "its end is open still"
+    child.channel.close()

@@ -97,6 +97,20 @@ def test_the_forkservers_death_ends_the_server_and_says_so(two: Server) -> None:
     assert "forkserver" in two.log()
 
 
+def test_a_signal_to_all_processes_at_once_is_a_stop_like_any_other(two: Server) -> None:
+    """A service manager sends it so: systemd.kill(5), KillMode=control-group."""
+    everybody = two.processes()
+    forkserver = two.processes("forkserver")[0]
+    os.kill(forkserver.pid, signal.SIGTERM)
+    assert two.get("alice.test").status == 200
+    for process in (forkserver, *everybody):
+        os.kill(process.pid, signal.SIGTERM)
+    assert two.process is not None
+    assert two.process.wait(15) == 0
+    eventually(lambda: not any(process.alive for process in everybody))
+    assert "Traceback" not in two.stderr + two.log()
+
+
 def test_a_graceful_stop_finishes_what_is_begun(world: World) -> None:
     files: dict[str, str | bytes] = {"index.html": "alice\n", "large.bin": os.urandom(30_000_000)}
     server = world.server(world.virtual_host("alice", ALICE, files=files))

@@ -48,7 +48,8 @@ def main() -> NoReturn:
         become.limit_forkserver()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     setproctitle("ownhost: forkserver")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's to act on
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service manager tells all: it is the supervisor's
+        signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
     for process in PROCESSES.values():
         process.rehearse()

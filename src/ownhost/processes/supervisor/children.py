@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ownhost.identity.identity import Identity
@@ -51,6 +52,7 @@ class Children:
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
         self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
+        self.orders: deque[tuple[Message, Sequence[int]]] = deque()  # that the channel has had no room for
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
@@ -73,8 +75,7 @@ class Children:
         """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
             order, descriptor = self.to_fork.popleft()
-            self.control.send(order, [descriptor])
-            os.close(descriptor)
+            self._order(order, [descriptor])
 
     def started(self, started: Started) -> Child:
         """A child has a pid now, or none: it could not be forked."""
@@ -104,4 +105,30 @@ class Children:
         """End a process; one that is being forked, once it is there."""
         child.doomed = True
         if child.pid:
-            self.control.send(Signal(child.pid, signal.SIGKILL))
+            self._order(Signal(child.pid, signal.SIGKILL))
+
+    def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
+        """Have the forkserver do something, after what it was told before; the descriptors are closed."""
+        self.orders.append((order, descriptors))
+        if len(self.orders) == 1:
+            self._send_orders()
+
+    def _send_orders(self) -> None:
+        """Say what there is room for; the rest once there is more."""
+        while self.orders:
+            order, descriptors = self.orders[0]
+            try:
+                self.control.send(order, descriptors)
+            except BlockingIOError:
+                asyncio.get_running_loop().add_writer(self.control.fileno(), self._go_on)
+                return
+            except OSError:
+                pass  # the forkserver is gone, and all that it forked: the supervisor hears of that
+            self.orders.popleft()
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _go_on(self) -> None:
+        """There is room again."""
+        asyncio.get_running_loop().remove_writer(self.control.fileno())
+        self._send_orders()

@@ -429,11 +429,11 @@ class Supervisor:
         """TERM, INT: end every process; the launchers and the logger last, as they have to tidy up."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
         self.stopping = self.ending = True
+        self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
         for child in self.children:
             if child.role not in ("launcher", "logger"):
                 child.stopping = True
                 self.children.kill(child)
-        self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
         self.go_on_stopping()
 
     def stop_gracefully(self) -> None:
