@@ -29,6 +29,7 @@ from setproctitle import setproctitle
 from ownhost.identity import become, prctl
 from ownhost.identity.identity import Identity
 from ownhost.processes.descendants import end_all, kill, strangers
+from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.table import PROCESSES
 
@@ -47,6 +48,7 @@ def main() -> NoReturn:
     if os.geteuid() == 0:
         become.limit_forkserver()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    raise_limit()
     setproctitle("ownhost: forkserver")
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service manager tells all: it is the supervisor's
         signal.signal(number, signal.SIG_IGN)

@@ -10,14 +10,13 @@ ENDS WHEN   it likes, or its worker is gone
 from __future__ import annotations
 
 import os
-import resource
 from typing import NoReturn
 
+from ownhost.processes.descriptors import lower_limit
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import ProgramSlice, receive_slice
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-DESCRIPTORS = 1_024  # what programs expect that use select(2)
 
 
 def main(channel: Channel) -> NoReturn:
@@ -26,8 +25,7 @@ def main(channel: Channel) -> NoReturn:
     assert isinstance(slice_, ProgramSlice)
     for standard in (0, 1):
         os.dup2(talk, standard)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
+    lower_limit()
     os.chdir("/")
     os.execve(slice_.command[0], slice_.command, ENVIRONMENT)
 

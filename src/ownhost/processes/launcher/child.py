@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ownhost.identity import prctl
+from ownhost.processes.descriptors import lower_limit
 from ownhost.request.programs import Limits
 
 # libuv, once imported, closes in each new process the descriptors of a pipe that it had in the forkserver, and opens
 # another: whatever has those low numbers by now. What a program is to get waits out of its way.
 SAFE = 256
-DESCRIPTORS = 1_024  # what programs expect that use select(2)
 _LIMITED = (("cpu", resource.RLIMIT_CPU), ("memory", resource.RLIMIT_AS), ("processes", resource.RLIMIT_NPROC))
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -78,8 +78,7 @@ def _become(what: Start, standard: list[int], parent: int) -> NoReturn:
 
 
 def _limit(limits: Limits) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
+    lower_limit()
     for name, kind in _LIMITED:
         wanted = getattr(limits, name)
         if wanted is not None:

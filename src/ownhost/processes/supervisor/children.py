@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from ownhost.identity.identity import Identity
 from ownhost.processes.messages import (
@@ -23,6 +24,7 @@ from ownhost.processes.messages import (
 )
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
+from ownhost.processes.supervisor.outbox import Outbox
 
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
@@ -41,6 +43,15 @@ class Child:
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    outbox: Outbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.channel)
+
+    def hang_up(self) -> None:
+        """Close its channel."""
+        self.outbox.forget()
+        self.channel.close()
 
 
 class Children:
@@ -48,11 +59,11 @@ class Children:
 
     def __init__(self, control: Channel) -> None:
         self.control = control
+        self.forkserver = Outbox(control, most=inf)  # what there is to do for so many processes, and no more
         control.sock.setblocking(False)
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
         self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
-        self.orders: deque[tuple[Message, Sequence[int]]] = deque()  # that the channel has had no room for
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
@@ -76,6 +87,7 @@ class Children:
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
             order, descriptor = self.to_fork.popleft()
             self._order(order, [descriptor])
+            os.close(descriptor)
 
     def started(self, started: Started) -> Child:
         """A child has a pid now, or none: it could not be forked."""
@@ -92,14 +104,14 @@ class Children:
         """A child is gone."""
         return self.born.pop(exited.pid)
 
-    def tell(self, child: Child, message: Message, descriptors: list[int]) -> None:
+    def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
         try:
-            child.channel.send(message, descriptors)
-        except BlockingIOError:
-            self.kill(child)
-        except OSError:
+            child.outbox.put(message, descriptors)
+        except ConnectionError:
             pass  # its `Exited` follows
+        except OSError:
+            self.kill(child)
 
     def kill(self, child: Child) -> None:
         """End a process; one that is being forked, once it is there."""
@@ -108,27 +120,6 @@ class Children:
             self._order(Signal(child.pid, signal.SIGKILL))
 
     def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
-        """Have the forkserver do something, after what it was told before; the descriptors are closed."""
-        self.orders.append((order, descriptors))
-        if len(self.orders) == 1:
-            self._send_orders()
-
-    def _send_orders(self) -> None:
-        """Say what there is room for; the rest once there is more."""
-        while self.orders:
-            order, descriptors = self.orders[0]
-            try:
-                self.control.send(order, descriptors)
-            except BlockingIOError:
-                asyncio.get_running_loop().add_writer(self.control.fileno(), self._go_on)
-                return
-            except OSError:
-                pass  # the forkserver is gone, and all that it forked: the supervisor hears of that
-            self.orders.popleft()
-            for descriptor in descriptors:
-                os.close(descriptor)
-
-    def _go_on(self) -> None:
-        """There is room again."""
-        asyncio.get_running_loop().remove_writer(self.control.fileno())
-        self._send_orders()
+        """Have the forkserver do something. Where it is gone, so is all that it forked, as the supervisor will hear."""
+        with contextlib.suppress(ConnectionError):
+            self.forkserver.put(order, descriptors)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -105,13 +104,6 @@ def _bind(family: int, host: str, port: int, backlog: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
-
-
-def raise_descriptor_limit() -> None:
-    """Use all the descriptors that the administrator lets us have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class PidFile:

@@ -29,6 +29,7 @@ from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
+from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
@@ -86,7 +87,7 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     try:
         config = read_config(options)
         plan = make_plan(config, startup.look_up(config))
-        startup.raise_descriptor_limit()
+        raise_limit()
         if os.geteuid() == 0:
             become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
         logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
@@ -222,7 +223,7 @@ class Supervisor:
     def gone(self, child: Child, failed: bool) -> None:
         """Forget a child, and let its policy say what comes next."""
         self.loop.remove_reader(child.channel.fileno())
-        child.channel.close()
+        child.hang_up()
         close([descriptor for _, descriptor in child.senders])
         for board, page in child.pages:
             board.give_back(page)
@@ -416,7 +417,7 @@ class Supervisor:
         wanted = Assignment(message.user or None, message.group or None, message.nice)
         found = self.plan.name(message.server, wanted)
         number, reason = (-1, found.reason) if isinstance(found, Refusal) else (found, "")
-        self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason), [])
+        self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason))
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
@@ -455,7 +456,7 @@ class Supervisor:
         for child in self.children:
             if child.role == role and not child.stopping:
                 child.stopping = True
-                self.children.tell(child, Stop(), [])
+                self.children.tell(child, Stop())
 
     def go_on_stopping(self) -> None:
         """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""

@@ -1,0 +1,71 @@
+"""What one process is to be told, by somebody who waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Sequence
+
+from ownhost.processes.messages import Channel, Message
+
+MOST = 8_192  # one that reads none of so many messages is not going to
+
+
+class Outbox:
+    """Messages over a non-blocking channel, in their order: what it has no room for waits until it has.
+
+    A channel takes a few hundred messages. A process that starts, or serves a crowd, may have to be told more at once.
+    At most `most` of them wait.
+    """
+
+    def __init__(self, channel: Channel, most: float = MOST) -> None:
+        self.channel = channel
+        self.most = most
+        self.waiting: deque[tuple[Message, list[int]]] = deque()  # with copies of the descriptors, which are ours
+
+    def put(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send a message, now or later. Raises OSError where that cannot be: nobody reads it, or reads any."""
+        if not self.waiting:
+            try:
+                self.channel.send(message, descriptors)
+                return
+            except BlockingIOError:
+                asyncio.get_running_loop().add_writer(self.channel.fileno(), self._go_on)
+        if len(self.waiting) >= self.most:
+            raise BlockingIOError("too many messages wait already")
+        copies: list[int] = []
+        try:
+            for descriptor in descriptors:
+                copies.append(os.dup(descriptor))
+        except OSError:
+            _close(copies)
+            raise
+        self.waiting.append((message, copies))
+
+    def _go_on(self) -> None:
+        """There is room again."""
+        while self.waiting:
+            message, descriptors = self.waiting[0]
+            try:
+                self.channel.send(message, descriptors)
+            except BlockingIOError:
+                return
+            except OSError:  # it is gone; whoever reads the channel hears of that
+                self.forget()
+                return
+            self.waiting.popleft()
+            _close(descriptors)
+        asyncio.get_running_loop().remove_writer(self.channel.fileno())
+
+    def forget(self) -> None:
+        """Send nothing of what waits. To be called before the channel is closed."""
+        if self.waiting:
+            asyncio.get_running_loop().remove_writer(self.channel.fileno())
+        while self.waiting:
+            _close(self.waiting.popleft()[1])
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
