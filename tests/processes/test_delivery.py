@@ -125,3 +125,20 @@ def test_only_so_many_wait(sender: Sender) -> None:
     sender.send(2)
     assert sender.refused == [2]
     assert len(queue) == MAX_WAITING
+
+
+def test_a_mailbox_that_does_not_come_is_asked_for_again(sender: Sender) -> None:
+    sender.send(1)
+    (one,) = sender.delivery.waiting[ALICE]
+    sender.delivery.expire(one.since + 1)
+    assert sender.asked == [ALICE] * 2
+    sender.delivery.expire(one.since + MAX_WAIT + 1)
+    assert sender.refused == [1]
+    sender.delivery.expire(one.since + MAX_WAIT + 2)
+    assert sender.asked == [ALICE] * 2, "nobody waits for it"
+    sender.send(2)
+    assert sender.asked == [ALICE] * 3
+    for _ in range(2):
+        sender.delivery.open(ALICE, sender.gates.dup())
+    sender.send(3)
+    assert sender.arrived() == [2, 3]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, BOB, Server, World, eventually
+from ownhost.processes.descriptors import too_few_for
 
 OWNERS = 350
 FIRST = 51_000  # uid
@@ -76,3 +77,25 @@ def test_the_limit_of_descriptors_is_the_administrators(world: World) -> None:
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
         assert line.split()[3:5] == [str(hard)] * 2, process.title
+
+
+def test_a_server_that_has_too_few_descriptors_says_so_and_goes_on(world: World) -> None:
+    hosts = (("alice", ALICE), ("bob", BOB))
+    server = world.server("".join(world.virtual_host(name, uid, files={"index.html": name}) for name, uid in hosts))
+    assert server.get("alice.test").status == 200
+    limits = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{server.pid}/fd")), limits[1]))
+    with server.connect() as waiting:
+        waiting.sendall(b"GET / HTTP/1.1\r\nHost: bob.test\r\n\r\n")
+        eventually(lambda: "something could not be done: Too many open files" in server.log())
+        assert server.get("alice.test").status == 200
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
+        assert server.get("bob.test").status == 200
+        assert waiting.recv(15) == b"HTTP/1.1 200 OK"
+    assert "Traceback" not in server.stderr + server.log()
+
+
+def test_too_few_descriptors_are_told_of() -> None:
+    with soft_limit(1_024):
+        assert too_few_for(40) == ""
+        assert "1024 open files may be too few for 300 identities at work: allow 5056" in too_few_for(300)

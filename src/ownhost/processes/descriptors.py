@@ -6,6 +6,8 @@ import contextlib
 import resource
 
 FOR_PROGRAMS = 1_024  # what those expect that use select(2)
+FOR_ALL = 256  # of the supervisor's: listeners, logs, gates
+FOR_EACH = 16  # and for an identity: mailbox, keys, channels and logs of its processes
 
 
 def raise_limit() -> None:
@@ -13,6 +15,18 @@ def raise_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def too_few_for(identities: int) -> str:
+    """Why the limit may not do for so many identities at work, in one sentence; "" where it does."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = FOR_ALL + FOR_EACH * identities
+    if needed <= limit:
+        return ""
+    return (
+        f"{limit} open files may be too few for {identities} identities at work: "
+        f"allow {needed} (LimitNOFILE= of a systemd service, ulimit -Hn of a shell)"
+    )
 
 
 def lower_limit() -> None:

@@ -69,6 +69,9 @@ class Delivery:
 
     def open(self, identity: int, box: SocketType) -> None:
         """The mailbox that was asked for is here; it may be full of what other gates put into it."""
+        if identity in self.mailboxes:  # it was asked for twice
+            box.close()
+            return
         self.mailboxes[identity] = box
         self.epoll.register(box.fileno(), self.events(identity))
         self.deliver_waiting(identity)
@@ -146,9 +149,17 @@ class Delivery:
             queue.append(client)
 
     def expire(self, now: float) -> None:
-        """End connections that have waited too long: their owner's processes don't take them."""
+        """End connections that have waited too long: their owner's processes don't take them.
+
+        A mailbox that is not here yet is asked for again: the supervisor may have been short of descriptors.
+        """
         for identity, queue in list(self.waiting.items()):
             while queue and now - queue[0].since > MAX_WAIT:
                 self.overloaded(queue.popleft(), identity, "")
-            if not queue and identity in self.mailboxes:
-                self.deliver_waiting(identity)
+            if identity in self.mailboxes:
+                if not queue:
+                    self.deliver_waiting(identity)
+            elif queue:
+                self.want(identity)
+            else:
+                del self.waiting[identity]

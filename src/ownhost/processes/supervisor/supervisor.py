@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from setproctitle import setproctitle
 
@@ -29,7 +32,7 @@ from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
-from ownhost.processes.descriptors import raise_limit
+from ownhost.processes.descriptors import raise_limit, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
@@ -65,6 +68,7 @@ from ownhost.request.request import Level
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
 
 
@@ -147,6 +151,7 @@ class Supervisor:
     async def run(self) -> int:
         """Start everything, and serve until the end."""
         self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
         self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
         self.take_signals()
@@ -159,6 +164,15 @@ class Supervisor:
             return await self.finished
         finally:
             self.pid_file.remove()
+
+    def on_trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something could not be done: for want of descriptors or memory, or by a mistake of ours."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in SHORTAGES:
+            self.logs.error(Level.CRIT, f"something could not be done: {error.strerror}")
+        else:
+            trace = "".join(traceback.format_exception(error)) if error else ""
+            self.logs.error(Level.CRIT, f"{context['message']}\n{trace}")
 
     def take_signals(self) -> None:
         """Signals as Apache takes them."""
@@ -180,6 +194,8 @@ class Supervisor:
             self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
         for problem in self.keys.broken.values():
             self.logs.error(Level.ERROR, f"{problem}: its connections end before they are encrypted")
+        if reason := too_few_for(len(self.plan.identities)):
+            self.logs.error(Level.WARN, reason)
         for note in alpn.notes(self.plan, self.keys.names):
             self.logs.error(Level.NOTICE, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
