@@ -17,6 +17,7 @@ from ownhost.processes.messages import close_at_once
 EPOLLEXCLUSIVE = select.EPOLLEXCLUSIVE  # wakes one gate, not all
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
 MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
+ASK_AGAIN = 1.0  # seconds between two looks for mailboxes that have not come
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +61,7 @@ class Delivery:
         self.overloaded = overloaded
         self.mailboxes: dict[int, SocketType] = {}
         self.waiting: dict[int, deque[Client]] = {}  # identity -> connections for a mailbox not yet here, or full
+        self.asks_again = 0.0  # monotonic seconds
         self.deaf_to: set[int] = set()  # identities whose workers are not listened to any more
 
     def deliver(self, client: Client, identity: int) -> None:
@@ -153,13 +155,16 @@ class Delivery:
 
         A mailbox that is not here yet is asked for again: the supervisor may have been short of descriptors.
         """
+        again = now >= self.asks_again
+        if again:
+            self.asks_again = now + ASK_AGAIN
         for identity, queue in list(self.waiting.items()):
             while queue and now - queue[0].since > MAX_WAIT:
                 self.overloaded(queue.popleft(), identity, "")
             if identity in self.mailboxes:
                 if not queue:
                     self.deliver_waiting(identity)
-            elif queue:
-                self.want(identity)
-            else:
+            elif not queue:
                 del self.waiting[identity]
+            elif again and now - queue[0].since >= ASK_AGAIN:
+                self.want(identity)
