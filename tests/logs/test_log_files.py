@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, eventually
+from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.logger import Log, clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
@@ -197,8 +199,12 @@ def test_what_is_not_taken_waits_and_what_is_too_much_is_counted() -> None:
     sender.close()
 
 
-def test_the_last_lines_get_a_moment() -> None:
+@pytest.mark.parametrize("number", [0, 1_500])  # select(2) knows none from 1,024 on
+def test_the_last_lines_get_a_moment(number: int) -> None:
     reader, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    raise_limit()
+    with sender:
+        sender = socket.socket(fileno=fcntl.fcntl(sender, fcntl.F_DUPFD_CLOEXEC, number))
     sender.setblocking(False)
     reader.settimeout(5)
     writer = LogWriter(sender.fileno(), lambda flush: None)
@@ -214,8 +220,10 @@ def test_the_last_lines_get_a_moment() -> None:
 
     thread = threading.Thread(target=read)
     thread.start()
-    writer.finish()
-    thread.join()
+    try:
+        writer.finish()
+    finally:
+        thread.join()
     assert not writer.lines
     assert sum(received) == 260_000
     reader.close()

@@ -73,9 +73,11 @@ class LogWriter:
     def finish(self) -> None:
         """Write the rest at the end of the process, for which the other end gets a moment."""
         end = time.monotonic() + PATIENCE
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
         self.flush()
         while self.lines and (left := end - time.monotonic()) > 0:
-            select.select((), (self.fd,), (), left)
+            poll.poll(left * 1_000)
             self.flush()
 
     def _say_what_is_lost(self) -> None:

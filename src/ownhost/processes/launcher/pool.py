@@ -225,7 +225,11 @@ class Pool:
 
     def turn_away(self) -> None:
         """Close the connections that no process has taken: who waits there would wait in vain."""
-        while self.listener is not None and select.select([self.listener], [], [], 0)[0]:
+        if self.listener is None:
+            return
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+        while poll.poll(0):
             self.listener.accept()[0].close()
 
     # The end
