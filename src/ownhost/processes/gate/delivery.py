@@ -69,14 +69,18 @@ class Delivery:
         if identity not in self.mailboxes or identity in self.waiting or not self.put(client, identity):
             self.wait(client, identity)
 
-    def open(self, identity: int, box: SocketType) -> None:
-        """The mailbox that was asked for is here; it may be full of what other gates put into it."""
-        if identity in self.mailboxes:  # it was asked for twice
+    def open(self, identity: int, box: SocketType) -> bool:
+        """The mailbox that was asked for is here; it may be full of what other gates put into it.
+
+        Whether it is of use: one that was asked for twice is closed.
+        """
+        if identity in self.mailboxes:
             box.close()
-            return
+            return False
         self.mailboxes[identity] = box
         self.epoll.register(box.fileno(), self.events(identity))
         self.deliver_waiting(identity)
+        return True
 
     def deliver_waiting(self, identity: int) -> None:
         """Put the connections that wait into their mailbox, oldest first, as far as there is room."""

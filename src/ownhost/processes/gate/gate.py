@@ -50,6 +50,7 @@ PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
 SAY_AGAIN = 0.01  # seconds until a full channel is tried again
+LOOK_AGAIN = 0.25  # seconds between two looks at who has waited for too long: there may be thousands, in each turn
 
 OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -98,6 +99,7 @@ class Gate:
         self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
+        self.next_look = 0.0  # monotonic seconds
         self.stopping = False
         self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
 
@@ -118,8 +120,9 @@ class Gate:
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler()
-            if self.holds_clients:
-                self.expire(time.monotonic())
+            if self.holds_clients and (now := time.monotonic()) >= self.next_look:
+                self.next_look = now + LOOK_AGAIN
+                self.expire(now)
             while self.unsaid and self.said(self.unsaid[0]):
                 self.unsaid.popleft()
             while self.turn_end:
@@ -175,8 +178,8 @@ class Gate:
     def open_mailbox(self, identity: int, descriptor: int) -> None:
         """The mailbox that was asked for is here."""
         box = SocketType(-1, -1, -1, descriptor)
-        self.handlers[descriptor] = lambda: self.attend(identity, box)
-        self.delivery.open(identity, box)
+        if self.delivery.open(identity, box):
+            self.handlers[descriptor] = lambda: self.attend(identity, box)
 
     def attend(self, identity: int, box: SocketType) -> None:
         """Something is in a mailbox for us, or there is room in it again."""
