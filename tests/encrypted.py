@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from certificates import Authority, Identity
-from harness import Server, World
+from harness import Server, World, answer
 
 
 class Sites:
@@ -95,14 +95,6 @@ def ask(
     head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     sock.sendall(head.encode() + b"\r\n" + (body or b""))
     return answer(sock, method)
-
-
-def answer(sock: socket.socket, method: str = "GET") -> http.client.HTTPResponse:
-    """The next answer on a connection: what follows it stays unread only where nothing does."""
-    response = http.client.HTTPResponse(sock, method=method)
-    response.begin()
-    response.content = response.read()  # type: ignore[attr-defined]
-    return response
 
 
 def s_client(server: Server, *arguments: str, say: str = "", timeout: float = 20) -> str:

@@ -116,6 +116,14 @@ class Process:
         return any(secret in region for region in self.memory())
 
 
+def answer(sock: socket.socket, method: str = "GET") -> http.client.HTTPResponse:
+    """The next answer on a connection: what follows it stays unread only where nothing does."""
+    response = http.client.HTTPResponse(sock, method=method)
+    response.begin()
+    response.content = response.read()  # type: ignore[attr-defined]
+    return response
+
+
 @contextlib.contextmanager
 def standing(processes: list[Process]) -> Iterator[None]:
     """Processes that are stopped meanwhile."""

@@ -10,8 +10,8 @@ import time
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from encrypted import Sites, answer, ask, curl, s_client
-from harness import ALICE, BOB, CAROL, Server, World, eventually
+from encrypted import Sites, ask, curl, s_client
+from harness import ALICE, BOB, CAROL, Server, World, answer, eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n"
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from encrypted import Sites, answer, ask, curl, exchange, s_client
-from harness import ALICE, BOB, CAROL, Server, World, eventually
+from encrypted import Sites, ask, curl, exchange, s_client
+from harness import ALICE, BOB, CAROL, Server, World, answer, eventually
 
 BIG = os.urandom(1 << 20) * 20  # 20 MiB
 WHO = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"
