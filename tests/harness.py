@@ -100,8 +100,9 @@ class Process:
         return result
 
     def memory(self) -> Iterator[bytes]:
-        """All readable memory, region by region (as root)."""
-        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
+        """All readable memory, region by region (as root); one that is gone has none."""
+        gone = contextlib.suppress(ProcessLookupError, FileNotFoundError)
+        with gone, open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
             for line in Path(f"/proc/{self.pid}/maps").read_text().splitlines():
                 span, mode = line.split()[:2]
                 if "r" not in mode or line.endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
