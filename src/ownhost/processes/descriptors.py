@@ -1,9 +1,11 @@
-"""How many descriptors a process may have open: getrlimit(2), RLIMIT_NOFILE."""
+"""Descriptors: how many a process may have open (getrlimit(2), RLIMIT_NOFILE), and an end to several."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+from collections.abc import Iterable
 
 FOR_PROGRAMS = 1_024  # what those expect that use select(2)
 FOR_ALL = 256  # of the supervisor's: listeners, logs, gates
@@ -33,3 +35,9 @@ def lower_limit() -> None:
     """Have what a program expects; it may raise it again."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FOR_PROGRAMS, hard), hard))
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close them."""
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import socket
 from collections.abc import Callable, Sequence
+
+from ownhost.processes.descriptors import close_all
 
 
 class Lease:
@@ -76,7 +77,7 @@ class Turns:
             for other in self.taken:
                 other.want_back()
         else:
-            _close(descriptors)
+            close_all(descriptors)
             lease.answer(error=f"MaxRequestWorkers {self.limit} are at work, and {self.queue} more wait")
             lease.close()
 
@@ -84,15 +85,10 @@ class Turns:
         """A lease is closed: the next ones begin."""
         self.taken.discard(lease)
         if lease in self.waiting:
-            _close(self.waiting.pop(lease)[1])
+            close_all(self.waiting.pop(lease)[1])
         while self.waiting and len(self.taken) < self.limit:
             following = next(iter(self.waiting))
             begin, _ = self.waiting.pop(following)
             self.loop.remove_reader(following.sock.fileno())
             self.taken.add(following)
             begin(following)
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)

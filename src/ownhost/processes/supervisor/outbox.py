@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 
+from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import Channel, Message
 
 MOST = 8_192  # one that reads none of so many messages is not going to
@@ -39,7 +40,7 @@ class Outbox:
             for descriptor in descriptors:
                 copies.append(os.dup(descriptor))
         except OSError:
-            _close(copies)
+            close_all(copies)
             raise
         self.waiting.append((message, copies))
 
@@ -55,7 +56,7 @@ class Outbox:
                 self.forget()
                 return
             self.waiting.popleft()
-            _close(descriptors)
+            close_all(descriptors)
         asyncio.get_running_loop().remove_writer(self.channel.fileno())
 
     def forget(self) -> None:
@@ -63,9 +64,4 @@ class Outbox:
         if self.waiting:
             asyncio.get_running_loop().remove_writer(self.channel.fileno())
         while self.waiting:
-            _close(self.waiting.popleft()[1])
-
-
-def _close(descriptors: Sequence[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
+            close_all(self.waiting.popleft()[1])

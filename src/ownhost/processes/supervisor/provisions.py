@@ -6,7 +6,6 @@ once the worker is gone.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,9 +111,3 @@ class Provider:
             files = KeyFiles() if broken else self.keys.files[server.id].mapped(given.add_once)
             protocols = self.keys.protocols.get(server.id, ("http/1.1",))
             given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
-
-
-def close(descriptors: list[int]) -> None:
-    """Close our copies of what was sent."""
-    for descriptor in descriptors:
-        os.close(descriptor)

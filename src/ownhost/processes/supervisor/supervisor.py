@@ -32,7 +32,7 @@ from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
-from ownhost.processes.descriptors import raise_limit, too_few_for
+from ownhost.processes.descriptors import close_all, raise_limit, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
@@ -62,7 +62,7 @@ from ownhost.processes.supervisor.logfiles import LogError
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.plan import Plan, make_plan
 from ownhost.processes.supervisor.policy import SpawnPolicy
-from ownhost.processes.supervisor.provisions import Provider, close
+from ownhost.processes.supervisor.provisions import Provider
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
@@ -240,7 +240,7 @@ class Supervisor:
         """Forget a child, and let its policy say what comes next."""
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
-        close([descriptor for _, descriptor in child.senders])
+        close_all([descriptor for _, descriptor in child.senders])
         for board, page in child.pages:
             board.give_back(page)
         for program in child.programs:
@@ -315,7 +315,7 @@ class Supervisor:
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.senders, child.pages = given.senders, given.pages
-        close(given.ends)
+        close_all(given.ends)
         for command, end in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), [end]))
             os.close(end)
