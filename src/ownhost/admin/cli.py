@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 
+DEFAULT_FILE = "/etc/ownhost/ownhost.conf"  # where scripts/install puts it
+
 _CONFIGURATION = (
-    click.option("-f", "file", metavar="FILE", required=True, help="The configuration file."),
+    click.option("-f", "file", metavar="FILE", help=f"The configuration file ({DEFAULT_FILE})."),
     click.option("-d", "server_root", metavar="SERVERROOT", help="ServerRoot, where the file does not say."),
     click.option("-D", "defines", metavar="NAME", multiple=True, help="Define NAME, for <IfDefine> and ${NAME}."),
     click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to obey before FILE."),
@@ -38,18 +41,25 @@ def takes_configuration(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_options(
-        file: str,
+        file: str | None,
         server_root: str | None,
         defines: tuple[str, ...],
         before: tuple[str, ...],
         after: tuple[str, ...],
         **others: Any,
     ) -> None:
-        command(Options(file, server_root, defines, before, after), **others)
+        command(Options(file or default_file(), server_root, defines, before, after), **others)
 
     for option in reversed(_CONFIGURATION):
         with_options = option(with_options)
     return with_options
+
+
+def default_file() -> str:
+    """The configuration of a command that names none. Raises Failure where there is none."""
+    if not os.path.lexists(DEFAULT_FILE):
+        raise Failure(f"there is no {DEFAULT_FILE}; name a configuration file with -f FILE.")
+    return DEFAULT_FILE
 
 
 class Commands(click.Group):
