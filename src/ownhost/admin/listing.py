@@ -130,7 +130,7 @@ def refusals(hosts: Iterable[Host]) -> list[Problem]:
 def without_http2(config: Config) -> list[Problem]:
     """Where HTTP/2 was asked for and is not offered, as far as this process may read certificates."""
     try:
-        plan = make_plan(config, startup.look_up(config))
+        plan = make_plan(config, startup.look_up(config), startup.neutral(config))
     except ConfigError:  # User and Group cannot be used, which `refusals` says
         return []
     return alpn.notes(plan, keys.certified(config))

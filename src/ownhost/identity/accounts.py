@@ -87,9 +87,9 @@ def look_up(assignment: Assignment, uids: Range, gids: Range, database: Database
     if isinstance(gid, Refusal):
         return gid
     if not _allowed(account.uid, uids):
-        return Refusal(_why("uid", account.uid, user, "LimitUIDRange", uids))
+        return _out_of_range("uid", account.uid, user, uids)
     if not _allowed(gid, gids):
-        return Refusal(_why("gid", gid, group, "LimitGIDRange", gids))
+        return _out_of_range("gid", gid, group, gids)
     member = database.groups(account.name, gid) if not account.name.startswith("#") else []
     groups = tuple(sorted({group for group in member if group != gid and _allowed(group, gids)}))
     return Identity(account.uid, gid, groups, account.name, assignment.nice)
@@ -121,6 +121,12 @@ def _gid(group: str, database: Database) -> int | Refusal:
 
 def _allowed(number: int, bounds: Range) -> bool:
     return number != 0 and bounds[0] <= number <= bounds[1] and number < 2**32 - 1
+
+
+def _out_of_range(kind: str, number: int, word: str, bounds: Range) -> Refusal:
+    directive = f"Limit{kind.upper()}Range"
+    words = f"set{kind}({number}): Operation not permitted. This is most likely due to the current {directive} setting."
+    return Refusal(_why(kind, number, word, directive, bounds), words)
 
 
 def _why(kind: str, number: int, word: str, directive: str, bounds: Range) -> str:

@@ -41,6 +41,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an assignment gives no identity: an unknown name, a uid or gid out of range."""
+    """Why an assignment gives no identity: an unknown name, a uid or gid out of range.
+
+    `words` are mpm-itk's own for the same, which people look for in error logs.
+    """
 
     reason: str
+    words: str = ""
+
+    @property
+    def logged(self) -> str:
+        """What the error log says to it."""
+        return f"{self.words} ({self.reason})" if self.words else self.reason

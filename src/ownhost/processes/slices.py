@@ -50,7 +50,7 @@ class GateSlice:
     views: dict[int, VirtualHost]  # servers that choose per request: what choosing needs (routing.routing_view)
     routes: dict[int, dict[Assignment, int]]  # their assignments, as far as written down -> identity number
     refusals: dict[int, dict[Assignment, str]]  # their assignments that give no identity, and why
-    refused: dict[int, str]  # servers that nobody may serve, and why
+    refused: dict[int, str]  # servers whose own identity is refused, and why
     tls: frozenset[int]  # servers whose connections are encrypted
     secret: bytes  # keys the tickets that connections carry
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known

@@ -284,7 +284,7 @@ class Gate:
             server = names.default  # it has the key of the address, and will say that this is not its name
         client.server = server
         chooser = None if client.encrypted else self.choosers.get(server)
-        if chooser is not None and server not in self.slice.refused:
+        if chooser is not None:
             whose = whose or self.choose(chooser, client, data)
             if whose is not None:
                 self.deliver_to(client, whose)

@@ -1,6 +1,8 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`. Assignments that come to the same identity share its number.
+Identity number 0 is the default, `User` and `Group`: gates and the logger run as that, and so does what no
+AssignUserID speaks for, unless LimitUIDRange or LimitGIDRange is against it. Assignments that come to the same
+identity share its number.
 Where expressions name whom a virtual host serves as, identities are numbered when they are first named
 (`Plan.name`), for that virtual host alone: its workers are told of no other.
 
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
-from ownhost.identity.assignment import MAX_CLIENTS_VHOST
+from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
@@ -71,7 +73,7 @@ class Plan:
     def gate_slice(self, secret: bytes) -> GateSlice:
         """What every gate is told."""
         servers = self.config.servers
-        choosing = [server for server in servers if not is_fixed(server)]
+        choosing = [server for server in servers if not is_fixed(server) and not self.is_nobodys(server)]
         return GateSlice(
             listeners=[listener.address for listener in self.config.listeners],
             index=HostIndex.build(servers),
@@ -106,13 +108,20 @@ class Plan:
             if reason is not None:
                 yield server.id, reason
 
+    def is_nobodys(self, server: VirtualHost) -> bool:
+        """Whether no request of a server has an identity: its own was refused.
+
+        Where that is only what User and Group say, its sections and expressions may still name others.
+        """
+        refused = fixed_assignment(server.settings) in self.refusals[server.id]
+        return refused and (server.settings[ASSIGN_USER_ID] is not None or is_fixed(server))
+
     def name(self, server_id: int, assignment: Assignment) -> int | Refusal:
         """The number of the identity that an expression of a server named. Whoever asks is not trusted."""
         if not 0 <= server_id < len(self.config.servers):
             return Refusal("there is no such virtual host")
         server = self.config.servers[server_id]
-        nobodys = fixed_assignment(server.settings) in self.refusals[server_id]
-        if nobodys or not choices_of(server).allow(assignment):
+        if self.is_nobodys(server) or not choices_of(server).allow(assignment):
             return Refusal("this virtual host never serves as that")
         identity = self.find(assignment)
         if isinstance(identity, Refusal):
@@ -131,15 +140,15 @@ class Plan:
         return len(self.identities) - 1
 
     def number_listed(self, server: VirtualHost) -> None:
-        """Number the identities that a server lists. One whose own was refused is nobody's: no section gets it."""
+        """Number the identities that a server lists. One that is nobody's is no section's, either."""
         routes = self.routes.setdefault(server.id, {})
         refusals = self.refusals.setdefault(server.id, {})
         own = fixed_assignment(server.settings)
         for assignment in (own, *choices_of(server).listed()):
             identity = self.find(assignment)
             if isinstance(identity, Refusal):
-                refusals[assignment] = identity.reason
-                if assignment == own:
+                refusals[assignment] = identity.logged
+                if assignment == own and self.is_nobodys(server):
                     return
                 continue
             if identity not in self.numbers:
@@ -150,16 +159,20 @@ class Plan:
                 served.append(server.id)
 
 
-def make_plan(config: Config, look_up: LookUp) -> Plan:
-    """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used."""
+def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> Plan:
+    """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
+
+    `neutral` is what `User` and `Group` come to for processes that serve nobody.
+    """
     plan = Plan(config, look_up)
-    default = plan.find(UNASSIGNED)
-    if isinstance(default, Refusal):
+    if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source
-        raise ConfigError([Problem(source, f"User and Group cannot be the default identity: {default.reason}")])
-    plan.numbers[default] = plan._add(default)
+        raise ConfigError([Problem(source, f"User and Group cannot be the default identity: {neutral.reason}")])
+    plan._add(neutral)
     plan.serves[DEFAULT_IDENTITY] = []
+    if plan.find(UNASSIGNED) == neutral:
+        plan.numbers[neutral] = DEFAULT_IDENTITY
     for server in config.servers:
         plan.number_listed(server)
     return plan

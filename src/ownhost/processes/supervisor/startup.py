@@ -7,11 +7,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ownhost.config.model import Config, ListenAddress
 from ownhost.identity.accounts import look_up as look_up_account
-from ownhost.identity.assignment import LIMIT_GID_RANGE, LIMIT_UID_RANGE
+from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
@@ -35,7 +36,7 @@ def look_up(config: Config) -> Callable[[Assignment], Identity | Refusal]:
     def look_up_as_root(assignment: Assignment) -> Identity | Refusal:
         return look_up_account(assignment, uid_range, gid_range)
 
-    own = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
+    own = _own()
     default = Assignment(config.main.settings[USER], config.main.settings[GROUP])
 
     def look_up_own(assignment: Assignment) -> Identity | Refusal:
@@ -48,6 +49,22 @@ def look_up(config: Config) -> Callable[[Assignment], Identity | Refusal]:
         )
 
     return look_up_as_root if os.geteuid() == 0 else look_up_own
+
+
+def neutral(config: Config) -> Identity | Refusal:
+    """What `User` and `Group` come to for gates and the logger: they serve nobody, so no range speaks of them."""
+    if os.geteuid() != 0:
+        return _own()
+    main = config.main.settings
+    gids = main[LIMIT_GID_RANGE]
+    found = look_up_account(Assignment(main[USER], main[GROUP]), ALL_BUT_ROOT, ALL_BUT_ROOT)
+    if isinstance(found, Refusal):
+        return found
+    return replace(found, groups=tuple(gid for gid in found.groups if gids[0] <= gid <= gids[1]))
+
+
+def _own() -> Identity:
+    return Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
 
 
 def open_listeners(config: Config) -> list[socket.socket]:

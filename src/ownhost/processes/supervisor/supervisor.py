@@ -90,7 +90,7 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
         config = read_config(options)
-        plan = make_plan(config, startup.look_up(config))
+        plan = make_plan(config, startup.look_up(config), startup.neutral(config))
         raise_limit()
         if os.geteuid() == 0:
             become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
@@ -432,7 +432,7 @@ class Supervisor:
         assert isinstance(message, Whose)
         wanted = Assignment(message.user or None, message.group or None, message.nice)
         found = self.plan.name(message.server, wanted)
-        number, reason = (-1, found.reason) if isinstance(found, Refusal) else (found, "")
+        number, reason = (-1, found.logged) if isinstance(found, Refusal) else (found, "")
         self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason))
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
