@@ -1,4 +1,4 @@
-"""A worker's HTTP/2 connection in this process, and the h2 library as its client, over a socket pair."""
+"""A worker's connections in this process, over socket pairs: HTTP/2 with the h2 library as its client, and HTTP/1."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from ownhost.processes import mailbox
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import WorkerSlice
+from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.worker import Worker
 from ownhost.request.errorlog import ERROR_LOG
@@ -105,15 +106,32 @@ class Pair:
 
         return add
 
-    def connect(self, *, buffer: int = 0) -> Peer:
-        """A new connection. `buffer` is bytes that the sockets hold at most."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs) if buffer else ():
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    def _handover(self) -> Handover:
+        """What a gate says of a connection, which the worker has heard."""
         handover = Handover(
             self.service.site.virtual_host.id, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b""
         )
         self.worker.learn(handover)
+        return handover
+
+    async def ask_http1(self, data: bytes) -> bytes:
+        """Send bytes on a HTTP/1 connection, and give all that comes until the server closes."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        theirs.sendall(data)
+        Connection(self.worker, ours, self._handover()).begin()
+        said = b""
+        with theirs:
+            while data := await self.loop.sock_recv(theirs, 65_536):
+                said += data
+        return said
+
+    def connect(self, *, buffer: int = 0) -> Peer:
+        """A new HTTP/2 connection. `buffer` is bytes that the sockets hold at most."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs) if buffer else ():
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        handover = self._handover()
         self.worker.note(("127.0.0.1", 80, "other.test"), None)  # as a gate would say it
         connection = Http2Connection(self.worker, ours, handover)
         connection.endpoints.secure = True
@@ -125,8 +143,8 @@ class Pair:
         self.peers.append(theirs)
         return Peer(self, connection, theirs)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a test, and see that the worker is left clean."""
+    def run(self, work: Coroutine[Any, Any, None], *, bugs: int = 0) -> None:
+        """Run a test, and see that the worker is left clean: but for so many bugs, which were to be."""
 
         async def limited() -> None:
             async with asyncio.timeout(PATIENCE):
@@ -135,7 +153,7 @@ class Pair:
         asyncio.set_event_loop(self.loop)
         self.loop.run_until_complete(limited())
         assert self.bugs == []
-        assert "a bug in Ownhost" not in self.errors()
+        assert self.errors().count("a bug in Ownhost") == bugs, self.errors()
 
     def errors(self) -> str:
         """The error log so far."""

@@ -16,7 +16,7 @@ from ownhost.http import conditional
 from ownhost.http.dates import parse_date
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
-from ownhost.request import serve
+from ownhost.request import bugs, serve
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
 
@@ -197,6 +197,11 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
     except (SourceError, OSError, TimeoutError) as found:
         request.log(Level.ERROR, module, f"{request.filename}: {str(found) or 'timeout waiting for output'}")
         error = ConnectionError("the program's answer is not complete")
+    except BaseException as found:
+        error = ConnectionError("what there is must not be taken for all of it")
+        if not isinstance(found, Exception):
+            raise
+        bugs.report(request.log, found)
     finally:
         flow.end(error)
 

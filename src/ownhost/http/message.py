@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -129,6 +130,14 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Nobody reads it any more, or all of it was read."""
+
+
+def let_go(body: bytes | FileBody | Stream) -> None:
+    """Nobody sends a body, or the rest of it."""
+    if isinstance(body, FileBody):
+        os.close(body.fd)
+    elif not isinstance(body, bytes):
+        body.close()
 
 
 Tunnel = Callable[[SocketType, bytes], Awaitable[None]]  # the client's socket, and what was read of it already

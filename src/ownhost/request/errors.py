@@ -128,6 +128,12 @@ def page(request: Request, status: int, note: str = "") -> Response:
     return Response(status, fields, body.encode("utf-8", "replace"), own_page=True)
 
 
+def make_bare(response: Response) -> None:
+    """Make a response a 500 that nothing and nobody else has a part in: for when those fail that would."""
+    response.status, response.headers = 500, [("Content-Type", "text/plain; charset=utf-8")]
+    response.body, response.own_page, response.close = f"{_EXPLAINED[500]}\n".encode(), True, True
+
+
 def text(document: Document, status: int) -> Response:
     """An ErrorDocument that is a text."""
     body = document.value.encode("utf-8", "surrogateescape")

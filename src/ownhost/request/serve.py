@@ -6,14 +6,13 @@ again as a request of their own.
 
 from __future__ import annotations
 
-import traceback
 from copy import copy
 from dataclasses import replace
 
 from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
-from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response
-from ownhost.request import errors
+from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response, let_go
+from ownhost.request import bugs, errors
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
 from ownhost.request.translate import begin
 from ownhost.request.walk import walk
@@ -31,21 +30,22 @@ def respond(request: Request, *, recalls: bool = True) -> Response:
 
     `recalls`: what is remembered may answer it, as it is known whose the request is.
     """
+    try:
+        return _respond(request, recalls=recalls)
+    except Elsewhere:
+        raise
+    except Exception as error:
+        return error_response(request, error)
+
+
+def _respond(request: Request, *, recalls: bool) -> Response:
     memory = request.site.memory
     remembered = memory.recall(request) if recalls else None
     if remembered is not None:
         return remembered
     head = request.head
     way = request.site.ways.recall(request) if recalls else None
-    try:
-        response = run(request) if way is None else _go(way, request)
-    except HTTPError as error:
-        return error_response(request, error)
-    except Elsewhere:
-        raise
-    except Exception:
-        request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-        return error_response(request, HTTPError(500))
+    response = run(request) if way is None else _go(way, request)
     if response.deferred is not None and way is None:
         request.site.ways.remember(request, head)
     finish(request, response)
@@ -61,17 +61,25 @@ def _go(way: Way, request: Request) -> Response:
 
 
 def finish(request: Request, response: Response) -> None:
-    """Let modules add to a response that is about to be sent, whatever it is."""
+    """Let modules add to a response that is about to be sent, whatever it is. Never raises.
+
+    Where one fails, the response becomes a bare 500: without what the others were to see to, it is not to be sent.
+    """
     if response.deferred is not None:
         response.after.append(lambda final: finish(request, final))
         return
     request.status = response.status
-    known = len(request.vary)
-    _say_vary(response, request.vary)
-    for hook in request.site.finishes:
-        hook(request, response)
-    _say_vary(response, request.vary[known:])
-    response.headers[:0] = request.fields
+    try:
+        known = len(request.vary)
+        _say_vary(response, request.vary)
+        for hook in request.site.finishes:
+            hook(request, response)
+        _say_vary(response, request.vary[known:])
+        response.headers[:0] = request.fields
+    except Exception as error:
+        bugs.report(request.log, error)
+        let_go(response.body)
+        errors.make_bare(response)
 
 
 def _say_vary(response: Response, names: list[str]) -> None:
@@ -191,8 +199,24 @@ def go_on(request: Request, inner: Request) -> Response:
         request.become(inner)
 
 
-def error_response(request: Request, error: HTTPError) -> Response:
-    """The response for an error: what ErrorDocument says, else the plain page. Logs why. Never raises."""
+def error_response(request: Request, error: Exception) -> Response:
+    """The response for an error: what ErrorDocument says, else the plain page. Logs why. Never raises.
+
+    Whatever is no HTTPError is a bug, and a 500.
+    """
+    try:
+        if not isinstance(error, HTTPError):
+            bugs.report(request.log, error)
+            error = HTTPError(500)
+        return _error_response(request, error)
+    except Exception as another:
+        bugs.report(request.log, another)
+        response = Response(500)
+        errors.make_bare(response)
+        return response
+
+
+def _error_response(request: Request, error: HTTPError) -> Response:
     if error.reason:
         request.log(_level(error.status), error.module, error.reason)
     document = errors.document_for(request, error.status)
@@ -226,8 +250,8 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
     except HTTPError as second:
         request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent ({second.status}): {second.reason}")
         return errors.simple(request, error)
-    except Exception:
-        request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+    except Exception as bug:
+        bugs.report(request.log, bug)
         return errors.simple(request, error)
     if response.own_page and response.status != error.status:
         request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent: it leads to a {response.status}")
@@ -254,19 +278,15 @@ async def complete(request: Request, response: Response, body: RequestBody) -> R
         after = response.after
         try:
             response = await response.deferred(body)
-        except HTTPError as error:
-            response = error_response(request, error)
-            continue
+            if response.deferred is not None:
+                response.after += after
+            else:
+                for step in after:
+                    step(response)
         except ClientGone:
             raise
-        except Exception:
-            request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            response = error_response(request, HTTPError(500))
-            continue
-        if response.deferred is not None:
-            response.after += after
-        for step in () if response.deferred is not None else after:
-            step(response)
+        except Exception as error:
+            response = error_response(request, error)
     return response
 
 

@@ -40,6 +40,7 @@ from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
 from ownhost.processes.slices import GateSlice, receive_slice
+from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
 from ownhost.request.request import Endpoints, Level
@@ -57,6 +58,7 @@ OVERLOADED = (
     b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\nThis site is busy. Try it later.\n"[:-1]
 )
 NO_TLS = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"  # for a ClientHello
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_LONG = "the request's head took too long: answered 408"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -220,7 +222,15 @@ class Gate:
         time.sleep(0.01)
 
     def look(self, client: Client) -> None:
-        """See whether the head is complete; if so, pass the connection on."""
+        """See whether the head is complete; if so, pass the connection on. What is raised ends this client alone."""
+        try:
+            self.pass_on(client)
+        except Exception as error:
+            bugs.report(self.log.log, error)
+            self.answer_and_drop(client, INTERNAL_ERROR if client.encrypted else BROKEN)
+
+    def pass_on(self, client: Client) -> None:
+        """Look at the head, and go by what it says."""
         data = client.data
         if data:
             found: Peek | ClientHello = peek(data, cut=True)
@@ -308,10 +318,10 @@ class Gate:
             return chooser.choose(data, Endpoints(*ends, secure=bool(client.origin)))
         except TooSlow:
             why = "choosing an identity takes long; from now on its own workers do it"
+            self.log.log(Level.WARN, "core", f"server {client.server}: {why}")
         except Exception as error:
             chooser.too_slow = True
-            why = f"choosing an identity failed, a bug in Ownhost, please report it: {error!r}"
-        self.log.log(Level.WARN, "core", f"server {client.server}: {why}")
+            bugs.report(self.log.log, error, f"choosing an identity for server {client.server}")
         return None
 
     def deliver_to(self, client: Client, whose: Assignment) -> None:

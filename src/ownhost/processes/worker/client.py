@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import traceback
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.tls import TLSFacts
 from ownhost.processes.mailbox import Handover, Origin
+from ownhost.request import bugs
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.request import Elsewhere, Endpoints, Level, Request
 from ownhost.request.resolve import resolve
@@ -18,8 +21,49 @@ from ownhost.request.serve import error_response, respond
 
 if TYPE_CHECKING:
     from ownhost.processes.scoreboard import Clients
+    from ownhost.processes.worker.sending import Sending
     from ownhost.processes.worker.service import Service
     from ownhost.processes.worker.worker import Worker
+
+
+class Breakable(Protocol):
+    """Somebody whom a bug ends, and nobody else."""
+
+    def broke(self, error: Exception) -> None:
+        """Say so, answer what can be answered, and end. Never raises."""
+
+
+B = TypeVar("B", bound=Breakable)
+T = TypeVar("T")
+
+
+def guarded(step: Callable[[B], T]) -> Callable[[B], T | None]:
+    """A step that the event loop has somebody take: what is raised in it ends that one alone."""
+
+    @functools.wraps(step)
+    def take(whose: B) -> T | None:
+        try:
+            return step(whose)
+        except Exception as error:
+            whose.broke(error)
+            return None
+
+    return take
+
+
+def begin_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None], whose: Breakable
+) -> asyncio.Task[None]:
+    """Have something done meanwhile for somebody, whom what is raised in it ends."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            whose.broke(error)
+
+    task = loop.create_task(work)
+    task.add_done_callback(ended)
+    return task
 
 
 class Client(ABC):
@@ -65,6 +109,10 @@ class Client(ABC):
         """Serve a connection that just came out of the mailbox: its first request is here, as a rule."""
 
     @abstractmethod
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not (Breakable)."""
+
+    @abstractmethod
     def close_if_idle(self) -> None:
         """For a stop: nothing is begun here."""
 
@@ -82,18 +130,19 @@ class Client(ABC):
             return error_response(request, denial)
         if self.refusal:
             return self.refused(request)
-        mine = service.site.fixed or self.is_mine(service, request)
+        try:
+            mine = service.site.fixed or self.is_mine(service, request)
+        except Elsewhere:
+            raise
+        except Exception as error:
+            return error_response(request, error)
         if service.clients is not self.counted and not self.enter(service, request):
             return error_response(request, HTTPError(503))
         return respond(request, recalls=mine)
 
     def is_mine(self, service: Service, request: Request) -> bool:
         """Ask, as the gate did, whose a request is. Raises Elsewhere."""
-        try:
-            assignment = resolve(request)
-        except Exception:
-            request.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            return False  # the request ends in a 500 before any file is looked at
+        assignment = resolve(request)
         if service.site.is_mine(assignment):
             return True
         if not self.moves:
@@ -107,6 +156,15 @@ class Client(ABC):
         with contextlib.suppress(Exception):
             resolve(request)  # for the settings of its error page
         return error_response(request, HTTPError(500, refusal, module="mpm_itk"))
+
+    def record(self, service: Service, sending: Sending, *, aborted: bool) -> bool:
+        """Have a response logged that is out. False where that fails."""
+        try:
+            service.record(sending, self.handled, aborted)
+        except Exception as error:
+            bugs.report(sending.request.log, error)
+            return False
+        return True
 
     def enter(self, service: Service, request: Request) -> bool:
         """Count this client with a virtual host, and no longer with another. False where it has too many."""

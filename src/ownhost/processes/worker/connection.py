@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import time
-import traceback
 from collections.abc import Coroutine
 from math import inf
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType, socket, socketpair
@@ -21,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
-from ownhost.http.message import FileBody, Head, HTTPError, Response
+from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
-from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear, pump
 from ownhost.processes.worker.sending import Gone, Sender, Sending, receive
+from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
 
@@ -54,6 +53,7 @@ class Connection(Client):
         "incoming",
         "reading",
         "request",
+        "sending",
         "sock",
         "task",
         "waiting_since",
@@ -64,6 +64,7 @@ class Connection(Client):
         self.sock = sock
         self.buffer = handover.data  # received and not used
         self.request: Request | None = None  # being answered
+        self.sending: Sending | None = None  # its response, once some of it may be out
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
         self.reading = False  # whether it is watched for bytes
@@ -73,6 +74,7 @@ class Connection(Client):
 
     # Reading
 
+    @guarded
     def begin(self) -> None:
         if not self.buffer:
             try:
@@ -88,6 +90,7 @@ class Connection(Client):
                 return
         self.serve()
 
+    @guarded
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the stream."""
         if self.task is not None:
@@ -190,6 +193,7 @@ class Connection(Client):
         assert response.tunnel is not None
         self.pause()
         sending = Sending(request, response, keep=False, head_in=self.head_size)
+        self.sending = sending
         response.prepared = framing.prepare(response, service.token)
         sending.head = framing.head_bytes(response, framing.UPGRADE)
         sender = Sender(self.worker.loop, self.sock, service.timeout)
@@ -208,6 +212,7 @@ class Connection(Client):
         self.task = None
         self.finish(sending, sending.aborted)
 
+    @guarded
     def end_if_gone(self) -> None:
         """End the task that waits for a program, where nobody waits for that."""
         incoming, task = self.incoming, self.task
@@ -240,6 +245,7 @@ class Connection(Client):
         data = service.frame(sending, self.handled)
         if not keep and sending.body is None and isinstance(self.sock, TLSSocket):
             self.sock.ending = True
+        self.sending = sending
         try:
             sending.sent = self.sock.send(data, SEND)
         except BlockingIOError:
@@ -261,12 +267,21 @@ class Connection(Client):
         method = "HEAD" if line.startswith("HEAD ") else "-"  # whose answer has no body, whatever it is
         head = Head(method, "-", 0, "", "/", None, [], {}, keep_alive=False)
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
-        response = error_response(request, error)
+        self.service, self.request = service, request
+        self.head_size, self.buffer = len(self.buffer), b""
+        self.reply(error_response(request, error), line)
+
+    def reply(self, response: Response, line: str | None = None) -> None:
+        """Send a short response to what is not answered as usual, and close. `line` is of what is no request."""
+        service, request = self.service, self.request
+        assert service is not None
+        assert request is not None
         response.close = True
-        sending = Sending(request, response, keep=False, line=line, unread=True, head_in=len(self.buffer))
-        self.buffer = b""
+        sending = Sending(request, response, keep=False, line=line, unread=True, head_in=self.head_size)
+        data = service.frame(sending, self.handled)
+        self.sending = sending
         try:
-            sending.sent = self.sock.send(service.frame(sending, self.handled), SEND)
+            sending.sent = self.sock.send(data, SEND)
         except OSError:
             self.finish(sending, aborted=True)
             return
@@ -276,8 +291,11 @@ class Connection(Client):
         """A response is out, or the client left: log it, then close or be ready for the next request."""
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
-        service.record(sending, self.handled, aborted)
-        self.request = self.incoming = None
+        if not self.record(service, sending, aborted=aborted):
+            keep = sending.keep = False
+        if sending.body is not None:
+            let_go(sending.body)
+        self.request = self.incoming = self.sending = None
         if not self.handled:  # from now on it is KeepAliveTimeout, which may be less
             self.worker.deadlines.drop(self)
         self.handled += 1
@@ -313,6 +331,7 @@ class Connection(Client):
             return min(deadline, self.waiting_since + service.timeout)
         return self.waiting_since + service.keep_alive_timeout
 
+    @guarded
     def check_time(self) -> None:
         """There is one moment per connection, not one per request, so it may turn out that there is time left."""
         if not self.reading or self.task is not None:
@@ -330,7 +349,7 @@ class Connection(Client):
         if pause:
             self.pause()
         self.worker.adopt(self)
-        self.task = self.worker.loop.create_task(work)
+        self.task = begin_task(self.worker.loop, work, self)
 
     def take_over_watch(self) -> None:
         """The connection is watched already, for whoever had it before: that is not begun anew."""
@@ -364,16 +383,9 @@ class Connection(Client):
             # The body broke the rules after its response was sent: nothing more to say, but the end.
             self.log(Level.INFO, "core", error.reason)
             sending.keep, sending.unread = False, True
-        except Exception:
-            self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            sending.aborted = True
         finally:
             sending.sent += sender.sent
             self.worker.watch.end(self)
-            if isinstance(sending.body, FileBody):
-                os.close(sending.body.fd)
-            elif sending.body is not None:
-                sending.body.close()
         self.task = None
         sending.unread = sending.unread or (sending.request.head.has_body and not sending.keep)
         self.finish(sending, sending.aborted)
@@ -398,6 +410,26 @@ class Connection(Client):
         self.close()
 
     # Leaving
+
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not: a 500 where nothing was sent, and in any case the connection's end."""
+        bugs.report(self.log, error)
+        self.task = None
+        try:
+            self.pause()
+            if self.sock.fileno() < 0:
+                return
+            if self.sending is not None:
+                self.finish(self.sending, aborted=True)
+            elif self.request is not None:
+                self.reply(error_response(self.request, HTTPError(500)))
+            elif self.buffer:
+                self.refuse(HTTPError(500))
+            else:
+                self.close()
+        except Exception as another:
+            bugs.report(self.log, another)
+            self.close()
 
     def hand_back(self, whose: Assignment | None) -> None:
         """Give the connection to whom the next request belongs to, with the bytes read so far."""

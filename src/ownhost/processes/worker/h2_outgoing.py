@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 
-from ownhost.http.message import FileBody, Stream
+from ownhost.http.message import FileBody, Stream, let_go
 from ownhost.processes.worker.sending import Gone
 
 
@@ -79,10 +79,7 @@ class Outgoing:
         """Nobody sends the rest."""
         self._parts.clear()
         body, self._body = self._body, b""
-        if isinstance(body, FileBody):
-            os.close(body.fd)
-        elif not isinstance(body, bytes):
-            body.close()
+        let_go(body)
 
     def _wake(self) -> None:
         if self._room is not None and not self._room.done():

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Coroutine
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
+from h2.exceptions import H2Error
 
 from ownhost.http import message
 from ownhost.http.h2_head import RawFields, read_head, refused_head, response_fields
-from ownhost.http.message import Head, HTTPError, Response
+from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
+from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.connection import LINGER, LINGER_IN_ALL
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
 from ownhost.processes.worker.sending import Gone, Sending
 from ownhost.processes.worker.service import BODILESS
+from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
 
@@ -162,7 +164,7 @@ class Stream:
             self.sending.head = b"\r\n".join((b"HTTP/2.0", *(name + b": " + value for name, value in fields[1:])))
         if request.head.method == "HEAD" or response.status in BODILESS or body == b"":
             self.connection.output.send_headers(self, fields, end=True)
-            Outgoing(body).close()
+            let_go(body)
             self.finish()
             return
         self.outgoing = Outgoing(body)
@@ -190,6 +192,7 @@ class Stream:
         outgoing.end()
         self.connection.output.enqueue(self)
 
+    @guarded
     def send_some(self) -> bool:
         """Send one frame of what is here. False where there is no more at the moment, or the client takes no more."""
         outgoing, sending, connection = self.outgoing, self.sending, self.connection
@@ -225,10 +228,9 @@ class Stream:
         if self.task is task:
             self.task = None
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, (Gone, OSError)):
-            trace = "".join(traceback.format_exception(error))
-            self.log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {trace}")
-        if task.cancelled() or error is not None:
+        if isinstance(error, Exception) and not isinstance(error, (Gone, OSError)):
+            self.broke(error)
+        elif task.cancelled() or error is not None:
             self.fail(ErrorCodes.INTERNAL_ERROR if error is not None else ErrorCodes.CANCEL)
         elif self.gone:
             self.finish(aborted=True)  # it did not let itself be cancelled
@@ -255,6 +257,19 @@ class Stream:
         self.gone = True
         self.finish(aborted=True)
 
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not: a 500 where nothing was sent, else the stream's end."""
+        if isinstance(error, H2Error):
+            self.connection.broke(error)  # what it can be used for is not known any more
+            return
+        bugs.report(self.log, error)
+        if self.sending is None and self.request is not None and not self.gone:
+            self.let_go_held()
+            self.incoming.drop()
+            self.send(error_response(self.request, HTTPError(500)))
+        elif not self.over:
+            self.fail(ErrorCodes.INTERNAL_ERROR)
+
     def on_end(self) -> None:
         """All of the request is here."""
         self.incoming.end()
@@ -262,11 +277,18 @@ class Stream:
             self.connection.remove(self)
         self.send_held()
 
+    @guarded
     def send_held(self) -> None:
         """Send the response that waits for the body: it is here, or more than is taken."""
         response, self.held = self.held, None
         if response is not None:
             self.send(response)
+
+    def let_go_held(self) -> None:
+        """Nobody sends the response that waits for the body."""
+        response, self.held = self.held, None
+        if response is not None:
+            let_go(response.body)
 
     def give_up(self) -> None:
         """The client has taken too long."""
@@ -290,8 +312,7 @@ class Stream:
             self.over = True
             if self.outgoing is not None:
                 self.outgoing.close()
-            elif self.held is not None:
-                Outgoing(self.held.body).close()
+            self.let_go_held()
             self.incoming.close()
             self.record(aborted)
             connection.handled += 1
@@ -310,4 +331,4 @@ class Stream:
         if sending is None:
             sending = Sending(self.request, Response(499), keep=False, head_in=self.head_in, content=0)
         sending.received = self.incoming.received
-        self.service.record(sending, self.connection.handled, aborted)
+        self.connection.record(self.service, sending, aborted=aborted)

@@ -12,9 +12,11 @@ from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.worker.client import begin_task, guarded
 from ownhost.processes.worker.connection import LAST_MOMENT, Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.sending import Gone, receive
+from ownhost.request import bugs
 from ownhost.request.request import Level
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Handshake:
         self.writing = False  # whether for room, too
         self.task: asyncio.Task[None] | None = None
 
+    @guarded
     def begin(self) -> None:
         """Answer the client's first message, which is here."""
         if not self.worker.load_is_watched:
@@ -56,6 +59,7 @@ class Handshake:
         else:
             self.go_on()
 
+    @guarded
     def go_on(self) -> None:
         """As far as the client's messages go."""
         tls = self.tls
@@ -90,6 +94,7 @@ class Handshake:
         seconds = min(stage.deadline(0.0, 0), self.service.timeout)
         worker.deadlines.set(self, worker.loop.time() + seconds)
 
+    @guarded
     def check_time(self) -> None:
         """RequestReadTimeout handshake=, or Timeout; or a stop that waits no longer."""
         if not self.worker.stopping:
@@ -109,7 +114,7 @@ class Handshake:
     def turn_away(self, raw: SocketType) -> None:
         """Close in two steps: a close with bytes unread would reset the connection, and what was said with it."""
         self.worker.adopt(self)
-        self.task = self.worker.loop.create_task(self.drain(raw))
+        self.task = begin_task(self.worker.loop, self.drain(raw), self)
 
     async def drain(self, raw: SocketType) -> None:
         """Let go of what still comes."""
@@ -170,6 +175,11 @@ class Handshake:
             self.task.cancel()
         elif self.reading:
             self.worker.deadlines.set(self, self.worker.loop.time() + LAST_MOMENT)
+
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not."""
+        bugs.report(lambda level, module, text: self.log(level, text, module), error)
+        self.close()
 
     def close(self) -> None:
         """End it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -44,10 +43,11 @@ from ownhost.http.h2_frames import (
 from ownhost.http.h2_head import Malformed, RawFields
 from ownhost.http.h2_session import Session
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output, Transport
 from ownhost.processes.worker.h2_stream import Stream
 from ownhost.processes.worker.sending import Gone, receive
+from ownhost.request import bugs
 from ownhost.request.request import Level
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Http2Connection(Client):
 
     # Beginning
 
+    @guarded
     def begin(self) -> None:
         self.fresh = False
         self.worker.adopt(self)
@@ -127,6 +128,7 @@ class Http2Connection(Client):
 
     # Reading
 
+    @guarded
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the connection."""
         if not self.worker.load_is_watched:
@@ -161,6 +163,7 @@ class Http2Connection(Client):
         except FrameError as error:
             self.die(ErrorCodes.PROTOCOL_ERROR, str(error))
 
+    @guarded
     def act(self) -> None:
         """Act on frames, but not on too many in one turn."""
         self.act_due = False
@@ -192,9 +195,8 @@ class Http2Connection(Client):
             self.die(ErrorCodes.ENHANCE_YOUR_CALM, str(error))
         except H2Error as error:
             self.die(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR), str(error))
-        except Exception:
-            self.log(Level.ERROR, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
-            self.die(ErrorCodes.INTERNAL_ERROR, "a bug")
+        except Exception as error:
+            self.broke(error)
 
     def check_length(self, frame: Frame) -> None:
         """End the stream alone where a body is not as long as it was said to be; h2 would end the connection."""
@@ -229,6 +231,10 @@ class Http2Connection(Client):
         except Malformed as error:
             self.break_rule(stream, str(error))
             return
+        except H2Error:
+            raise
+        except Exception as error:
+            stream.broke(error)
         if not stream.incoming.ended:
             self.watch(stream.deadline())
 
@@ -301,6 +307,7 @@ class Http2Connection(Client):
             self.turn_due = True
             self.worker.loop.call_soon(self.end_turn)
 
+    @guarded
     def end_turn(self) -> None:
         """Send all there is, as far as the socket takes it, and see what to wait for."""
         self.turn_due = False
@@ -385,6 +392,7 @@ class Http2Connection(Client):
         if not self.closed and deadline < self.worker.deadlines.moment(self):
             self.worker.deadlines.set(self, deadline)
 
+    @guarded
     def check_time(self) -> None:
         """End what takes too long. The moment may have been set for what is done meanwhile."""
         now = self.worker.loop.time()
@@ -428,6 +436,15 @@ class Http2Connection(Client):
         self.flush()
         self.close(linger=True)
 
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not, and it is not known on which stream: all of them end."""
+        bugs.report(lambda level, _, text: self.log(level, text), error)
+        try:
+            self.die(ErrorCodes.INTERNAL_ERROR, "a bug")
+        except Exception as another:
+            bugs.report(lambda level, _, text: self.log(level, text), another)
+            self.closed_for_good()
+
     def close(self, *, linger: bool = False) -> None:
         """End it. `linger` is for clients that were told why: with bytes unread, a close would have that undone."""
         if self.closed:
@@ -442,7 +459,7 @@ class Http2Connection(Client):
         self.leave()
         self.unread.clear()
         if linger:
-            self.draining = self.worker.loop.create_task(self.drain())
+            self.draining = begin_task(self.worker.loop, self.drain(), self)
             self.draining.add_done_callback(self.closed_for_good)
         for stream in list(self.streams.values()):
             stream.abort()

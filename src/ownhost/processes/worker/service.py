@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from ownhost.http.limits import (
     TIMEOUT,
     head_limits,
 )
-from ownhost.http.message import FileBody, Head, Response
+from ownhost.http.message import Head, Response, let_go
 from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
@@ -106,10 +105,8 @@ class Service:
             sending.body = body
             if body.length is None and request.minor > 0:
                 end = framing.CHUNKED + end
-        elif isinstance(body, FileBody):
-            os.close(body.fd)
         else:
-            body.close()
+            let_go(body)
         sending.head = framing.head_bytes(response, end)
         return sending.head
 

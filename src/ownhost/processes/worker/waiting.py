@@ -16,7 +16,10 @@ _READ = int(select.EPOLLIN)
 
 
 class Readers:
-    """Who is to hear of bytes on which descriptor, or of its end: again and again, until they have been read."""
+    """Who is to hear of bytes on which descriptor, or of its end: again and again, until they have been read.
+
+    Who hears of it raises nothing (client.guarded).
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -48,8 +51,4 @@ class Readers:
         for descriptor, _ in self._epoll.poll(0, BATCH):
             callback = callbacks.get(descriptor)  # None where somebody before in this turn has removed it
             if callback is not None:
-                try:
-                    callback()
-                except Exception as error:
-                    context = {"message": f"Exception in callback {callback!r}", "exception": error}
-                    self._loop.call_exception_handler(context)
+                callback()

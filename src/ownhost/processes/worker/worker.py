@@ -19,7 +19,6 @@ import pickle
 import pwd
 import socket
 import time
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,6 +50,7 @@ from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Readers
+from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -199,9 +199,9 @@ class Worker:
 
     def on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """An exception that nobody expected: say so in the log, and go on with the other connections."""
-        error = context.get("exception")
-        trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
-        self.log(Level.ERROR, f"a bug in Ownhost, please report it: {context.get('message')} {trace}")
+        message, error = str(context.get("message")), context.get("exception")
+        found = error if isinstance(error, BaseException) else RuntimeError(message)
+        bugs.report(lambda level, _, text: self.log(level, text), found, message)
 
     def log(self, level: Level, message: str) -> None:
         """Write to the error log of no virtual host in particular."""

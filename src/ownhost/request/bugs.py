@@ -1,0 +1,18 @@
+"""An exception that nobody expected: what is said of it, once, wherever it came up.
+
+What becomes of its request is in `serve` (a 500 where nothing was sent yet) and in the worker's clients (the end of
+the connection, or of the stream, where something was).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from ownhost.request.request import Level
+
+
+def report(log: Callable[[Level, str, str], None], error: BaseException, while_: str = "") -> None:
+    """Have an error log say where an exception came from. `while_` says what was being done, if that is known."""
+    trace = "".join(traceback.format_exception(error))
+    log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {while_ and f'{while_}: '}{trace}")
