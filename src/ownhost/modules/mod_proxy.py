@@ -31,7 +31,6 @@ from ownhost.modules.proxying.reverse import Reverse
 from ownhost.request import errors
 from ownhost.request.module import Module, register
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
-from ownhost.request.variables import file_name
 
 ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, as Apache names it
 WITHOUT_QUERY = "proxy-noquery"
@@ -233,7 +232,7 @@ def backend_of(request: Request) -> Backend | None:
     if request.is_proxied:
         url, behind = request.filename.removeprefix(PROXIED), ""
     elif request.handler.startswith(PROXIED):
-        url, behind = request.handler.removeprefix(PROXIED), file_name(request)
+        url, behind = request.handler.removeprefix(PROXIED), request.filename
     else:
         return None
     try:

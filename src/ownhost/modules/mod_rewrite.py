@@ -26,7 +26,6 @@ from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.translate import DOCUMENT_ROOT
-from ownhost.request.variables import file_name
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it
@@ -254,7 +253,7 @@ def fixup(request: Request) -> Response | None:
 
 def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
     """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
-    return not said.has(Option.ALLOW_NO_SLASH) and f"{file_name(request)}/" == directory
+    return not said.has(Option.ALLOW_NO_SLASH) and f"{request.filename}/" == directory
 
 
 def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Response | None:
@@ -270,10 +269,9 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
             f"forbidden due to its similar ability to circumvent directory restrictions: {request.filename}",
             module="rewrite",
         )
-    found, request.filename = request.filename, file_name(request)
     before = request.filename
     engine.run()
-    result, request.filename = request.filename, found
+    result, request.filename = request.filename, before
     if not engine.changed:
         engine.trace(1, "pass through %s", before)
         return None

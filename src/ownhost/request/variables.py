@@ -89,12 +89,6 @@ def vary(request: Request, name: str) -> None:
         request.vary.append(name)
 
 
-def file_name(request: Request) -> str:
-    """The file name as Apache has it: a folder's ends with a slash where the path does."""
-    name = request.filename
-    return name[:-1] if request.is_folder and not request.uri.endswith("/") and name != "/" else name
-
-
 def owner(request: Request) -> str:
     """SCRIPT_USER: the name of the file's owner, "" where that has no account."""
     if request.stat is None:
@@ -186,8 +180,8 @@ VARIABLES: dict[str, Variable] = {
     "CONN_LOG_ID": Variable(lambda _: ""),
     "REQUEST_URI": Variable(lambda request: request.uri, pure=True),
     "DOCUMENT_URI": Variable(lambda request: request.uri, pure=True),
-    "REQUEST_FILENAME": Variable(file_name, pure=True),
-    "SCRIPT_FILENAME": Variable(file_name, pure=True),
+    "REQUEST_FILENAME": Variable(lambda request: request.filename, pure=True),
+    "SCRIPT_FILENAME": Variable(lambda request: request.filename, pure=True),
     "PATH_INFO": Variable(lambda request: request.path_info, pure=True),
     "SCRIPT_USER": Variable(_in_files(owner)),
     "SCRIPT_GROUP": Variable(_in_files(group)),

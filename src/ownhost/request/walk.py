@@ -16,7 +16,6 @@ from ownhost.request.request import Elsewhere, Request
 from ownhost.request.resolve import assigned
 from ownhost.request.routing import IDENTITY, fixed_assignment
 from ownhost.request.sections import Target, target_of
-from ownhost.request.variables import file_name
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
@@ -56,7 +55,7 @@ def _target(request: Request) -> Target:
     index = request.is_subrequest and request.previous is not None and _is_in(request, request.previous)
     target = target_of(
         request.uri,
-        file_name(request),
+        request.filename,
         lambda condition: expressions.holds(condition, request),
         whole=found and not index,
     )
@@ -89,13 +88,13 @@ def check_identity(request: Request, before: Settings) -> None:
 
 
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
-    """The part of a name that is there, what is behind it (path info), and the part's status. Folders end with "/".
+    """The part of a name that is there, what is behind it (path info), and the part's status.
 
-    Where nothing is there, the part ends with the first component that is missing, and its status is None.
+    A folder's name ends with "/" where it was translated so, as in Apache: rules and sections tell the two apart. Where nothing is there, the part ends with the first component that is missing, and its status is None.
     """
     found = _stat(filename)
     if found is not None:
-        return _named(filename, found), "", found
+        return filename, "", found
     parts = filename.split("/")
     for count in range(len(parts) - 1, 0, -1):
         path = "/".join(parts[:count]) or "/"
@@ -107,10 +106,6 @@ def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
         rest = parts[count + 1 :]
         return f"{path.rstrip('/')}/{parts[count]}", "/" + "/".join(rest) if rest else "", None
     return filename, "", None
-
-
-def _named(path: str, found: os.stat_result) -> str:
-    return f"{path}/" if stat.S_ISDIR(found.st_mode) and not path.endswith("/") else path
 
 
 def _stat(path: str) -> os.stat_result | None:
