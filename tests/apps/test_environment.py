@@ -75,6 +75,13 @@ def test_what_is_behind_the_script(tmp_path: Path) -> None:
     assert found["REQUEST_URI"] == "/x.php/d/e%20f?"
 
 
+@pytest.mark.parametrize("target", ["//x.php//d/?a//b", "/.//x.php", "http://site.test//x.php", "/%78.php"])
+def test_request_uri_is_the_target_as_it_was_sent(tmp_path: Path, target: str) -> None:
+    found = variables(tmp_path, f"GET {target}")
+    assert found["REQUEST_URI"] == target
+    assert found["SCRIPT_NAME"] == "/x.php"
+
+
 def test_fields_that_are_left_out(tmp_path: Path) -> None:
     found = variables(
         tmp_path,

@@ -105,6 +105,13 @@ def test_errors_say_what_was_expected(tmp_path: Path, line: str, expected: str) 
         Served(tmp_path, line)
 
 
+def test_what_is_behind_a_prefix_keeps_its_slashes() -> None:
+    assert below("//a///b//c/", "/a/b") == "//c/"
+    assert below("/a//c", "//a//") == "c"
+    assert below("/a//bc", "/a/b") is None
+    assert below("/ab//c", "/a") is None
+
+
 @given(st.text(), st.text())
 def test_what_is_below_a_prefix_begins_with_a_slash_or_is_nothing(uri: str, prefix: str) -> None:
     rest = below(f"/{uri}", f"/{prefix}")

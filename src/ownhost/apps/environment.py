@@ -115,11 +115,8 @@ def _variable(field: str) -> str:
 
 
 def _request_uri(request: Request) -> str:
-    """The path and query as sent, or the path as it is by now (CGIVar)."""
-    if request.settings[CGI_VAR] == CURRENT:
-        return request.uri
-    head = request.head
-    return unwire(head.path if head.query is None else f"{head.path}?{head.query}")
+    """The target as it was sent, with all its slashes, or the path as it is by now (CGIVar)."""
+    return request.uri if request.settings[CGI_VAR] == CURRENT else unwire(request.head.target)
 
 
 def script_name(uri: str, path_info: str) -> str:

@@ -6,6 +6,7 @@ all that the section is for, and says where that leads in an expression.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -102,14 +103,21 @@ def _fold(before: Said[T] | None, more: Said[T]) -> Said[T]:
 def below(uri: str, prefix: str) -> str | None:
     """What of a URI is behind a prefix; None where the prefix is not the URI's, or ends within a component.
 
-    As Apache's alias_matches: a slash stands for several.
+    As Apache's alias_matches: a slash in the prefix stands for several. What is behind it is left as it is.
     """
+    end = len(prefix)
     if "//" in uri or "//" in prefix:
-        uri, prefix = _SLASHES.sub("/", uri), _SLASHES.sub("/", prefix)
-    if not uri.startswith(prefix):
+        match = _with_any_slashes(prefix).match(uri)
+        end = match.end() if match else -1
+    elif not uri.startswith(prefix):
         return None
-    rest = uri[len(prefix) :]
-    return rest if not rest or prefix.endswith("/") or rest.startswith("/") else None
+    rest = uri[end:]
+    return rest if end >= 0 and (not rest or prefix.endswith("/") or rest.startswith("/")) else None
+
+
+@functools.cache
+def _with_any_slashes(prefix: str) -> re.Pattern[str]:
+    return re.compile("/+".join(map(re.escape, _SLASHES.split(prefix))), re.DOTALL)
 
 
 def escape(url: str) -> str:

@@ -203,14 +203,15 @@ def translate(request: Request) -> Response | None:
     """Have another server answer what a ProxyPass says: a Location's own first, then the server's in order."""
     said = request.settings[PROXY_PASS]
     for one in (*([said.here] if said.here else ()), *request.site.settings[PROXY_PASS].listed):
-        url = one.map(request)
-        if url == STAYS:
-            return None
-        if url is not None:
-            forward(request, url, is_encoded=one.as_sent)
+        found = one.map(request)
+        if found is None:
+            continue
+        url, as_sent = found
+        if url != STAYS:
+            forward(request, url, is_encoded=as_sent)
             if one.without_query:
                 request.notes[WITHOUT_QUERY] = "1"
-            return None
+        return None
     return None
 
 

@@ -90,7 +90,8 @@ def check_identity(request: Request, before: Settings) -> None:
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
     """The part of a name that is there, what is behind it (path info), and the part's status.
 
-    A folder's name ends with "/" where it was translated so, as in Apache: rules and sections tell the two apart. Where nothing is there, the part ends with the first component that is missing, and its status is None.
+    A folder's name ends with "/" where it was translated so, as in Apache: rules and sections tell the two apart. Where
+    nothing is there, the part ends with the first component that is missing, and its status is None.
     """
     found = _stat(filename)
     if found is not None:

@@ -29,20 +29,30 @@ class Pass:
     as_sent: bool = False  # nocanon: the path goes on encoded as the client sent it
     without_query: bool = False  # noquery
 
-    def map(self, request: Request) -> str | None:
-        """The URL for a request; STAYS where it is to stay here; None where this is not for it."""
-        path = request.uri
+    def map(self, request: Request) -> tuple[str, bool] | None:
+        """The URL for a request, and whether it is as sent; STAYS for one to stay here; None where this is not for it.
+
+        It is for what the path means. What was sent goes on only where this is for that, too, by as many characters:
+        else a client could have something asked for that was not looked at here.
+        """
+        found = self._map(request.uri)
+        if found is None or self.url == STAYS:
+            return None if found is None else (STAYS, False)
         if self.as_sent and request.previous is None:
-            path = unwire(request.head.path)
+            sent = unwire(request.head.target.partition("?")[0])
+            raw = self._map(sent)
+            if raw is not None and raw[0] == found[0]:
+                return raw[1], True
+        return found[1], False
+
+    def _map(self, path: str) -> tuple[int, str] | None:
+        """How many characters of a path a prefix takes, and the URL."""
         if self.regex is not None:
             match = self.regex.search(path)
             rest = path if match and not _REFERENCE.search(self.url) else ""
-            return self._with(substitute(self.url, captured(match)) + rest) if match else None
+            return (0, substitute(self.url, captured(match)) + rest) if match else None
         behind = below(path, self.prefix)
-        return None if behind is None else self._with(self.url + behind)
-
-    def _with(self, url: str) -> str:
-        return STAYS if self.url == STAYS else url
+        return None if behind is None else (len(path) - len(behind), self.url + behind)
 
 
 @dataclass(frozen=True, slots=True)
