@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost import modules
-from ownhost.config import known
+from ownhost.config import loading
 from ownhost.config.directive import ConfigError
+from ownhost.config.loading import Modules
 from ownhost.config.model import Config
+from ownhost.config.module_table import DONE_WHERE_INSTALLED
 from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.modules import mod_php
-from ownhost.modules.mod_php import VALUES, Value, Values, find_newest, module_names
+from ownhost.modules.mod_php import VALUES, Value, Values, find_newest
 from ownhost.request import serve
 from ownhost.request.request import Endpoints, Request
 from ownhost.request.site import Site
@@ -179,8 +181,20 @@ def test_the_newest_is_found_by_its_number(tmp_path: Path) -> None:
 )
 def test_modules_are_provided_where_php_is(monkeypatch: pytest.MonkeyPatch, server: str, names: set[str]) -> None:
     monkeypatch.setattr(mod_php, "newest_server", lambda: server)
-    assert set(module_names()) == names
-    assert {name for name in known.provided() if "php" in name} == names
+    php = {word for name in DONE_WHERE_INSTALLED for word in loading.words_of(name)}
+    assert set(filter(Modules(loads=False).has, php)) == names
+
+
+@pytest.mark.parametrize(("server", "there"), [("", False), ("/usr/sbin/php-fpm8.2", True)])
+def test_any_php_that_is_loaded_is_there_where_php_is(
+    monkeypatch: pytest.MonkeyPatch, server: str, there: bool
+) -> None:
+    monkeypatch.setattr(mod_php, "newest_server", lambda: server)
+    modules = Modules(loads=True)
+    assert not modules.has("mod_php.c")
+    modules.load("php7")
+    assert modules.has("mod_php7.c") is modules.has("php7_module") is there
+    assert not modules.has("mod_php.c")
 
 
 def test_without_a_php_fpm_a_script_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,5 +215,8 @@ def test_a_server_may_choose_its_php(tmp_path: Path) -> None:
 def test_debians_configuration_loads(tmp_path: Path) -> None:
     (tmp_path / "i.php").write_text("<?php")
     text = f"Include {DEBIANS}/php8.2.load\nInclude {DEBIANS}/php8.2.conf\n"
-    assert not parse(tmp_path, text).notes
+    assert [str(note).rpartition("conf:")[2] for note in parse(tmp_path, text).notes] == [
+        "23: <IfModule mod_userdir.c> is skipped: no LoadModule line before it loads userdir_module "
+        "(on Debian, a2enmod userdir does)"
+    ]
     assert handled(tmp_path, text, "/i.php").handler == "application/x-httpd-php"

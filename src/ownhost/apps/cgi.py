@@ -127,4 +127,4 @@ class Output:
         self.execution.close(heard_all=self.ended)
 
 
-register(Module(name="mod_cgi", identifier="cgi_module", handlers={CGI: handle}))
+register(Module(name="mod_cgi", identifier="cgi_module", handlers={CGI: handle}, stands_for=frozenset({"cgi", "cgid"})))

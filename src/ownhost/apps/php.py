@@ -19,6 +19,7 @@ from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
 from ownhost.apps.environment import environment
 from ownhost.apps.fastcgi_client import ask_app
+from ownhost.config.module_table import DONE_WHERE_INSTALLED
 from ownhost.http.message import RequestBody, Response
 from ownhost.modules.mod_php import INI_FOLDER, SCRIPT_HANDLERS, VALUES, Value, Values, check_script, php_server
 from ownhost.modules.mpm import (
@@ -174,4 +175,11 @@ def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]
     return variables
 
 
-register(Module(name="php-fpm", identifier="php-fpm_module", handlers=dict.fromkeys(SCRIPT_HANDLERS, handle)))
+register(
+    Module(
+        name="php-fpm",
+        identifier="php-fpm_module",
+        handlers=dict.fromkeys(SCRIPT_HANDLERS, handle),
+        stands_for=DONE_WHERE_INSTALLED,
+    )
+)

@@ -310,4 +310,11 @@ async def _both_ways(client: socket.socket, connection: Connection, from_client:
         connection.close()
 
 
-register(Module(name="mod_proxy_http", identifier="proxy_http_module", handlers={PROXY_HANDLER: handle}))
+register(
+    Module(
+        name="mod_proxy_http",
+        identifier="proxy_http_module",
+        handlers={PROXY_HANDLER: handle},
+        stands_for=frozenset({"proxy"}),
+    )
+)

@@ -99,5 +99,10 @@ def wsgi_environment(request: Request, body_length: int | None) -> dict[str, str
 
 
 register(
-    Module(name="wsgi-app", identifier="wsgi-app_module", handlers={mod_wsgi.HANDLER: handler("wsgi", app_of, run)})
+    Module(
+        name="wsgi-app",
+        identifier="wsgi-app_module",
+        handlers={mod_wsgi.HANDLER: handler("wsgi", app_of, run)},
+        stands_for=frozenset({"wsgi"}),
+    )
 )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ownhost.config import known
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, REGISTRY, ArgumentError, Directive, Override, declare
-from ownhost.config.lexer import words
+from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Directive, Override, declare
+from ownhost.config.lexer import next_word, words
+from ownhost.config.loading import Modules, home_of
 from ownhost.config.regex import compile_pcre
 
 APACHE_VERSION = (2, 4, 62)  # the Apache that configurations see in <IfVersion>
@@ -33,11 +34,12 @@ class Surroundings(Protocol):
 
     server_root: str
     defines: set[str]
+    modules: Modules
 
 
-def if_module(_: Surroundings, argument: str) -> bool:
-    """Whether a module is provided, by either of its names: mod_x.c or x_module."""
-    return argument in known.provided()
+def if_module(surroundings: Surroundings, argument: str) -> bool:
+    """Whether a module is there, by either of its names: mod_x.c or x_module."""
+    return surroundings.modules.has(argument)
 
 
 def if_define(surroundings: Surroundings, argument: str) -> bool:
@@ -50,16 +52,21 @@ def if_file(surroundings: Surroundings, argument: str) -> bool:
     return Path(surroundings.server_root, argument).exists()
 
 
-def if_directive(_: Surroundings, argument: str) -> bool:
-    """Whether a directive, or with "<" a section, is known and does something here."""
-    declared = REGISTRY.get(argument.removeprefix("<").lower())
-    return declared is not None and declared.section == argument.startswith("<")
+def if_directive(surroundings: Surroundings, argument: str) -> bool:
+    """Whether a directive, or with "<" a section, may be used here."""
+    return _may_be_used(surroundings, argument.removeprefix("<"), section=argument.startswith("<"))
 
 
-def if_section(_: Surroundings, argument: str) -> bool:
-    """Whether a section is known and does something here. Its name is written without "<"."""
-    declared = REGISTRY.get(argument.lower())
-    return declared is not None and declared.section
+def if_section(surroundings: Surroundings, argument: str) -> bool:
+    """Whether a section may be used here. Its name is written without "<"."""
+    return _may_be_used(surroundings, argument, section=True)
+
+
+def _may_be_used(surroundings: Surroundings, name: str, *, section: bool) -> bool:
+    declared = REGISTRY.get(name.lower())
+    if declared is None or declared.section != section or declared.answer is Answer.UNSUPPORTED:
+        return False
+    return surroundings.modules.is_usable(home_of(declared.module))
 
 
 def if_version(raw: str) -> bool:
@@ -98,22 +105,36 @@ _ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
 CONDITIONS = frozenset((*_ONE_ARGUMENT, "ifversion"))
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a condition other than IfVersion asks. A `!` stands before the quotes; in them it is part of the name."""
+
+    name: str
+    negated: bool
+
+
+def question(raw: str) -> Question:
+    """`[!]name`, of which the first word counts, as in Apache. Raises `ArgumentError`."""
+    negated = raw.startswith("!")
+    name, _ = next_word(raw.removeprefix("!"))
+    if not name:
+        raise ArgumentError("expected one argument, got none")
+    return Question(name, negated)
+
+
 def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
-    """Answer a condition: `name` in lower case, `raw` what stands between the name and ">"."""
+    """Answer a condition: `name` in lower case, `raw` what stands between the name and ">". Raises `ArgumentError`."""
     if name == "ifversion":
         return if_version(raw)
-    arguments = words(raw)
-    if len(arguments) != 1 or not arguments[0].removeprefix("!"):
-        raise ArgumentError(f"expected one argument, got {len(arguments) or 'none'}")
-    negated = arguments[0].startswith("!")
-    return _ONE_ARGUMENT[name](surroundings, arguments[0].removeprefix("!").strip()) != negated
+    asked = question(raw.lstrip())
+    return _ONE_ARGUMENT[name](surroundings, asked.name) != asked.negated
 
 
 def _condition(name: str, module: str, syntax: str, text: str) -> None:
     declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, section=True))
 
 
-_condition("IfModule", "core", "[!]module", "What it holds counts if a module is provided: mod_x.c or x_module.")
+_condition("IfModule", "core", "[!]module", "What it holds counts if a module is there: mod_x.c or x_module.")
 _condition("IfDefine", "core", "[!]name", "What it holds counts if a name was defined, by -D or by Define.")
 _condition("IfFile", "core", "[!]file", "What it holds counts if a file or folder exists.")
 _condition("IfDirective", "core", "[!]directive", "What it holds counts if a directive is known.")

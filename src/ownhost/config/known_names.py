@@ -441,24 +441,3 @@ MODULE_DIRECTIVES = {  # module to its directives and sections
         ServerLimit StartServers
     """,
 }
-
-# What stands before "_module" in a LoadModule line.
-MODULE_IDENTIFIERS = """
-    access_compat actions alias allowmethods apreq2 asis auth_basic auth_cas auth_digest auth_form
-    auth_gssapi auth_kerb auth_mellon auth_mysql auth_openidc auth_pubtkt auth_tkt authn_anon authn_core
-    authn_dbd authn_dbm authn_file authn_socache authnz_external authnz_fcgi authnz_ldap authnz_pam
-    authz_core authz_dbd authz_dbm authz_groupfile authz_host authz_owner authz_svn authz_unixgroup
-    authz_user autoindex brotli buffer bw cache cache_disk cache_socache cband cern_meta cgi cgid
-    charset_lite cloudflare core data dav dav_fs dav_lock dav_svn dbd deflate dialup dir dumpio echo env
-    evasive evasive20 expires ext_filter fastcgi fcgid file_cache filter geoip headers heartbeat heartmonitor
-    http http2 ident imagemap include info intercept_form_submit jk journald lbmethod_bybusyness
-    lbmethod_byrequests lbmethod_bytraffic lbmethod_heartbeat ldap log_config log_debug log_forensic logio
-    lookup_identity lua macro maxminddb md mime mime_magic mpm_event mpm_itk mpm_prefork mpm_worker
-    negotiation pagespeed passenger perl php php5 php7 privileges proxy proxy_ajp proxy_balancer
-    proxy_connect proxy_express proxy_fcgi proxy_fdpass proxy_ftp proxy_hcheck proxy_html proxy_http
-    proxy_http2 proxy_scgi proxy_uwsgi proxy_wstunnel python qos ratelimit reflector remoteip reqtimeout
-    request rewrite rpaf ruid2 security2 sed session session_cookie session_crypto session_dbd setenvif shib
-    slotmem_plain slotmem_shm so socache_dbm socache_dc socache_memcache socache_redis socache_shmcb speling
-    ssl ssl_ct status substitute suexec svn systemd tls unique_id unixd upload_progress userdir usertrack
-    version vhost_alias vhost_dbd watchdog wsgi xml2enc xsendfile
-"""

@@ -98,6 +98,7 @@ class VirtualHost:
     origins: dict[str, Source] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     hosts: tuple[str, ...] = ()
+    loaded: frozenset[str] | None = None  # the modules that LoadModule names; None: there is no such line
 
     def says(self, *wanted: Setting[Any]) -> bool:
         """Whether it, or a section in it, says one of some settings."""

@@ -26,11 +26,11 @@ from ownhost.config.directive import (
     Source,
     Where,
 )
-from ownhost.config.lexer import logical_lines, words
+from ownhost.config.lexer import words
 from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Config, ListenAddress, Listener, Section, SectionKind, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
-from ownhost.config.tree import Node, ReadingStopped, TreeReader
+from ownhost.config.tree import Node, TreeReader, read_tree
 
 
 def read(
@@ -50,14 +50,7 @@ def read(
     """
     file = str(Path.cwd() / file)
     root = str(Path.cwd() / server_root) if server_root else str(Path(file).parent)
-    tree = TreeReader(root, defines, os.environ if environ is None else environ)
-    nodes = []
-    try:
-        nodes += tree.read_lines(logical_lines("\n".join(before), "-C"))
-        nodes += tree.read_file(file)
-        nodes += tree.read_lines(logical_lines("\n".join(after), "-c"))
-    except ReadingStopped:
-        nodes = []
+    tree, nodes = read_tree(file, root, defines, os.environ if environ is None else environ, before, after)
     builder = _Builder(tree, Source(file, 1), resolver)
     return builder.build(nodes)
 
@@ -92,7 +85,8 @@ class _Builder:
     listen_places: dict[Source, int] = field(default_factory=dict)
 
     def build(self, nodes: list[Node]) -> Config:
-        self.main = VirtualHost(0, self.source)
+        loaded = self.tree.modules.loaded
+        self.main = VirtualHost(0, self.source, loaded=frozenset(loaded) if loaded else None)
         self.walk(nodes, _server_scope(self.main, Where.SERVER))
         listeners = self.listeners()
         if self.tree.problems:
@@ -300,6 +294,7 @@ def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
         {**main.origins, **server.origins},
         [*main.sections, *server.sections],
         server.hosts,
+        main.loaded,
     )
 
 

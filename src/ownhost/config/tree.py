@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ownhost.config import conditions, known, macros
+from ownhost.config import conditions, known, macros, module_table
 from ownhost.config.arguments import ignored
 from ownhost.config.directive import (
     SECTIONS,
@@ -21,6 +21,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.globs import expand_path, is_glob
 from ownhost.config.lexer import Line, expand, logical_lines, next_word, words
+from ownhost.config.loading import Modules
 
 MAX_INCLUDE_DEPTH = 128
 MAX_SECTION_DEPTH = 100
@@ -82,8 +83,9 @@ class Lines:
 class TreeReader:
     """Reads files; what they define holds for those read later."""
 
-    def __init__(self, server_root: str, defines: Iterable[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, server_root: str, defines: Iterable[str], environ: Mapping[str, str], modules: Modules) -> None:
         self.server_root = server_root
+        self.modules = modules
         self.defines = set(defines)
         self.variables: dict[str, str] = {}  # lower-case name to value
         self.environ = environ
@@ -196,10 +198,20 @@ class TreeReader:
 
     def holds(self, key: str, raw: str, opened: _Open) -> bool:
         try:
-            return conditions.decide(key, raw, self)
+            verdict = conditions.decide(key, raw, self)
+            if key == "ifmodule" and not verdict:
+                self.note_missing(conditions.question(raw).name, opened)
         except ArgumentError as error:
             self.problem(opened.line, f"<{opened.name}>: {error}")
             return False
+        return verdict
+
+    def note_missing(self, word: str, opened: _Open) -> None:
+        """Say that a block is skipped although what it asks for could be done."""
+        module = self.modules.missing(word)
+        if module is not None:
+            message = f"<{opened.name} {word}> is skipped: no LoadModule line before it loads {module}_module"
+            self.notes.add(opened.line.source, f"{message} (on Debian, a2enmod {module} does){opened.line.used}")
 
     def skip(self, opened: _Open, stream: Lines) -> None:
         """Pass over what a section holds, which is only asked to be well nested."""
@@ -303,11 +315,13 @@ class TreeReader:
         arguments = words(raw)
         if len(arguments) != 2:
             raise ArgumentError(f"expected a module and a file, got {len(arguments) or 'no'} arguments")
-        if arguments[0] not in known.IDENTIFIERS:
-            raise ArgumentError(f"unknown module {arguments[0]}{known.suggestion(arguments[0], known.IDENTIFIERS)}")
-        if arguments[0] not in known.provided():
-            message = f"{arguments[0]} is known but not provided: <IfModule> answers no"
-            self.notes.add(line.source, message)
+        module = arguments[0].removesuffix("_module")
+        if module not in module_table.KNOWN or module == arguments[0]:
+            names = [f"{name}_module" for name in module_table.KNOWN]
+            raise ArgumentError(f"unknown module {arguments[0]}{known.suggestion(arguments[0], names)}")
+        self.modules.load(module)
+        if not self.modules.is_done(module):
+            self.notes.add(line.source, f"{arguments[0]} is known but not provided: <IfModule> answers no{line.used}")
 
     # Include
 
@@ -344,6 +358,37 @@ _OBEYED: dict[str, _Obey] = {
 
 class ReadingStopped(Exception):
     """Reading cannot go on; why is in the reader's problems."""
+
+
+def read_tree(
+    file: str,
+    server_root: str,
+    defines: Iterable[str],
+    environ: Mapping[str, str],
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> tuple[TreeReader, list[Node]]:
+    """The tree of a file, with lines before and after it; no nodes where reading stopped. Raises OSError.
+
+    Where modules are missed although nothing loads any, all is read again, with every module that is done.
+    """
+    defines = tuple(defines)
+    tree = TreeReader(server_root, defines, environ, Modules())
+    nodes = _read(tree, file, before, after)
+    if tree.modules.missed and not tree.modules.loaded:
+        tree = TreeReader(server_root, defines, environ, Modules(loads=False))
+        nodes = _read(tree, file, before, after)
+    return tree, nodes
+
+
+def _read(tree: TreeReader, file: str, before: Sequence[str], after: Sequence[str]) -> list[Node]:
+    try:
+        nodes = tree.read_lines(logical_lines("\n".join(before), "-C"))
+        nodes += tree.read_file(file)
+        nodes += tree.read_lines(logical_lines("\n".join(after), "-c"))
+    except ReadingStopped:
+        return []
+    return nodes
 
 
 def one(raw: str) -> str:
@@ -383,7 +428,7 @@ for _directive in (
         "mod_so",
         "module file",
         SERVER_ONLY,
-        "Nothing is loaded: a module that is known is either built in or not provided.",
+        "Makes a module known: where there is any such line, <IfModule> says yes to those loaded alone.",
         ignored(),
     ),
 ):

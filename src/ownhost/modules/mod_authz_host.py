@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ownhost.config import known
 from ownhost.config.arguments import words
 from ownhost.config.directive import Call
 from ownhost.config.expression import StringExpression
@@ -49,5 +48,3 @@ provide("ip", _parse_networks, _check_ip)
 provide("host", _parse_names, _check_host)
 provide("forward-dns", _parse_names, _check_forward_dns)
 provide("local", words(0, 0), lambda request, _: Verdict.of(client.is_local(request)))
-
-known.provide("mod_authz_host")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ownhost.config import known
+from ownhost.config import loading
 from ownhost.config.arguments import path, words
 from ownhost.config.directive import (
     ANYWHERE,
@@ -26,6 +26,7 @@ from ownhost.config.directive import (
     Setting,
     declare,
 )
+from ownhost.config.module_table import DONE_WHERE_INSTALLED
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.php_names import LOADS_CODE, SYSTEM
@@ -166,16 +167,14 @@ def newest_server() -> str:
     return find_newest(_FOLDER)
 
 
-def module_names() -> tuple[str, ...]:
-    """What <IfModule> calls the PHP that is there. Up to PHP 7, the names had its major version in them."""
+def is_there(module: str, loaded: bool) -> bool:
+    """Whether PHP is there under a module's name. Up to PHP 7, the names had its major version in them."""
     server = newest_server()
-    if not server:
-        return ()
-    major = _version(Path(server).name)[:1]
-    return ("mod_php.c", "php_module", *(name for n in major for name in (f"mod_php{n}.c", f"php{n}_module")))
+    names = ("php", *(f"php{major}" for major in _version(Path(server).name)[:1]))
+    return bool(server) and (loaded or module in names)
 
 
-known.provide_where("mod_php", module_names)
+loading.done_where(DONE_WHERE_INSTALLED, is_there)
 
 
 def is_on(values: Values) -> bool:

@@ -59,6 +59,7 @@ class Module:
     finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
     programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    stands_for: frozenset[str] = frozenset()  # Apache's modules: one has to be loaded for the handlers, where any is
 
 
 MODULES: dict[str, Module] = {}

@@ -61,7 +61,8 @@ class Site:
         self.traces_rewrite = sees_files and _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}
         for module in modules:
-            self.handlers.update(module.handlers)
+            if server.loaded is None or not module.stands_for or server.loaded & module.stands_for:
+                self.handlers.update(module.handlers)
         looks = Looks(at_turn_end)
         exceptions = [module.exceptions(server) for module in modules if module.exceptions]
         self.memory = Memory(looks, exceptions)

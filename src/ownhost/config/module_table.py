@@ -1,0 +1,71 @@
+"""The modules of Apache 2.4 and around it, and which of them Ownhost stands in for: data for <IfModule> and LoadModule.
+
+A module is written as what stands before "_module" in a LoadModule line. Its file is mod_NAME.c, but for `FILES`.
+"""
+
+from __future__ import annotations
+
+# What their directives do is done here; of those without directives, what else they are for.
+_DONE = """
+    access_compat actions alias asgi authz_core authz_host cgi cgid core dir env headers http http2 log_config logio
+    macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel reqtimeout
+    rewrite setenvif so socache_shmcb ssl suexec systemd unixd userdir version vhost_alias watchdog wsgi xsendfile
+"""
+DONE = frozenset(_DONE.split())
+
+# Done, too, but only where they are loaded: where nothing says what is, mpm_itk says whose a virtual host is.
+DONE_IF_LOADED = frozenset({"ruid2"})
+
+# Done where a program for it is installed: `loading.done_where`.
+DONE_WHERE_INSTALLED = frozenset({"php", "php5", "php7", "php8"})
+
+# Known, and not done: what stands in an <IfModule> for them is skipped.
+_NOT_DONE = """
+    allowmethods apparmor apreq2 asis auth_basic auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
+    auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_core authn_dbd authn_dbm authn_file
+    authn_sasl authn_socache authn_yubikey authnz_external authnz_fcgi authnz_ldap authnz_pam authz_dbd authz_dbm
+    authz_groupfile authz_owner authz_svn authz_unixgroup authz_user autoindex brotli bucketeer buffer bw bwlimited
+    cache cache_disk cache_socache case_filter case_filter_in cband cern_meta charset_lite cloudflare data dav
+    dav_fs dav_lock dav_svn dbd deflate dialup dnssd dosevasive dumpio echo encoding evasive evasive20 expires
+    ext_filter fastcgi fcgid file_cache filter geoip geoip2 gnutls heartbeat heartmonitor hostinglimits ident
+    imagemap include info intercept_form_submit jk journald lbmethod_bybusyness lbmethod_byrequests
+    lbmethod_bytraffic lbmethod_heartbeat ldap limitipconn log_debug log_forensic log_sql lookup_identity lsapi lua
+    maxminddb md mime_magic mime_xattr mono mpm_event mpm_peruser mpm_worker musicindex negotiation nss pagespeed
+    passenger perl privileges proxy_ajp proxy_balancer proxy_connect proxy_express proxy_fdpass proxy_ftp
+    proxy_hcheck proxy_html proxy_http2 python qos ratelimit reflector remoteip removeip request rivet rpaf
+    security2 sed session session_cookie session_crypto session_dbd shib slotmem_plain slotmem_shm socache_dbm
+    socache_dc socache_memcache socache_redis speling ssl_ct status substitute suphp svn tls unique_id
+    upload_progress usertrack uwsgi vhost_dbd vhost_ldap xforward xml2enc
+"""
+NOT_DONE = frozenset(_NOT_DONE.split())
+
+KNOWN = DONE | DONE_IF_LOADED | DONE_WHERE_INSTALLED | NOT_DONE
+
+# There without a LoadModule line: those that Debian builds in (`apache2 -l`), and what Ownhost itself is.
+BUILT_IN = frozenset({"asgi", "core", "http", "log_config", "logio", "mpm_itk", "so", "unixd", "version", "watchdog"})
+
+MPMS = frozenset({"mpm_event", "mpm_peruser", "mpm_worker"})  # where one of them is loaded, prefork is not
+
+# Where the file's name in <IfModule> is another than mod_NAME.c; some have gone by several.
+FILES = {
+    "core": ("core.c",),
+    "http": ("http_core.c",),
+    "ldap": ("util_ldap.c",),
+    "mpm_event": ("event.c",),
+    "mpm_itk": ("mpm_itk.c", "itk.c"),
+    "mpm_peruser": ("peruser.c",),
+    "mpm_prefork": ("prefork.c",),
+    "mpm_worker": ("worker.c",),
+}
+
+# Modules whose directives are declared as those of another.
+KIN = {"cgi": frozenset({"cgid"}), "php": frozenset({"php5", "php7", "php8"})}
+
+# The names of modules in the declarations of directives, where they are not mod_NAME.
+DECLARED = {
+    "event": "mpm_event",
+    "http_core": "http",
+    "mpm_common": "core",
+    "ownhost": "core",
+    "prefork": "mpm_prefork",
+}
