@@ -6,15 +6,34 @@ Nothing that protects anything is in this table: leaving out what it says must b
 from __future__ import annotations
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import SECTIONS, SERVERS, Answer, Directive, Where, declare
+from ownhost.config.directive import ANYWHERE, SECTIONS, SERVERS, Answer, Directive, Override, Where, declare
 
 _TABLE: tuple[tuple[str, str, Where, str], ...] = (
+    ("AddAlt", "mod_autoindex", ANYWHERE, "What listings say in the place of an icon. There are no listings."),
+    ("AddAltByEncoding", "mod_autoindex", ANYWHERE, "AddAlt, by encoding."),
+    ("AddAltByType", "mod_autoindex", ANYWHERE, "AddAlt, by type."),
+    ("AddDescription", "mod_autoindex", ANYWHERE, "What listings say of files. There are no listings."),
+    ("AddIcon", "mod_autoindex", ANYWHERE, "The icons of listings. There are no listings."),
+    ("AddIconByEncoding", "mod_autoindex", ANYWHERE, "AddIcon, by encoding."),
+    ("AddIconByType", "mod_autoindex", ANYWHERE, "AddIcon, by type."),
+    ("DefaultIcon", "mod_autoindex", ANYWHERE, "The icon of all other files in listings."),
+    ("HeaderName", "mod_autoindex", ANYWHERE, "What stands above listings. There are no listings."),
+    ("IndexHeadInsert", "mod_autoindex", ANYWHERE, "What stands in the head of listings."),
+    ("IndexIgnore", "mod_autoindex", ANYWHERE, "What listings leave out. There are no listings."),
+    ("IndexIgnoreReset", "mod_autoindex", ANYWHERE, "Takes IndexIgnore back."),
+    ("IndexOptions", "mod_autoindex", ANYWHERE, "How listings look. There are no listings."),
+    ("IndexOrderDefault", "mod_autoindex", ANYWHERE, "How listings are sorted."),
+    ("IndexStyleSheet", "mod_autoindex", ANYWHERE, "The style sheet of listings."),
+    ("ReadmeName", "mod_autoindex", ANYWHERE, "What stands below listings. There are no listings."),
     ("CacheDirLength", "mod_cache_disk", SERVERS, "How long the names of the disk cache's folders are."),
     ("CacheDirLevels", "mod_cache_disk", SERVERS, "How deep the disk cache's folders are nested."),
     ("CacheRoot", "mod_cache_disk", SERVERS, "Where the disk cache is."),
     ("ScriptSock", "mod_cgid", SERVERS, "Where the CGI daemon listens. Programs are started without one."),
     ("DAVLockDB", "mod_dav_fs", SERVERS, "Where WebDAV's locks are kept."),
     ("MIMEMagicFile", "mod_mime_magic", SERVERS, "The table that guesses types from contents."),
+    ("CacheNegotiatedDocs", "mod_negotiation", SERVERS, "Whether proxies keep what was negotiated. Nothing is."),
+    ("ForceLanguagePriority", "mod_negotiation", ANYWHERE, "What is sent where languages decide nothing."),
+    ("LanguagePriority", "mod_negotiation", ANYWHERE, "Which language is preferred. Nothing is negotiated."),
     ("ProxyStatus", "mod_proxy", SERVERS, "Whether the status page shows proxied servers."),
     ("ProxyFtpDirCharset", "mod_proxy_ftp", SECTIONS, "The character set of FTP listings."),
     ("ProxyHTMLLinks", "mod_proxy_html", SECTIONS, "Which attributes of HTML hold links."),
@@ -24,5 +43,10 @@ _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("ExtendedStatus", "mod_status", SERVERS, "Whether the status page shows each request."),
 )
 
+_OVERRIDES = {"mod_autoindex": Override.INDEXES, "mod_negotiation": Override.FILE_INFO}
+
 for _name, _module, _where, _text in _TABLE:
-    declare(Directive(_name, _module, "value...", _where, _text, ignored(), answer=Answer.NO_EFFECT))
+    _override = _OVERRIDES.get(_module, Override.NONE) if Where.HTACCESS in _where else Override.NONE
+    declare(
+        Directive(_name, _module, "value...", _where, _text, ignored(), override=_override, answer=Answer.NO_EFFECT)
+    )
