@@ -12,7 +12,7 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
 from ownhost.request.module import Module, register
-from ownhost.request.request import PROXIED, Request
+from ownhost.request.request import PROXY_HANDLER, Request
 
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
 _NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
@@ -101,7 +101,7 @@ def fixup(request: Request) -> Response | None:
 
 def _leads_elsewhere(request: Request) -> bool:
     """Whether rules have found what answers: another URI of this server, or another server."""
-    return request.handler == REDIRECT or request.is_proxied or request.handler.startswith(PROXIED)
+    return request.handler == REDIRECT or request.is_proxied
 
 
 def _folder(request: Request) -> Response | None:
@@ -160,8 +160,11 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
 
 
 def _is_file(request: Request) -> bool:
-    """Whether there is something to send."""
-    return request.handler.startswith("proxy:") or (request.stat is not None and not request.is_folder)
+    """Whether there is something to send: a file, or what another server has at this path.
+
+    A handler "proxy:URL" is for a file as any other is: what is not here is not asked for there.
+    """
+    return request.handler == PROXY_HANDLER or (request.stat is not None and not request.is_folder)
 
 
 def _absolute(request: Request, name: str) -> tuple[str, str | None]:
