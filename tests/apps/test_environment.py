@@ -40,6 +40,7 @@ def test_a_script(tmp_path: Path) -> None:
     found = variables(tmp_path, "GET /x.php?a=%20b", "User-Agent: me", "Accept: a", "Accept: b")
     server = found.pop("SERVER_SOFTWARE")
     assert server.startswith("Ownhost")
+    assert server.endswith(" (Apache/2.4 compatible)")
     assert found == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HTTP_HOST": "site.test",
@@ -80,6 +81,17 @@ def test_request_uri_is_the_target_as_it_was_sent(tmp_path: Path, target: str) -
     found = variables(tmp_path, f"GET {target}")
     assert found["REQUEST_URI"] == target
     assert found["SCRIPT_NAME"] == "/x.php"
+
+
+@pytest.mark.parametrize(
+    ("conf", "software"),
+    [
+        ("SetEnv SERVER_SOFTWARE Apache", "Ownhost/"),  # as in Apache
+        ('ServerSoftware "Apache/2.4.62 (Debian)"', "Apache/2.4.62 (Debian)"),
+    ],
+)
+def test_what_server_a_program_is_told_of(tmp_path: Path, conf: str, software: str) -> None:
+    assert variables(tmp_path, "GET /x.php", conf=conf)["SERVER_SOFTWARE"].startswith(software)
 
 
 def test_fields_that_are_left_out(tmp_path: Path) -> None:

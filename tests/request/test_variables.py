@@ -149,8 +149,13 @@ def test_a_gate_cannot_tell_what_only_the_file_shows(root: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["SERVER_ADMIN", "SERVER_SOFTWARE", "SERVER_NAME", "DOCUMENT_ROOT"])
 def test_a_gate_says_the_same_of_the_server_as_a_worker(root: Path, name: str) -> None:
-    extra = "ServerAdmin me@h.test\nServerTokens Prod\nUseCanonicalName On\n"
+    extra = "ServerAdmin me@h.test\nServerTokens Prod\nServerSoftware Mine\nUseCanonicalName On\n"
     assert lookup(ask(make(root, extra, gate=True)), name) == lookup(ask(make(root, extra)), name)
+
+
+def test_software_is_the_server_field_and_what_it_is_compatible_with(root: Path) -> None:
+    assert lookup(ask(make(root, "ServerTokens Prod\n")), "SERVER_SOFTWARE") == "Ownhost (Apache/2.4 compatible)"
+    assert lookup(ask(make(root, 'ServerSoftware "Apache/2.4"\n')), "SERVER_SOFTWARE") == "Apache/2.4"
 
 
 def test_names_of_variables_in_any_case() -> None:

@@ -14,7 +14,10 @@ from ownhost.request.request import Request
 SERVER_ADMIN = Setting("ServerAdmin", "")  # "" where it is not said
 SERVER_SIGNATURE = Setting("ServerSignature", "Off")  # "On", "Off" or "EMail"
 SERVER_TOKENS = Setting("ServerTokens", "Full")  # "Full", "OS", "Minimal", "Minor", "Major" or "Prod"
+SERVER_SOFTWARE = Setting("ServerSoftware", "")  # "": `software`
 
+# What programs look for before they make use of what Apache does: rules in .htaccess files, pretty links.
+COMPATIBLE = "(Apache/2.4 compatible)"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _TOKENS = {
@@ -56,6 +59,16 @@ for _directive in (
         setting=SERVER_TOKENS,
         default="Full",
     ),
+    Directive(
+        "ServerSoftware",
+        "ownhost",
+        "text",
+        SERVERS,
+        "What programs and rules are told as SERVER_SOFTWARE. Ownhost's own directive.",
+        one_word(),
+        setting=SERVER_SOFTWARE,
+        default=f"the Server field and {COMPATIBLE}",
+    ),
 ):
     declare(_directive)
 
@@ -66,6 +79,11 @@ def server_token(settings: Settings) -> str:
     major, minor, *_ = __version__.split(".")
     version = {"Prod": "", "Major": f"/{major}", "Minor": f"/{major}.{minor}"}.get(level, f"/{__version__}")
     return f"Ownhost{version}" + (f" ({platform.system()})" if level in ("OS", "Full") else "")
+
+
+def software(settings: Settings) -> str:
+    """SERVER_SOFTWARE, as programs and rules find it."""
+    return settings[SERVER_SOFTWARE] or f"{server_token(settings)} {COMPATIBLE}"
 
 
 def scheme(request: Request) -> str:

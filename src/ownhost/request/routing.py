@@ -19,7 +19,7 @@ from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.module import MODULES
-from ownhost.request.names import SERVER_ADMIN, SERVER_TOKENS
+from ownhost.request.names import SERVER_ADMIN, SERVER_SOFTWARE, SERVER_TOKENS
 from ownhost.request.sections import BY_URI
 from ownhost.request.translate import DOCUMENT_ROOT
 
@@ -37,6 +37,7 @@ _ROUTING = (
     USE_CANONICAL_NAME,
     USE_CANONICAL_PHYSICAL_PORT,
     SERVER_ADMIN,
+    SERVER_SOFTWARE,
     SERVER_TOKENS,
     ERROR_LOG,
     ERROR_LOG_FORMAT,

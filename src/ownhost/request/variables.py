@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ownhost.config.ssl_names import canonical
 from ownhost.http.wire import unwire
 from ownhost.request import ssl_variables
-from ownhost.request.names import SERVER_ADMIN, scheme, server_name, server_token
+from ownhost.request.names import SERVER_ADMIN, scheme, server_name, software
 from ownhost.request.request import CannotTell, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
@@ -196,7 +196,7 @@ VARIABLES: dict[str, Variable] = {
     "HANDLER": Variable(lambda request: request.handler or request.alias, pure=True),
     "CONTENT_TYPE": Variable(lambda request: request.content_type, pure=True),
     "SERVER_ADMIN": Variable(lambda request: request.site.settings[SERVER_ADMIN] or NO_ADMIN, pure=True),
-    "SERVER_SOFTWARE": Variable(lambda request: server_token(request.site.settings), pure=True),
+    "SERVER_SOFTWARE": Variable(lambda request: software(request.site.settings), pure=True),
     "API_VERSION": Variable(lambda _: API_VERSION, pure=True),
     "TIME": Variable(_time(_TIMESTAMP)),
     "TIME_YEAR": Variable(_time("%Y")),
