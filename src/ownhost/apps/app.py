@@ -32,7 +32,7 @@ class App:
     name: str  # for people: titles, logs
     command: tuple[str, ...]
     protocol: Protocol
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()  # beside those of any daemon (`identity.daemon_environment`)
     folder: str = "/"  # the working directory
     files: tuple[tuple[str, str], ...] = ()  # name and content: written into FOLDER before the start
     listens: bool = True

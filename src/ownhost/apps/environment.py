@@ -13,6 +13,7 @@ from html import escape
 
 from ownhost.http.message import HTTPError
 from ownhost.http.wire import to_bytes, unwire
+from ownhost.identity.daemon_environment import PATH
 from ownhost.modules.core_programs import CGI_PASS_AUTH, CGI_VAR, CURRENT
 from ownhost.request import names, serve
 from ownhost.request.request import Request
@@ -21,7 +22,6 @@ from ownhost.request.variables import VARIABLES
 from ownhost.request.walk import walk
 from ownhost.request.ways import known
 
-PATH = "/usr/local/bin:/usr/bin:/bin"
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
 _NOT_IN_NAMES = re.compile(rb"[^A-Za-z0-9_]")
 _PASSWORDS = ("authorization", "proxy-authorization")

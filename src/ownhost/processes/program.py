@@ -12,11 +12,10 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
+from ownhost.identity.daemon_environment import daemon_environment
 from ownhost.processes.descriptors import lower_limit
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import ProgramSlice, receive_slice
-
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 def main(channel: Channel) -> NoReturn:
@@ -27,7 +26,7 @@ def main(channel: Channel) -> NoReturn:
         os.dup2(talk, standard)
     lower_limit()
     os.chdir("/")
-    os.execve(slice_.command[0], slice_.command, ENVIRONMENT)
+    os.execve(slice_.command[0], slice_.command, daemon_environment())
 
 
 def rehearse() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App
+from ownhost.identity.daemon_environment import daemon_environment
 from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.turns import Lease
 
@@ -185,9 +186,8 @@ class Pool:
         """Start one process."""
         app = self.app
         command = tuple(os.fsencode(self._filled(part)) for part in app.command)
-        environment = {
-            os.fsencode(name): self._filled(value).encode("utf-8", "surrogateescape") for name, value in app.environment
-        }
+        variables = {**daemon_environment(), **{name: self._filled(value) for name, value in app.environment}}
+        environment = {os.fsencode(name): value.encode("utf-8", "surrogateescape") for name, value in variables.items()}
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             standard = (self.listener.fileno() if self.listener else null, null, self.errors)
