@@ -16,6 +16,8 @@ from ownhost.admin.cli import main
 
 NEWS = pwd.getpwnam("news").pw_uid
 BODY = """\
+Listen 8080
+Listen 8443
 SetEnvIf X-Site ^(.)$ SITE=$1
 <VirtualHost *:8080>
 ServerName first.test

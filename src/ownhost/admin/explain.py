@@ -1,7 +1,7 @@
 """What would happen to a request, and why: the phases, run on a request that no client sent.
 
 Nothing is served: programs are named, not run. What looks at files does so as the identity that would serve, in a
-process of its own, where the caller is root; else as the caller.
+process of its own, where the caller is root; else as the caller, and modes tell what the identity could see.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import linecache
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urldefrag, urljoin
 
-from ownhost.config.addresses import numeric
-from ownhost.config.directive import SETTINGS, Setting, Source
-from ownhost.config.model import Config, Section, VirtualHost
-from ownhost.http.head import parse_head
-from ownhost.http.limits import head_limits
-from ownhost.http.message import FileBody, Head, HTTPError, Response
-from ownhost.http.tls import VERSIONS, TLSFacts, TLSPolicy
+from ownhost.admin import verdict
+from ownhost.admin.access import rules_of
+from ownhost.admin.asking import PORTS, Asked, ExplainError, Question, read_question, split_url
+from ownhost.admin.explanation import Explanation, Hop, Message, Overridden, Said, restored
+from ownhost.admin.programs import program_of
+from ownhost.admin.quoting import line_at, title
+from ownhost.admin.verdict import Outcome
+from ownhost.config.directive import SETTINGS, Setting, Settings, Source
+from ownhost.config.model import Config, Section
+from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.identity import become
-from ownhost.identity.accounts import look_up
+from ownhost.identity.accounts import is_assigned, look_up
 from ownhost.identity.assignment import (
     ASSIGN_GROUP_ID_EXPR,
     ASSIGN_USER_ID,
@@ -34,234 +37,219 @@ from ownhost.identity.assignment import (
     NICE_VALUE,
 )
 from ownhost.identity.identity import Assignment, Identity, Refusal
-from ownhost.modules.mod_rewrite import REDIRECT
-from ownhost.modules.ssl.directives import SSL_ENGINE, policy_of
+from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex
-from ownhost.request.request import Endpoints, Level, Request
+from ownhost.processes.supervisor import keys
+from ownhost.request import serve
+from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.resolve import resolve
-from ownhost.request.sections import Match, Sections, Target
-from ownhost.request.serve import DEFAULT_HANDLER, respond
+from ownhost.request.routing import IDENTITY
+from ownhost.request.sections import Match, Sections
 from ownhost.request.site import Site
 
-LOOPBACK = "127.0.0.1"  # who asks, and is asked, unless said otherwise
-CLIENT_PORT = 40_000
+__all__ = ["ExplainError", "Question", "explain"]
+
+MAX_HOPS = 10  # redirects that are followed
+MAX_MOVES = 3  # identities that a request is passed on to
+_SAME_METHOD = (307, 308)
 
 
-class ExplainError(Exception):
-    """There is nothing to explain: the URL or a header field is none. One sentence."""
-
-
-@dataclass(slots=True)
-class Said:
-    """A directive or section that had a say, and where it stands."""
-
-    what: str
-    declared: str
-
-
-@dataclass(slots=True)
-class Message:
-    """What a phase had to say: a step of rewriting, or a line for the error log."""
-
-    module: str
-    level: str
-    text: str
-
-
-@dataclass(slots=True)
-class Explanation:
-    """All there is to say about a request. `status` and what follows it are empty where nobody may serve it."""
-
-    request: str
-    host: str
-    virtual_host: str
-    declared: str
-    chosen: str
-    identity: dict[str, Any] = field(default_factory=dict)
-    identity_from: list[Said] = field(default_factory=list)
-    rewriting: list[Message] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    sections: list[Said] = field(default_factory=list)
-    settings: list[Said] = field(default_factory=list)
-    uri: str = ""
-    file: str = ""
-    path_info: str = ""
-    handler: str = ""
-    status: int = 0
-    location: str = ""
-    tls: str = ""  # what is spoken at the address; "" where that goes without saying
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-def explain(config: Config, url: str, headers: Sequence[str], method: str, client: str) -> Explanation:
-    """Explain a request. Raises ExplainError."""
-    parts = _split(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    head = _head(config.main, parts, headers, method)
-    server, local, chosen = _choose(config, parts.hostname or "", head.host, port)
-    found = Explanation(
-        f"{method} {head.target}",
-        f"{head.host}:{port}",
-        server.settings[SERVER_NAME].host or "the main server",
-        str(server.source),
-        chosen,
-    )
-    endpoints = Endpoints(client or LOOPBACK, CLIENT_PORT, local, port, secure=parts.scheme == "https")
-    engine = server.settings[SSL_ENGINE]
-    if engine and not endpoints.secure:
-        found.status, found.tls = 400, "nothing but TLS is spoken here (SSLEngine): use https:// instead"
-        return found
-    if endpoints.secure:
-        found.tls = _spoken(policy_of(server)) if engine else "none is spoken here: SSLEngine is off"
-    if endpoints.secure and engine:
-        endpoints.known = _facts(policy_of(server), head.host)
-    _Explainer(config, server, head, endpoints, found).run()
+def explain(config: Config, question: Question) -> Explanation:
+    """Explain a request, and where its redirects lead. Raises ExplainError."""
+    for file in config.files:
+        linecache.getlines(file)  # now, as not everybody may read them
+    found = _explain(config, question)
+    hops, loops = _follow(config, question, found)
+    found.follows = hops
+    if loops:
+        count = "after one redirect" if len(hops) == 1 else f"after {len(hops)} redirects"
+        found.verdict += f", which leads back to itself {count}: browsers give up"
+    elif hops:
+        found.verdict += f"; there: {hops[-1].verdict}"
     return found
 
 
-def _spoken(policy: TLSPolicy) -> str:
-    """The versions, and whether clients are asked for certificates."""
-    asked = {"none": "are not asked for", "optional": "are asked for", "require": "are required"}[policy.verify]
-    return f"{' or '.join(_versions(policy))}; clients' certificates {asked}"
+def _follow(config: Config, question: Question, found: Explanation) -> tuple[list[Hop], bool]:
+    """Where redirects lead within this configuration, and whether that is a URL which was asked for before."""
+    hops: list[Hop] = []
+    seen = [_key(question)]
+    while found.location and 300 <= found.status < 400 and len(hops) < MAX_HOPS:
+        question = _next(question, found)
+        if _key(question) in seen:
+            return [*hops, Hop(question.url, found.status, "asked for before")], True
+        seen.append(_key(question))
+        try:
+            if not read_question(config, question).named:
+                return hops, False
+            found = _explain(config, question)
+        except ExplainError:
+            return hops, False
+        hops.append(Hop(question.url, found.status, found.verdict))
+    return hops, len(hops) == MAX_HOPS
 
 
-def _versions(policy: TLSPolicy) -> list[str]:
-    return [name for name in VERSIONS if name in policy.versions]
+def _next(before: Question, found: Explanation) -> Question:
+    """What a browser asks for next."""
+    base = before.url if "://" in before.url else f"http://{before.url}"
+    url = urldefrag(urljoin(base, found.location)).url
+    method = before.method if found.status in _SAME_METHOD or before.method == "HEAD" else "GET"
+    fields = [one for one in before.headers if not one.lower().startswith(("host:", "content-"))]
+    return Question(url, fields, method, before.client)
 
 
-def _facts(policy: TLSPolicy, host: str) -> TLSFacts:
-    """The connection that an up-to-date client without a certificate would have."""
-    return TLSFacts(_versions(policy)[-1], "TLS_AES_256_GCM_SHA384", 256, host, resumed=False, algorithm_bits=256)
+def _key(question: Question) -> tuple[object, ...]:
+    """What makes two questions the same."""
+    parts = split_url(question.url)
+    host = next((one[5:].strip() for one in question.headers if one.lower().startswith("host:")), parts.hostname)
+    return question.method, parts.scheme, host, parts.port or PORTS[parts.scheme], parts.path or "/", parts.query
 
 
-def _split(url: str) -> SplitResult:
-    text = url if "://" in url else f"http://{url}"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise ExplainError(f"{url!r} is no URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ExplainError(f"expected a URL such as http://alice.example/path, not {url!r}")
-    return parts
+def _explain(config: Config, question: Question) -> Explanation:
+    """Explain one request."""
+    asked = read_question(config, question)
+    server = asked.server
+    found = Explanation(
+        f"{asked.head.method} {asked.head.target}",
+        f"{asked.head.host}:{asked.endpoints.local_port}",
+        server.settings[SERVER_NAME].host or "the main server",
+        str(server.source),
+        asked.chosen,
+        tls=asked.tls,
+    )
+    if asked.refused:
+        found.connection, found.status = asked.refused, asked.status
+        found.verdict = f"{asked.status}: {asked.refused}" if asked.status else asked.refused
+        return found
+    _Explainer(config, asked, found).run()
+    if asked.endpoints.secure:
+        verdict.judge_certificate(found, asked.head.host, *keys.examined(server))
+    return found
 
 
-def _choose(config: Config, asked: str, host: str, port: int) -> tuple[VirtualHost, str, str]:
-    """The virtual host, the local address that a client would have come to, and why it is that one."""
-    index = HostIndex.build(config.servers)
-    local = _local_address(index, asked, host, port)
-    names = index.names(local, port)
-    server = config.servers[names.find(host)]
-    if server.id == 0:
-        return server, local, f"no virtual host is at {local}:{port}: the main server"
-    if host == server.settings[SERVER_NAME].host:
-        return server, local, "its ServerName"
-    if server.id != names.default or host in server.settings[SERVER_ALIASES]:
-        return server, local, "its ServerAlias"
-    return server, local, f"the first at {local}:{port}, as no other goes by that name"
+class _Watched(Settings):
+    """Settings that remember which of them were looked at."""
 
+    __slots__ = ("read",)
 
-def _local_address(index: HostIndex, asked: str, host: str, port: int) -> str:
-    """The URL's own address, where it has one; else that of the virtual hosts which know the name; else loopback."""
-    if numeric(asked):
-        return asked
-    for (address, at), names in index.tables.items():
-        if address and at in (port, 0) and host in names.exact:
-            return address
-    return next((address for address, at in index.tables if address and at in (port, 0)), LOOPBACK)
+    def __init__(self, settings: Settings, read: set[str]) -> None:
+        super().__init__(settings.values)
+        self.read = read
 
-
-def _head(main: VirtualHost, parts: SplitResult, headers: Sequence[str], method: str) -> Head:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    fields = [f"Host: {parts.netloc.rpartition('@')[2]}"]
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon:
-            raise ExplainError(f"expected a header field such as 'Cookie: a=b', not {header!r}")
-        if name.strip().lower() == "host":
-            fields.pop(0)
-        fields.append(f"{name.strip()}: {value.strip()}")
-    text = "\r\n".join((f"{method} {target} HTTP/1.1", *fields, "", ""))
-    try:
-        return parse_head(text.encode("utf-8"), head_limits(main.settings))
-    except HTTPError as error:
-        raise ExplainError(f"that is no request, and answered with {error.status}: {error.reason}") from None
+    def __getitem__(self, setting: Setting[Any]) -> Any:
+        self.read.add(setting.name)
+        return super().__getitem__(setting)
 
 
 class _Recorder(Sections):
-    """Sections that remember what matched last."""
+    """Sections that remember which of them gave a request its settings, and which settings are looked at."""
 
-    def __init__(self, sections: Sections) -> None:
+    def __init__(self, sections: Sections, read: set[str]) -> None:
         self.__dict__.update(sections.__dict__)
-        self.last = Match()
+        self.read = read
+        self.given: list[tuple[Settings, Match]] = []
 
-    def match(self, target: Target) -> Match:
-        self.last = super().match(target)
-        return self.last
+    def merge(self, match: Match) -> Settings:
+        settings = _Watched(super().merge(match), self.read)
+        self.given.append((settings, match))
+        return settings
 
-
-class _Handlers(dict[str, Any]):
-    """Handlers that are named, not run; but for those that only read a file, or go on with another URI."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        known = super().get(name, default)
-        return known if name in (DEFAULT_HANDLER, REDIRECT) or known is None else lambda _: Response(200)
+    def behind(self, settings: Settings) -> list[Section]:
+        """The sections that gave settings to a request."""
+        return next((match.sections for given, match in self.given if given is settings), [])
 
 
 class _Explainer:
     """One request on its way."""
 
-    def __init__(
-        self, config: Config, server: VirtualHost, head: Head, endpoints: Endpoints, found: Explanation
-    ) -> None:
+    def __init__(self, config: Config, asked: Asked, found: Explanation) -> None:
+        # Whoever asks is not to write into the owner's logs.
+        quiet = {name: value for name, value in asked.server.settings.values.items() if name != SCRIPT_LOG.name}
+        self.server = replace(asked.server, settings=Settings(quiet))
         self.config = config
-        self.server = server
+        self.asked = asked
         self.found = found
-        self.site = Site(server, lambda _: True, lambda _: None)
-        self.sections = self.site.sections = _Recorder(self.site.sections)
-        self.site.handlers = _Handlers(self.site.handlers)
-        self.site.traces_rewrite = True
-        self.head = head
-        self.endpoints = endpoints
+        self.read: set[str] = set()
+        self.decided: list[tuple[object, str, Request]] = []  # a response or an error, whose, of which request
+        self.ruled: list[Settings] = []  # of requests whose access rules were asked
+        settings = config.main.settings
+        self.default = Assignment(settings[USER], settings[GROUP])
+        self.ranges = settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE]
+        self.site = self.make_site()
+
+    def make_site(self) -> Site:
+        """The virtual host, ready to serve, and to tell."""
+        site = Site(self.server, lambda _: True, lambda _: None)
+        site.sections = self.sections = _Recorder(site.sections, self.read)
+        site.settings = _Watched(site.settings, self.read)
+        site.traces_rewrite = True
+        for phases in (site.translates, site.accesses, site.fixups):
+            phases[:] = [self.recorded(phase) for phase in phases]
+        site.accesses.insert(0, lambda request: self.ruled.append(request.settings))
+        return site
+
+    def recorded(self, phase: Callable[[Request], Response | None]) -> Callable[[Request], Response | None]:
+        """A phase function that leaves word of what it decided."""
+        module = phase.__module__.rpartition(".")[2]
+
+        def asked(request: Request) -> Response | None:
+            try:
+                response = phase(request)
+            except HTTPError as error:
+                if not any(known is error for known, _, _ in self.decided):
+                    self.decided.append((error, module, request))
+                raise
+            if response is not None and not any(known is response for known, _, _ in self.decided):
+                self.decided.append((response, module, request))
+            return response
+
+        return asked
 
     def request(self) -> Request:
         """The request, anew: each look at it begins at the beginning."""
-        return Request(self.head, self.endpoints, self.site, time.time(), self.log)
+        self.read.clear()
+        self.ruled.clear()
+        self.decided.clear()
+        self.found.rewriting.clear()
+        self.found.messages.clear()
+        return Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Take a message: steps of rewriting, and what the error log would have."""
         message = Message(module, level.name.lower(), text)
-        if module == "rewrite":
+        if module == "rewrite" and level > Level.DEBUG:
             self.found.rewriting.append(message)
         elif level <= Level.INFO:
             self.found.messages.append(message)
 
     def run(self) -> None:
-        """Whose it is, then what it comes to."""
+        """Whose it is, then what it comes to. A file that turns out to be another identity's is looked at as that."""
         request = self.request()
         assignment = resolve(request)
-        self.found.identity_from = list(self.identity_sources(request, assignment))
-        settings = self.config.main.settings
-        default = Assignment(settings[USER], settings[GROUP])
-        complete = assignment.complete(default)
-        identity = look_up(complete, settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE])
-        self.found.identity = {"user": complete.user, "group": complete.group, "nice": complete.nice}
-        self.found.rewriting.clear()
-        self.found.messages.clear()
-        if isinstance(identity, Refusal):
-            self.found.identity["refused"] = identity.reason
-            self.found.status = 500
-            return
-        self.found.identity |= {"uid": identity.uid, "gid": identity.gid, "groups": [*identity.groups]}
-        if os.geteuid() == 0:
-            self.found_as(identity)
-        else:
-            self.serve()
+        for _ in range(MAX_MOVES):
+            self.found.identity_from = list(self.identity_sources(request, assignment))
+            complete = assignment.complete(self.default)
+            identity = look_up(complete, *self.ranges)
+            self.found.identity = {"user": complete.user, "group": complete.group, "nice": complete.nice}
+            if isinstance(identity, Refusal):
+                self.found.identity["refused"] = identity.reason
+                verdict.judge_refusal(self.found, identity)
+                return
+            self.found.identity |= {"uid": identity.uid, "gid": identity.gid, "groups": [*identity.groups]}
+            if os.geteuid() == 0:
+                self.found_as(identity)
+            else:
+                self.serve(identity)
+            if not self.found.elsewhere:
+                return
+            assignment = Assignment(*self.found.elsewhere)
+            self.found.elsewhere = []
+        raise ExplainError("the request goes to and fro between identities: each finds the file to be another's")
 
     def identity_sources(self, request: Request, assignment: Assignment) -> Iterator[Said]:
         """The directives that the identity comes from."""
         settings = request.settings or self.server.settings
+        origin = self.origins(settings)
         asked: list[tuple[Setting[Any], str | None]] = [
             (ASSIGN_USER_ID, None),
             (ASSIGN_USER_ID_EXPR, assignment.user),
@@ -270,21 +258,21 @@ class _Explainer:
         ]
         for setting, value in asked:
             if setting in settings and settings[setting] is not None:
-                source = self.origin(setting)
+                source = origin(setting.name)
                 result = f" (comes to {value!r})" if value is not None else ""
-                yield Said(_line(source, setting.name) + result, str(source))
+                yield Said(line_at(source, setting.name) + result, str(source))
         if settings[ASSIGN_USER_ID] is None:
             main = self.config.main
             for setting in (USER, GROUP):
                 source = main.origins.get(setting.name, main.source)
-                yield Said(_line(source, setting.name), str(source))
+                yield Said(line_at(source, setting.name), str(source))
 
-    def origin(self, setting: Setting[Any]) -> Source:
-        """Where a setting was said last, of the sections that matched and the server."""
-        for section in reversed(self.sections.last.sections):
-            if setting.name in section.origins:
-                return section.origins[setting.name]
-        return self.server.origins.get(setting.name, self.server.source)
+    def origins(self, settings: Settings) -> Callable[[str], Source]:
+        """Where each of a request's settings was said last, of the sections that gave them and the server."""
+        found = dict(self.server.origins)
+        for section in self.sections.behind(settings):
+            found |= section.origins
+        return lambda name: found.get(name, self.server.source)
 
     def found_as(self, identity: Identity) -> None:
         """Go on in a process that is the identity, and take what it found."""
@@ -295,7 +283,7 @@ class _Explainer:
             try:
                 os.close(reading)
                 become.become(identity)
-                self.serve()
+                self.serve(identity)
                 with open(writing, "w") as pipe:
                     json.dump(asdict(self.found), pipe)
                 status = 0
@@ -309,81 +297,76 @@ class _Explainer:
         os.waitpid(pid, 0)
         if not text:
             raise ExplainError("the process that looks at the files ended early; what it said is above")
-        _fill(self.found, json.loads(text))
+        self.found = _take(self.found, json.loads(text))
 
-    def serve(self) -> None:
+    def serve(self, identity: Identity) -> None:
         """All phases but the program's own."""
+        self.site.is_mine = lambda wanted: is_assigned(identity, wanted.complete(self.default))
         request = self.request()
-        response = respond(request)
-        final = request.answered_by or request
-        found = self.found
+        error = None
+        try:
+            resolve(request)
+            response = serve.run(request)
+            serve.finish(request, response)
+        except Elsewhere as elsewhere:
+            wanted = elsewhere.assignment
+            self.found.elsewhere = [wanted.user, wanted.group, wanted.nice]
+            return
+        except HTTPError as raised:
+            error, response = raised, serve.error_response(request, raised)
         if isinstance(response.body, FileBody):
             os.close(response.body.fd)
+        self.tell(request, response, error, identity)
+
+    def tell(self, request: Request, response: Response, error: HTTPError | None, identity: Identity) -> None:
+        """Say what a request came to."""
+        found, final = self.found, request.answered_by or request
+        _, module, concerned = next((one for one in self.decided if one[0] is (error or response)), (None, "", request))
         found.status = response.status
         found.location = response.header("location") or ""
         found.uri, found.file, found.path_info = final.uri, final.filename, final.path_info
-        found.handler = (final.handler or DEFAULT_HANDLER) if response.status < 300 else ""
+        found.handler = (final.handler or serve.DEFAULT_HANDLER) if response.status < 300 else ""
         found.environment = dict(sorted(final.env.items()))
-        found.sections = [Said(_title(section), str(section.source)) for section in self.sections.last.sections]
-        found.settings = [
-            Said(_line(self.origin(SETTINGS[name]), name), str(self.origin(SETTINGS[name])))
-            for name in sorted((final.settings or self.server.settings).values, key=str.lower)
-        ]
+        subject = concerned if error else final
+        looked_at = {name for name in self.read if SETTINGS[name] not in IDENTITY}
+        sections = self.sections.behind(subject.settings)
+        found.sections = [Said(title(section), str(section.source)) for section in sections]
+        settings = subject.settings or self.server.settings
+        origin = self.origins(settings)
+        for name in sorted(settings.values, key=str.lower):
+            said = Said(line_at(origin(name), name), str(origin(name)))
+            found.settings.append(said)
+            if name in looked_at:
+                found.looked_at.append(said)
+        found.overridden = list(self.overridden(sections, looked_at))
+        if any(one is subject.settings for one in self.ruled):
+            found.access = rules_of(subject)
+        if response.deferred is not None:
+            found.program = program_of(final, identity)
+        assigned = ASSIGN_USER_ID in settings and settings[ASSIGN_USER_ID] is not None
+        verdict.judge(found, Outcome(subject, response, error, module, identity, assigned, origin))
+
+    def overridden(self, sections: Sequence[Section], names: set[str]) -> Iterator[Overridden]:
+        """The directives of settings that sections further in took the place of: without them nothing would differ."""
+        for name in sorted(names):
+            scopes = [(self.server.settings, self.server.origins)] if name in self.server.origins else []
+            scopes += [(section.settings, section.origins) for section in sections if name in section.origins]
+            merge = SETTINGS[name].merge
+            result, source = None, None
+            for settings, origins in reversed(scopes):
+                value = settings.values[name]
+                if source is None:
+                    result, source = value, origins[name]
+                elif merge(value, result) == result:
+                    said, by = (Said(line_at(place, name), str(place)) for place in (origins[name], source))
+                    yield Overridden(said.what, said.declared, by)
+                else:
+                    result = merge(value, result)
 
 
-def _fill(found: Explanation, values: Mapping[str, Any]) -> None:
-    """Take over what another process found."""
-    for name, value in values.items():
-        if name in ("rewriting", "messages"):
-            value = [Message(**one) for one in value]
-        elif name in ("sections", "settings", "identity_from"):
-            value = [Said(**one) for one in value]
-        setattr(found, name, value)
-
-
-def _title(section: Section) -> str:
-    return f"<{section.kind} {section.pattern}>" if section.pattern else f"<{section.kind}>"
-
-
-def _line(source: Source, name: str) -> str:
-    """A directive as it stands in its file; its name where it stands in none."""
-    text = linecache.getline(source.file, source.line).strip()
-    return text or name
-
-
-def lines(found: Explanation) -> Iterator[str]:
-    """The explanation, for a person to read."""
-    yield found.request
-    yield f"  virtual host  {found.virtual_host} ({found.declared}), for {found.host}: {found.chosen}"
-    if found.tls:
-        yield f"  TLS           {found.tls}"
-    who = found.identity
-    if not who:
-        yield f"  status        {found.status}"
-        return
-    if "refused" in who:
-        yield f"  identity      refused: {who['refused']}"
-    else:
-        groups = f", groups {' '.join(map(str, who['groups']))}" if who["groups"] else ""
-        nice = f", nice {who['nice']}" if who["nice"] else ""
-        yield f"  identity      {who['user']} {who['group']} (uid {who['uid']}, gid {who['gid']}{groups}{nice})"
-    yield from _listed("given by", found.identity_from)
-    for message in found.rewriting:
-        yield f"  rewriting     {message.text}"
-    yield from _listed("section", found.sections)
-    yield from _listed("setting", found.settings)
-    for name, value in found.environment.items():
-        yield f"  variable      {name}={value}"
-    for message in found.messages:
-        yield f"  log           [{message.module}:{message.level}] {message.text}"
-    if found.file:
-        yield f"  file          {found.file}" + (f" (and {found.path_info} behind it)" if found.path_info else "")
-    if found.handler:
-        yield f"  handler       {found.handler}"
-    yield f"  status        {found.status}" + (f" to {found.location}" if found.location else "")
-
-
-def _listed(title: str, said: Sequence[Said]) -> Iterator[str]:
-    width = max((len(one.what) for one in said), default=0)
-    for one in said:
-        yield f"  {title:<13} {one.what:<{min(width, 60)}}  {one.declared}"
+def _take(found: Explanation, values: dict[str, Any]) -> Explanation:
+    """Take over what another process found, in the same object."""
+    there = restored(Explanation, values)
+    for name in Explanation.__slots__:
+        setattr(found, name, getattr(there, name))
+    return found

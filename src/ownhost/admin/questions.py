@@ -94,18 +94,30 @@ def directives(name: str | None, as_json: bool) -> None:
 @takes_configuration
 @click.option("-H", "headers", metavar='"Name: value"', multiple=True, help="A header field of the request.")
 @click.option("--method", default="GET", show_default=True, help="The request's method.")
-@click.option("--client", metavar="ADDRESS", default="", help="The client's address (127.0.0.1).")
+@click.option("--client", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="The client's address.")
+@click.option("--all", "everything", is_flag=True, help="Show all settings and variables, not only those that matter.")
 @JSON
-def explain(options: Options, url: str, headers: tuple[str, ...], method: str, client: str, as_json: bool) -> None:
+def explain(
+    options: Options,
+    url: str,
+    headers: tuple[str, ...],
+    method: str,
+    client: str,
+    everything: bool,
+    as_json: bool,
+) -> None:
     """Show what would happen to a request for URL, and why.
 
-    Virtual host, identity and what gave it, rewriting step by step, sections and settings with file and line, handler
-    and file. Nothing is served. As root, files are looked at as the identity that would serve them.
+    The verdict comes first, with its causes and the smallest fix. Then virtual host, identity and what gave it,
+    rewriting step by step, sections, access rules and settings with file and line, handler and file. Nothing is
+    served, and no program is run. As root, files are looked at as the identity that would serve them.
     """
     from ownhost.admin import explain as explaining  # here: the other commands need none of it
+    from ownhost.admin import report
 
     try:
-        found = explaining.explain(read_config(options), url, headers, method, client)
+        question = explaining.Question(url, headers, method, client)
+        found = explaining.explain(read_config(options), question)
     except (ConfigError, OSError) as error:
         fail(error)
     except explaining.ExplainError as error:
@@ -113,7 +125,7 @@ def explain(options: Options, url: str, headers: tuple[str, ...], method: str, c
     if as_json:
         print_json(asdict(found))
     else:
-        for line in explaining.lines(found):
+        for line in report.lines(found, everything=everything):
             click.echo(line)
 
 

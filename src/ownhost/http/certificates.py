@@ -228,6 +228,12 @@ _VALUES = {
 }
 
 
+def covers(certified: str, host: str) -> bool:
+    """Whether a name in a certificate is for a host: "*." stands for one label (RFC 9525, 6.3)."""
+    certified, host = certified.lower(), host.lower()
+    return certified == host or (certified.startswith("*.") and host.partition(".")[1:] == (".", certified[2:]))
+
+
 def pem(der: bytes) -> str:
     """A certificate in PEM."""
     return ssl.DER_cert_to_PEM_cert(der)

@@ -7,11 +7,12 @@ outer ones say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ownhost.config.arguments import choice, words
-from ownhost.config.directive import ArgumentError, Call, Directive, Override, Setting, declare, extend
+from ownhost.config.directive import ArgumentError, Call, Directive, Override, Setting, Source, declare, extend
 from ownhost.config.methods import Methods
 from ownhost.config.networks import Network, is_network, parse_network
 from ownhost.http.message import HTTPError, Response
@@ -50,6 +51,8 @@ class Statement:
     allows: tuple[Client, ...] = ()
     denies: tuple[Client, ...] = ()
     any_satisfies: bool | None = None
+    text: str = field(default="", compare=False)  # as written
+    source: Source | None = field(default=None, compare=False)
 
 
 Statements = tuple[Statement, ...]
@@ -57,22 +60,26 @@ Statements = tuple[Statement, ...]
 
 def parse_order(call: Call) -> Statements:
     """Allow,Deny or the like: one word, without a space."""
-    return (Statement(call.methods, order=choice({order.value: order for order in Order})(call)),)
+    return _statement(call, order=choice({order.value: order for order in Order})(call))
 
 
 def parse_allow(call: Call) -> Statements:
     """from and whom."""
-    return (Statement(call.methods, allows=_clients(call)),)
+    return _statement(call, allows=_clients(call))
 
 
 def parse_deny(call: Call) -> Statements:
     """from and whom."""
-    return (Statement(call.methods, denies=_clients(call)),)
+    return _statement(call, denies=_clients(call))
 
 
 def parse_satisfy(call: Call) -> Statements:
     """Any or All."""
-    return (Statement(call.methods, any_satisfies=choice({"Any": True, "All": False})(call)),)
+    return _statement(call, any_satisfies=choice({"Any": True, "All": False})(call))
+
+
+def _statement(call: Call, **said: Any) -> Statements:
+    return (Statement(call.methods, text=f"{call.name} {call.raw}", source=call.source, **said),)
 
 
 def _clients(call: Call) -> tuple[Client, ...]:
@@ -126,24 +133,35 @@ def access(request: Request) -> Response | None:
     said = request.settings[COMPATIBLE]
     if not said:
         return None
-    here = [statement for statement in said if request.method in statement.methods]
+    here = concerned(said, request)
     any_satisfies = any([one.any_satisfies for one in here if one.any_satisfies is not None][-1:])
-    if _is_let_in(request, here):
+    if is_let_in(request, here):
         request.permitted = any_satisfies
     elif not any_satisfies:
         raise HTTPError(403, f"client denied by server configuration: {request.filename}", module="access_compat")
     return None
 
 
-def _is_let_in(request: Request, here: list[Statement]) -> bool:
+def concerned(said: Statements, request: Request) -> list[Statement]:
+    """The lines that are for a request's method."""
+    return [statement for statement in said if request.method in statement.methods]
+
+
+def order_of(here: list[Statement]) -> Order:
+    """The last Order counts."""
+    return [Order.DENY_ALLOW, *(one.order for one in here if one.order is not None)][-1]
+
+
+def is_let_in(request: Request, here: list[Statement]) -> bool:
     """What the last Order makes of all lines that name the client."""
-    order = [Order.DENY_ALLOW, *(one.order for one in here if one.order is not None)][-1]
-    allowed = any(_is_meant(request, one) for statement in here for one in statement.allows)
-    denied = any(_is_meant(request, one) for statement in here for one in statement.denies)
+    order = order_of(here)
+    allowed = any(is_meant(request, one) for statement in here for one in statement.allows)
+    denied = any(is_meant(request, one) for statement in here for one in statement.denies)
     return (allowed or not denied) if order is Order.DENY_ALLOW else (allowed and not denied)
 
 
-def _is_meant(request: Request, one: Client) -> bool:
+def is_meant(request: Request, one: Client) -> bool:
+    """Whether a line's word names a request's client."""
     if one.everybody:
         return True
     request.pure = False

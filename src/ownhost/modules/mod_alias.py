@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Source,
     declare,
 )
 from ownhost.config.expression import StringExpression
@@ -72,6 +73,7 @@ class Redirect:
     target: Target
     prefix: str = ""
     regex: re.Pattern[str] | None = None
+    source: Source | None = field(default=None, compare=False)
 
     def location(self, uri: str) -> str | None:
         """Where a URI is sent to, if this redirect is for it."""
@@ -209,6 +211,17 @@ def _path_redirect(code: int, found: list[str]) -> Redirect:
     return Redirect(code, _checked_url(found[1]) if _has_location(code) else "", prefix=found[0])
 
 
+def _placed(parse: Callable[[Call], Said[Redirect]]) -> Callable[[Call], Said[Redirect]]:
+    """Have redirects know where they were said."""
+
+    def placed(call: Call) -> Said[Redirect]:
+        said = parse(call)
+        here = None if said.here is None else replace(said.here, source=call.source)
+        return Said(tuple(replace(one, source=call.source) for one in said.listed), here)
+
+    return placed
+
+
 def _take_status(found: list[str]) -> int | None:
     """The status in front, taken away; None where there is none."""
     word = found[0].lower()
@@ -270,7 +283,7 @@ for _name, _syntax, _parse_redirect, _help in (
             where=ANYWHERE,
             override=Override.FILE_INFO,
             help=_help,
-            parse=_parse_redirect,
+            parse=_placed(_parse_redirect),
             setting=REDIRECTS,
             fold=_fold,
         )

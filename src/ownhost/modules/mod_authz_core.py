@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Source,
     Where,
     declare,
 )
@@ -52,10 +53,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One kind of rule: how the words behind its name are read, and what it says of a request."""
+    """One kind of rule: how the words behind its name are read, and what it says of a request.
+
+    `seen` is for people: what of the request decides, such as "the client is 127.0.0.1".
+    """
 
     parse: Callable[[Call], Any]
     check: Callable[[Request, Any], Verdict]
+    seen: Callable[[Request], str]
 
 
 PROVIDERS: dict[str, Provider] = {}
@@ -68,9 +73,14 @@ _OF_USERS = frozenset(
 )
 
 
-def provide(name: str, parse: Callable[[Call], Any], check: Callable[[Request, Any], Verdict]) -> None:
+def provide(
+    name: str,
+    parse: Callable[[Call], Any],
+    check: Callable[[Request, Any], Verdict],
+    seen: Callable[[Request], str] = lambda _: "",
+) -> None:
     """Have `Require name ...` understood."""
-    PROVIDERS[name] = Provider(parse, check)
+    PROVIDERS[name] = Provider(parse, check, seen)
 
 
 # What rules say, as data
@@ -85,6 +95,7 @@ class Rule:
     argument: Any
     negated: bool
     methods: Methods  # of the <Limit> around it
+    source: Source | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"Require {self.text}"
@@ -99,6 +110,7 @@ class Group:
     any_of: bool = True
     negated: bool = False
     methods: Methods | None = None
+    source: Source | None = field(default=None, compare=False)  # None where nobody wrote it down
 
     def __str__(self) -> str:
         return self.name
@@ -153,7 +165,7 @@ def parse_require(call: Call) -> Requirement:
         here = f", not in <{call.outer}>" if call.outer else ""
         raise ArgumentError(f"not lets nobody in, so it is expected in a <RequireAll>{here}")
     own = dataclasses.replace(call, name=f"Require {name}", args=call.args[1 + negated :], raw=rest)
-    rule = Rule(call.raw, name, PROVIDERS[name].parse(own), negated, call.methods)
+    rule = Rule(call.raw, name, PROVIDERS[name].parse(own), negated, call.methods, call.source)
     return Requirement(Group(_ANY, (rule,)))
 
 
@@ -168,7 +180,8 @@ def _group(*, any_of: bool, negated: bool = False) -> Callable[[Call], Requireme
             raise ArgumentError("expected a rule in it that can let somebody in, found only negative ones")
         if negated and call.outer != "RequireAll":
             raise ArgumentError("it lets nobody in, so it is expected in a <RequireAll>")
-        return Requirement(Group(_ANY, (Group(f"<{call.name}>", children, any_of, negated, call.methods),)))
+        group = Group(f"<{call.name}>", children, any_of, negated, call.methods, call.source)
+        return Requirement(Group(_ANY, (group,)))
 
     return parse
 
@@ -240,7 +253,7 @@ def access(request: Request) -> Response | None:
 
 def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict:
     """What a rule or a group says. One that is for other methods stays out of it."""
-    if not _concerns(node, request.method):
+    if not concerns(node, request.method):
         return Verdict.GRANTED if within_all else Verdict.NEUTRAL
     if isinstance(node, Rule):
         verdict = PROVIDERS[node.provider].check(request, node.argument)
@@ -254,9 +267,10 @@ def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict
     return verdict
 
 
-def _concerns(node: Rule | Group, method: str) -> bool:
+def concerns(node: Rule | Group, method: str) -> bool:
+    """Whether a rule or a group is for requests with a method: so says the <Limit> around it."""
     if isinstance(node, Group) and node.methods is None:
-        return any(_concerns(child, method) for child in node.children)
+        return any(concerns(child, method) for child in node.children)
     assert node.methods is not None
     return method in node.methods
 
@@ -316,7 +330,12 @@ def _check_expression(request: Request, condition: Condition) -> Verdict:
 
 provide("all", _parse_all, lambda _, granted: Verdict.of(granted))
 provide("env", words(1), _check_env)
-provide("method", _parse_methods, lambda request, allowed: Verdict.of(request.method in allowed))
+provide(
+    "method",
+    _parse_methods,
+    lambda request, allowed: Verdict.of(request.method in allowed),
+    lambda request: f"the method is {request.method}",
+)
 provide("expr", _parse_expression, _check_expression)
 
 register(

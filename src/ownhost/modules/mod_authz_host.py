@@ -44,7 +44,16 @@ def _check_forward_dns(request: Request, names: StringExpression) -> Verdict:
     return Verdict.of(any(client.has_name(request, host) for host in expressions.value(names, request).split()))
 
 
-provide("ip", _parse_networks, _check_ip)
-provide("host", _parse_names, _check_host)
-provide("forward-dns", _parse_names, _check_forward_dns)
-provide("local", words(0, 0), lambda request, _: Verdict.of(client.is_local(request)))
+def _seen_address(request: Request) -> str:
+    return f"the client is {client.address(request)}"
+
+
+def _seen_name(request: Request) -> str:
+    name = client.name(request)
+    return f"the client is {client.address(request)}, {name or 'which has no name that leads back to it'}"
+
+
+provide("ip", _parse_networks, _check_ip, _seen_address)
+provide("host", _parse_names, _check_host, _seen_name)
+provide("forward-dns", _parse_names, _check_forward_dns, _seen_address)
+provide("local", words(0, 0), lambda request, _: Verdict.of(client.is_local(request)), _seen_address)

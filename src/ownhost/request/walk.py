@@ -20,6 +20,15 @@ from ownhost.request.sections import Target, target_of
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 
 
+class AccessRefused(HTTPError):
+    """The kernel does not let this process see or read a file: `path`."""
+
+    def __init__(self, path: str) -> None:
+        why = f"the kernel refuses access to uid {os.geteuid()}; check the modes of the file and its folders"
+        super().__init__(403, f"{path}: {why}")
+        self.path = path
+
+
 def walk(request: Request) -> None:
     """Find the file, what of the path is behind it, and merge what the configuration says of it.
 
@@ -126,10 +135,7 @@ def refusal(path: str, error: OSError) -> HTTPError:
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
         return HTTPError(500, f"{path} cannot be read: {error.strerror}")
     if error.errno == errno.EACCES:
-        who = f"uid {os.geteuid()}"
-        return HTTPError(
-            403, f"{path}: the kernel refuses access to {who}; check the modes of the file and its folders"
-        )
+        return AccessRefused(path)
     return HTTPError(403, f"{path} cannot be read: {error.strerror}")
 
 

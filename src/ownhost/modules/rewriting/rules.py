@@ -10,7 +10,7 @@ from enum import Flag, StrEnum, auto
 from http import HTTPStatus
 from typing import TypeVar
 
-from ownhost.config.directive import ArgumentError, Call
+from ownhost.config.directive import ArgumentError, Call, Source
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.regex import compile_pcre
@@ -102,6 +102,7 @@ class Rule:
     skip: int = 0
     rounds: int = MAX_ROUNDS
     in_root: bool | None = None  # whether the root directory has its first component; None where that is not literal
+    source: Source | None = field(default=None, compare=False)
 
     def __contains__(self, flag: RuleFlag) -> bool:
         return bool(self.flags & flag)
@@ -183,6 +184,7 @@ def parse_rule(call: Call) -> Rule:
         skip=draft.skip,
         rounds=draft.rounds,
         in_root=_is_in_root(template),
+        source=call.source,
     )
 
 

@@ -71,6 +71,18 @@ def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str
         return [str(one.value) for one in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
 
 
+def examined(server: VirtualHost) -> tuple[list[str], KeyProblem | None]:
+    """The names that a virtual host's certificates are for, and what keeps it from speaking TLS: read here and now."""
+    try:
+        files = open_keys(server)
+        try:
+            return examine(server, files), None
+        finally:
+            files.close()
+    except KeyProblem as error:
+        return [], error
+
+
 def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     """What keeps virtual hosts from speaking TLS, for `ownhost check`: keys are read here and now.
 
@@ -79,13 +91,8 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     found: list[Problem] = []
     unknown: list[Problem] = []
     for server in tls_servers(config):
-        try:
-            files = open_keys(server)
-            try:
-                examine(server, files)
-            finally:
-                files.close()
-        except KeyProblem as error:
+        _, error = examined(server)
+        if error is not None:
             (unknown if error.forbidden and os.geteuid() != 0 else found).append(error.problem)
     return found, unknown
 

@@ -1,0 +1,19 @@
+"""Words of the configuration itself, for people who look for them there."""
+
+from __future__ import annotations
+
+import linecache
+
+from ownhost.config.directive import Source
+from ownhost.config.model import Section
+
+
+def title(section: Section) -> str:
+    """A section as it is written."""
+    return f"<{section.kind} {section.pattern}>" if section.pattern else f"<{section.kind}>"
+
+
+def line_at(source: Source, name: str) -> str:
+    """A directive as it stands in its file; its name where it stands in none."""
+    text = linecache.getline(source.file, source.line).strip()
+    return text or name
