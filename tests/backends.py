@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +18,20 @@ BIG = 24 << 20  # bytes of /big
 
 
 class Backend(ThreadingHTTPServer):
-    """A server, what it was asked, and how many connections it took. It listens on a path if one is given."""
+    """A server, what it was asked, and how many connections it took. It listens on a path if one is given.
+
+    With a context it speaks TLS.
+    """
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 50
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", context: ssl.SSLContext | None = None) -> None:
         self.path = path
+        self.context = context
+        if context is not None:
+            context.sni_callback = _note_name
         if path:
             self.address_family = socket.AF_UNIX
         super().__init__(path or ("127.0.0.1", 0), _Handler)  # type: ignore[arg-type]
@@ -37,8 +45,24 @@ class Backend(ThreadingHTTPServer):
         """Bind, without asking for the name of an address that may be a path."""
         socketserver.TCPServer.server_bind(self)
 
+    def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        """Shake hands first, where it speaks TLS."""
+        if self.context is None:
+            super().finish_request(request, client_address)  # type: ignore[arg-type]
+            return
+        request.settimeout(20)
+        with self.context.wrap_socket(request, server_side=True) as encrypted:
+            encrypted.settimeout(None)
+            super().finish_request(encrypted, client_address)  # type: ignore[arg-type]
+            with contextlib.suppress(OSError):
+                encrypted.unwrap()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients may leave."""
+
+
+def _note_name(connection: ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:
+    connection.asked_name = name or ""  # type: ignore[attr-defined]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -89,8 +113,17 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.say(200, text.encode("latin-1"), Content_Type="text/plain")
 
+    def on_tls(self) -> None:
+        """What the client showed in its handshake: the name that it asked for, its certificate's subject."""
+        assert isinstance(self.connection, ssl.SSLSocket)
+        subject = (self.connection.getpeercert() or {}).get("subject", ())
+        names = [value for part in subject for _, value in part]
+        lines = [getattr(self.connection, "asked_name", ""), *names, self.connection.version()]
+        self.say(200, "\n".join(lines).encode(), Content_Type="text/plain")
+
     def on_redirect(self) -> None:
-        self.say(302, Location=f"http://127.0.0.1:{self.server.port}/to?a=b")
+        scheme, host = ("https", "localhost") if self.server.context else ("http", "127.0.0.1")
+        self.say(302, Location=f"{scheme}://{host}:{self.server.port}/to?a=b")
 
     def on_cookie(self) -> None:
         self.say(200, b"c", Set_Cookie="a=b; Path=/inner; Domain=inner.test", Content_Type="text/plain")
@@ -207,9 +240,9 @@ _UNSAID = ("connection", "user-agent", "accept-encoding")  # differ, and don't m
 
 
 @contextmanager
-def backend(path: str = "") -> Iterator[Backend]:
-    """A server, on a path if one is given, while the block runs."""
-    server = Backend(path)
+def backend(path: str = "", context: ssl.SSLContext | None = None) -> Iterator[Backend]:
+    """A server, on a path if one is given, over TLS with a context, while the block runs."""
+    server = Backend(path, context)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -43,7 +43,7 @@ def with_keys(text: str, folder: Path) -> str:
     for kind, content in contents.items():
         (folder / f"{kind}.pem").write_text(content)
     return re.sub(
-        r"^( *SSL(Certificate|CACertificate|CARevocation)\w*File) .*",
+        r"^( *SSL(?:Proxy)?(?:Machine)?(Certificate|CACertificate|CARevocation)\w*File) .*",
         lambda found: f"{found[1]} {folder}/{found[2]}.pem",
         text,
         flags=re.MULTILINE,
@@ -53,7 +53,7 @@ def with_keys(text: str, folder: Path) -> str:
 @pytest.mark.parametrize("text", configurations())
 def test_configurations_check_out(text: str, tmp_path: Path) -> None:
     path = tmp_path / "site.conf"
-    path.write_text(with_keys(text, tmp_path) if "SSLEngine" in text else text)
+    path.write_text(with_keys(text, tmp_path) if "SSL" in text else text)
     result = CliRunner().invoke(main, ["check", "-f", str(path)])
     assert (result.exit_code, result.stdout) == (0, "Syntax OK\n"), (result.output, result.exception)
 

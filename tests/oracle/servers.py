@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from backends import backend
 from harness import ALICE, Server, World, eventually
 from oracle import cases
+from oracle.behind import backends
 from oracle.tree import probing
 
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
     "mpm_prefork access_compat alias authn_core authz_core authz_host autoindex dir env headers mime proxy proxy_fcgi "
-    "proxy_http proxy_scgi proxy_uwsgi rewrite setenvif userdir vhost_alias"
+    "proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel rewrite setenvif ssl socache_shmcb userdir vhost_alias"
 )
 SITE = f"""\
 <VirtualHost *:@PORT@>
@@ -58,8 +58,8 @@ def both(world: World, names: Iterable[str]) -> Iterator[dict[str, Ports]]:
     """The ports of each case at both servers, which serve until the block ends."""
     free = _free_ports()
     ports = {name: (next(free), next(free)) for name in names}
-    with backend() as behind, _apache(_written(world, "apache", 0, ports, behind.port)) as apache:
-        server = Server(world.folder, 0, _written(world, "ownhost", 1, ports, behind.port))
+    with backends(world.folder) as behind, _apache(_written(world, "apache", 0, ports, behind)) as apache:
+        server = Server(world.folder, 0, _written(world, "ownhost", 1, ports, behind))
         try:
             server.start()
             eventually(lambda: apache.poll() is not None or all(_listens(port) for port, _ in ports.values()), 20)
@@ -78,7 +78,7 @@ def _free_ports() -> Iterator[int]:
             yield port
 
 
-def _written(world: World, server: str, which: int, both_ports: dict[str, Ports], behind: int) -> Path:
+def _written(world: World, server: str, which: int, both_ports: dict[str, Ports], behind: dict[str, str]) -> Path:
     """The configuration for one of the servers. Each case's is a file of its own, so that messages name the case."""
     ports = {name: pair[which] for name, pair in both_ports.items()}
     folder = world.folder / f"{server}-{min(ports.values())}"
@@ -90,7 +90,7 @@ def _written(world: World, server: str, which: int, both_ports: dict[str, Ports]
         "OWN": str(folder),
         "DIR": str(world.folder / "site"),
         "WORLD": str(world.folder),
-        "BACKEND": f"127.0.0.1:{behind}",
+        **behind,
     }
     for name, port in ports.items():
         body = cases.configuration(name)

@@ -13,7 +13,7 @@ from ownhost.admin.cli import Failure, fail, print_json, takes_configuration
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.supervisor import keys
+from ownhost.processes.supervisor import backend_files, keys
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -36,7 +36,8 @@ def check(options: Options, as_json: bool) -> None:
         sys.exit(1)
     except OSError as error:
         fail(error)
-    found, unknown = keys.problems(config)
+    problems = [keys.problems(config), backend_files.problems(config)]
+    found, unknown = ([problem for both in problems for problem in both[which]] for which in (0, 1))
     notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.without_http2(config), *unknown]
     if as_json:
         print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})

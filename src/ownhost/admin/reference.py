@@ -12,6 +12,7 @@ CONTEXTS = {
     Where.VIRTUAL_HOST: "virtual host",
     Where.DIRECTORY: "directory",
     Where.HTACCESS: ".htaccess",
+    Where.PROXY: "proxy section",
 }
 HEADERS = ("DIRECTIVE", "MODULE", "ANSWER", "WHAT IT DOES")
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
 import socket
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from ownhost.apps import backend_tls
+from ownhost.apps.backend_tls import Wanted
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import HTTPError
+from ownhost.http.tls_client import objection
 from ownhost.modules.mod_proxy import PROXY_TIMEOUT
 from ownhost.modules.proxying.backend import Backend
 from ownhost.request.request import Request
@@ -32,6 +41,7 @@ class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     peer: Peer
+    name: str = ""  # that the other side was asked for, where it is encrypted
     used: bool = False
     since: float = 0.0  # loop time since which it is idle
 
@@ -55,7 +65,8 @@ class Connection:
             self.peer.slots.release()
 
 
-_peers: dict[tuple[str, str, int, int], Peer] = {}
+_Key = tuple[str, str, int, int, int, Any]
+_peers: dict[_Key, Peer] = {}
 
 
 def timeout_of(request: Request, backend: Backend) -> float:
@@ -65,7 +76,8 @@ def timeout_of(request: Request, backend: Backend) -> float:
 
 async def connect(request: Request, backend: Backend, *, fresh: bool = False) -> Connection:
     """A connection to a backend: an idle one, if there is one and it need not be fresh. Raises HTTPError 500, 503."""
-    peer = _peer(backend)
+    want = backend_tls.wanted(request, backend)
+    peer = _peer(backend, want)
     now = asyncio.get_running_loop().time()
     if now - peer.failed < backend.parameters.retry:
         why = f"{_name(backend)} could not be reached {now - peer.failed:.0f} s ago, and is left alone"
@@ -79,50 +91,130 @@ async def connect(request: Request, backend: Backend, *, fresh: bool = False) ->
             why = f"all {backend.parameters.maximum} connections to {_name(backend)} are in use"
             raise HTTPError(503, why, module="proxy") from None
     try:
-        found = None if fresh else _idle(peer)
-        return found or await _open(backend, peer, limit)
+        found = None if fresh else _idle(peer, want.name if want else "")
+        return found or await _open(request, backend, peer, want, limit)
     except BaseException:
         if peer.slots is not None:
             peer.slots.release()
         raise
 
 
-def _peer(backend: Backend) -> Peer:
-    """What is known of a backend; those that ProxyPass says different limits for are different ones."""
+def _peer(backend: Backend, want: Wanted | None) -> Peer:
+    """What is known of a backend; those that are spoken to in different ways are different ones."""
     maximum = backend.parameters.maximum
-    key = (backend.socket, backend.host, backend.port, maximum)
+    server, tls = (want.server, want.tls) if want else (0, None)
+    key = (backend.socket, backend.host, backend.port, maximum, server, tls)
     if key not in _peers:
         _peers[key] = Peer(slots=asyncio.Semaphore(maximum) if maximum else None)
     return _peers[key]
 
 
-def _idle(peer: Peer) -> Connection | None:
-    """A connection that was kept, and that the other side has not closed."""
+def _idle(peer: Peer, name: str) -> Connection | None:
+    """A connection that was kept, to who goes by that name, and that the other side has not closed."""
     now = asyncio.get_running_loop().time()
-    while peer.idle:
+    others: list[Connection] = []
+    found = None
+    while peer.idle and found is None:
         kept = peer.idle.pop()
-        if not kept.reader.at_eof() and now - kept.since < KEPT_FOR:
-            return kept
-        kept.writer.close()
-    return None
+        if kept.reader.at_eof() or now - kept.since >= KEPT_FOR:
+            kept.writer.close()
+        elif kept.name != name:
+            others.append(kept)
+        else:
+            found = kept
+    peer.idle += reversed(others)
+    return found
 
 
-async def _open(backend: Backend, peer: Peer, limit: float) -> Connection:
+async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | None, limit: float) -> Connection:
     """A new connection. Raises HTTPError 500, 503."""
+    context = backend_tls.context_of(request, want) if want else None
     try:
         async with asyncio.timeout(limit):
-            if backend.socket:
-                reader, writer = await asyncio.open_unix_connection(backend.socket)
-            else:
-                reader, writer = await asyncio.open_connection(backend.host.strip("[]"), backend.port)
+            sock = await _connected(backend)
     except socket.gaierror as error:
         raise HTTPError(500, f"{backend.host} has no address: {error.strerror}", module="proxy") from None
     except OSError as error:  # TimeoutError is one
         peer.failed = asyncio.get_running_loop().time()
-        why = error.strerror or str(error) or f"no answer within {limit:.0f} s"
+        why = os.strerror(error.errno) if error.errno else f"no answer within {limit:.0f} s"
         raise HTTPError(503, f"attempt to connect to {_name(backend)} failed: {why}", module="proxy") from None
     peer.failed = float("-inf")
-    return Connection(reader, writer, peer)
+    if want is None or context is None:
+        return Connection(*await asyncio.open_connection(sock=sock), peer)
+    return await _encrypted(request, backend, sock, peer, want, context)
+
+
+async def _connected(backend: Backend) -> socket.socket:
+    """A socket that is connected to a backend, at the first of its addresses that takes it. Raises OSError."""
+    if backend.socket:
+        return await _connected_to(socket.AF_UNIX, backend.socket)
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    for family, address in await _addresses(backend.host.strip("[]"), backend.port):
+        try:
+            return await _connected_to(family, address)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _addresses(host: str, port: int) -> Sequence[tuple[int, Any]]:
+    """The addresses of a host. Raises gaierror."""
+    try:  # what is an address needs no thread
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _connected_to(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _encrypted(
+    request: Request, backend: Backend, sock: socket.socket, peer: Peer, want: Wanted, context: ssl.SSLContext
+) -> Connection:
+    """The connection on a socket, once both sides have shaken hands. Raises HTTPError 500, as Apache does."""
+    limit = timeout_of(request, backend)
+    writer = None
+    try:
+        async with asyncio.timeout(limit):
+            reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=want.name)
+        why = objection(want.tls.policy, _shown_certificate(writer), want.name)
+    except TimeoutError:
+        why = f"no answer within {limit:.0f} s"
+    except (OSError, ValueError) as error:  # ValueError: the name is none
+        why = _reason(error)
+    if not why:
+        assert writer is not None
+        return Connection(reader, writer, peer, want.name)
+    if writer is not None:
+        writer.transport.abort()
+    else:
+        with contextlib.suppress(OSError):
+            sock.close()
+    said = f"Error during SSL Handshake with remote server returned by {request.uri}"
+    raise HTTPError(500, f"{said}: {_name(backend)}: {why}", module="proxy")
+
+
+def _shown_certificate(writer: asyncio.StreamWriter) -> bytes | None:
+    found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(True)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """Why a handshake failed, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"SSL Proxy connect failed: certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"SSL Proxy connect failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+    return f"SSL Proxy connect failed: {error}"
 
 
 def _name(backend: Backend) -> str:

@@ -141,14 +141,14 @@ async def _ask_http(
         head = await conversation.read_head(timeout, body)
         if isinstance(head, http_client.Switched):
             _check_protocol(head.protocol, forwarding.asked_upgrade(request, backend))
-    except (http_client.BackendError, ConnectionError, ValueError) as error:
+    except TimeoutError:
+        conversation.close()
+        raise HTTPError(504, f"timeout reading from {backend.authority}", module="proxy_http") from None
+    except (http_client.BackendError, OSError, ValueError) as error:  # OSError: of TLS, too
         conversation.close()
         if connection.used and not conversation.heard:
             raise _Stale from None
         raise HTTPError(502, f"error reading from {backend.authority}: {error}", module="proxy_http") from None
-    except TimeoutError:
-        conversation.close()
-        raise HTTPError(504, f"timeout reading from {backend.authority}", module="proxy_http") from None
     except BaseException:
         conversation.close()
         raise
@@ -296,7 +296,10 @@ async def _both_ways(client: socket.socket, connection: Connection, from_client:
                 await connection.writer.drain()
             data = await loop.sock_recv(client, READ)
             if not data:
-                connection.writer.write_eof()
+                if connection.writer.can_write_eof():
+                    connection.writer.write_eof()
+                else:  # TLS ends in both directions at once
+                    connection.writer.close()
                 return
 
     tasks = [asyncio.ensure_future(outward()), asyncio.ensure_future(inward())]

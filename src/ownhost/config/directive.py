@@ -27,10 +27,12 @@ class Where(Flag):
     VIRTUAL_HOST = auto()
     DIRECTORY = auto()  # Directory, Files, Location, If and their Match forms
     HTACCESS = auto()
+    PROXY = auto()  # Proxy and ProxyMatch, in which all of DIRECTORY may stand, too
 
 
 SERVER_ONLY = Where.SERVER
 SERVERS = Where.SERVER | Where.VIRTUAL_HOST
+PROXY_SECTIONS = SERVERS | Where.PROXY
 SECTIONS = SERVERS | Where.DIRECTORY
 ANYWHERE = SECTIONS | Where.HTACCESS
 

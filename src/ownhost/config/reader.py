@@ -205,8 +205,9 @@ class _Builder:
             section = sections.make(kind, node.raw, node.source)
         finally:
             scope.sections.append(section)
+            proxies = kind in (SectionKind.PROXY, SectionKind.PROXY_MATCH)
             inner = _Scope(
-                Where.DIRECTORY,
+                Where.DIRECTORY | Where.PROXY if proxies else Where.DIRECTORY,
                 section.settings.values,
                 section.origins,
                 section.sections,
@@ -303,6 +304,7 @@ _PLACES = {
     Where.VIRTUAL_HOST: ["<VirtualHost>"],
     Where.DIRECTORY: ["<Directory>", "<Files>", "<Location>", "<If>"],
     Where.HTACCESS: [".htaccess"],
+    Where.PROXY: ["<Proxy>"],
 }
 
 

@@ -5,7 +5,8 @@ these are calls on the very context that the module made, of functions that Open
 
 Sources: OpenSSL's manual pages SSL_CTX_ctrl(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_timeout(3),
 SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3), SSL_get_session(3), SSL_get_certificate(3),
-SSL_get_secure_renegotiation_support(3), d2i_X509(3); ssl.h for the numbers of SSL_CTX_ctrl's and SSL_ctrl's commands.
+SSL_get_secure_renegotiation_support(3), d2i_X509(3), X509_STORE_CTX_get_error(3), SSL_CTX_set_cert_cb(3),
+SSL_get_client_CA_list(3), SSL_CTX_add1_chain_cert(3); ssl.h for the numbers of SSL_CTX_ctrl's and SSL_ctrl's commands.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import ssl
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -26,10 +28,18 @@ _SET_SESS_CACHE_MODE = 44
 _SERVER_SESSIONS = 2  # SSL_SESS_CACHE_SERVER
 _SET_TLSEXT_TICKET_KEYS = 59
 _SET_DH_AUTO = 118
+_GET_CHAIN_CERTS = 115
 # SSL_ctrl's (ssl.h).
 _GET_RI_SUPPORT = 76
+_SET_CHAIN = 88
 # SSL_CONF_CTX_set_flags (ssl.h): as a file would say it, for a server, certificates included.
 _CONF_FLAGS = 0x2 | 0x8 | 0x20
+_VERIFY_PEER = 1  # SSL_VERIFY_PEER
+
+
+# What OpenSSL calls: for each certificate of a peer's chain, and where a server asks for a client's certificate.
+_Judge = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
+_Choose = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class OpenSSLError(Exception):
@@ -68,6 +78,20 @@ def _library() -> Any:
             "SSL_CIPHER_get_bits": (number, pointer, ctypes.POINTER(number)),
             "SSL_get_certificate": (pointer, pointer),
             "i2d_X509": (number, pointer, ctypes.POINTER(pointer)),
+            "SSL_CTX_set_verify": (None, pointer, number, _Judge),
+            "X509_STORE_CTX_get_error": (number, pointer),
+            "X509_STORE_CTX_get_error_depth": (number, pointer),
+            "X509_STORE_CTX_set_error": (None, pointer, number),
+            "SSL_CTX_set_cert_cb": (None, pointer, _Choose, pointer),
+            "SSL_get_client_CA_list": (pointer, pointer),
+            "OPENSSL_sk_num": (number, pointer),
+            "OPENSSL_sk_value": (pointer, pointer, number),
+            "SSL_CTX_get0_certificate": (pointer, pointer),
+            "SSL_CTX_get0_privatekey": (pointer, pointer),
+            "X509_get_issuer_name": (pointer, pointer),
+            "X509_NAME_cmp": (number, pointer, pointer),
+            "SSL_use_certificate": (number, pointer, pointer),
+            "SSL_use_PrivateKey": (number, pointer, pointer),
         }
         for name, (result, *arguments) in signatures.items():
             function = getattr(library, name)
@@ -154,6 +178,74 @@ def configure(context: ssl.SSLContext, command: str, value: str) -> None:
         raise OpenSSLError(f"OpenSSL has no command {command!r}")
     if done <= 0 or finished != 1:
         raise OpenSSLError(f"OpenSSL's command {command} does not take {value!r}")
+
+
+_kept: WeakKeyDictionary[ssl.SSLContext, list[Any]] = WeakKeyDictionary()  # what a context calls or uses
+
+
+def judge_chains(context: ssl.SSLContext, judge: Callable[[int, int], int]) -> None:
+    """Have each certificate of a peer's chain judged, by what OpenSSL says of it and how far up it stands.
+
+    `judge` gives the number of what is wrong with it (X509_V_ERR_...), 0 for nothing.
+    """
+    library = _library()
+
+    def judged(_good: int, store: int) -> int:
+        error = library.X509_STORE_CTX_get_error(store)
+        verdict = judge(error, library.X509_STORE_CTX_get_error_depth(store))
+        library.X509_STORE_CTX_set_error(store, verdict)
+        return int(verdict == 0)
+
+    callback = _Judge(judged)
+    _kept.setdefault(context, []).append(callback)
+    library.SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
+
+
+def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]) -> None:
+    """Have a server that asks for a certificate shown one of these: a context holds each, with its key and chain.
+
+    The first one from an authority that the server names; the first of all where it names none; none else.
+    """
+    library = _library()
+    issuers = [(_pointer(offer), list(_issuers(_pointer(offer)))) for offer in offers]
+
+    def choose(connection: int, _nothing: int | None) -> int:
+        wanted = list(_elements(library.SSL_get_client_CA_list(connection)))
+        fitting = (
+            offer
+            for name in wanted
+            for offer, names in issuers
+            if any(library.X509_NAME_cmp(name, issuer) == 0 for issuer in names)
+        )
+        chosen = next(fitting, None) if wanted else issuers[0][0]
+        if chosen is not None:
+            library.SSL_use_certificate(connection, library.SSL_CTX_get0_certificate(chosen))
+            library.SSL_use_PrivateKey(connection, library.SSL_CTX_get0_privatekey(chosen))
+            library.SSL_ctrl(connection, _SET_CHAIN, 1, _chain(chosen))
+        return 1
+
+    callback = _Choose(choose)
+    _kept.setdefault(context, []).append((callback, *offers))
+    library.SSL_CTX_set_cert_cb(_pointer(context), callback, None)
+
+
+def _chain(context: ctypes.c_void_p) -> ctypes.c_void_p:
+    """The certificates behind a context's own."""
+    chain = ctypes.c_void_p()
+    _library().SSL_CTX_ctrl(context, _GET_CHAIN_CERTS, 0, ctypes.byref(chain))
+    return chain
+
+
+def _issuers(context: ctypes.c_void_p) -> Iterator[int]:
+    """The names of those who issued a context's certificate, and the ones behind it."""
+    for certificate in (_library().SSL_CTX_get0_certificate(context), *_elements(_chain(context))):
+        yield _library().X509_get_issuer_name(certificate)
+
+
+def _elements(stack: ctypes.c_void_p | int | None) -> Iterator[int]:
+    """What a stack of OpenSSL's holds."""
+    for place in range(_library().OPENSSL_sk_num(stack)):
+        yield _library().OPENSSL_sk_value(stack, place)
 
 
 class Details(NamedTuple):

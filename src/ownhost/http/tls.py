@@ -34,7 +34,7 @@ _LEFT_OUT = {
     "TLSv1.3": ssl.OP_NO_TLSv1_3,
 }
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
-_REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CRL_CHECK_CHAIN}
+REVOKED = {"none": 0, "leaf": ssl.VERIFY_CRL_CHECK_LEAF, "chain": ssl.VERIFY_CRL_CHECK_CHAIN}
 _DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
 _PLAIN = re.compile(r"[ -~]{0,255}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -144,7 +144,7 @@ def make_context(
     Raises OpenSSLError: one sentence on what does not fit.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _set_versions(context, policy.versions)
+    set_versions(context, policy.versions)
     _set_ciphers(context, policy)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if policy.server_order:
@@ -161,12 +161,12 @@ def make_context(
     context.num_tickets = 1 if policy.tickets or policy.remembers else 0
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
-        _load(context, pair)
+        load_pair(context, pair)
     if policy.verify != "none":
         _set_verification(context, policy, credentials)  # what is between them and a root may come from there
     else:
         openssl.send_no_more_than_given(context)
-    with _about("SSLOpenSSLConfCmd"):
+    with about("SSLOpenSSLConfCmd"):
         for command, value in policy.commands:
             openssl.configure(context, command, value)
     if protocols:
@@ -176,7 +176,7 @@ def make_context(
 
 
 @contextlib.contextmanager
-def _about(directive: str) -> Iterator[None]:
+def about(directive: str) -> Iterator[None]:
     """What goes wrong here is this directive's."""
     try:
         yield
@@ -190,7 +190,8 @@ def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> N
     connection.asked_name = (name or "").lower().removesuffix(".")
 
 
-def _set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
+def set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
+    """Have these versions of TLS spoken, and no other."""
     wanted = [name for name in VERSIONS if name in versions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the administrator's word counts, not Python's
@@ -208,13 +209,13 @@ def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
     except ssl.SSLError:
         raise OpenSSLError(f"OpenSSL knows no cipher in {ciphers!r}", "SSLCipherSuite") from None
     if policy.suites:
-        with _about("SSLCipherSuite"):
+        with about("SSLCipherSuite"):
             openssl.set_ciphersuites(context, policy.suites)
     openssl.choose_dh_parameters(context)
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
+def as_file(content: bytes) -> Iterator[str]:
     """A file name for what is only in memory, for functions that take nothing else."""
     descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
     try:
@@ -230,9 +231,10 @@ def _no_passphrase() -> str:
     raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it")
 
 
-def _load(context: ssl.SSLContext, pair: Pair) -> None:
+def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
+    """Have a context prove itself with a certificate and its key. Raises OpenSSLError."""
     try:
-        with _as_file(pair.certificate) as certificate, _as_file(pair.key) as key:
+        with as_file(pair.certificate) as certificate, as_file(pair.key) as key:
             context.load_cert_chain(certificate, key, _no_passphrase)
             if _DH_PARAMETERS in pair.certificate:
                 context.load_dh_params(certificate)
@@ -258,12 +260,12 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
     context.verify_mode = _VERIFY[policy.verify]
     openssl.set_verify_depth(context, policy.verify_depth)
     if policy.revocation != "none":
-        context.verify_flags |= ssl.VerifyFlags(_REVOKED[policy.revocation])
+        context.verify_flags |= ssl.VerifyFlags(REVOKED[policy.revocation])
     named = credentials.named_authorities or b"\n".join(_CERTIFICATE.findall(credentials.authorities))
     try:
-        with _as_file(credentials.authorities) as authorities:
+        with as_file(credentials.authorities) as authorities:
             context.load_verify_locations(authorities)
-        with _as_file(named) as names:
+        with as_file(named) as names:
             openssl.configure(context, "ClientCAFile", names)
     except ssl.SSLError as error:
         why = f"the authorities for clients' certificates cannot be used: {error.reason or error}"

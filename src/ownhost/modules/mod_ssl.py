@@ -15,6 +15,7 @@ from ownhost.http.certificates import CertificateError, one_line, read
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.tls import TLSFacts
 from ownhost.http.wire import to_bytes
+from ownhost.modules.ssl import proxy_directives
 from ownhost.modules.ssl.directives import SSL_ENGINE, SSL_VERIFY_CLIENT
 from ownhost.modules.ssl.requests import SSL_REQUIRE, SSL_REQUIRE_SSL, SSL_USER_NAME
 from ownhost.request import expressions, ssl_variables
@@ -22,7 +23,7 @@ from ownhost.request.module import IsException, Module, register
 from ownhost.request.request import Level, Request
 from ownhost.request.ssl_variables import LEGACY, SSL_OPTIONS
 
-__all__ = ["SSL_ENGINE", "SSL_VERIFY_CLIENT"]
+__all__ = ["SSL_ENGINE", "SSL_VERIFY_CLIENT", "proxy_directives"]
 
 PASSWORD = "password"  # noqa: S105 - what FakeBasicAuth has every certificate say
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,16 +113,28 @@ def _open_all(server: VirtualHost, file: Setting[str], folder: Setting[str] | No
     if folder is None or not server.settings[folder]:
         return found
     try:
-        inside = sorted(Path(server.settings[folder]).iterdir())
+        names = files_in(server.settings[folder])
     except OSError as error:
         raise _unreadable(server, folder, server.settings[folder], error) from None
-    opened = [_open(server, folder, str(entry)) for entry in inside if not entry.is_dir()]
-    different: dict[tuple[int, int], int] = {}
-    for one in opened:  # such a folder has each file a second time, under the hash that OpenSSL looks for
+    return [*found, *different([_open(server, folder, name) for name in names])]
+
+
+def files_in(folder: str) -> list[str]:
+    """The files in a folder of certificates. Raises OSError."""
+    return [str(entry) for entry in sorted(Path(folder).iterdir()) if not entry.is_dir()]
+
+
+def different(opened: Iterable[int]) -> list[int]:
+    """Descriptors without those of a file that another one is of, which are closed.
+
+    A folder of certificates has each file a second time, under the hash that OpenSSL looks for.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for one in opened:
         status = os.fstat(one)
-        if different.setdefault((status.st_dev, status.st_ino), one) != one:
+        if found.setdefault((status.st_dev, status.st_ino), one) != one:
             os.close(one)
-    return [*found, *different.values()]
+    return list(found.values())
 
 
 def read_credentials(files: KeyFiles) -> Credentials:

@@ -73,6 +73,7 @@ class WorkerSlice:
     counts: list[Count] = field(default_factory=list)
     programs: dict[tuple[str, ...], int] = field(default_factory=dict)  # command -> where it is talked to
     tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
+    opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
 
 

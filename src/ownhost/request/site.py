@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
@@ -57,6 +57,7 @@ class Site:
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
+        self.opened: Mapping[str, Sequence[int]] = {}  # files that only root can open, by name, and a folder's
         self.launcher: Launcher | None = None  # of a process that may have programs run
         self.traces_rewrite = sees_files and _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}

@@ -1,7 +1,7 @@
 """The servers behind this one, as the configuration names them.
 
     url = ["unix:" path "|"] scheme "://" [host] [":" port] ["/" ...]
-    scheme = "http" / "ws" / "fcgi" / "scgi" / "uwsgi"
+    scheme = "http" / "https" / "ws" / "wss" / "fcgi" / "scgi" / "uwsgi"
 
 Where there is a socket's path, host and port are only what the other server is told.
 """
@@ -19,8 +19,10 @@ from ownhost.config.arguments import choice_of, either, number, seconds
 from ownhost.config.directive import ArgumentError
 from ownhost.http.wire import to_bytes
 
-DEFAULT_PORTS = {"http": 80, "ws": 80, "fcgi": 8000, "scgi": 4000, "uwsgi": 3031}
-SPEAK_HTTP = frozenset(("http", "ws"))
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "fcgi": 8000, "scgi": 4000, "uwsgi": 3031}
+SPEAK_HTTP = frozenset(("http", "https", "ws", "wss"))
+ENCRYPTED = frozenset(("https", "wss"))
+_WEBSOCKET = frozenset(("ws", "wss"))
 _URL = re.compile(
     r"(?:unix:(?P<socket>[^|]*)\|)?(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<authority>[^/?#]*)(?P<path>/.*)?)?",
     re.DOTALL,
@@ -96,7 +98,7 @@ def parse_url(text: str) -> Backend:
         raise ArgumentError(f"expected a host, and perhaps a port, not {match['authority']!r}")
     port = number(authority["port"], 1, 65535) if authority["port"] else DEFAULT_PORTS[scheme]
     host = authority["host"].lower() or "localhost"
-    upgrade = Parameters(upgrade="websocket") if scheme == "ws" else DEFAULTS
+    upgrade = Parameters(upgrade="websocket") if scheme in _WEBSOCKET else DEFAULTS
     return Backend(scheme, host, port, socket or "", match["path"] or "", parameters=upgrade)
 
 

@@ -5,6 +5,7 @@ Source: mod_ssl's page in Apache's manual. What differs is in docs/tls.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost.config.arguments import choice, either, flag, ignored, integer, path, single, words
@@ -37,14 +38,18 @@ class Ciphers:
     tls13: str = ""
 
 
-def parse_protocol(call: Call) -> frozenset[str]:
-    """Versions with + and -; `all` is every one that is not known to be weak. Raises ArgumentError."""
+def parse_protocols(every: frozenset[str]) -> Callable[[Call], frozenset[str]]:
+    """Versions with + and -. `every` is what `all` stands for."""
+    return lambda call: _versions(words(1)(call), every)
+
+
+def _versions(found: tuple[str, ...], every: frozenset[str]) -> frozenset[str]:
     known = {name.lower(): name for name in VERSIONS}
     enabled: set[str] = set()
-    for word in words(1)(call):
+    for word in found:
         sign, name = (word[0], word[1:]) if word[0] in "+-" else ("", word)
         if name.lower() == "all":
-            named = set(DEFAULT_VERSIONS)
+            named = set(every)
         elif name.lower() in ("sslv3", "sslv2"):
             if sign != "-":
                 raise ArgumentError(f"{name} is broken, and not spoken; expected {either(list(VERSIONS))}")
@@ -70,13 +75,15 @@ def parse_ciphers(call: Call) -> Ciphers:
     return Ciphers(older=f"{ciphers}:!aNULL:!eNULL")
 
 
-def _fold_ciphers(before: Ciphers | None, after: Ciphers) -> Ciphers:
+def fold_ciphers(before: Ciphers | None, after: Ciphers) -> Ciphers:
+    """Both kinds of ciphers, each as it was said last."""
     before = before or Ciphers()
     return Ciphers(after.older or before.older, after.tls13 or before.tls13)
 
 
-def _merge_ciphers(outer: Ciphers, inner: Ciphers) -> Ciphers:
-    return _fold_ciphers(outer, inner)
+def merge_ciphers(outer: Ciphers, inner: Ciphers) -> Ciphers:
+    """The inner scope's, of each kind that it says."""
+    return fold_ciphers(outer, inner)
 
 
 def parse_file(call: Call) -> str:
@@ -128,7 +135,7 @@ def parse_ticket_timeout(call: Call) -> int:
 
 SSL_ENGINE = Setting("SSLEngine", False)
 SSL_PROTOCOL: Setting[frozenset[str]] = Setting("SSLProtocol", DEFAULT_VERSIONS)
-SSL_CIPHERS = Setting("SSLCipherSuite", Ciphers(), _merge_ciphers)
+SSL_CIPHERS = Setting("SSLCipherSuite", Ciphers(), merge_ciphers)
 SSL_HONOR_CIPHER_ORDER = Setting("SSLHonorCipherOrder", False)
 SSL_COMMANDS: Setting[tuple[tuple[str, str], ...]] = Setting("SSLOpenSSLConfCmd", ())
 SSL_CERTIFICATES: Setting[tuple[str, ...]] = Setting("SSLCertificateFile", ())
@@ -191,7 +198,7 @@ for _directive in (
         "[+|-]version...",
         SERVERS,
         "Which versions of TLS are spoken; all is those that are not known to be weak.",
-        parse_protocol,
+        parse_protocols(DEFAULT_VERSIONS),
         setting=SSL_PROTOCOL,
         default="TLSv1.2 TLSv1.3",
     ),
@@ -203,7 +210,7 @@ for _directive in (
         "The ciphers, in OpenSSL's notation; TLSv1.3's are named apart.",
         parse_ciphers,
         setting=SSL_CIPHERS,
-        fold=_fold_ciphers,
+        fold=fold_ciphers,
         default="those with forward secrecy and authenticated encryption",
     ),
     Directive(

@@ -9,7 +9,6 @@ from ownhost.config import known
 from ownhost.config.arguments import choice, either, ignored, one_word, single, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SECTIONS,
     SERVER_ONLY,
     SERVERS,
     Answer,
@@ -87,12 +86,6 @@ def parse_ocsp(call: Call) -> None:
         raise ArgumentError("clients' certificates are not checked by OCSP; use SSLCARevocationFile, or expect Off")
 
 
-def parse_proxy_engine(call: Call) -> None:
-    """Off alone. Raises ArgumentError."""
-    if single(call).lower() != "off":
-        raise ArgumentError("proxying to https:// is not supported yet: expected Off")
-
-
 SSL_REQUIRE_SSL = Setting("SSLRequireSSL", False)
 SSL_REQUIRE: Setting[tuple[Condition, ...]] = Setting("SSLRequire", (), outer_then_inner)
 SSL_USER_NAME = Setting("SSLUserName", "")
@@ -160,15 +153,6 @@ for _directive in (
         parse_ocsp,
         default="Off",
     ),
-    Directive(
-        "SSLProxyEngine",
-        "mod_ssl",
-        "Off",
-        SERVERS,
-        "Whether servers behind this one are spoken to with TLS.",
-        parse_proxy_engine,
-        default="Off",
-    ),
 ):
     declare(_directive)
 
@@ -185,24 +169,6 @@ for _name in (
             "How clients' certificates are checked by OCSP, where SSLOCSPEnable is on. It cannot be.",
             ignored(),
             answer=Answer.NO_EFFECT,
-        )
-    )
-
-for _name in (
-    *("CACertificateFile", "CACertificatePath", "CARevocationCheck", "CARevocationFile", "CARevocationPath"),
-    *("CheckPeerCN", "CheckPeerExpire", "CheckPeerName", "CipherSuite", "MachineCertificateChainFile"),
-    *("MachineCertificateFile", "MachineCertificatePath", "Protocol", "Verify", "VerifyDepth"),
-):
-    declare(
-        Directive(
-            f"SSLProxy{_name}",
-            "mod_ssl",
-            "value",
-            SECTIONS,
-            "How TLS is spoken with servers behind this one.",
-            one_word(),
-            answer=Answer.UNSUPPORTED,
-            note="Proxying to https:// is not supported yet.",
         )
     )
 

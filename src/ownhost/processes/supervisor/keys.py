@@ -127,7 +127,7 @@ class Keys:
                 keys.files[server.id] = open_keys(server)
             except KeyProblem as error:
                 keys.broken[server.id] = error.problem
-        verdicts = _in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
+        verdicts: Verdicts = in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
         for id_ in keys.files:
             source = config.servers[id_].source
             unknown = [source.file, source.line, "its keys could not be looked at"]
@@ -156,7 +156,7 @@ class Keys:
             files.close()
 
 
-def _in_a_child(work: Callable[[], Verdicts]) -> Verdicts:
+def in_a_child(work: Callable[[], Any]) -> Any:
     """The result of `work`, done by a child that is gone afterwards, with all that it read."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -172,4 +172,4 @@ def _in_a_child(work: Callable[[], Verdicts]) -> Verdicts:
     with open(reading) as pipe:
         text = pipe.read()
     os.waitpid(pid, 0)
-    return json.loads(text or "{}")  # type: ignore[no-any-return]
+    return json.loads(text or "{}")

@@ -14,6 +14,7 @@ from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, TLSGiven, WorkerSlice
+from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.plan import Counted, Plan
@@ -47,10 +48,18 @@ class Provisions:
 class Provider:
     """Puts provisions together. `new_sender` makes a way to write to a shared log: receiving end, sending end."""
 
-    def __init__(self, plan: Plan, logs: Logs, keys: Keys, new_sender: Callable[[int], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        logs: Logs,
+        keys: Keys,
+        backend_files: BackendFiles,
+        new_sender: Callable[[int], tuple[int, int]],
+    ) -> None:
         self.plan = plan
         self.logs = logs
         self.keys = keys
+        self.backend_files = backend_files
         self.secrets: dict[tuple[int, int], TicketSecret] = {}  # by identity number and server id
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
@@ -62,6 +71,7 @@ class Provider:
         self._give_counts(given, number)
         self._give_programs(given)
         self._give_keys(given, number)
+        self._give_backend_files(given, number)
         return given
 
     def _give_logs(self, given: Provisions, number: int) -> None:
@@ -111,3 +121,12 @@ class Provider:
             files = KeyFiles() if broken else self.keys.files[server.id].mapped(given.add_once)
             protocols = self.keys.protocols.get(server.id, ("http/1.1",))
             given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
+
+    def _give_backend_files(self, given: Provisions, number: int) -> None:
+        """What TLS with servers behind this one takes. Keys go to the virtual host's own identity alone."""
+        for server in given.slice.servers:
+            own = self.plan.own(server) == number
+            named = self.backend_files.named(server, secret=own)
+            given.slice.opened[server.id] = {
+                name: [given.add_once(descriptor) for descriptor in descriptors] for name, descriptors in named.items()
+            }

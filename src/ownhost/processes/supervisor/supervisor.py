@@ -55,6 +55,7 @@ from ownhost.processes.messages import (
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import alpn, startup
+from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.keys import Keys
@@ -96,10 +97,11 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
             become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
         logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
         keys = ended.enter_context(contextlib.closing(Keys.open(config)))
+        backend_files = ended.enter_context(contextlib.closing(BackendFiles.open(config)))
         keys.protocols = alpn.offered(plan, keys.names)
         listeners = startup.open_listeners(config)
         pid_file = startup.PidFile(config)
-        return asyncio.run(Supervisor(plan, forkserver, logs, keys, listeners, pid_file).run())
+        return asyncio.run(Supervisor(plan, forkserver, logs, keys, backend_files, listeners, pid_file).run())
     except ConfigError as error:
         print(error, file=sys.stderr)
     except (startup.StartError, LogError, SeccompError) as error:
@@ -119,6 +121,7 @@ class Supervisor:
         forkserver: ForkserverProcess,
         logs: Logs,
         keys: Keys,
+        backend_files: BackendFiles,
         listeners: list[socket.socket],
         pid_file: startup.PidFile,
     ) -> None:
@@ -127,7 +130,8 @@ class Supervisor:
         self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
         self.logs = logs
         self.keys = keys
-        self.provider = Provider(plan, logs, keys, self.new_sender)
+        self.backend_files = backend_files
+        self.provider = Provider(plan, logs, keys, backend_files, self.new_sender)
         self.listeners = listeners
         self.pid_file = pid_file
         self.secret = secrets.token_bytes(32)
@@ -194,6 +198,8 @@ class Supervisor:
             self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
         for problem in self.keys.broken.values():
             self.logs.error(Level.ERROR, f"{problem}: its connections end before they are encrypted")
+        for problem in self.backend_files.problems:
+            self.logs.error(Level.ERROR, f"{problem}: requests that need it are answered with 500")
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
         for note in alpn.notes(self.plan, self.keys.names):

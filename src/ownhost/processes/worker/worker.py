@@ -169,6 +169,8 @@ class Worker:
         }
         for service in self.services.values():
             service.site.programs = self.programs
+            opened = slice_.opened.get(service.site.virtual_host.id, {})
+            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
             target = service.site.settings[ERROR_LOG]
             service.site.launcher = LauncherClient(loop, self.orders, descriptors[slice_.logs[target]], service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.

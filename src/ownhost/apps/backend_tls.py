@@ -1,0 +1,70 @@
+"""TLS with servers behind this one: what a connection to one is encrypted with, as mod_ssl's SSLProxy... say.
+
+Keys and authorities come from files that the supervisor opened (`Site.opened`), as root may be alone in reading them.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ownhost.http.message import HTTPError
+from ownhost.http.openssl import OpenSSLError
+from ownhost.http.tls_client import ClientCredentials, make_client_context
+from ownhost.modules.mod_proxy import PROXY_PRESERVE_HOST
+from ownhost.modules.proxying.backend import ENCRYPTED, Backend
+from ownhost.modules.ssl.proxy_directives import ENGINE, ProxyTLS, proxy_tls
+from ownhost.request.request import Request
+
+MAX_FILE = 16 << 20  # bytes
+
+_contexts: dict[tuple[int, ProxyTLS], ssl.SSLContext] = {}  # by server id
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a connection is to be encrypted, and whom the other side must be."""
+
+    tls: ProxyTLS
+    server: int  # the id of the virtual host whose keys are used
+    name: str  # that the other side is asked for
+
+
+def wanted(request: Request, backend: Backend) -> Wanted | None:
+    """What a request says of the connection to a backend; None where that is not encrypted. Raises HTTPError 500."""
+    if backend.scheme not in ENCRYPTED:
+        return None
+    settings = request.settings
+    if not settings[ENGINE]:
+        why = f"failed to enable ssl support for {backend.authority}: SSLProxyEngine is off"
+        raise HTTPError(500, f"{backend.scheme}: {why}", module="proxy")
+    name = request.head.host if settings[PROXY_PRESERVE_HOST] else ""
+    return Wanted(proxy_tls(settings), request.virtual_host.id, (name or backend.host).strip("[]"))
+
+
+def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
+    """What connections are encrypted with, made once. Raises HTTPError 500."""
+    key = (want.server, want.tls)
+    if key not in _contexts:
+        try:
+            _contexts[key] = make_client_context(want.tls.policy, read_credentials(want.tls, request.site.opened))
+        except OpenSSLError as error:
+            about = f"{error.about}: " if error.about else ""
+            raise HTTPError(500, f"no other server can be spoken to with TLS: {about}{error}", module="ssl") from None
+    return _contexts[key]
+
+
+def read_credentials(tls: ProxyTLS, opened: Mapping[str, Sequence[int]]) -> ClientCredentials:
+    """What is in the files that settings name. Raises OpenSSLError."""
+    return ClientCredentials(*(_read(files, opened) for files in (tls.authorities, tls.certificates, tls.chain)))
+
+
+def _read(files: Iterable[str], opened: Mapping[str, Sequence[int]]) -> bytes:
+    found: list[bytes] = []
+    for file in files:
+        if file not in opened:
+            raise OpenSSLError(f"{file} was not given to this process: see what was said at the start")
+        found += (os.pread(descriptor, MAX_FILE, 0) for descriptor in opened[file])
+    return b"\n".join(found)
