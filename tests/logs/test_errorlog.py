@@ -203,7 +203,7 @@ def test_the_default_format_is_apaches() -> None:
     assert line(DEFAULT) == f"{stamp} [core:error] [pid 321] it broke"
     assert line(DEFAULT, client=CLIENT) == f"{stamp} [core:error] [pid 321] [client {CLIENT}] it broke"
     assert line(DEFAULT, request(referer="http://a/"), client=CLIENT, module="dir", level=Level.TRACE1) == (
-        f"{stamp} [dir:trace1] [pid 321] [client {CLIENT}] it broke, referer http://a/"
+        f"{stamp} [dir:trace1] [pid 321] [client {CLIENT}] it broke, referer: http://a/"
     )
 
 

@@ -13,11 +13,14 @@ import pytest
 
 from ownhost.apps.app import App, Protocol
 from ownhost.apps.wire import SocketWire, connect_unix
+from ownhost.config.directive import Source
+from ownhost.config.model import VirtualHost
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.turns import Turns
 from ownhost.processes.orders import receive_order
 from ownhost.processes.worker.calls import Calls
 from ownhost.processes.worker.launching import LauncherClient
+from ownhost.request.errorlog import ErrorLog
 
 MAKES_ITS_SOCKET = """
 import socket, sys, time
@@ -101,18 +104,19 @@ def test_workers_give_back_their_lines_for_anothers_request_that_waits() -> None
         loop = asyncio.get_running_loop()
         turns, ended = Turns(loop, 10, 10), asyncio.Event()
         command = ("/usr/bin/python3", "-c", MAKES_ITS_SOCKET, "{socket}")
-        app = App("app", command, Protocol.FASTCGI, listens=False, keeps_lines=True)
+        app = App("app", command, Protocol.FASTCGI, "test", listens=False, keeps_lines=True)
         pool = Pool(app, loop, lambda _: ended.set())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        error_log = ErrorLog(VirtualHost(0, Source(__file__, 1)), print)
 
         def obey() -> None:
             received = receive_order(theirs)
             assert received is not None
-            errors, control = received[1]
-            turns.take(control, lambda lease: pool.lease(lease, errors), [errors])
+            (control,) = received[1]
+            turns.take(control, lambda lease: pool.lease(lease, error_log), [])
 
         loop.add_reader(theirs, obey)
-        first, second = (LauncherClient(loop, ours, 2, 10.0) for _ in range(2))
+        first, second = (LauncherClient(loop, ours, 0, 10.0) for _ in range(2))
         kept = await first.lease(app)
         used, waiting = await first.lease(app), await second.lease(app)
         first.keep(kept)

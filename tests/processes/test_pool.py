@@ -16,7 +16,7 @@ def test_who_waits_where_nobody_listens_is_turned_away_whatever_the_descriptors_
     """One with many requests at the same time has numbers that select(2) knows nothing of: those from 1,024 on."""
 
     async def work() -> None:
-        app = App("app", ("/bin/false",), Protocol.FASTCGI)
+        app = App("app", ("/bin/false",), Protocol.FASTCGI, "test")
         pool = Pool(app, asyncio.get_running_loop(), lambda _: None)
         assert pool.listener is not None
         low = pool.listener

@@ -125,7 +125,7 @@ def test_a_script_that_ends_its_process(world: World) -> None:
 def test_a_python_that_is_none(world: World) -> None:
     server = wsgi(world, f"python-home={world.folder}/none")
     assert server.get("alice.test", "/app/").status == 500
-    eventually(lambda: f"{world.folder}/none/bin/python cannot be run: No such file or directory" in server.log())
+    eventually(lambda: f"(2)No such file or directory: exec of '{world.folder}/none/bin/python' failed" in server.log())
 
 
 def test_errors_are_logged(world: World) -> None:

@@ -32,6 +32,8 @@ class App:
     name: str  # for people: titles, logs
     command: tuple[str, ...]
     protocol: Protocol
+    module: str  # in whose name its complaints are logged
+    echoes: bool = False  # its standard error has what its answers complain of once more (php-fpm's does)
     environment: tuple[tuple[str, str], ...] = ()  # beside those of any daemon (`identity.daemon_environment`)
     folder: str = "/"  # the working directory
     files: tuple[tuple[str, str], ...] = ()  # name and content: written into FOLDER before the start

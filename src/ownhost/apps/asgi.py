@@ -51,6 +51,7 @@ def app_of(request: Request) -> App:
         name=daemon.name or PurePosixPath(alias.script).name,
         command=command_of(alias, daemon),
         protocol=Protocol.HTTP,
+        module="asgi",
         environment=(*environment_of(daemon), *_python_path(daemon)),
         folder=daemon.home or home_of(os.geteuid()),
         processes=daemon.processes or PROCESSES,

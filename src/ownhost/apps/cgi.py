@@ -103,7 +103,7 @@ class Output:
         """Log what is meant for the error log."""
         if self.heard is not None:
             self.heard.complain(line)
-        self.request.log(Level.ERROR, "cgi", f"{line}: {self.request.filename}")
+        self.request.log(Level.ERROR, "cgi", f"AH01215: stderr from {self.request.filename}: {line}")
 
     async def read(self, deadline: float) -> bytes:
         """Some more; b"" at the end."""

@@ -15,10 +15,12 @@ from ownhost.apps import fastcgi
 from ownhost.apps.answer import SourceError, answer, keep
 from ownhost.apps.app import App
 from ownhost.apps.backends import Connection
+from ownhost.apps.complaints import Complaints, LineComplaints, RecordComplaints
+from ownhost.apps.php_errors import PHPComplaints
 from ownhost.apps.wire import SocketWire, StreamWire, Wire, connect_unix
 from ownhost.http.message import Content, HTTPError, Response
 from ownhost.request.programs import Launcher, Lease
-from ownhost.request.request import Level, Request
+from ownhost.request.request import Request
 
 CONNECT = 10.0  # seconds
 _NEXT = fastcgi.ROLE[True]
@@ -39,11 +41,16 @@ async def ask_app(
         conversation = await _begin(request, lease, app, fastcgi.params(variables), content)
     except (OSError, TimeoutError) as error:
         lease.end()
-        raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module="proxy_fcgi") from None
+        raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module=app.module) from None
     except BaseException:
         lease.end()
         raise
-    return await answer(request, conversation, "proxy_fcgi", timeout=timeout)
+    return await answer(request, conversation, app.module, timeout=timeout)
+
+
+def _complaints(request: Request, lease: Lease, app: App) -> Complaints:
+    """Who takes what an app complains of."""
+    return PHPComplaints(request, lease.repeat) if app.echoes else LineComplaints(request, app.module)
 
 
 async def _begin(request: Request, lease: Lease, app: App, params: bytes, content: Content | None) -> Conversation:
@@ -51,7 +58,7 @@ async def _begin(request: Request, lease: Lease, app: App, params: bytes, conten
     line: SocketWire | None
     line, lease.line = lease.line, None
     if line is not None:
-        conversation = Conversation(request, line, lease, keeps=True)
+        conversation = Conversation(line, _complaints(request, lease, app), lease, keeps=True)
         try:
             conversation.begin(params, content)
         except OSError:  # it has ended, and nothing of the request has reached it
@@ -59,7 +66,7 @@ async def _begin(request: Request, lease: Lease, app: App, params: bytes, conten
         else:
             return conversation
     wire = await connect_unix(lease.path, CONNECT)
-    conversation = Conversation(request, wire, lease, keeps=app.keeps_lines)
+    conversation = Conversation(wire, _complaints(request, lease, app), lease, keeps=app.keeps_lines)
     with contextlib.suppress(OSError):  # `read` finds out
         conversation.begin(fastcgi.ROLE[app.keeps_lines] + params, content)
         lease.call(wire)
@@ -75,7 +82,7 @@ async def ask(
     timeout: float = 0.0,
 ) -> Response:
     """The response of another server on a connection. Raises HTTPError 500, 503, 504."""
-    conversation = Conversation(request, StreamWire(connection))
+    conversation = Conversation(StreamWire(connection), RecordComplaints(request))
     with contextlib.suppress(OSError):  # `read` finds out
         conversation.begin(fastcgi.begin(variables), content)
     return await answer(request, conversation, "proxy_fcgi", timeout=timeout, broken=503)
@@ -85,10 +92,10 @@ class Conversation:
     """One request and its answer (answer.Source)."""
 
     def __init__(
-        self, request: Request, wire: Wire | SocketWire, lease: Lease | None = None, *, keeps: bool = False
+        self, wire: Wire | SocketWire, complaints: Complaints, lease: Lease | None = None, *, keeps: bool = False
     ) -> None:
-        self.request = request
         self.wire = wire
+        self.complaints = complaints
         self.lease = lease
         self.keeps = keeps  # the next request may have the connection
         self.responses = fastcgi.Responses()
@@ -134,18 +141,20 @@ class Conversation:
         """What of an event is the answer's; complaints are logged."""
         match event:
             case fastcgi.Output(data=data):
+                self.complaints.pause()
                 return data
             case fastcgi.Complaint(data=data):
-                for line in data.decode("utf-8", "backslashreplace").splitlines():
-                    self.request.log(Level.ERROR, "proxy_fcgi", f"Got error '{line}'")
+                self.complaints.take(data)
             case fastcgi.End(protocol_status=status):
                 if status is not fastcgi.ProtocolStatus.REQUEST_COMPLETE:
                     raise SourceError(f"the program did not take the request: {status.name}")
                 self.ended = True
+                self.complaints.end()
         return b""
 
     def close(self) -> None:
         """Be through with it."""
+        self.complaints.end()
         if self.sending is not None and not self.sending.done():
             self.keeps = False  # the program has not taken all of the request
             keep(self._stop_sending(self.sending))

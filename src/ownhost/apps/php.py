@@ -91,6 +91,8 @@ def _app(
         name=Path(server).name,
         command=(*command, "-c", ini) if ini else command,
         protocol=Protocol.FASTCGI,
+        module="php",
+        echoes=True,
         files=((CONFIG, config),),
         listens=False,
         keeps_lines=max_requests != 1,
@@ -121,6 +123,7 @@ def fpm_config(values: Values, manager: tuple[str, ...], max_requests: int) -> s
         "[global]",
         "error_log = /dev/null",  # must be a file that the owner may open; --force-stderr has it unused
         "log_level = warning",
+        "log_limit = 8192",  # bytes of a message, as in Apache
         "[php]",
         f"listen = {SOCKET}",
         "listen.mode = 0600",

@@ -8,6 +8,7 @@ import os
 import select
 from collections.abc import Callable
 
+from ownhost.apps.complaints import Lines
 from ownhost.http.deadlines import Deadlines
 
 SIZE = 65_536
@@ -111,15 +112,11 @@ async def closes(descriptor: int, patience: float) -> bool:
     return True
 
 
-async def read_lines(descriptor: int, take: Callable[[str], None], longest: int = 8_192) -> None:
+async def read_lines(descriptor: int, take: Callable[[str], None]) -> None:
     """Hand on each line of a descriptor, until its end."""
-    rest = b""
+    lines = Lines()
     while data := await read(descriptor):
-        *lines, rest = (rest + data).split(b"\n")
-        if len(rest) > longest:
-            lines.append(rest)
-            rest = b""
-        for line in lines:
-            take(line.decode("utf-8", "backslashreplace").rstrip("\r"))
-    if rest:
-        take(rest.decode("utf-8", "backslashreplace"))
+        for line in lines.feed(data):
+            take(line)
+    for line in lines.end():
+        take(line)

@@ -64,6 +64,7 @@ def app_of(request: Request) -> App:
             mod_wsgi.callable_of(request),
         ),
         protocol=Protocol.FASTCGI,
+        module="wsgi",
         environment=environment_of(daemon),
         folder=daemon.home or home_of(os.geteuid()),
         files=_FILES,

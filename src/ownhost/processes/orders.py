@@ -4,10 +4,11 @@ Both ends are the same owner's: a launcher runs whatever it is told to, as that 
 nothing more.
 
     Run  descriptors: standard input, output, error, and the lease
-    Use  descriptors: where the program's complaints go, and the lease
+    Use  descriptor: the lease
 
 A lease is a socket. An answer comes on it once the request's turn has come: {"error": why} where it never does. The
-program is in use until either end is closed. {"wanted": "back"}, later, asks for that to be soon.
+program is in use until either end is closed. {"wanted": "back"}, later, asks for that to be soon. What a worker says
+on it begins with one of the bytes below.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from ownhost.processes.messages import ProtocolError
 from ownhost.request.programs import Limits
 
 MAX_ORDER = 180_000  # bytes: what fits into a socket's buffer by Linux's default
+MAX_WORD = 65_536  # bytes of what a worker says on a lease
+
+HEARD_ALL = b"\1"  # of a program that ran for one request: its output was heard to the end
+WAITS = b"\2"  # of an app: no process has taken the request
+REPEATED = b"\3"  # of an app, messages follow: an answer had them, and standard error has them, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Have an app ready, and answer `{"socket": path}`."""
+    """Have an app ready, and answer `{"socket": path}`. What it complains of is in this server's error log."""
 
     app: App
+    server: int
 
 
 def send_order(sock: socket.socket, order: Run | Use, descriptors: Sequence[int]) -> None:
@@ -62,7 +69,7 @@ def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise ValueError("it is too large")
         order = _from_json(json.loads(data))
-        if len(descriptors) != (4 if isinstance(order, Run) else 2):
+        if len(descriptors) != (4 if isinstance(order, Run) else 1):
             raise ValueError("it has the wrong descriptors")
     except (ValueError, TypeError, KeyError) as error:
         for descriptor in descriptors:
@@ -73,7 +80,7 @@ def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
 
 def _as_json(order: Run | Use) -> dict[str, Any]:
     if isinstance(order, Use):
-        return {"use": asdict(order.app)}
+        return {"use": asdict(order.app), "server": order.server}
     return {
         "run": [part.decode("latin-1") for part in order.command],
         "environment": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in order.environment.items()],
@@ -89,7 +96,7 @@ def _from_json(values: dict[str, Any]) -> Run | Use:
             found[name] = tuple(found[name])
         for name in ("environment", "files"):
             found[name] = tuple((key, value) for key, value in found[name])
-        return Use(App(**{**found, "protocol": Protocol(found["protocol"])}))
+        return Use(App(**{**found, "protocol": Protocol(found["protocol"])}), int(values["server"]))
     environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in values["environment"]}
     limits = Limits(**{name: None if pair is None else tuple(pair) for name, pair in values["limits"].items()})
     return Run(tuple(part.encode("latin-1") for part in values["run"]), environment, values["folder"], limits)

@@ -3,7 +3,7 @@
 NAME        runs a program of the configuration (RewriteMap prg:) for one worker
 TRUSTS      the supervisor
 RUNS AS     the worker's identity; no filter and no no_new_privs, so that sudo and sendmail work from it
-TALKS TO    its worker, by standard input and output
+TALKS TO    its worker, by standard input, output and error
 ENDS WHEN   it likes, or its worker is gone
 """
 
@@ -20,10 +20,10 @@ from ownhost.processes.slices import ProgramSlice, receive_slice
 
 def main(channel: Channel) -> NoReturn:
     """Become the program: see the head of this file."""
-    slice_, (talk,) = receive_slice(channel)
+    slice_, (talk, errors) = receive_slice(channel)
     assert isinstance(slice_, ProgramSlice)
-    for standard in (0, 1):
-        os.dup2(talk, standard)
+    for standard, descriptor in enumerate((talk, talk, errors)):
+        os.dup2(descriptor, standard)
     lower_limit()
     os.chdir("/")
     os.execve(slice_.command[0], slice_.command, daemon_environment())

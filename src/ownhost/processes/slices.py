@@ -71,7 +71,8 @@ class WorkerSlice:
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
     counts: list[Count] = field(default_factory=list)
-    programs: dict[tuple[str, ...], int] = field(default_factory=dict)  # command -> where it is talked to
+    # command -> where it is talked to, and where it complains
+    programs: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
     opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
@@ -99,16 +100,18 @@ class Count:
 
 @dataclass(slots=True)
 class LauncherSlice:
-    """What a launcher is told. Its one descriptor is where workers' orders arrive."""
+    """What a launcher is told. Its first descriptor is where workers' orders arrive; `logs` names others by number."""
 
     name: str
     at_once: int  # requests that the identity's programs serve at the same time
     queue: int  # requests that wait beside them
+    servers: list[VirtualHost]  # whose error logs are written to (routing.logging_view)
+    logs: dict[LogTarget, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class ProgramSlice:
-    """What a program's process is told: the command. Its one descriptor becomes standard input and output."""
+    """What a program's process is told: the command. Its descriptors: standard input and output, standard error."""
 
     command: tuple[str, ...]
 

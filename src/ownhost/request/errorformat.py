@@ -19,8 +19,8 @@ from ownhost.config.server_name import SERVER_NAME
 from ownhost.request.hosts import USE_CANONICAL_NAME
 from ownhost.request.request import Level, Request
 
-# Apache's own default, but for the thread id: processes have one thread each.
-DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer\ %{Referer}i"
+# What Apache writes where no format is given, but for the thread id (processes have one thread) and error numbers.
+DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer:\ %{Referer}i"
 
 
 @dataclass(slots=True)

@@ -151,13 +151,23 @@ class ErrorLog:
         self.write = write
         self.pid = os.getpid()
 
-    def log(self, level: Level, module: str, message: str, client: str = "", request: Request | None = None) -> None:
-        """Log one message; `client` is "" or ADDRESS:PORT. Notices always go through, as in Apache."""
+    def log(
+        self,
+        level: Level,
+        module: str,
+        message: str,
+        client: str = "",
+        request: Request | None = None,
+        pid: int = 0,
+    ) -> None:
+        """Log one message; `client` is "" or ADDRESS:PORT, `pid` 0 for this process. Notices always go through."""
         here = request is not None and LOG_LEVEL in request.settings  # a section may say its own
         levels = request.settings[LOG_LEVEL] if request is not None and here else self.levels
         if level <= levels.of(module) or level == Level.NOTICE:
             self.write(
                 self.line(
-                    errorformat.Entry(time.time(), level, module, self.pid, self.server, message, client, request)
+                    errorformat.Entry(
+                        time.time(), level, module, pid or self.pid, self.server, message, client, request
+                    )
                 )
             )

@@ -38,6 +38,9 @@ class Lease(Protocol):
     def call(self, line: Line) -> None:
         """The request was sent on a line that is new, and waits for a process."""
 
+    def repeat(self, messages: str) -> None:
+        """An answer had messages that the app's standard error has, too: there they are left out."""
+
     def may_leave_line(self) -> bool:
         """Whether the process may wait on its line for the next request, as no other request waits for a process."""
 

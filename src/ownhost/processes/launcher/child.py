@@ -71,8 +71,8 @@ def _become(what: Start, standard: list[int], parent: int) -> NoReturn:
         os.execve(what.command[0], what.command, dict(what.environment))
     except BaseException as error:
         name = what.command[0].decode("utf-8", "backslashreplace")
-        reason = getattr(error, "strerror", None) or repr(error)
-        os.write(2, f"{name} cannot be run: {reason}\n".encode("utf-8", "backslashreplace"))
+        reason = f"({error.errno}){error.strerror}" if isinstance(error, OSError) else repr(error)
+        os.write(2, f"{reason}: exec of '{name}' failed\n".encode("utf-8", "backslashreplace"))  # Apache's words
     finally:
         os._exit(127)
 

@@ -3,7 +3,8 @@
 NAME        starts and ends an identity's programs: CGI, and apps that stay (PHP, WSGI)
 TRUSTS      its identity's workers, which may have it run anything: as the owner, all of this is the owner's
 RUNS AS     the identity, without filter or no_new_privs, so that sudo and sendmail work from owners' programs
-TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them); never the network
+TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them, and writes what they
+            complain of to the error log); never the network
 ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends; ends its programs first
 """
 
@@ -25,9 +26,11 @@ from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.running import Running
 from ownhost.processes.launcher.turns import Lease, Turns
+from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.slices import LauncherSlice, receive_slice
+from ownhost.request.errorlog import ERROR_LOG, ErrorLog
 
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
@@ -36,10 +39,10 @@ LOOK_AGAIN = 0.02  # seconds
 
 def main(channel: Channel) -> NoReturn:
     """Run a launcher: see the head of this file."""
-    slice_, (orders,) = receive_slice(channel)
+    slice_, descriptors = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
     prctl.adopt_orphans()
-    asyncio.run(Launcher(channel, socket.socket(fileno=orders), slice_).run())
+    asyncio.run(Launcher(channel, descriptors, slice_).run())
     raise SystemExit(0)
 
 
@@ -50,10 +53,17 @@ def rehearse() -> None:
 class Launcher:
     """Programs that run, and apps that stay."""
 
-    def __init__(self, channel: Channel, orders: socket.socket, slice_: LauncherSlice) -> None:
+    def __init__(self, channel: Channel, descriptors: list[int], slice_: LauncherSlice) -> None:
         self.channel = channel
-        self.orders = orders
+        self.orders = socket.socket(fileno=descriptors[0])
         self.slice = slice_
+        self.writers = {
+            target: LogWriter(descriptors[place], lambda flush: self.loop.call_soon(flush))
+            for target, place in slice_.logs.items()
+        }
+        self.error_logs = {  # by server id
+            server.id: ErrorLog(server, self.writers[server.settings[ERROR_LOG]].write) for server in slice_.servers
+        }
         self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
         self.leaving: set[Pool] = set()  # that end once they have finished, and have been replaced
@@ -120,9 +130,11 @@ class Launcher:
         match order:
             case Run():
                 self.execute(order, descriptors, lease)
+            case Use() if order.server in self.error_logs:
+                self.pool(order.app).lease(lease, self.error_logs[order.server])
             case Use():
-                (errors,) = descriptors
-                self.pool(order.app).lease(lease, errors)
+                lease.answer(error="its virtual host is none of this identity's")
+                lease.close()
         self.update_title()
 
     def pool(self, app: App) -> Pool:
@@ -176,6 +188,8 @@ class Launcher:
         end_all()
         for pool in self.every_pool():
             pool.clear()
+        for writer in self.writers.values():
+            writer.finish()
 
     def update_title(self) -> None:
         """Show the load to ps(1)."""

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from ownhost.apps.app import FOLDER, SOCKET, App
 from ownhost.identity.daemon_environment import daemon_environment
+from ownhost.processes.launcher.app_errors import AppErrors
 from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.turns import Lease
+from ownhost.processes.orders import REPEATED
+from ownhost.request.errorlog import ErrorLog
 
 QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
 BACKLOG = 511
@@ -41,7 +44,7 @@ class Pool:
         self.told: set[int] = set()  # processes that were told to end
         self.leases: set[Lease] = set()
         self.waiting: list[Lease] = []  # leases whose answer waits for the app's own socket
-        self.errors = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self.errors = AppErrors(app, loop)
         self.deaths = 0
         self.rests_until = 0.0
         self.timer: asyncio.TimerHandle | None = None
@@ -68,10 +71,9 @@ class Pool:
 
     # Leases
 
-    def lease(self, lease: Lease, errors: int) -> None:
-        """Somebody wants to use the app."""
-        os.dup2(errors, self.errors, inheritable=False)
-        os.close(errors)
+    def lease(self, lease: Lease, error_log: ErrorLog) -> None:
+        """Somebody wants to use the app. Its complaints are for this log from now on."""
+        self.errors.log = error_log
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -117,9 +119,16 @@ class Pool:
         return False
 
     def hear(self, lease: Lease) -> None:
-        """A lease is over, or no process takes its request: then nobody is to keep one, and none is to be missing."""
-        if not lease.says_something():
+        """A lease is over, or its worker says something.
+
+        Where no process takes its request, nobody is to keep one, and none is to be missing.
+        """
+        word = lease.hear()
+        if word == b"":
             self.release(lease)
+            return
+        if word is not None and word.startswith(REPEATED):
+            self.errors.hear(word[1:].decode("utf-8", "surrogateescape"))
             return
         for other in self.leases:
             other.want_back()
@@ -190,8 +199,10 @@ class Pool:
         environment = {os.fsencode(name): value.encode("utf-8", "surrogateescape") for name, value in variables.items()}
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            standard = (self.listener.fileno() if self.listener else null, null, self.errors)
-            pid = start(Start(command, environment, app.folder, standard))
+            given = self.listener.fileno() if self.listener else null
+            pid = self.errors.start(
+                lambda errors: start(Start(command, environment, app.folder, (given, null, errors)))
+            )
         finally:
             os.close(null)
         pidfd = os.pidfd_open(pid)
@@ -276,7 +287,7 @@ class Pool:
             self.timer.cancel()
         if self.listener is not None:
             self.listener.close()
-        os.close(self.errors)
+        self.errors.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.ended(self)
 

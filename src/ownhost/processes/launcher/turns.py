@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from ownhost.processes.descriptors import close_all
+from ownhost.processes.orders import MAX_WORD
 
 
 class Lease:
@@ -38,14 +39,14 @@ class Lease:
         """Have something done when the worker closes its end, or says something."""
         self.turns.loop.add_reader(self.sock.fileno(), do)
 
-    def says_something(self) -> bool:
-        """Whether the worker says something, and has not closed its end."""
+    def hear(self) -> bytes | None:
+        """What the worker says (`orders`); b"" where it has closed its end, None where it says nothing."""
         try:
-            return bool(self.sock.recv(1, socket.MSG_DONTWAIT))
+            return self.sock.recv(MAX_WORD, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return True
+            return None
         except OSError:
-            return False
+            return b""
 
     def close(self) -> None:
         """The request is through."""

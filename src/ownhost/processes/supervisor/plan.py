@@ -21,11 +21,11 @@ from ownhost.config.model import Config, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
-from ownhost.modules.mpm import WORKER_IDLE_TIMEOUT
+from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, WorkerSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view
 
@@ -99,6 +99,16 @@ class Plan:
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+        )
+
+    def launcher_slice(self, number: int) -> LauncherSlice:
+        """What a launcher of this identity is told; who starts it adds the logs."""
+        main = self.config.main
+        return LauncherSlice(
+            name=self.identities[number].name,
+            at_once=main.settings[MAX_REQUEST_WORKERS],
+            queue=main.settings[LISTEN_BACKLOG],
+            servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
         )
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:

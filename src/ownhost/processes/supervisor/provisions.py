@@ -6,34 +6,38 @@ once the worker is gone.
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.scoreboard import Board
-from ownhost.processes.slices import Count, TLSGiven, WorkerSlice
+from ownhost.processes.slices import Count, LauncherSlice, TLSGiven, WorkerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.plan import Counted, Plan
 from ownhost.processes.tickets import TicketSecret
+from ownhost.request.errorlog import ERROR_LOG, LogTarget
 from ownhost.request.module import MODULES
 
 Command = tuple[str, ...]
+Told = TypeVar("Told", WorkerSlice, LauncherSlice)
 
 
 @dataclass(slots=True)
-class Provisions:
-    """What one worker is given. `descriptors` are sent; those in `ends` are closed here once they are."""
+class Provisions(Generic[Told]):
+    """What one process is given. `descriptors` are sent; those in `ends` are closed here once they are."""
 
-    slice: WorkerSlice
+    slice: Told
     descriptors: list[int]
     ends: list[int] = field(default_factory=list)
     senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
-    programs: list[tuple[Command, int]] = field(default_factory=list)  # to be started, and their ends
+    programs: list[tuple[Command, list[int]]] = field(default_factory=list)  # to be started, and their ends
 
     def add(self, descriptor: int) -> int:
         """Give one more descriptor; its number in the slice."""
@@ -64,18 +68,24 @@ class Provider:
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
 
-    def provide(self, number: int, mailbox: int, orders: int) -> Provisions:
+    def provide_launcher(self, number: int, orders: int) -> Provisions[LauncherSlice]:
+        """What a launcher of this identity is given."""
+        given = Provisions(self.plan.launcher_slice(number), [orders])
+        self._give_logs(given, {server.settings[ERROR_LOG] for server in given.slice.servers})
+        return given
+
+    def provide(self, number: int, mailbox: int, orders: int) -> Provisions[WorkerSlice]:
         """What a worker of this identity is given."""
         given = Provisions(self.plan.worker_slice(number), [mailbox, orders])
-        self._give_logs(given, number)
+        self._give_logs(given, self.logs.written_by(self.plan.serves[number]))
         self._give_counts(given, number)
         self._give_programs(given)
         self._give_keys(given, number)
         self._give_backend_files(given, number)
         return given
 
-    def _give_logs(self, given: Provisions, number: int) -> None:
-        for target in self.logs.written_by(self.plan.serves[number]):
+    def _give_logs(self, given: Provisions[Told], targets: Iterable[LogTarget]) -> None:
+        for target in targets:
             shared = self.logs.shared_number(target)
             if shared is None:
                 given.slice.logs[target] = given.add(self.logs.descriptor(target))
@@ -85,7 +95,7 @@ class Provider:
             given.ends.append(sending)
             given.slice.logs[target] = given.add(sending)
 
-    def _give_counts(self, given: Provisions, number: int) -> None:
+    def _give_counts(self, given: Provisions[WorkerSlice], number: int) -> None:
         counted: dict[Counted, list[int]] = {}
         for server in self.plan.limited(number):
             counted.setdefault(self.plan.counted_as(server), []).append(server.id)
@@ -96,7 +106,7 @@ class Provider:
             count = Count(tuple(servers), given.add(board.writing), given.add(board.reading), page)
             given.slice.counts.append(count)
 
-    def _give_programs(self, given: Provisions) -> None:
+    def _give_programs(self, given: Provisions[WorkerSlice]) -> None:
         commands = {
             command
             for server in given.slice.servers
@@ -105,12 +115,13 @@ class Provider:
             for command in module.programs(server)
         }
         for command in sorted(commands):
-            ours, theirs = socket.socketpair()
-            given.slice.programs[command] = given.add(ours.fileno())
-            given.ends.append(ours.detach())
-            given.programs.append((command, theirs.detach()))
+            ours, theirs = (end.detach() for end in socket.socketpair())
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            given.slice.programs[command] = given.add(ours), given.add(reading)
+            given.ends += (ours, reading)
+            given.programs.append((command, [theirs, writing]))
 
-    def _give_keys(self, given: Provisions, number: int) -> None:
+    def _give_keys(self, given: Provisions[WorkerSlice], number: int) -> None:
         """The keys of those virtual hosts whose connections this identity ends: no section's or expression's."""
         for server in given.slice.servers:
             if self.plan.own(server) != number or not server.settings[SSL_ENGINE]:
@@ -122,7 +133,7 @@ class Provider:
             protocols = self.keys.protocols.get(server.id, ("http/1.1",))
             given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
 
-    def _give_backend_files(self, given: Provisions, number: int) -> None:
+    def _give_backend_files(self, given: Provisions[WorkerSlice], number: int) -> None:
         """What TLS with servers behind this one takes. Keys go to the virtual host's own identity alone."""
         for server in given.slice.servers:
             own = self.plan.own(server) == number

@@ -31,7 +31,7 @@ from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, LISTEN_BACKLOG, MAX_REQUEST_WORKERS
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
 from ownhost.processes.descriptors import close_all, raise_limit, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
@@ -53,7 +53,7 @@ from ownhost.processes.messages import (
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LauncherSlice, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import alpn, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Child, Children
@@ -322,9 +322,9 @@ class Supervisor:
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.senders, child.pages = given.senders, given.pages
         close_all(given.ends)
-        for command, end in given.programs:
-            child.programs.append(self.fork("program", number, number, ProgramSlice(command), [end]))
-            os.close(end)
+        for command, ends in given.programs:
+            child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
+            close_all(ends)
 
     def new_sender(self, log: int) -> tuple[int, int]:
         """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
@@ -372,9 +372,10 @@ class Supervisor:
         service.orders_watched = False
         self.loop.remove_reader(service.orders[1].fileno())
         service.launcher.started()
-        name, main = self.plan.identities[number].name, self.plan.config.main.settings
-        slice_ = LauncherSlice(name, main[MAX_REQUEST_WORKERS], main[LISTEN_BACKLOG])
-        self.fork("launcher", number, number, slice_, [service.orders[1].fileno()])
+        given = self.provider.provide_launcher(number, service.orders[1].fileno())
+        child = self.fork("launcher", number, number, given.slice, given.descriptors)
+        child.senders = given.senders
+        close_all(given.ends)
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""

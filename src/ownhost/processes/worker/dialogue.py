@@ -5,9 +5,13 @@ The worker waits for the answer: that is what such a program is for. One that do
 
 from __future__ import annotations
 
+import asyncio
+import select
 import socket
+import time
 from collections.abc import Callable
 
+from ownhost.processes.standard_error import StandardError
 from ownhost.request.request import Level
 
 PATIENCE = 10.0  # seconds for an answer
@@ -15,13 +19,26 @@ LONGEST = 65_536  # bytes of an answer
 
 
 class Dialogue:
-    """A program that runs for this worker alone."""
+    """A program that runs for this worker alone. Each line that it complains of is a message of mod_rewrite's."""
 
-    def __init__(self, command: tuple[str, ...], descriptor: int, log: Callable[[Level, str], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        command: tuple[str, ...],
+        talk: int,
+        errors: int,
+        log: Callable[[Level, str, str], None],
+    ) -> None:
         self.command = command
-        self.sock: socket.socket | None = socket.socket(fileno=descriptor)
+        self.sock: socket.socket | None = socket.socket(fileno=talk)
         self.sock.settimeout(PATIENCE)
         self.log = log
+        self.poll = select.poll()
+        self.poll.register(talk, select.POLLIN)
+        self.poll.register(errors, select.POLLIN)
+        self.errors = StandardError(
+            loop, errors, lambda line: log(Level.ERROR, line, "rewrite"), lambda _: self.poll.unregister(errors)
+        )
 
     def __call__(self, question: str) -> str | None:
         """The answer to a line; None where there is none. The program says NULL for that (mod_rewrite, prg:)."""
@@ -30,18 +47,19 @@ class Dialogue:
         try:
             answer = self._ask(self.sock, question.encode("utf-8", "surrogateescape") + b"\n")
         except OSError as error:
-            self.log(Level.ERROR, f"the program {' '.join(self.command)} is given up: {error}")
+            self.log(Level.ERROR, f"the program {' '.join(self.command)} is given up: {error}", "rewrite")
             self.sock.close()
             self.sock = None
             return None
         text = answer.decode("utf-8", "surrogateescape")
         return None if text.upper() == "NULL" else text
 
-    @staticmethod
-    def _ask(sock: socket.socket, question: bytes) -> bytes:
+    def _ask(self, sock: socket.socket, question: bytes) -> bytes:
         sock.sendall(question)
         answer = b""
+        end = time.monotonic() + PATIENCE
         while not answer.endswith(b"\n"):
+            self._wait(sock, end)
             more = sock.recv(LONGEST)
             if not more:
                 raise ConnectionError("it ended")
@@ -49,3 +67,13 @@ class Dialogue:
             if len(answer) > LONGEST:
                 raise ConnectionError("its answer has no end")
         return answer[:-1]
+
+    def _wait(self, sock: socket.socket, end: float) -> None:
+        """Wait until the program answers; meanwhile it may complain. Raises TimeoutError."""
+        while (left := end - time.monotonic()) > 0:
+            ready = [descriptor for descriptor, _ in self.poll.poll(left * 1_000)]
+            if sock.fileno() in ready:
+                return
+            if ready:
+                self.errors.read()
+        raise TimeoutError("timed out")

@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from ownhost.apps.app import App
 from ownhost.http.message import HTTPError
-from ownhost.processes.orders import Run, Use, send_order
+from ownhost.processes.orders import HEARD_ALL, MAX_WORD, REPEATED, WAITS, Run, Use, send_order
 from ownhost.processes.worker.calls import Calls
 from ownhost.request.programs import Limits, Line
 
 ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
 MOST_KEPT = 64  # leases of one app that wait
-HEARD_ALL = b"\1"  # a worker's only word on a program's lease
-WAITS = b"\1"  # and on an app's: no process has taken the request
 FULL = 0.005  # seconds until another try where the launcher has no room for an order
 
 
@@ -54,8 +52,15 @@ class AppLease:
 
     def complain(self) -> None:
         """Tell the launcher that no process takes the request."""
+        self._say(WAITS)
+
+    def repeat(self, messages: str) -> None:
+        """Tell the launcher what an answer had that the app's standard error has, too."""
+        self._say((REPEATED + messages.encode("utf-8", "surrogateescape"))[:MAX_WORD])
+
+    def _say(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # it is gone, or has not heard what it was told before
-            self._sock.send(WAITS)
+            self._sock.send(word)
 
     def close(self) -> None:
         """The request is through: the next one may use the lease, if it comes soon."""
@@ -106,15 +111,15 @@ class RunningProgram:
 
 
 class LauncherClient:
-    """The launcher, as handlers ask it (request.programs.Launcher). `errors` is where apps' complaints go.
+    """The launcher, as handlers of one virtual host ask it (request.programs.Launcher).
 
-    `patience` is how many seconds a request waits for its turn.
+    `server` is that virtual host's id; `patience` is how many seconds a request waits for its turn.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, orders: socket.socket, errors: int, patience: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, orders: socket.socket, server: int, patience: float) -> None:
         self.loop = loop
         self.orders = orders
-        self.errors = errors
+        self.server = server
         self.patience = patience
         self.kept: dict[App, list[AppLease]] = {}
         self.calls: dict[App, Calls] = {}
@@ -124,7 +129,7 @@ class LauncherClient:
         """The use of an app. Raises HTTPError 503."""
         if kept := self.kept.get(app):
             return _best(kept)
-        answer, ours = await self._ask(Use(app), [self.errors], app.name)
+        answer, ours = await self._ask(Use(app, self.server), [], app.name)
         return AppLease(self, app, answer["socket"], ours)
 
     def calls_of(self, app: App) -> Calls:

@@ -149,7 +149,8 @@ class Worker:
         self.writers = list(writers.values())
         clients = _counters(slice_, descriptors)
         self.programs = {
-            command: Dialogue(command, descriptors[place], self.log) for command, place in slice_.programs.items()
+            command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
+            for command, (talk, errors) in slice_.programs.items()
         }
         encryption = {
             server.id: Encryption(server, slice_.tls[server.id], descriptors, loop)
@@ -167,12 +168,11 @@ class Worker:
             )
             for server in slice_.servers
         }
-        for service in self.services.values():
+        for server_id, service in self.services.items():
             service.site.programs = self.programs
-            opened = slice_.opened.get(service.site.virtual_host.id, {})
+            opened = slice_.opened.get(server_id, {})
             service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
-            target = service.site.settings[ERROR_LOG]
-            service.site.launcher = LauncherClient(loop, self.orders, descriptors[slice_.logs[target]], service.timeout)
+            service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
@@ -205,9 +205,9 @@ class Worker:
         found = error if isinstance(error, BaseException) else RuntimeError(message)
         bugs.report(lambda level, _, text: self.log(level, text), found, message)
 
-    def log(self, level: Level, message: str) -> None:
+    def log(self, level: Level, message: str, module: str = "core") -> None:
         """Write to the error log of no virtual host in particular."""
-        self.default.error_log.log(level, "core", message)
+        self.default.error_log.log(level, module, message)
 
     # Connections arrive
 
