@@ -150,8 +150,8 @@ class Server:
     arguments: list[str] = field(default_factory=list)
     said_before: int = 0  # characters on standard error that an earlier server left
 
-    def start(self, wait: bool = True) -> Server:
-        command = [sys.executable, "-m", "ownhost", "run", "-f", str(self.config), *self.arguments]
+    def start(self, wait: bool = True, python: str = sys.executable) -> Server:
+        command = [python, "-m", "ownhost", "run", "-f", str(self.config), *self.arguments]
         with open(self.folder / "stderr", "ab") as stderr:
             self.said_before = stderr.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)

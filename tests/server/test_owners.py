@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from encrypted import Sites, curl
 from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
 
 
@@ -257,7 +258,19 @@ def test_started_without_root_it_serves_the_caller_alone(world: World) -> None:
     assert "needs root" in other.stderr
 
 
-NEEDED = "ownhost click h11 httptools markdown_it mdurl pygments rich setproctitle uvloop"
+def test_installed_in_a_home_that_nobody_else_may_enter(world: World, sites: Sites) -> None:
+    """What serves reads nothing of the installation's any more once it is somebody: all is loaded by then."""
+    home = world.site("carol", CAROL, {})
+    script = f"ScriptAlias /cgi/ {world.folder}/alice/cgi/\n"
+    files = {"index.html": "alice\n", "cgi/x": "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"}
+    server = world.server(
+        sites.virtual_host("alice", ALICE, script, files) + sites.virtual_host("bob", BOB), start=False
+    )
+    server.start(python=install(home / "installed"))
+    assert sites.get(server, "alice.test").content == b"alice\n"
+    assert sites.get(server, "alice.test", "/cgi/x").content == f"{ALICE}\n".encode()
+    assert curl(sites, server, "bob.test", "/", "--http2").stdout == b"bob\n"
+    assert "Traceback" not in server.stderr + server.log()
 
 
 def install(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
 TRUSTS      the supervisor; nothing else speaks to it
-RUNS AS     root's uid with CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL and CAP_SYS_NICE, and no other
+RUNS AS     root's uid with CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL and CAP_SYS_NICE, and no other once all is loaded
 TALKS TO    the supervisor, over one channel
 ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
 
@@ -45,8 +45,6 @@ def main() -> NoReturn:
     os.set_inheritable(CONTROL, False)
     prctl.adopt_orphans()
     prctl.set_dumpable(False)
-    if os.geteuid() == 0:
-        become.limit_forkserver()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_limit()
     setproctitle("ownhost: forkserver")
@@ -55,6 +53,8 @@ def main() -> NoReturn:
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
     for process in PROCESSES.values():
         process.rehearse()
+    if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
+        become.limit_forkserver()
     Forkserver(channel).run()
 
 
