@@ -20,29 +20,50 @@ apt_need() {
         command -v "$1" >/dev/null || [[ -e $1 ]] || packages+=("$2")
         shift 2
     done
-    ((${#packages[@]} == 0)) || apt_install "${packages[@]}"
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+    [[ -z ${packages[*]} ]] || apt_install "${packages[@]}"
 }
+
+APT=(env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
 
 # Install Debian packages; none of them may start a service while this runs.
 apt_install() (
     command -v apt-get >/dev/null || fail "please install these first, there is no apt-get here: $*."
-    echo "Installing Debian's $* ..." >&2
-    local policy=/usr/sbin/policy-rc.d
+    local log policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
         trap 'rm -f "$policy"' EXIT
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
-    local log
     log=$(mktemp)
-    {
-        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
-    } >"$log" 2>&1 || {
-        tail -n 5 "$log" >&2
-        fail "apt-get could not install $*; all it said is in $log."
-    }
+    apt_update "$log"
+    echo "Installing Debian's $* ($(apt_size "$@")) ..." >&2
+    "${APT[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 || apt_failed "could not install $*" "$log"
     rm -f "$log"
 )
+
+# apt-get waits for another's lock on packages, but not for one on the lists of them.
+apt_update() {
+    local deadline=$((SECONDS + 300)) told=
+    until "${APT[@]}" update >"$1" 2>&1; do
+        grep -q "^E: Could not get lock" "$1" && ((SECONDS < deadline)) || apt_failed "could not read the lists of packages" "$1"
+        [[ $told ]] || echo "Another apt is at work: waiting for it, for 5 minutes at most ..." >&2
+        told=yes
+        sleep 1
+    done
+}
+
+# What packages take: "52.1 MB to download, 198 MB of disk".
+apt_size() {
+    "${APT[@]}" install -o Debug::NoLocking=1 --assume-no --no-install-recommends "$@" 2>/dev/null | sed -nE \
+        -e 's/^Need to get (.*\/)?([^/]*) of archives\.$/\2 to download,/p' \
+        -e 's/^After this operation, (.*) of additional disk space will be used\.$/\1 of disk/p' | paste -sd ' ' || true
+}
+
+# apt_failed WHAT LOG: one sentence, with the first error of apt-get's.
+apt_failed() {
+    fail "apt-get $1: $(sed -n 's/^[EW]: //p' "$2" | head -n 1) (all it said is in $2)"
+}
 
 # Whether a Python is new enough, and everybody's: what a site's owner runs must be able to load its modules.
 usable() {
@@ -64,17 +85,29 @@ find_python() {
     echo /usr/bin/python3
 }
 
+# Run a command as whom the checkout belongs to: what root makes in somebody's checkout is in their way.
+as_owner() {
+    if [[ $(id -u) != 0 || -O . ]]; then
+        "$@"
+    else
+        local uid gid home
+        read -r uid gid <<<"$(stat -c '%u %g' .)"
+        home=$(getent passwd "$uid" | cut -d: -f6) || home=
+        setpriv --reuid="$uid" --regid="$gid" --clear-groups env HOME="${home:-/nonexistent}" "$@"
+    fi
+}
+
 make_venv() {
     local python
     python=$(find_python)
     echo "Making .venv with $python ..." >&2
     rm -rf .venv
-    "$python" -m venv .venv >/dev/null 2>&1 && return
+    as_owner "$python" -m venv .venv >/dev/null 2>&1 && return
     rm -rf .venv
     [[ $(id -u) == 0 ]] || fail "'$python -m venv' does not work (on Debian: apt-get install python3-venv)."
     apt_install python3-venv
     [[ ! -x /usr/bin/python3 ]] || python=/usr/bin/python3
-    "$python" -m venv .venv || fail "'$python -m venv' does not work."
+    as_owner "$python" -m venv .venv || fail "'$python -m venv' does not work."
 }
 
 # venv EXTRAS: .venv has this checkout and what it needs; EXTRAS is "run" or "dev". Quick when nothing changed.
@@ -82,13 +115,16 @@ venv() {
     local wanted
     wanted=$({ pwd && cat pyproject.toml; } | sha256sum)
     [[ -x .venv/bin/python ]] && .venv/bin/python -c '' 2>/dev/null || make_venv
-    [[ $(cat ".venv/installed-$1" 2>/dev/null) != "$wanted" ]] || return 0
-    echo "Installing Ownhost and what it needs into .venv ..." >&2
-    local target=.
-    [[ $1 == run ]] || target=".[$1]"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore -e "$target" ||
-        fail "pip could not install what Ownhost needs; its message is above."
-    echo "$wanted" | tee ".venv/installed-$1" >.venv/installed-run
-    # Made by root in someone's checkout: leave it theirs.
-    [[ $(id -u) != 0 ]] || chown -R --reference=. .venv src/*.egg-info
+    if [[ $(cat ".venv/installed-$1" 2>/dev/null) != "$wanted" ]]; then
+        echo "Installing Ownhost and what it needs into .venv ..." >&2
+        local target=.
+        [[ $1 == run ]] || target=".[$1]"
+        as_owner .venv/bin/python -m pip install --quiet --disable-pip-version-check -e "$target" ||
+            fail "pip could not install what Ownhost needs; its message is above."
+        echo "$wanted" | as_owner tee .venv/installed-run ".venv/installed-$1" >/dev/null
+    fi
+    if [[ ! -O . ]]; then  # what root runs finds all compiled, and leaves nothing
+        as_owner .venv/bin/python -m compileall -q src demo bench
+        export PYTHONDONTWRITEBYTECODE=1
+    fi
 }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from encrypted import Sites
 from harness import World
@@ -14,6 +17,14 @@ from harness import World
 # How long an example takes is no test's business: the machine may have something else to do.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What hypothesis remembers is left in one's own checkout only: root's files would be in somebody's way."""
+    if config.rootpath.stat().st_uid != os.geteuid():
+        folder = tempfile.mkdtemp(prefix="ownhost-hypothesis-")
+        set_hypothesis_home_dir(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture

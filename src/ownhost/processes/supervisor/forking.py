@@ -30,8 +30,9 @@ class ForkserverProcess:
 def start_forkserver() -> ForkserverProcess:
     """Start the forkserver: a program of its own, with nothing of this process's environment or memory."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    flags = "-PsB" if sys.dont_write_bytecode else "-Ps"
     process = subprocess.Popen(
-        [sys.executable, "-P", "-s", "-m", "ownhost.processes.forkserver", str(theirs.fileno())],
+        [sys.executable, flags, "-m", "ownhost.processes.forkserver", str(theirs.fileno())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
