@@ -37,7 +37,7 @@ apt_install() (
     fi
     log=$(mktemp)
     apt_update "$log"
-    echo "Installing Debian's $* ($(apt_size "$@")) ..." >&2
+    echo "Installing Debian's $*$(apt_size "$@") ..." >&2
     "${APT[@]}" install -y --no-install-recommends "$@" >"$log" 2>&1 || apt_failed "could not install $*" "$log"
     rm -f "$log"
 )
@@ -53,11 +53,14 @@ apt_update() {
     done
 }
 
-# What packages take: "52.1 MB to download, 198 MB of disk".
+# What packages take: " (52.1 MB to download, 198 MB of disk: a minute or two)"; nothing where apt does not say it.
 apt_size() {
-    "${APT[@]}" install -o Debug::NoLocking=1 --assume-no --no-install-recommends "$@" 2>/dev/null | sed -nE \
-        -e 's/^Need to get (.*\/)?([^/]*) of archives\.$/\2 to download,/p' \
-        -e 's/^After this operation, (.*) of additional disk space will be used\.$/\1 of disk/p' | paste -sd ' ' || true
+    local said download disk time="some seconds"
+    said=$("${APT[@]}" install -o Debug::NoLocking=1 --assume-no --no-install-recommends "$@" 2>/dev/null) || true
+    download=$(sed -nE 's/^Need to get ([^/]*\/)?(.*) of archives\.$/\2/p' <<<"$said")
+    disk=$(sed -nE 's/^After this operation, (.*) of additional disk space will be used\.$/\1/p' <<<"$said")
+    [[ $download != *" MB" ]] || time="a minute or two"
+    [[ -z $download ]] || echo " ($download to download, ${disk:-0 B} of disk: $time)"
 }
 
 # apt_failed WHAT LOG: one sentence, with the first error of apt-get's.
