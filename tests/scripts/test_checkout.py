@@ -11,7 +11,13 @@ import pytest
 from harness import ALICE, free_port
 
 ROOT = Path(__file__).parents[2]
-NEEDED = "src demo bench scripts tests/conftest.py tests/encrypted.py tests/harness.py tests/certificates.py".split()
+NEEDED = (
+    "src",
+    "demo",
+    "bench",
+    "scripts",
+    *(f"tests/{name}.py" for name in ("conftest", "encrypted", "harness", "certificates")),
+)
 ASKED = """\
 from hypothesis import given, strategies
 @given(strategies.text())

@@ -2,7 +2,7 @@
 
 NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
 TRUSTS      the supervisor; nothing else speaks to it
-RUNS AS     root's uid with CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL and CAP_SYS_NICE, and no other once all is loaded
+RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL and SYS_NICE alone
 TALKS TO    the supervisor, over one channel
 ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
 
