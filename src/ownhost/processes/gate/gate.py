@@ -127,8 +127,12 @@ class Gate:
                 self.expire(now)
             while self.unsaid and self.said(self.unsaid[0]):
                 self.unsaid.popleft()
-            while self.turn_end:
-                self.turn_end.pop()()
+            self.end_turn()
+
+    def end_turn(self) -> None:
+        """Do what waits for the end of a turn."""
+        while self.turn_end:
+            self.turn_end.pop()()
 
     @property
     def patience(self) -> float:
@@ -159,6 +163,7 @@ class Gate:
         """Take one message; the end of the channel is the end of the gate."""
         received = self.channel.receive()
         if received is None:
+            self.end_turn()
             raise SystemExit(0)
         message, descriptors = received
         match message:

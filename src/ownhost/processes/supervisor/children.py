@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -118,6 +119,14 @@ class Children:
         child.doomed = True
         if child.pid:
             self._order(Signal(child.pid, signal.SIGKILL))
+
+    def dismiss(self, child: Child) -> None:
+        """Have a process end at once, its last lines written: the channel's end says so. `kill` what does not."""
+        if child.pid:
+            with contextlib.suppress(OSError):
+                child.channel.sock.shutdown(socket.SHUT_WR)
+        else:
+            self.kill(child)
 
     def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
         """Have the forkserver do something. Where it is gone, so is all that it forked, as the supervisor will hear."""

@@ -67,6 +67,7 @@ from ownhost.processes.supervisor.provisions import Provider
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
+LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
@@ -450,15 +451,23 @@ class Supervisor:
     # The end
 
     def stop_now(self, number: int) -> None:
-        """TERM, INT: end every process; the launchers and the logger last, as they have to tidy up."""
+        """TERM, INT: end every process, once its last lines are written; launchers and logger last: they tidy up."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
         self.stopping = self.ending = True
         self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
         for child in self.children:
             if child.role not in ("launcher", "logger"):
                 child.stopping = True
-                self.children.kill(child)
+                end = self.children.kill if child.role == "program" else self.children.dismiss
+                end(child)
+        self.loop.call_later(LAST_LINES, self.end_the_rest)
         self.go_on_stopping()
+
+    def end_the_rest(self) -> None:
+        """An immediate stop waits no longer for those that do not end by themselves."""
+        for child in self.children:
+            if child.role not in ("launcher", "logger"):
+                self.children.kill(child)
 
     def stop_gracefully(self) -> None:
         """WINCH: accept nothing more, finish what is begun, then end."""
