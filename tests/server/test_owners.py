@@ -259,24 +259,37 @@ def test_started_without_root_it_serves_the_caller_alone(world: World) -> None:
 
 
 def test_installed_in_a_home_that_nobody_else_may_enter(world: World, sites: Sites) -> None:
-    """What serves reads nothing of the installation's any more once it is somebody: all is loaded by then."""
+    """What serves reads nothing of the installation's any more once it is somebody: all is loaded by then.
+
+    Owners' applications run on a Python that is not in there.
+    """
     home = world.site("carol", CAROL, {})
-    script = f"ScriptAlias /cgi/ {world.folder}/alice/cgi/\n"
-    files = {"index.html": "alice\n", "cgi/x": "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"}
+    scripts = f"ScriptAlias /cgi/ {world.folder}/alice/cgi/\nWSGIScriptAlias /app {world.folder}/alice/app.wsgi\n"
+    files = {
+        "index.html": "alice\n",
+        "cgi/x": "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n",
+        "app.wsgi": (
+            "import sys\n"
+            "def application(environ, start_response):\n"
+            "    start_response('200 OK', [])\n"
+            "    return [sys.executable.encode()]\n"
+        ),
+    }
     server = world.server(
-        sites.virtual_host("alice", ALICE, script, files) + sites.virtual_host("bob", BOB), start=False
+        sites.virtual_host("alice", ALICE, scripts, files) + sites.virtual_host("bob", BOB), start=False
     )
-    server.start(python=install(home / "installed"))
+    server.start(python=install(home / "installed", "--copies"))
     assert sites.get(server, "alice.test").content == b"alice\n"
     assert sites.get(server, "alice.test", "/cgi/x").content == f"{ALICE}\n".encode()
+    assert sites.get(server, "alice.test", "/app").content == b"/usr/bin/python3"
     assert curl(sites, server, "bob.test", "/", "--http2").stdout == b"bob\n"
     assert "Traceback" not in server.stderr + server.log()
 
 
-def install(folder: Path) -> str:
+def install(folder: Path, *options: str) -> str:
     """The Python of a virtual environment with what is tested, made if need be."""
     if not folder.exists():
-        subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder)], check=True)
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", *options, str(folder)], check=True)
         (packages,) = folder.glob("lib/python3*/site-packages")
         for name in (
             "ownhost",

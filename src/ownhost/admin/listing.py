@@ -12,7 +12,7 @@ from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import ASSIGN_USER_ID, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.supervisor import alpn, keys, startup
+from ownhost.processes.supervisor import alpn, keys, pythons, startup
 from ownhost.processes.supervisor.plan import make_plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 
@@ -127,13 +127,16 @@ def refusals(hosts: Iterable[Host]) -> list[Problem]:
     return list(found.values())
 
 
-def without_http2(config: Config) -> list[Problem]:
-    """Where HTTP/2 was asked for and is not offered, as far as this process may read certificates."""
+def planned(config: Config) -> list[Problem]:
+    """What a server says when it starts: where HTTP/2 is not offered, and Pythons that owners cannot run.
+
+    As far as this process may read certificates, and look into folders.
+    """
     try:
         plan = make_plan(config, startup.look_up(config), startup.neutral(config))
     except ConfigError:  # User and Group cannot be used, which `refusals` says
         return []
-    return alpn.notes(plan, keys.certified(config))
+    return [*alpn.notes(plan, keys.certified(config)), *pythons.notes(plan)]
 
 
 def lines(hosts: Iterable[Host]) -> Iterator[tuple[str, ...]]:

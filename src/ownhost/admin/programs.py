@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ownhost.admin.explanation import Program
-from ownhost.admin.permissions import Need, Obstacle, find_obstacle
 from ownhost.apps import asgi, wsgi
 from ownhost.identity.identity import Identity
+from ownhost.identity.permissions import Need, Obstacle, find_obstacle
 from ownhost.modules import mod_asgi, mod_wsgi
 from ownhost.modules.mod_alias import CGI
 from ownhost.modules.mod_php import SCRIPT_HANDLERS, php_server

@@ -38,7 +38,7 @@ def check(options: Options, as_json: bool) -> None:
         fail(error)
     problems = [keys.problems(config), backend_files.problems(config)]
     found, unknown = ([problem for both in problems for problem in both[which]] for which in (0, 1))
-    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.without_http2(config), *unknown]
+    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.planned(config), *unknown]
     if as_json:
         print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})
     else:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ownhost.admin.access import NO, deciding
 from ownhost.admin.explanation import Cause, Explanation
-from ownhost.admin.permissions import Obstacle, Unseen, find_obstacle
 from ownhost.admin.quoting import line_at
 from ownhost.config.directive import Source
 from ownhost.http.certificates import covers
@@ -19,6 +18,7 @@ from ownhost.http.framing import reason
 from ownhost.http.message import HTTPError, Response
 from ownhost.identity.assignment import LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Identity, Refusal
+from ownhost.identity.permissions import Obstacle, Unseen, find_obstacle
 from ownhost.modules.mod_alias import CGI, REDIRECTS, Redirect
 from ownhost.modules.mod_dir import DIRECTORY_INDEX
 from ownhost.modules.mod_wsgi import HANDLER as WSGI

@@ -19,8 +19,9 @@ from ownhost.request.request import Request
 from ownhost.request.ways import known
 
 IDLE_TIMEOUT = 60  # seconds, where inactivity-timeout= does not say it
-# That of the system, not of Ownhost's own virtual environment: what is installed there is no owner's business.
-DEFAULT_PYTHON = os.path.realpath(sys.executable)
+# The one below Ownhost's own virtual environment, not that: what is installed there is no owner's business. It may be
+# root's alone (/root/.pyenv): then the system's.
+PYTHONS = tuple(dict.fromkeys((os.path.realpath(sys.executable), "/usr/bin/python3", "/usr/local/bin/python3")))
 
 Run = Callable[[Request, Launcher, App, RequestBody], Awaitable[Response]]  # has an app answer a request
 
@@ -48,8 +49,19 @@ async def content_of(request: Request, body: RequestBody) -> Content | None:
 
 
 def python_of(folder: str) -> str:
-    """The Python of a virtual environment; the system's where there is none."""
-    return f"{folder.rstrip('/')}/bin/python" if folder else DEFAULT_PYTHON
+    """The Python of a virtual environment; where there is none, the first that this process's identity may run."""
+    return python_in(folder) if folder else default_python()
+
+
+def python_in(folder: str) -> str:
+    """The Python of a virtual environment."""
+    return f"{folder.rstrip('/')}/bin/python"
+
+
+@functools.cache
+def default_python() -> str:
+    """The first Python that this process's identity may run; Ownhost's own where it may run none."""
+    return next((python for python in PYTHONS if os.access(python, os.X_OK)), PYTHONS[0])
 
 
 def max_requests(request: Request, daemon: Daemon) -> int:

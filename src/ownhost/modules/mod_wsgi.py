@@ -70,6 +70,11 @@ class ScriptAlias:
     regex: re.Pattern[str] | None = None
     notes: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def process_group(self) -> str:
+        """What process-group= says; "" where it says nothing."""
+        return dict(self.notes).get(_PROCESS_GROUP, "")
+
     def locate(self, uri: str) -> str | None:
         """The file name for a URI, if this alias is for it: the script, and what follows it in the path."""
         if self.regex is not None:

@@ -54,7 +54,7 @@ from ownhost.processes.messages import (
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
-from ownhost.processes.supervisor import alpn, startup
+from ownhost.processes.supervisor import alpn, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
@@ -205,6 +205,8 @@ class Supervisor:
             self.logs.error(Level.WARN, reason)
         for note in alpn.notes(self.plan, self.keys.names):
             self.logs.error(Level.NOTICE, str(note))
+        for note in pythons.notes(self.plan):
+            self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
     # The forkserver

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, BOB, CAROL, World
-from ownhost.admin import permissions
-from ownhost.admin.permissions import Need, Obstacle, Unseen, find_obstacle
+from ownhost.identity import permissions
 from ownhost.identity.identity import Identity
+from ownhost.identity.permissions import Need, Obstacle, Unseen, find_obstacle
 
 _OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
