@@ -28,7 +28,8 @@ import encrypted
 from ownhost import __version__
 from ownhost.admin.table import print_table
 
-HEADERS = ("MEASURED", "APACHE + MPM_ITK", "OWNHOST", "OWNHOST / APACHE", "BETTER IS")
+IDLE_HEADERS = ("MEASURED, LESS IS BETTER", "APACHE + MPM_ITK", "OWNHOST", "OWNHOST / APACHE")
+BY_OWNER = (APACHE, OWNHOST)  # servers that serve each site as its owner
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def main() -> int:
             return 1
         except KeyboardInterrupt:
             return 130
-    report(figures)
+    report_files(figures)
     report_encrypted(figures["encrypted"])
     report_programs(figures["programs"])
     if options.json:
@@ -58,24 +59,20 @@ def main() -> int:
 
 
 def measure_files(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """All measurements with files. Keys: server name, then what was measured."""
-    files = {
-        program: sites.make_configuration(folder / name, folder / "sites", port)
-        for program, name, port in ((APACHE, "apache", options.port), (OWNHOST, "ownhost", options.port + 1))
-    }
+    """All measurements with files: what each server's name stands for when idle, and each load's results by server."""
     rounds, seconds, _ = effort(options)
-    with (
-        running(APACHE, [files[APACHE]], options.port) as apache,
-        running(OWNHOST, [files[OWNHOST]], options.port + 1) as ownhost,
-    ):
-        servers = (apache, ownhost)
-        figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds}
-        for server in servers:
+    figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds, "files": {}}
+    with contextlib.ExitStack() as started:
+        servers = []
+        for port, peer in enumerate(sites.PEERS, options.port):
+            files = peer.configure(folder / f"files-{port}", folder / "sites", port)
+            servers.append(started.enter_context(running(peer.program, files, port)))
+        owners = [server for server in servers if server.program in BY_OWNER]
+        for server in owners:
             figures[server.program.name] = {"idle": measure.first_requests(server)}
         for load in measure.LOADS:
-            for name, results in in_turns(servers, load, options).items():
-                figures[name][load.name] = results
-        for server in servers:
+            figures["files"][load.name] = in_turns(owners if load.by_owner else servers, load, options)
+        for server in owners:
             figures[server.program.name]["alternation"] = measure.alternation(server)
     return figures
 
@@ -122,7 +119,7 @@ def in_turns(
     servers: Sequence[Server],
     load: measure.Load,
     options: argparse.Namespace,
-    path: str = sites.FILE,
+    path: str = "",
     what: str = "",
     scheme: str = "http",
 ) -> dict[str, list[dict[str, Any]]]:
@@ -162,17 +159,23 @@ def effort(options: argparse.Namespace) -> tuple[int, int, int]:
     return (1, 1, 1) if options.quick else (5, 5, 3)
 
 
-def report(figures: dict[str, Any]) -> None:
+def report_files(figures: dict[str, Any]) -> None:
     """Print the medians and their ratios, and what was lost on the way."""
-    rows = [_row(figures, f"{load.name}, requests/s", _rate(load.name), "more") for load in measure.LOADS]
-    rows.append(_row(figures, "first request to an idle owner, ms", _idle("median_ms"), "less"))
+    _report_peers(figures["files"], [peer.program.name for peer in sites.PEERS])
+    print()
     mebibytes = 2**20
-    with_client = _idle("memory_per_owner_with_client", mebibytes)
-    rows.append(_row(figures, "memory per owner with an idle client, MiB", with_client, "less"))
-    rows.append(_row(figures, "memory per idle owner, MiB", _idle("memory_per_idle_owner", mebibytes), "less"))
-    print_table(HEADERS, rows)
-    for name in (APACHE.name, OWNHOST.name):
-        _print_losses(name, figures[name])
+    rows = (
+        _idle_row(figures, "first request to an idle owner, ms", "median_ms"),
+        _idle_row(figures, "memory per owner with an idle client, MiB", "memory_per_owner_with_client", mebibytes),
+        _idle_row(figures, "memory per idle owner, MiB", "memory_per_idle_owner", mebibytes),
+    )
+    print_table(IDLE_HEADERS, list(rows))
+    for program in BY_OWNER:
+        turn = figures[program.name]["alternation"]
+        print(
+            f"{program.name}, {turn['requests']} requests to two owners in turn on one connection: "
+            f"{turn['answered']} answered, connection lost {turn['connection_lost']} times"
+        )
 
 
 def report_encrypted(figures: dict[str, Any]) -> None:
@@ -190,42 +193,28 @@ def report_programs(figures: dict[str, Any]) -> None:
 def _report_peers(by_load: dict[str, Any], names: Sequence[str]) -> None:
     rows = []
     for load, results in by_load.items():
-        rates = [median(result["rate"] for result in results[name]) for name in names]
+        rates = [_rate(results[name]) if name in results else 0.0 for name in names]
         ratios = (f"{rates[-1] / rate:.2f}" if rate else "" for rate in rates[:-1])
-        rows.append((f"{load}, requests/s", *map(_number, rates), *ratios))
+        rows.append((f"{load}, requests/s", *(_number(rate) if rate else "" for rate in rates), *ratios))
     print()
     print_table(("MEASURED", *map(str.upper, names), *(f"OWNHOST / {name.upper()}" for name in names[:-1])), rows)
     for load, results in by_load.items():
-        for name in names:
+        for name in results:
             _print_lost(f"{name}, {load}", results[name])
 
 
-def _rate(load: str) -> Any:
-    return lambda of_server: median(result["rate"] for result in of_server[load])
+def _rate(results: Sequence[dict[str, Any]]) -> float:
+    return float(median(result["rate"] for result in results))
 
 
-def _idle(figure: str, unit: int = 1) -> Any:
-    return lambda of_server: of_server["idle"][figure] / unit
-
-
-def _row(figures: dict[str, Any], title: str, pick: Any, better: str) -> tuple[str, ...]:
-    apache, ownhost = pick(figures[APACHE.name]), pick(figures[OWNHOST.name])
+def _idle_row(figures: dict[str, Any], title: str, figure: str, unit: int = 1) -> tuple[str, ...]:
+    apache, ownhost = (figures[program.name]["idle"][figure] / unit for program in BY_OWNER)
     ratio = f"{ownhost / apache:.2f}" if apache > 0 and ownhost > 0 else ""
-    return title, _number(apache), _number(ownhost), ratio, better
+    return title, _number(apache), _number(ownhost), ratio
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
-
-
-def _print_losses(name: str, of_server: dict[str, Any]) -> None:
-    for load in measure.LOADS:
-        _print_lost(f"{name}, {load.name}", of_server[load.name])
-    turn = of_server["alternation"]
-    print(
-        f"{name}, {turn['requests']} requests to two owners in turn on one connection: "
-        f"{turn['answered']} answered, connection lost {turn['connection_lost']} times"
-    )
 
 
 def _print_lost(title: str, results: list[dict[str, Any]]) -> None:

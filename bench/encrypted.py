@@ -10,11 +10,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import programs
 import sites
 from measure import Load
-from programs import Peer
-from servers import APACHE, APACHE_COMMAND, OWNHOST, Program, Server, on
+from servers import APACHE, APACHE_COMMAND, NGINX, OWNHOST, Peer, Program, Server, on
 from sites import ALICE, FILE
 
 OWNERS = sites.OWNERS
@@ -58,7 +56,6 @@ NGINX_SERVER = Template(
 """
 )
 DEBIANS_APACHE = Program("Apache + mpm_itk, Debian's modules", (APACHE_COMMAND,))
-NGINX = Program("nginx", (("/usr/sbin/nginx", "-g", "daemon off;", "-c"),))
 # wrk resumes no session: each new connection is a full handshake. It names no host in it: the first one is meant.
 WRK_LOADS = (
     Load("TLS, new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close")),
@@ -118,16 +115,13 @@ def configure_ownhost(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
 
 
 def configure_nginx(run: Path, folder: Path, port: int) -> tuple[Path, ...]:
-    """nginx, which reads everybody's files as one user: so here they are copied, for all to read."""
+    """nginx, with copies of the files that all may read."""
     run.mkdir(mode=0o755)
     make_keys(run)
-    readable = run / "sites"
-    for owner in OWNERS:
-        (readable / owner.host).mkdir(parents=True)
-        (readable / owner.host / FILE.lstrip("/")).write_bytes((folder / owner.host / FILE.lstrip("/")).read_bytes())
+    readable = sites.readable_copy(run, folder)
     servers = "".join(NGINX_SERVER.substitute(run=run, sites=readable, port=port, host=owner.host) for owner in OWNERS)
     file = run / "nginx.conf"
-    file.write_text(programs.NGINX.substitute(run=run, servers=servers))
+    file.write_text(sites.NGINX_CONF.substitute(run=run, servers=servers))
     return (file,)
 
 

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from servers import Server, on
-from sites import ALICE, BOB, FILE, IDLE, SHARED, USERS, Owner
+from sites import ALICE, BOB, FILE, HUGE, IDLE, LARGE, SHARED, USERS, Owner
 
 SETTLE = 2.0  # seconds until a server has noticed that its clients left
 
@@ -28,6 +28,8 @@ class Load:
     threads: int
     headers: tuple[str, ...]
     asked: tuple[str, ...] = ()  # host, path, host, path...: asked in turn, where given
+    path: str = FILE  # else this is asked for
+    by_owner: bool = False  # only what serves as the owner can do it
 
 
 NEW_CONNECTION = Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close"))
@@ -36,6 +38,8 @@ PROGRAM_LOADS = (NEW_CONNECTION, KEEP_ALIVE)
 LOADS = (
     NEW_CONNECTION,
     KEEP_ALIVE,
+    Load("100 KiB, keep-alive", 16, 2, KEEP_ALIVE.headers, path=LARGE),
+    Load("10 MiB, keep-alive", 4, 2, KEEP_ALIVE.headers, path=HUGE),
     Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, FILE, BOB.host, FILE)),
     Load(
         "users by expression alternating on one keep-alive connection",
@@ -43,19 +47,20 @@ LOADS = (
         8,
         (),
         tuple(part for user in USERS for part in (SHARED.host, f"/~{user}{FILE}")),
+        by_owner=True,
     ),
 )
 
 
 def requests_per_second(
-    server: Server, load: Load, seconds: int, path: str = FILE, scheme: str = "http"
+    server: Server, load: Load, seconds: int, path: str = "", scheme: str = "http"
 ) -> dict[str, Any]:
-    """Load a server, asking for a path where the load names none. Complete responses with status 2xx are the `rate`."""
+    """Load a server, asking for `path`, or what the load names. Complete responses with status 2xx are the `rate`."""
     command = ["wrk", "-t", str(load.threads), "-c", str(load.connections), "-d", f"{seconds}s"]
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
-    command += [f"{scheme}://127.0.0.1:{server.port}{path}", "--", *load.asked]
+    command += [f"{scheme}://127.0.0.1:{server.port}{path or load.path}", "--", *load.asked]
     command = [*on(server.cores.clients), *command]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from servers import APACHE_COMMAND, OWNHOST, Program
-from sites import ALICE, APACHE_MODULES, BOB, MODULES, SERVER, USERS, Owner
+from servers import APACHE_COMMAND, NGINX_COMMAND, OWNHOST, Configure, Peer, Program
+from sites import ALICE, APACHE_MODULES, BOB, MODULES, NGINX_CONF, NGINX_SERVER, SERVER, USERS, Owner
 
 # With accounts: mod_wsgi wants them.
 OWNERS = tuple(Owner(o.host, pwd.getpwnam(user).pw_uid) for o, user in zip((ALICE, BOB), USERS, strict=True))
@@ -32,32 +31,6 @@ MOD_WSGI = {name: file for name, file in MODULES.items() if "mpm" not in name} |
     "wsgi_module": "mod_wsgi.so",
 }
 
-NGINX = Template(
-    """\
-user www-data;
-worker_processes auto;
-pid "$run/nginx.pid";
-error_log "$run/nginx-error.log";
-events { worker_connections 768; }
-http {
-    keepalive_requests 100000000;
-    log_format owners '$$remote_addr - $$remote_user [$$time_local] "$$request" '
-                      '$$status $$bytes_sent "$$http_referer" "$$http_user_agent"';
-$servers
-}
-"""
-)
-NGINX_SERVER = Template(
-    """\
-    server {
-        listen 127.0.0.1:$port;
-        server_name $host;
-        root "$sites/$host";
-        access_log "$run/$host.log" owners;
-        $location
-    }
-"""
-)
 TO_PHP = Template(
     r"""location ~ \.php$$ {
             include /etc/nginx/fastcgi_params;
@@ -123,17 +96,6 @@ WITH_WSGI = """WSGIProcessGroup $host
     WSGIApplicationGroup %{GLOBAL}
     WSGIScriptAlias /wsgi "$sites/$host/hello.wsgi\""""
 
-# Writes the configuration files for a folder of its own, the sites and a port; in the order of a program's commands.
-Configure = Callable[[Path, Path, int], tuple[Path, ...]]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A server and how it is told to run the owners' programs."""
-
-    program: Program
-    configure: Configure
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -183,7 +145,7 @@ def _behind_nginx(location: Template) -> Configure:
         for owner in OWNERS:
             words = _words(run, sites, port, owner)
             servers += NGINX_SERVER.substitute(words, location=location.substitute(words))
-        return (_write(run / "nginx.conf", NGINX.substitute(run=run, servers=servers)),)
+        return (_write(run / "nginx.conf", NGINX_CONF.substitute(run=run, servers=servers)),)
 
     return configure
 
@@ -209,7 +171,6 @@ def _write(file: Path, text: str) -> Path:
     return file
 
 
-_NGINX = ("/usr/sbin/nginx", "-g", "daemon off;", "-c")
 _UWSGI = ("/usr/bin/uwsgi", "--ini")
 _FPM = ("/usr/sbin/php-fpm8.2", "--nodaemonize", "--fpm-config")
 KINDS = (
@@ -220,7 +181,7 @@ KINDS = (
             Peer(
                 Program("mpm_itk + mod_php", (APACHE_COMMAND,)), _like_apache(MOD_PHP, "", f"{ASSIGN}\n    {WITH_PHP}")
             ),
-            Peer(Program("nginx + php-fpm", (_NGINX, _FPM)), _nginx_and_fpm),
+            Peer(Program("nginx + php-fpm", (NGINX_COMMAND, _FPM)), _nginx_and_fpm),
             Peer(OWNHOST, _like_apache(MOD_PHP, "", f"{ASSIGN}\n    {WITH_PHP}")),
         ),
     ),
@@ -229,7 +190,7 @@ KINDS = (
         "/wsgi",
         (
             Peer(Program("Apache event + mod_wsgi", (APACHE_COMMAND,)), _like_apache(MOD_WSGI, DAEMON, WITH_WSGI)),
-            Peer(Program("nginx + uWSGI", (_NGINX, *(_UWSGI for _ in OWNERS))), _nginx_and_uwsgi),
+            Peer(Program("nginx + uWSGI", (NGINX_COMMAND, *(_UWSGI for _ in OWNERS))), _nginx_and_uwsgi),
             Peer(OWNHOST, _like_apache(MOD_WSGI, DAEMON, f"{ASSIGN}\n    {WITH_WSGI}")),
         ),
     ),

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,20 @@ class Program:
 
 APACHE_COMMAND = ("/usr/sbin/apache2", "-DFOREGROUND", "-f")
 APACHE = Program("Apache + mpm_itk", (APACHE_COMMAND,))
+NGINX_COMMAND = ("/usr/sbin/nginx", "-g", "daemon off;", "-c")
+NGINX = Program("nginx", (NGINX_COMMAND,))
 OWNHOST = Program("Ownhost", ((sys.executable, "-m", "ownhost", "run", "-f"),))
+
+# Writes the configuration files for a folder of its own, the sites and a port; in the order of a program's commands.
+Configure = Callable[[Path, Path, int], tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server and how it is told what to serve."""
+
+    program: Program
+    configure: Configure
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
-"""What is served while we measure: one configuration, for both servers word for word but for port and folder."""
+"""Files while we measure: one configuration for Apache and Ownhost, but for port and folder; nginx has its own."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from servers import APACHE, NGINX, OWNHOST, Peer
+
 FILE = "/file.txt"
-SIZE = 1024  # bytes of the file that is asked for
+LARGE, HUGE = "/100k.txt", "/10m.txt"
+SIZES = {FILE: 1024, LARGE: 100 * 1024, HUGE: 10 * 1024 * 1024}  # bytes of the files that are asked for
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 MODULES = {
     "mpm_prefork_module": "mod_mpm_prefork.so",
@@ -89,28 +93,80 @@ SHARED_HOST = Template(
 """
 )
 
+NGINX_CONF = Template(
+    """\
+user www-data;
+worker_processes auto;
+pid "$run/nginx.pid";
+error_log "$run/nginx-error.log";
+events { worker_connections 768; }
+http {
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 100000000;
+    log_format owners '$$remote_addr - $$remote_user [$$time_local] "$$request" '
+                      '$$status $$bytes_sent "$$http_referer" "$$http_user_agent"';
+$servers
+}
+"""
+)
+NGINX_SERVER = Template(
+    """\
+    server {
+        listen 127.0.0.1:$port;
+        server_name $host;
+        root "$sites/$host";
+        access_log "$run/$host.log" owners;
+        $location
+    }
+"""
+)
+
 
 def make_sites(sites: Path) -> None:
-    """Make every owner's folder: mode 0700, one file in it that begins with the owner's uid."""
+    """Make every owner's folder: mode 0700, files in it that begin with the owner's uid."""
     sites.mkdir(mode=0o755)
     for owner in OWNERS:
-        _make_folder(sites / owner.host, owner.id)
+        _make_folder(sites / owner.host, owner.id, SIZES if owner is ALICE else (FILE,))
     for user in USERS:
-        _make_folder(sites / SHARED.host / f"~{user}", pwd.getpwnam(user).pw_uid)
+        _make_folder(sites / SHARED.host / f"~{user}", pwd.getpwnam(user).pw_uid, (FILE,))
 
 
-def _make_folder(folder: Path, uid: int) -> None:
+def _make_folder(folder: Path, uid: int, files: Iterable[str]) -> None:
     folder.mkdir(parents=True)
-    file = folder / FILE.lstrip("/")
-    file.write_text(f"{uid}\n".ljust(SIZE, "."))
-    for path in (folder, file):
-        os.chown(path, uid, uid)
+    for name in files:
+        file = folder / name.lstrip("/")
+        file.write_text(f"{uid}\n".ljust(SIZES[name], "."))
+        os.chown(file, uid, uid)
+        file.chmod(0o600)
+    os.chown(folder, uid, uid)
     folder.chmod(0o700)
-    file.chmod(0o600)
 
 
-def make_configuration(run: Path, sites: Path, port: int) -> Path:
-    """Write the configuration of one server into its own folder. The file's name."""
+def readable_copy(run: Path, sites: Path) -> Path:
+    """The owners' files once more, for nginx, which reads everybody's as one user. The folder's name."""
+    copy = run / "sites"
+    for owner in OWNERS:
+        (copy / owner.host).mkdir(parents=True)
+        for file in (sites / owner.host).iterdir():
+            (copy / owner.host / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def configure_nginx(run: Path, sites: Path, port: int) -> tuple[Path, ...]:
+    """nginx, with the settings for files that Debian's package has."""
+    run.mkdir(mode=0o755)
+    copy = readable_copy(run, sites)
+    servers = "".join(
+        NGINX_SERVER.substitute(run=run, sites=copy, port=port, host=owner.host, location="") for owner in OWNERS
+    )
+    file = run / "nginx.conf"
+    file.write_text(NGINX_CONF.substitute(run=run, servers=servers))
+    return (file,)
+
+
+def configure(run: Path, sites: Path, port: int) -> tuple[Path, ...]:
+    """Write the configuration of Apache or Ownhost into its own folder."""
     run.mkdir(mode=0o755)
     (run / "mime.types").write_text("text/plain txt\n")
     modules = "\n".join(f"LoadModule {name} {APACHE_MODULES / file}" for name, file in MODULES.items())
@@ -120,4 +176,7 @@ def make_configuration(run: Path, sites: Path, port: int) -> Path:
     text += SHARED_HOST.substitute(run=run, sites=sites, port=port, host=SHARED.host)
     file = run / "server.conf"
     file.write_text(text)
-    return file
+    return (file,)
+
+
+PEERS = (Peer(APACHE, configure), Peer(NGINX, configure_nginx), Peer(OWNHOST, configure))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from ownhost.processes.worker.waiting import Readers
+from ownhost.processes.worker.waiting import Waiting
 
 Loop = asyncio.AbstractEventLoop
 MakePair = Callable[[], tuple[socket.socket, socket.socket]]
@@ -50,20 +50,20 @@ class Pair:
     """A socket that is watched, and its other end."""
 
     def __init__(
-        self, ends: tuple[socket.socket, socket.socket], readers: Readers, heard: list[str], name: str
+        self, ends: tuple[socket.socket, socket.socket], waiting: Waiting, heard: list[str], name: str
     ) -> None:
         self.sock, self.other = ends
         self.heard = heard
         self.name = name
-        readers.add(self.sock.fileno(), self.hear)
+        waiting.add(self.sock.fileno(), self.hear)
 
     def hear(self) -> None:
         self.heard.append(self.name + self.sock.recv(10).decode())
 
 
 def test_bytes_and_the_end_are_heard_of(loop: Loop, pairs: MakePair) -> None:
-    readers, heard = Readers(loop), list[str]()
-    pair = Pair(pairs(), readers, heard, "a")
+    waiting, heard = Waiting(loop), list[str]()
+    pair = Pair(pairs(), waiting, heard, "a")
     turns(loop)
     assert heard == []
     pair.other.send(b"1")
@@ -72,59 +72,59 @@ def test_bytes_and_the_end_are_heard_of(loop: Loop, pairs: MakePair) -> None:
     pair.other.close()
     turns(loop, 1)
     assert set(heard[1:]) == {"a"}
-    readers.remove(pair.sock.fileno())
+    waiting.remove(pair.sock.fileno())
     del heard[:]
     turns(loop)
     assert heard == []
 
 
 def test_what_was_not_read_is_told_again(loop: Loop, pairs: MakePair) -> None:
-    readers, heard = Readers(loop), list[str]()
-    pair = Pair(pairs(), readers, heard, "a")
+    waiting, heard = Waiting(loop), list[str]()
+    pair = Pair(pairs(), waiting, heard, "a")
     pair.other.send(b"x" * 25)
     turns(loop, 5)
     assert heard == ["a" + "x" * 10] * 2 + ["a" + "x" * 5]
 
 
 def test_somebody_else_may_go_on(loop: Loop, pairs: MakePair) -> None:
-    readers, heard = Readers(loop), list[str]()
-    pair = Pair(pairs(), readers, heard, "a")
-    readers.replace(pair.sock.fileno(), lambda: heard.append("b" + pair.sock.recv(10).decode()))
+    waiting, heard = Waiting(loop), list[str]()
+    pair = Pair(pairs(), waiting, heard, "a")
+    waiting.replace(pair.sock.fileno(), lambda: heard.append("b" + pair.sock.recv(10).decode()))
     pair.other.send(b"1")
     turns(loop)
     assert heard == ["b1"]
 
 
 def test_who_was_removed_in_the_same_turn_hears_nothing(loop: Loop, pairs: MakePair) -> None:
-    readers, heard = Readers(loop), list[str]()
+    waiting, heard = Waiting(loop), list[str]()
     socks = [pairs() for _ in range(2)]
 
     def first_come(own: socket.socket) -> Callable[[], None]:
         def hear() -> None:
             heard.append("once")
             for sock, _ in socks:
-                readers.remove(sock.fileno())
+                waiting.remove(sock.fileno())
 
         return hear
 
     for sock, other in socks:
-        readers.add(sock.fileno(), first_come(sock))
+        waiting.add(sock.fileno(), first_come(sock))
         other.send(b"1")
     turns(loop)
     assert heard == ["once"]
 
 
 def test_a_bug_in_one_is_told_and_the_others_go_on(loop: Loop, pairs: MakePair) -> None:
-    readers, heard, told = Readers(loop), list[str](), list[object]()
+    waiting, heard, told = Waiting(loop), list[str](), list[object]()
     loop.set_exception_handler(lambda _loop, context: told.append(context["exception"]))
     broken, other = pairs()
 
     def fail() -> None:
-        readers.remove(broken.fileno())
+        waiting.remove(broken.fileno())
         raise ZeroDivisionError
 
-    readers.add(broken.fileno(), fail)
-    pair = Pair(pairs(), readers, heard, "a")
+    waiting.add(broken.fileno(), fail)
+    pair = Pair(pairs(), waiting, heard, "a")
     other.send(b"1")
     pair.other.send(b"1")
     turns(loop)
@@ -133,13 +133,13 @@ def test_a_bug_in_one_is_told_and_the_others_go_on(loop: Loop, pairs: MakePair) 
 
 
 def test_a_descriptor_that_was_removed_can_be_added_again(loop: Loop, pairs: MakePair) -> None:
-    readers, heard = Readers(loop), list[str]()
-    pair = Pair(pairs(), readers, heard, "a")
+    waiting, heard = Waiting(loop), list[str]()
+    pair = Pair(pairs(), waiting, heard, "a")
     for number in range(3):
-        readers.remove(pair.sock.fileno())
+        waiting.remove(pair.sock.fileno())
         pair.other.send(str(number).encode())
         turns(loop)
         assert len(heard) == number
-        readers.add(pair.sock.fileno(), pair.hear)
+        waiting.add(pair.sock.fileno(), pair.hear)
         turns(loop)
         assert heard[-1] == f"a{number}"

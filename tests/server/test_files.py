@@ -237,6 +237,30 @@ def test_many_slow_downloads_at_once(one: Server, world: World) -> None:
         sock.close()
 
 
+def test_a_client_that_takes_nothing_is_given_up_and_others_are_served(world: World) -> None:
+    log = f'Timeout 1\nLogFormat "%X %>s %U" ends\nCustomLog {world.folder}/ends.log ends'
+    server = site(world, {"huge.bin": b"x" * 50_000_000, "a.txt": "a\n"}, log)
+    with server.connect() as sock:
+        sock.sendall(
+            b"GET /huge.bin HTTP/1.1\r\nHost: alice.test\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: alice.test\r\n\r\n"
+        )
+        assert sock.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        assert server.get("alice.test", "/a.txt").status == 200
+        eventually(lambda: "X 200 /huge.bin" in (world.folder / "ends.log").read_text())
+        received = b"".join(iter(lambda: receive(sock), b""))
+    assert b"HTTP/1.1 200" not in received, "what was asked for behind it is not answered"
+    opened = [name for name in server.worker(ALICE).descriptors().values() if name.endswith("huge.bin")]
+    assert not opened
+
+
+def receive(sock: socket.socket) -> bytes:
+    """What comes next; nothing at the end, however it comes."""
+    try:
+        return sock.recv(1 << 20)
+    except ConnectionResetError:
+        return b""
+
+
 def test_folders(world: World) -> None:
     server = site(
         world,

@@ -315,7 +315,7 @@ class _Explainer:
         except HTTPError as raised:
             error, response = raised, serve.error_response(request, raised)
         if isinstance(response.body, FileBody):
-            os.close(response.body.fd)
+            response.body.close()
         self.tell(request, response, error, identity)
 
     def tell(self, request: Request, response: Response, error: HTTPError | None, identity: Identity) -> None:

@@ -64,7 +64,7 @@ def _seen(request: Request, response: Response) -> Response:
     if response.deferred is None:
         if response.status in request.settings[PROXY_ERROR_OVERRIDE]:
             if not isinstance(response.body, bytes):
-                response.body.close()  # type: ignore[union-attr]
+                response.body.close()
             raise HTTPError(response.status)
         fields = [field for field in response.headers if field[0].lower() not in _OURS]
         response.headers = response_fields(request, forwarding.via(request, fields, "1.1"))

@@ -80,7 +80,7 @@ def parts_length(parts: Parts) -> int:
 class FileBody:
     """A body sent from an open file: literal bytes and (offset, length) ranges of the file, in order.
 
-    Whoever sends it closes `fd`. A file that turns out shorter than its ranges ends the connection: the length
+    Whoever sends it closes it. A file that turns out shorter than its ranges ends the connection: the length
     announced is kept, or the client sees a broken transfer, never a wrong one.
     """
 
@@ -92,6 +92,10 @@ class FileBody:
     def length(self) -> int:
         """Bytes in all."""
         return parts_length(self.parts)
+
+    def close(self) -> None:
+        """Nobody sends from it any more."""
+        os.close(self.fd)
 
 
 class ClientGone(Exception):
@@ -134,9 +138,7 @@ class Stream(Protocol):
 
 def let_go(body: bytes | FileBody | Stream) -> None:
     """Nobody sends a body, or the rest of it."""
-    if isinstance(body, FileBody):
-        os.close(body.fd)
-    elif not isinstance(body, bytes):
+    if not isinstance(body, bytes):
         body.close()
 
 
@@ -166,6 +168,17 @@ class Response:
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
     prepared_fields: Sequence[tuple[bytes, bytes]] = ()
+
+    def again(self, body: FileBody) -> Response:
+        """A copy, as far as it is prepared, of a response that is sent once more with the same content."""
+        return Response(
+            self.status,
+            self.headers,
+            body,
+            self.close,
+            prepared=self.prepared,
+            prepared_fields=self.prepared_fields,
+        )
 
     def header(self, name: str) -> str | None:
         """The first value of a field, by its lower-case name."""

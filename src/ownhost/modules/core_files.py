@@ -22,7 +22,7 @@ from ownhost.config.directive import (
 from ownhost.http import conditional, ranges
 from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
-from ownhost.request.memory import LARGEST_FILE, same
+from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 from ownhost.request.serve import DEFAULT_HANDLER
@@ -216,8 +216,7 @@ def send_file(request: Request) -> Response:
 def _open(request: Request) -> int:
     """The open file; `request.stat` becomes what it is now. Raises HTTPError."""
     try:
-        # Non-blocking: what was a file when we looked may be a FIFO by now.
-        descriptor = os.open(request.filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(request.filename, OPEN)
     except OSError as error:
         raise refusal(request.filename, error) from None
     request.stat = os.fstat(descriptor)

@@ -1,7 +1,8 @@
 """What a site remembers: answers that followed from virtual host, path and file system alone.
 
 Each comes with the status of the file that it was made from; while stat(2) says the same, the answer is the same. One
-stat then takes the place of every phase.
+stat then takes the place of every phase. Of a large file the content is not remembered: it is opened each time, and
+fstat(2) says whether it is the same.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ownhost.config.directive import Settings
-from ownhost.http.message import Response
+from ownhost.http.message import FileBody, Response
 from ownhost.request.request import Request
 
 LARGEST_FILE = 65_536  # bytes: larger files are sent by sendfile(2) instead
 MOST_BYTES = 33_554_432  # of bodies, per virtual host and process
 MOST_ANSWERS = 4_096
+# Non-blocking: what was a file when somebody looked may be a FIFO by now.
+OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 SETTLED = 1_000_000_000  # ns: a file changed within this time may change again without its times showing it
 
 # Fields that make an answer depend on more than the path.
@@ -96,34 +99,52 @@ class Memory:
         answer = self.answers.get(head.path)
         if answer is None or head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
             return None
-        if not self.looks.confirm(answer.path, answer.stat):
-            self.forget(head.path)
-            return None
         for is_exception in self.exceptions:
             if is_exception(request):
                 return None
+        response = self._confirmed(answer)
+        if response is None:
+            self.forget(head.path)
+            return None
         request.uri = answer.uri
         request.query = head.query
         request.filename = answer.filename
         request.settings = answer.settings
         request.content_type = answer.content_type
         request.env = answer.env
-        return answer.response
+        return response
+
+    def _confirmed(self, answer: Answer) -> Response | None:
+        """A remembered answer's response, if its file is as it was."""
+        response = answer.response
+        if not isinstance(response.body, FileBody):
+            return response if self.looks.confirm(answer.path, answer.stat) else None
+        try:
+            descriptor = os.open(answer.path, OPEN)
+        except OSError:
+            return None
+        if not same(os.fstat(descriptor), answer.stat):
+            os.close(descriptor)
+            return None
+        return response.again(FileBody(descriptor, response.body.parts, response.body.by_kernel))
 
     def remember(self, request: Request, response: Response) -> None:
         """Remember the answer to a request, where it is one that the next request for the path will get, too."""
         head, stat = request.head, request.stat
-        if not (request.pure and stat is not None and response.status == 200 and isinstance(response.body, bytes)):
+        if not (request.pure and stat is not None and response.status == 200) or response.deferred is not None:
             return
         if head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
             return
         if request.time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
             return
+        size = _size_in_memory(response, stat)
+        if size is None:
+            return
         self.forget(head.path)
-        if self.size + len(response.body) > MOST_BYTES or len(self.answers) >= MOST_ANSWERS:
+        if self.size + size > MOST_BYTES or len(self.answers) >= MOST_ANSWERS:
             self.answers.clear()
             self.size = 0
-        self.size += len(response.body)
+        self.size += size
         self.answers[head.path] = Answer(
             os.fsencode(request.filename),
             stat,
@@ -138,9 +159,16 @@ class Memory:
     def forget(self, path: str) -> None:
         """Forget the answer for a path, if there is one."""
         answer = self.answers.pop(path, None)
-        if answer is not None:
-            assert isinstance(answer.response.body, bytes)
+        if answer is not None and isinstance(answer.response.body, bytes):
             self.size -= len(answer.response.body)
+
+
+def _size_in_memory(response: Response, stat: os.stat_result) -> int | None:
+    """Bytes that remembering a response takes; None for one that cannot be."""
+    body = response.body
+    if isinstance(body, bytes):
+        return len(body)
+    return 0 if isinstance(body, FileBody) and body.parts == [(0, stat.st_size)] else None
 
 
 def same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -13,20 +13,21 @@ import functools
 import time
 from collections.abc import Coroutine
 from math import inf
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SocketType, socket, socketpair
+from socket import MSG_DONTWAIT, SHUT_WR, SocketType, socket, socketpair
 from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
-from ownhost.http.message import Head, HTTPError, Response, let_go
+from ownhost.http.message import Head, HTTPError, Response
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear, pump
-from ownhost.processes.worker.sending import Gone, Sender, Sending, receive
+from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, push, receive
+from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
 LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
 LINGER_IN_ALL = 30.0  # seconds
-SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 RECEIVE = int(MSG_DONTWAIT)
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 
@@ -51,12 +51,12 @@ class Connection(Client):
         "first_byte",
         "head_size",
         "incoming",
-        "reading",
         "request",
         "sending",
         "sock",
         "task",
         "waiting_since",
+        "watched",
     )
 
     def __init__(self, worker: Worker, sock: SocketType | TLSSocket, handover: Handover) -> None:
@@ -67,7 +67,7 @@ class Connection(Client):
         self.sending: Sending | None = None  # its response, once some of it may be out
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
-        self.reading = False  # whether it is watched for bytes
+        self.watched = 0  # what it is watched for: READ, WRITE, or nothing
         self.task: asyncio.Task[None] | None = None
         self.waiting_since = 0.0  # loop time
         self.first_byte = 0.0  # loop time of the first byte of an incomplete head; 0 for none
@@ -243,9 +243,12 @@ class Connection(Client):
         keep = service.keeps(head, response, self.handled) and not self.worker.stopping
         sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
-        if not keep and sending.body is None and isinstance(self.sock, TLSSocket):
-            self.sock.ending = True
         self.sending = sending
+        if sending.file is not None:
+            sending.left.extend((data, *sending.file.parts))
+            return self.push(sending)
+        if not keep and sending.stream is None and isinstance(self.sock, TLSSocket):
+            self.sock.ending = True
         try:
             sending.sent = self.sock.send(data, SEND)
         except BlockingIOError:
@@ -253,11 +256,43 @@ class Connection(Client):
         except OSError:
             self.finish(sending, aborted=True)
             return True
-        if sending.sent < len(data) or sending.body is not None or head.has_body:
-            self.begin_task(self.go_on(sending, data[sending.sent :]))
+        if sending.sent < len(data):
+            sending.left.append(data[sending.sent :])
+            return self.push(sending)
+        return self.sent(sending)
+
+    def push(self, sending: Sending) -> bool:
+        """Send what is here of a response. False where it waits for room, or a task has taken over."""
+        try:
+            done = push(self.sock, sending)
+        except BlockingIOError:
+            done = False
+        except (Gone, OSError):
+            self.finish(sending, aborted=True)
+            return True
+        if done:
+            return self.sent(sending)
+        self.waiting_since = now = self.worker.loop.time()
+        self.worker.deadlines.set(self, now + self.timeout)
+        self.watch(WRITE)
+        return False
+
+    def sent(self, sending: Sending) -> bool:
+        """What is here of a response is out. False where a task sends the rest, or reads that of the request."""
+        if sending.stream is not None or sending.request.head.has_body:
+            self.begin_task(self.go_on(sending))
             return False
         self.finish(sending)
         return True
+
+    @guarded
+    def on_writable(self) -> None:
+        """There is room for more of a response, or the client is gone."""
+        assert self.sending is not None
+        self.worker.deadlines.drop(self)
+        if self.push(self.sending) and self.sock.fileno() >= 0:
+            self.watch(READ)
+            self.resume()
 
     def refuse(self, error: HTTPError) -> None:
         """Answer a head that is no request (400, 414, 431...), and close: what follows it cannot be told apart."""
@@ -291,10 +326,9 @@ class Connection(Client):
         """A response is out, or the client left: log it, then close or be ready for the next request."""
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
+        sending.close()
         if not self.record(service, sending, aborted=aborted):
             keep = sending.keep = False
-        if sending.body is not None:
-            let_go(sending.body)
         self.request = self.incoming = self.sending = None
         if not self.handled:  # from now on it is KeepAliveTimeout, which may be less
             self.worker.deadlines.drop(self)
@@ -309,6 +343,11 @@ class Connection(Client):
 
     # Waiting
 
+    @property
+    def timeout(self) -> float:
+        """Seconds that the client has to take some of what is sent."""
+        return (self.service or self.worker.default).timeout
+
     def wait(self) -> None:
         """Leave the connection to the event loop until there is more."""
         worker = self.worker
@@ -316,10 +355,7 @@ class Connection(Client):
         if self.buffer and not self.first_byte:
             self.first_byte = now
         self.waiting_since = now
-        if not self.reading:
-            self.reading = True
-            worker.adopt(self)
-            worker.readers.add(self.sock.fileno(), self.on_readable)
+        self.watch(READ)
         if worker.deadlines.moment(self) == inf:
             worker.deadlines.set(self, self.deadline())
 
@@ -334,8 +370,12 @@ class Connection(Client):
     @guarded
     def check_time(self) -> None:
         """There is one moment per connection, not one per request, so it may turn out that there is time left."""
-        if not self.reading or self.task is not None:
+        if not self.watched or self.task is not None:
             return  # a task is at work; `wait` sets another moment
+        if self.watched == WRITE:
+            assert self.sending is not None
+            self.finish(self.sending, aborted=True)
+            return
         deadline = self.deadline()
         if deadline > self.worker.loop.time():
             self.worker.deadlines.set(self, deadline)
@@ -353,26 +393,39 @@ class Connection(Client):
 
     def take_over_watch(self) -> None:
         """The connection is watched already, for whoever had it before: that is not begun anew."""
-        self.reading = True
+        self.watched = READ
         self.worker.adopt(self)
-        self.worker.readers.replace(self.sock.fileno(), self.on_readable)
+        self.worker.waiting.replace(self.sock.fileno(), self.on_readable)
+
+    def watch(self, event: int) -> None:
+        """Have it watched for bytes (READ) or for room (WRITE), and for nothing else."""
+        if self.watched == event:
+            return
+        waiting, descriptor = self.worker.waiting, self.sock.fileno()
+        callback = self.on_readable if event == READ else self.on_writable
+        if self.watched:
+            waiting.change(descriptor, callback, event)
+        else:
+            self.worker.adopt(self)
+            waiting.add(descriptor, callback, event)
+        self.watched = event
 
     def pause(self) -> None:
-        """Stop watching for bytes."""
-        if self.reading:
-            self.reading = False
-            self.worker.readers.remove(self.sock.fileno())
+        """Stop watching."""
+        if self.watched:
+            self.watched = 0
+            self.worker.waiting.remove(self.sock.fileno())
 
-    async def go_on(self, sending: Sending, rest: bytes) -> None:
-        """Finish a response that did not go out at once, and read what is left of its request."""
+    async def go_on(self, sending: Sending) -> None:
+        """Send what a program says, and read what is left of a request, once what is here of its response is out."""
         service = self.service
         assert service is not None
         sender = Sender(self.worker.loop, self.sock, service.timeout)
         if self.incoming is not None:
             self.worker.watch.begin(self)  # a program may be at work on the rest
         try:
-            await sender.send(rest)
-            await sender.send_body(sending.body, sending.request.head.minor)
+            if sending.stream is not None:
+                await sender.send_stream(sending.stream, sending.request.head.minor)
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
@@ -494,7 +547,7 @@ class Connection(Client):
             self.refuse(HTTPError(503, "the gates don't answer"))
 
     def close_if_idle(self, *, at_once: bool = False) -> None:
-        if self.reading and self.task is None and not self.buffer:
+        if self.watched == READ and self.task is None and not self.buffer:
             if self.handled or at_once:
                 self.close()
             else:

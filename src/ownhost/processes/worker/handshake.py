@@ -89,7 +89,7 @@ class Handshake:
             return
         self.reading = True
         worker.adopt(self)
-        worker.readers.add(tls.fileno(), self.go_on)
+        worker.waiting.add(tls.fileno(), self.go_on)
         stage = self.service.read_timeout.handshake
         seconds = min(stage.deadline(0.0, 0), self.service.timeout)
         worker.deadlines.set(self, worker.loop.time() + seconds)
@@ -166,7 +166,7 @@ class Handshake:
             self.worker.loop.remove_writer(self.raw.fileno())
         if self.reading:
             self.reading = False
-            self.worker.readers.remove(self.raw.fileno())
+            self.worker.waiting.remove(self.raw.fileno())
         self.worker.deadlines.drop(self)
 
     def close_if_idle(self) -> None:

@@ -362,10 +362,10 @@ class Http2Connection(Client):
         if wanted != self.reading:
             self.reading = wanted
             if wanted:
-                self.worker.readers.add(self.sock.fileno(), self.on_readable)
+                self.worker.waiting.add(self.sock.fileno(), self.on_readable)
                 self.worker.loop.call_soon(self.read_on)  # for what TLS holds, which the descriptor does not show
             else:
-                self.worker.readers.remove(self.sock.fileno())
+                self.worker.waiting.remove(self.sock.fileno())
 
     # Waiting
 

@@ -1,13 +1,14 @@
-"""Sending a response that does not go out at once, and receiving what has to be waited for."""
+"""Sending a response: what is here as far as it goes, a program's as it comes; and receiving what is waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SocketType
+from dataclasses import dataclass, field
+from socket import MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SocketType
 from typing import TYPE_CHECKING, Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
@@ -18,9 +19,11 @@ from ownhost.request.request import Request
 if TYPE_CHECKING:
     from ownhost.processes.worker.h2_output import Transport
 
-SENDFILE_SIZE = 1 << 20  # bytes per sendfile, so that other connections get their turn
+PER_TURN = 1 << 20  # bytes of a response that are sent before other connections get their turn
+COPIED = 65_536  # bytes of a file that are read at a time where the kernel does not send it itself
 RECEIVE_SIZE = 65_536
-SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
+SEND_MORE = SEND | int(MSG_MORE)  # what follows is to go out in the same packet
 
 
 Gone = ClientGone
@@ -36,12 +39,77 @@ class Sending:
     line: str | None = None  # the request line of what is no request
     head_in: int = 0  # bytes of the request's head
     unread: bool = False  # the client may still be sending: close in two steps
-    body: FileBody | Stream | None = None  # what is not in the first send
+    file: FileBody | None = None  # what follows what is sent first: a file,
+    stream: Stream | None = None  # or what a program says
+    left: deque[bytes | tuple[int, int]] = field(default_factory=deque)  # of what is here: bytes, ranges of the file
     head: bytes = b""  # as sent
     sent: int = 0  # bytes, head included
     content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
     received: int = 0  # bytes of the request's body
     aborted: bool = False
+
+    def close(self) -> None:
+        """Nothing more of it is sent."""
+        for body in (self.file, self.stream):
+            if body is not None:
+                body.close()
+
+
+def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
+    """Send what is left of what is here, as far as a turn goes: whether that was all of it.
+
+    Raises BlockingIOError where the socket takes no more, Gone where the file is shorter by now (no wrong byte is ever
+    sent for it), OSError.
+    """
+    left, most = sending.left, sending.sent + PER_TURN
+    while left and sending.sent < most:
+        part = left[0]
+        rest: bytes | tuple[int, int]
+        if isinstance(part, bytes):
+            sent = sock.send(part, SEND_MORE if len(left) > 1 else SEND)
+            rest = part[sent:]
+        else:
+            assert sending.file is not None
+            # Another worker that has the socket, too, could have sendfile(2) wait: that takes no flag (PassedSocket).
+            if type(sock) is not SocketType or not sending.file.by_kernel:
+                _read_some(left, sending.file)
+                continue
+            offset, length = part
+            sent = _send_file(sock, sending.file, offset, min(length, PER_TURN))
+            rest = (offset + sent, length - sent) if sent < length else b""
+        sending.sent += sent
+        if rest:
+            left[0] = rest
+        else:
+            left.popleft()
+    return not left
+
+
+def _send_file(sock: SocketType, file: FileBody, offset: int, size: int) -> int:
+    """Have the kernel send some of a file: how much it took; nothing where it cannot. Raises as `push`."""
+    if sock.gettimeout() != 0:
+        sock.setblocking(False)
+    try:
+        sent = os.sendfile(sock.fileno(), file.fd, offset, size)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        file.by_kernel = False  # its file system has no sendfile
+        return 0
+    if not sent:
+        raise Gone
+    return sent
+
+
+def _read_some(left: deque[bytes | tuple[int, int]], file: FileBody) -> None:
+    """Put bytes of a file in the place of the range that is next."""
+    offset, length = left.popleft()
+    data = os.pread(file.fd, min(length, COPIED), offset)
+    if not data:
+        raise Gone
+    if len(data) < length:
+        left.appendleft((offset + len(data), length - len(data)))
+    left.appendleft(data)
 
 
 async def ready(add: Callable[..., Any], remove: Callable[[int], Any], fd: int, timeout: float) -> None:
@@ -76,7 +144,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: Transport, timeout: flo
 
 
 class Sender:
-    """Sends bytes, files and iterators to one socket; `sent` counts. `timeout` is seconds without progress."""
+    """Sends bytes and streams to one socket; `sent` counts. `timeout` is seconds without progress."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: SocketType | TLSSocket, timeout: float) -> None:
         self.loop = loop
@@ -100,23 +168,16 @@ class Sender:
             self.sent += count
             rest = rest[count:]
 
-    async def send_body(self, body: FileBody | Stream | None, minor: int) -> None:
+    async def send_stream(self, body: Stream, minor: int) -> None:
         """Send what follows the head, to a HTTP/1.`minor` client. Raises Gone where it, or part of the body, is."""
-        if isinstance(body, FileBody):
-            by_kernel = body.by_kernel and type(self.sock) is SocketType  # no other worker has it (PassedSocket)
-            for part in body.parts:
-                if isinstance(part, bytes):
-                    await self.send(part)
-                else:
-                    await (self.send_file if by_kernel else self.copy_file)(body.fd, *part)
-        elif body is not None and body.length is not None:
+        if body.length is not None:
             await self.send_exactly(body, body.length)
-        elif body is not None:
-            async for data in body:
-                if data:
-                    await self.send(chunk(data) if minor else data)
-            if minor:
-                await self.send(LAST_CHUNK)
+            return
+        async for data in body:
+            if data:
+                await self.send(chunk(data) if minor else data)
+        if minor:
+            await self.send(LAST_CHUNK)
 
     async def send_exactly(self, body: Stream, length: int) -> None:
         """Send as much of a stream as was announced. Raises Gone where that is not all there."""
@@ -127,36 +188,3 @@ class Sender:
                 return
         if length > 0:
             raise Gone
-
-    async def send_file(self, fd: int, offset: int, length: int) -> None:
-        """Send a range of a file. Raises Gone where the file is shorter by now: no wrong byte is ever sent for it."""
-        end = offset + length
-        assert isinstance(self.sock, SocketType)
-        self.sock.setblocking(False)  # sendfile has no flag for it
-        while offset < end:
-            try:
-                count = os.sendfile(self.sock.fileno(), fd, offset, min(end - offset, SENDFILE_SIZE))
-            except BlockingIOError:
-                await self.writable()
-                continue
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                await self.copy_file(fd, offset, end - offset)  # a file system without sendfile
-                return
-            if count == 0:
-                raise Gone
-            self.sent += count
-            offset += count
-            await asyncio.sleep(0)
-
-    async def copy_file(self, fd: int, offset: int, length: int) -> None:
-        """The same by reading and sending (EnableSendfile Off)."""
-        end = offset + length
-        while offset < end:
-            data = os.pread(fd, min(end - offset, RECEIVE_SIZE), offset)
-            if not data:
-                raise Gone
-            await self.send(data)
-            offset += len(data)
-            await asyncio.sleep(0)

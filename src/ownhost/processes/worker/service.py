@@ -14,7 +14,7 @@ from ownhost.http.limits import (
     TIMEOUT,
     head_limits,
 )
-from ownhost.http.message import Head, Response, let_go
+from ownhost.http.message import FileBody, Head, Response
 from ownhost.identity.assignment import MAX_CLIENTS_VHOST
 from ownhost.identity.identity import Assignment
 from ownhost.modules.log_config import AccessLog
@@ -91,7 +91,7 @@ class Service:
         )
 
     def frame(self, sending: Sending, handled: int) -> bytes:
-        """What of a response goes out first: its head, and its body where that is bytes. The rest is `sending.body`."""
+        """What of a response goes out first: its head, and its body where that is bytes. The rest is in `sending`."""
         request, response = sending.request.head, sending.response
         body = response.body
         if not response.prepared:
@@ -101,12 +101,14 @@ class Service:
             content = body if request.method != "HEAD" and response.status not in BODILESS else b""
             sending.head = head = framing.head_bytes(response, end)
             return head + content
-        if request.method != "HEAD" and response.status not in BODILESS:
-            sending.body = body
+        if request.method == "HEAD" or response.status in BODILESS:
+            body.close()
+        elif isinstance(body, FileBody):
+            sending.file = body
+        else:
+            sending.stream = body
             if body.length is None and request.minor > 0:
                 end = framing.CHUNKED + end
-        else:
-            let_go(body)
         sending.head = framing.head_bytes(response, end)
         return sending.head
 

@@ -11,12 +11,13 @@ import asyncio
 import select
 from collections.abc import Callable
 
+READ = int(select.EPOLLIN)
+WRITE = int(select.EPOLLOUT)
 BATCH = 64  # descriptors that are looked after per turn of the loop, so that what else it has gets its turn
-_READ = int(select.EPOLLIN)
 
 
-class Readers:
-    """Who is to hear of bytes on which descriptor, or of its end: again and again, until they have been read.
+class Waiting:
+    """Who is to hear of bytes on which descriptor, or of room in it: again and again, while there is any.
 
     Who hears of it raises nothing (client.guarded).
     """
@@ -27,9 +28,14 @@ class Readers:
         self._callbacks: dict[int, Callable[[], None]] = {}
         loop.add_reader(self._epoll.fileno(), self._turn)
 
-    def add(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Begin to watch. Raises OSError where there is no memory for it."""
-        self._epoll.register(descriptor, _READ)
+    def add(self, descriptor: int, callback: Callable[[], None], event: int = READ) -> None:
+        """Begin to watch for bytes (READ) or room (WRITE). Raises OSError where there is no memory for it."""
+        self._epoll.register(descriptor, event)
+        self._callbacks[descriptor] = callback
+
+    def change(self, descriptor: int, callback: Callable[[], None], event: int) -> None:
+        """Watch a descriptor for something else."""
+        self._epoll.modify(descriptor, event)
         self._callbacks[descriptor] = callback
 
     def replace(self, descriptor: int, callback: Callable[[], None]) -> None:

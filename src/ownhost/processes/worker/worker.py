@@ -49,7 +49,7 @@ from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
-from ownhost.processes.worker.waiting import Readers
+from ownhost.processes.worker.waiting import Waiting
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Endpoints, Level
@@ -97,7 +97,7 @@ def rehearse() -> None:
         slice_.logs = {settings[ERROR_LOG]: 2}
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
-        worker.readers.close()
+        worker.waiting.close()
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
@@ -178,7 +178,7 @@ class Worker:
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
         self.connections: set[Client | Handshake] = set()
-        self.readers = Readers(loop)
+        self.waiting = Waiting(loop)
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.taken = 0  # connections, in all
