@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from sites import ALICE, BOB, OWNERS, Owner
 from ownhost.admin.table import print_table
 
 START = 30.0  # seconds that the server may take until it listens
+PROGRAM = "/whoami.cgi"
 STOP = 10.0  # seconds that it may take to end
 
 
@@ -59,6 +61,7 @@ def check(port: int) -> int:
     rows = []
     for owner, neighbour in ((ALICE, BOB), (BOB, ALICE)):
         rows.append(_try(Client(port), owner, "/", 200))
+        rows.append(_try(Client(port), owner, PROGRAM, 200))
         rows.append(_try(Client(port), owner, f"/{neighbour.name}s-secret.txt", 403))
     shared = Client(port)
     for owner in (ALICE, BOB, ALICE):
@@ -85,15 +88,26 @@ def _try(client: Client, owner: Owner, path: str, expected: int, connection: str
         if connection == "a new one":
             client.close()
     uid = "unknown" if answer.uid is None else str(answer.uid)
-    return owner.host, path, connection, uid, str(answer.status), _verdict(answer, owner, expected)
+    return owner.host, path, connection, uid, str(answer.status), _verdict(answer, owner, path, expected)
 
 
-def _verdict(answer: Answer, owner: Owner, expected: int) -> str:
+def _verdict(answer: Answer, owner: Owner, path: str, expected: int) -> str:
     if answer.status != expected:
         return f"expected {expected}"
     if (answer.uid, answer.gid) != (owner.id, owner.id):
         return f"expected uid and gid {owner.id}"
+    if path == PROGRAM and not _says(answer.body, owner):
+        return f"the program says it is {answer.body!r}"
     return RIGHT
+
+
+def _says(body: bytes, owner: Owner) -> bool:
+    """Whether a site's program found that it runs as the owner, in the owner's group alone."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return False
+    return all(said.get(name) == str(owner.id) for name in ("uid", "gid", "groups"))
 
 
 @contextlib.contextmanager

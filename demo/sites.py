@@ -50,7 +50,8 @@ TypesConfig "$root/mime.types"
 
 # Symbolic links are followed wherever they lead: what keeps owners apart is the kernel.
 <Directory "$root/sites">
-    Options FollowSymLinks
+    Options FollowSymLinks ExecCGI
+    AddHandler cgi-script .cgi
     Require all granted
 </Directory>
 """
@@ -119,8 +120,8 @@ def _words(role: str, owner: Owner, sites: Path) -> dict[str, str]:
 
 
 def _give(tree: Path, uid: int) -> None:
-    """Make a tree its owner's alone: folders 0700, files 0600."""
+    """Make a tree its owner's alone: folders 0700, files 0600, programs 0700."""
     for path in (tree, *tree.rglob("*")):
         os.chown(path, uid, uid, follow_symlinks=False)
         if not path.is_symlink():
-            path.chmod(0o700 if path.is_dir() else 0o600)
+            path.chmod(0o700 if path.is_dir() or path.suffix == ".cgi" else 0o600)

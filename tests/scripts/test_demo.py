@@ -1,6 +1,7 @@
 """The demo, as `sudo ./scripts/demo` runs it once .venv is there."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -51,9 +52,11 @@ def test_check_passes(port):
     rows = [line.split() for line in out.splitlines() if ".localhost" in line]
     assert {(row[0], row[1], row[-2], row[-3]) for row in rows} == {
         ("alice.localhost", "/", "200", "50001"),
+        ("alice.localhost", "/whoami.cgi", "200", "50001"),
         ("alice.localhost", "/bobs-secret.txt", "403", "50001"),
         ("alice.localhost", "/own.txt", "200", "50001"),
         ("bob.localhost", "/", "200", "50002"),
+        ("bob.localhost", "/whoami.cgi", "200", "50002"),
         ("bob.localhost", "/alices-secret.txt", "403", "50002"),
         ("bob.localhost", "/own.txt", "200", "50002"),
     }
@@ -71,9 +74,10 @@ def test_interrupted_it_leaves_nothing_behind(port):
         assert f"http://alice.localhost:{port}/" in told
         (folder,) = folders(port)
         assert str(folder / "ownhost.conf") in told
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": "bob.localhost"})
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/whoami.cgi", headers={"Host": "bob.localhost"})
         with urllib.request.urlopen(request, timeout=10) as response:
-            assert b"runs as uid 50002" in response.read()
+            said = json.load(response)
+        assert said == {"uid": "50002", "gid": "50002", "groups": "50002", "mode": "0700"}
         children = processes_of(process.pid)
         assert children
         process.send_signal(signal.SIGINT)
