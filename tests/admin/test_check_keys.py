@@ -55,7 +55,7 @@ CASES: dict[str, tuple[str, int, str]] = {
 def keys(sites: Sites) -> Path:
     """Files that fit, and files that don't, in a world that others may enter."""
     folder, authority = sites.world.folder, Authority()
-    authority.issue("good.test").files(folder, "good")
+    authority.issue("tried.test").files(folder, "good")
     authority.issue("old.test", since=NOW - timedelta(60), until=NOW - timedelta(1)).files(folder, "old")
     authority.issue("new.test", since=NOW + timedelta(2)).files(folder, "new")
     (folder / "other.key").write_text(key_pem(new_key()))

@@ -12,8 +12,9 @@ from ownhost.admin import listing, reference
 from ownhost.admin.cli import Failure, fail, print_json, takes_configuration
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
+from ownhost.config.notes import Note, folded
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.supervisor import backend_files, keys
+from ownhost.processes.supervisor import backend_files, keys, likely_mistakes
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -24,7 +25,8 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(options: Options, as_json: bool) -> None:
     """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected.
 
-    Certificates and keys are read, too: they must fit, and be valid now.
+    Certificates and keys are read, too: they must fit, and be valid now. What is likely not meant so, or has no
+    effect here, is a note on standard error.
     """
     try:
         config = read_config(options)
@@ -38,12 +40,22 @@ def check(options: Options, as_json: bool) -> None:
         fail(error)
     problems = [keys.problems(config), backend_files.problems(config)]
     found, unknown = ([problem for both in problems for problem in both[which]] for which in (0, 1))
-    notes = [*config.notes, *listing.refusals(listing.hosts(config)), *listing.planned(config), *unknown]
+    notes = folded(
+        (
+            *config.notes,
+            *config.without_effect,
+            *listing.refusals(listing.hosts(config)),
+            *listing.planned(config),
+            *likely_mistakes.notes(config),
+            *likely_mistakes.of_certificates(config),
+            *unknown,
+        )
+    )
     if as_json:
-        print_json({"ok": not found, "problems": _problems(found), "notes": _problems(notes)})
+        print_json({"ok": not found, "problems": _problems(found), "notes": _notes(notes)})
     else:
         for note in notes:
-            click.echo(f"{note.source}: note: {note.message}", err=True)
+            click.echo(note, err=True)
         click.echo("\n".join(map(str, found)) or "Syntax OK")
     if found:
         sys.exit(1)
@@ -132,6 +144,11 @@ def explain(
 
 def _problems(problems: list[Problem]) -> list[dict[str, object]]:
     return [{"file": p.source.file, "line": p.source.line, "message": p.message} for p in problems]
+
+
+def _notes(notes: list[Note]) -> list[dict[str, object]]:
+    """`more`: how many places in the same file are meant, too."""
+    return [{"file": n.source.file, "line": n.source.line, "message": n.message, "more": n.more} for n in notes]
 
 
 COMMANDS: dict[str, click.Command] = {"check": check, "vhosts": vhosts, "directives": directives, "explain": explain}

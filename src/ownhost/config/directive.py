@@ -209,7 +209,7 @@ class Directive:
     answer: Answer = Answer.OBEYED
     default: str = ""  # as the manual writes it
     section: bool = False  # written <Name ...> ... </Name>; a module's may hold only what has the same setting
-    note: str = ""  # said once at start where the directive is used
+    note: str = ""  # said where the directive is used
 
 
 REGISTRY: dict[str, Directive] = {}  # lower-case name to declaration

@@ -118,6 +118,7 @@ class Config:
     virtual_hosts: list[VirtualHost]
     listeners: list[Listener]
     notes: list[Problem] = field(default_factory=list)
+    without_effect: list[Problem] = field(default_factory=list)  # each use of a directive that does nothing here
     files: list[str] = field(default_factory=list)  # every file read
 
     @property

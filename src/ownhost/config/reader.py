@@ -81,7 +81,7 @@ class _Builder:
     resolver: Resolver
     main: VirtualHost = field(init=False)
     virtual_hosts: list[VirtualHost] = field(default_factory=list)
-    noted: set[str] = field(default_factory=set)
+    without_effect: list[Problem] = field(default_factory=list)
     listen_places: dict[Source, int] = field(default_factory=dict)
 
     def build(self, nodes: list[Node]) -> Config:
@@ -97,6 +97,7 @@ class _Builder:
             [_inherited(self.main, server) for server in self.virtual_hosts],
             listeners,
             self.tree.notes.lines,
+            self.without_effect,
             self.tree.files,
         )
 
@@ -148,9 +149,11 @@ class _Builder:
             scope.origins[name] = node.source
         if directive.setting is LISTENERS:
             self.listen_places[node.source] = node.place
-        if directive.note and directive.name not in self.noted:
-            self.noted.add(directive.name)
+        if directive.note:
             self.tree.notes.add(node.source, f"{directive.name}: {directive.note}")
+        elif directive.answer is Answer.NO_EFFECT:
+            message = f"{directive.name} is accepted without effect"
+            self.without_effect.append(Problem(node.source, message))
 
     def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
         """What one use of a directive, or of a module's section, says. `outer` is the section of a module around it."""

@@ -7,7 +7,7 @@ own does not write to the main server's; GlobalLog is written whatever else ther
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ownhost.config.arguments import words
 from ownhost.config.directive import (
@@ -17,6 +17,7 @@ from ownhost.config.directive import (
     Call,
     Directive,
     Setting,
+    Source,
     append,
     declare,
     outer_then_inner,
@@ -41,6 +42,7 @@ class CustomLog:
     target: LogTarget
     format: str | None
     condition: str | Condition = ""
+    source: Source | None = field(default=None, compare=False)
 
 
 def _merge_formats(outer: dict[str, str], inner: dict[str, str]) -> dict[str, str]:
@@ -72,7 +74,7 @@ def parse_custom_log(call: Call) -> CustomLog:
     condition = _parse_log_condition(found[2]) if len(found) == 3 else ""
     if "%" in found[1]:
         compile_format(found[1])
-    return CustomLog(parse_target(call, found[0]), found[1], condition)
+    return CustomLog(parse_target(call, found[0]), found[1], condition, call.source)
 
 
 def _parse_log_condition(word: str) -> str | Condition:

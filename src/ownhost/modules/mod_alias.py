@@ -48,6 +48,7 @@ CGI = "cgi-script"
 
 Target = str | StringExpression  # an expression is computed for each request
 T = TypeVar("T")
+P = TypeVar("P", "Alias", "Redirect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Alias:
     prefix: str = ""
     regex: re.Pattern[str] | None = None
     server_root: str = ""  # where relative results of an expression begin
+    source: Source | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +213,10 @@ def _path_redirect(code: int, found: list[str]) -> Redirect:
     return Redirect(code, _checked_url(found[1]) if _has_location(code) else "", prefix=found[0])
 
 
-def _placed(parse: Callable[[Call], Said[Redirect]]) -> Callable[[Call], Said[Redirect]]:
-    """Have redirects know where they were said."""
+def _placed(parse: Callable[[Call], Said[P]]) -> Callable[[Call], Said[P]]:
+    """Have what is said know where that was."""
 
-    def placed(call: Call) -> Said[Redirect]:
+    def placed(call: Call) -> Said[P]:
         said = parse(call)
         here = None if said.here is None else replace(said.here, source=call.source)
         return Said(tuple(replace(one, source=call.source) for one in said.listed), here)
@@ -268,7 +270,7 @@ for _name, _syntax, _parse, _help in (
     ("ScriptAlias", "[path] folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
     ("ScriptAliasMatch", "regex folder|file", _alias_match(CGI), f"{_REGEX} are programs."),
 ):
-    declare(Directive(_name, "mod_alias", _syntax, SECTIONS, _help, _parse, setting=ALIASES, fold=_fold))
+    declare(Directive(_name, "mod_alias", _syntax, SECTIONS, _help, _placed(_parse), setting=ALIASES, fold=_fold))
 for _name, _syntax, _parse_redirect, _help in (
     ("Redirect", "[status] [path] [URL]", parse_redirect, f"{_FILE} are elsewhere."),
     ("RedirectMatch", "[status] regex [URL]", parse_redirect_match, f"{_REGEX} are elsewhere."),

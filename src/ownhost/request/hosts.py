@@ -108,7 +108,7 @@ def _table(hosts: list[VirtualHost], place: tuple[str, int], main: VirtualHost) 
     exact: dict[str, tuple[int, int]] = {}
     wildcards = []
     for order, server in enumerate(hosts):
-        for name in _names(server, main):
+        for name in own_names(server, main):
             exact.setdefault(name, (order, server.id))
         for alias in server.settings[SERVER_ALIASES]:
             if "*" in alias or "?" in alias:
@@ -122,7 +122,7 @@ def _table(hosts: list[VirtualHost], place: tuple[str, int], main: VirtualHost) 
     return NameTable(hosts[0].id, exact, tuple(wildcards))
 
 
-def _names(server: VirtualHost, main: VirtualHost) -> list[str]:
+def own_names(server: VirtualHost, main: VirtualHost) -> list[str]:
     """The server's ServerName. One that is the main server's counts only for a virtual host at any address."""
     inherited = server.origins.get(SERVER_NAME.name) == main.origins.get(SERVER_NAME.name)
     if inherited and not any(address.host == "" for address in server.addresses):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ownhost.config.directive import Problem, Source
 from ownhost.config.model import Config, VirtualHost
@@ -22,6 +22,9 @@ from ownhost.http.tls import make_context
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
 from ownhost.processes import trusted
 from ownhost.processes.keyfiles import MAX_FILE, KeyFiles, KeyProblem, open_keys, read_credentials
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 # By server id: the names that its certificates are for; file, line and message of what keeps it from speaking TLS.
 Verdicts = dict[str, tuple[list[str], list[Any]]]
@@ -50,12 +53,7 @@ def examine(server: VirtualHost, files: KeyFiles) -> list[str]:
 
 
 def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str]:
-    from cryptography import x509  # here: no process that serves needs it for this
-
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name}: {error}") from None
+    certificate = _load_certificate(server, name, pem)
     now = datetime.now(UTC)
     if certificate.not_valid_after_utc < now:
         until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
@@ -63,6 +61,22 @@ def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str
     if certificate.not_valid_before_utc > now:
         since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name} is not valid before {since}")
+    return names_in(certificate)
+
+
+def _load_certificate(server: VirtualHost, name: str, pem: bytes) -> x509.Certificate:
+    from cryptography import x509  # here: no process that serves needs it for this
+
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name}: {error}") from None
+
+
+def names_in(certificate: x509.Certificate) -> list[str]:
+    """The host names that a certificate is for."""
+    from cryptography import x509
+
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
             x509.DNSName
@@ -101,12 +115,23 @@ def certified(config: Config) -> dict[int, list[str]]:
     """The names in each server's certificates, as far as this process may read them and they are valid."""
     found: dict[int, list[str]] = {}
     for server in tls_servers(config):
-        for name in server.settings[SSL_CERTIFICATES]:
-            with contextlib.suppress(OSError, ValueError, KeyProblem):
-                with open(trusted.open_file(Path(name)), "rb") as file:
-                    names = _examine_certificate(server, name, file.read(MAX_FILE))
-                found.setdefault(server.id, []).extend(names)
+        for name, pem in _readable(server):
+            with contextlib.suppress(ValueError, KeyProblem):
+                found.setdefault(server.id, []).extend(_examine_certificate(server, name, pem))
     return found
+
+
+def certificates(server: VirtualHost) -> Iterator[tuple[str, x509.Certificate]]:
+    """A server's certificates by their files' names, valid or not, as far as this process may read them."""
+    for name, pem in _readable(server):
+        with contextlib.suppress(KeyProblem):
+            yield name, _load_certificate(server, name, pem)
+
+
+def _readable(server: VirtualHost) -> Iterator[tuple[str, bytes]]:
+    for name in server.settings[SSL_CERTIFICATES]:
+        with contextlib.suppress(OSError), open(trusted.open_file(Path(name)), "rb") as file:
+            yield name, file.read(MAX_FILE)
 
 
 @dataclass(slots=True)

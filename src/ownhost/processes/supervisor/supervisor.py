@@ -27,6 +27,7 @@ from setproctitle import setproctitle
 
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
+from ownhost.config.notes import folded
 from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
@@ -54,7 +55,7 @@ from ownhost.processes.messages import (
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
-from ownhost.processes.supervisor import alpn, pythons, startup
+from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
@@ -203,9 +204,10 @@ class Supervisor:
             self.logs.error(Level.ERROR, f"{problem}: requests that need it are answered with 500")
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
-        for note in alpn.notes(self.plan, self.keys.names):
+        for note in folded(alpn.notes(self.plan, self.keys.names)):
             self.logs.error(Level.NOTICE, str(note))
-        for note in pythons.notes(self.plan):
+        config = self.plan.config
+        for note in folded((*config.notes, *pythons.notes(self.plan), *likely_mistakes.notes(config))):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
