@@ -205,3 +205,17 @@ def test_a_folder_is_one_sentence(tmp_path):
     result = ownhost("check", "-f", str(tmp_path))
     assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
     assert str(tmp_path) in result.output
+
+
+@pytest.mark.parametrize("command", [("check",), ("vhosts",), ("explain", "http://alice.localhost:19420/")])
+def test_the_configuration_may_be_named_as_an_argument(write, command):
+    file = write(GOOD)
+    assert ownhost(*command, file).stdout == ownhost(*command, "-f", file).stdout
+    assert ownhost(*command, file).exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("check",), ("vhosts",), ("run",), ("explain", "http://x/")])
+def test_two_configurations_are_one_too_many(write, command):
+    result = ownhost(*command, "one.conf", "-f", "two.conf")
+    assert result.exit_code == 2
+    assert "two configuration files are named: one.conf, and two.conf with -f" in result.stderr

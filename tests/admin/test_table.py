@@ -1,5 +1,9 @@
 """Tables as text."""
 
+import re
+
+import pytest
+
 from ownhost.admin.table import plain, print_table
 
 
@@ -27,3 +31,29 @@ def test_a_terminal_gets_every_cell_literally(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "[bold]alice" in out
     assert "50001" in out
+
+
+LONG = "/etc/apache2/sites-enabled/a-rather-long-name.example.conf:12"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+@pytest.mark.parametrize("sentences", [(), ("WHAT",)])
+def test_no_cell_is_folded_in_its_middle(columns, sentences, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = "a sentence of several words that may go on in a further line of its own cell"
+    print_table(("NAME", "DECLARED AT", "WHAT"), [("alice.example", LONG, text), ("b", LONG, "x")], sentences)
+    out = capsys.readouterr().out
+    assert out.count("alice.example") == 1
+    assert out.count(LONG) == 2
+
+
+def test_sentences_go_on_in_further_lines_between_words(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    print_table(("NAME", "WHAT"), [("alice.example", words)], ("WHAT",))
+    out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert words not in out
+    assert max(map(len, out.splitlines())) <= 60
+    assert out.replace("alice.example", "").split()[-12:] == words.split()

@@ -28,7 +28,8 @@ Command = Callable[..., None]
 DEFAULT_FILE = "/etc/ownhost/ownhost.conf"  # where scripts/install puts it
 
 _CONFIGURATION = (
-    click.option("-f", "file", metavar="FILE", help=f"The configuration file ({DEFAULT_FILE})."),
+    click.argument("named", metavar="[FILE]", required=False),
+    click.option("-f", "file", metavar="FILE", help=f"The configuration file ({DEFAULT_FILE}), if not FILE."),
     click.option("-d", "server_root", metavar="SERVERROOT", help="ServerRoot, where the file does not say."),
     click.option("-D", "defines", metavar="NAME", multiple=True, help="Define NAME, for <IfDefine> and ${NAME}."),
     click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to obey before FILE."),
@@ -37,10 +38,11 @@ _CONFIGURATION = (
 
 
 def takes_configuration(command: Command) -> Command:
-    """Give a command Apache's -f, -d, -D, -C and -c, as one `Options`."""
+    """Give a command a FILE, which may also be named with -f, and Apache's -d, -D, -C and -c, as one `Options`."""
 
     @functools.wraps(command)
     def with_options(
+        named: str | None,
         file: str | None,
         server_root: str | None,
         defines: tuple[str, ...],
@@ -48,7 +50,9 @@ def takes_configuration(command: Command) -> Command:
         after: tuple[str, ...],
         **others: Any,
     ) -> None:
-        command(Options(file or default_file(), server_root, defines, before, after), **others)
+        if named is not None and file is not None:
+            raise click.UsageError(f"two configuration files are named: {named}, and {file} with -f; name one of them.")
+        command(Options(named or file or default_file(), server_root, defines, before, after), **others)
 
     for option in reversed(_CONFIGURATION):
         with_options = option(with_options)

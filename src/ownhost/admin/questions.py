@@ -90,7 +90,7 @@ def directives(name: str | None, as_json: bool) -> None:
         if as_json:
             print_json([asdict(entry) for entry in known])
         else:
-            print_table(reference.HEADERS, [reference.line(entry) for entry in known])
+            print_table(reference.HEADERS, [reference.line(entry) for entry in known], reference.SENTENCES)
         return
     try:
         entry = reference.entry(reference.find(name))

@@ -15,6 +15,7 @@ CONTEXTS = {
     Where.PROXY: "proxy section",
 }
 HEADERS = ("DIRECTIVE", "MODULE", "ANSWER", "WHAT IT DOES")
+SENTENCES = HEADERS[-1:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,24 @@
-"""Tables: drawn for a person at a terminal, plain aligned columns for anything else."""
+"""Tables: drawn for a person at a terminal, plain aligned columns for anything else.
+
+A cell is never folded in its middle, as a path would be that somebody wants to copy. Where a drawn table is wider
+than the terminal, the plain lines are printed, and only the terminal breaks them.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 Row = Sequence[str]
+_NARROWEST = 24  # characters of a column of sentences
 
 
-def print_table(headers: Row, rows: Sequence[Row]) -> None:
-    """Print a table on standard output. A cell may not hold line breaks."""
-    if sys.stdout.isatty():
-        _draw(headers, rows)
-    else:
+def print_table(headers: Row, rows: Sequence[Row], sentences: Collection[str] = ()) -> None:
+    """Print a table on standard output. A cell may not hold line breaks.
+
+    `sentences` are the headers of columns whose cells may go on in a further line, between two words.
+    """
+    if not sys.stdout.isatty() or not _draw(headers, rows, sentences):
         for line in plain(headers, rows):
             print(line)
 
@@ -24,15 +30,24 @@ def plain(headers: Row, rows: Sequence[Row]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
-def _draw(headers: Row, rows: Sequence[Row]) -> None:
+def _draw(headers: Row, rows: Sequence[Row], sentences: Collection[str]) -> bool:
+    """Draw a table, if it fits."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        if header in sentences:
+            table.add_column(header, min_width=_NARROWEST)
+        else:
+            table.add_column(header, no_wrap=True, overflow="ignore")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console = Console()
+    if Measurement.get(console, console.options.update(max_width=sys.maxsize), table).minimum > console.width:
+        return False
+    console.print(table)
+    return True
