@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from click.testing import CliRunner
+from machine import Machine
 
-from certificates import Authority
 from harness import World
 from ownhost.admin.cli import main
 
@@ -31,31 +34,41 @@ def commands() -> list[list[str]]:
     return [line[line.index("ownhost") :] for line in words if "ownhost" in line]
 
 
-def with_keys(text: str, folder: Path) -> str:
-    """A configuration whose certificates, keys and authorities are there: all that is said of them is checked."""
-    authority = Authority()
-    made = authority.issue("any.example")
-    contents = {
-        "Certificate": made.chain + made.secret,
-        "CACertificate": authority.pem,
-        "CARevocation": authority.revoke(),
-    }
-    for kind, content in contents.items():
-        (folder / f"{kind}.pem").write_text(content)
-    return re.sub(
-        r"^( *SSL(?:Proxy)?(?:Machine)?(Certificate|CACertificate|CARevocation)\w*File) .*",
-        lambda found: f"{found[1]} {folder}/{found[2]}.pem",
-        text,
-        flags=re.MULTILINE,
-    )
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """A machine with all that an example names, in a folder that every owner may pass through."""
+    with tempfile.TemporaryDirectory(prefix="ownhost-example-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Machine(Path(folder))
 
 
 @pytest.mark.parametrize("text", configurations())
-def test_configurations_check_out(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "site.conf"
-    path.write_text(with_keys(text, tmp_path) if "SSL" in text else text)
-    result = CliRunner().invoke(main, ["check", "-f", str(path)])
-    assert (result.exit_code, result.stdout) == (0, "Syntax OK\n"), (result.output, result.exception)
+def test_configurations_check_out(text: str, machine: Machine) -> None:
+    with machine.running("check", "-f", str(machine.prepare(text))) as process:
+        out, messages = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "Syntax OK\n"), out + messages
+
+
+@pytest.mark.parametrize("text", configurations())
+def test_configurations_start(text: str, machine: Machine) -> None:
+    """As they stand, with ports, users and groups. A server that is stopped ends as it should."""
+    with machine.running("run", "-f", str(machine.prepare(text))) as process:
+        assert process.stderr is not None
+        said = _said_at_start(process.stderr)
+        assert "listening on " in said, said
+        process.terminate()
+        rest = process.communicate(timeout=30)[1]
+    assert process.returncode == 0, said + rest
+
+
+def _said_at_start(messages: IO[str]) -> str:
+    """What a server says until it listens, or ends."""
+    said = ""
+    for line in messages:
+        said += line
+        if "listening on " in line:
+            break
+    return said
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if line[1] != "run"], ids=" ".join)
