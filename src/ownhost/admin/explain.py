@@ -19,7 +19,7 @@ from urllib.parse import urldefrag, urljoin
 from ownhost.admin import verdict
 from ownhost.admin.access import rules_of
 from ownhost.admin.asking import PORTS, Asked, ExplainError, Question, read_question, split_url
-from ownhost.admin.explanation import Explanation, Hop, Message, Overridden, Said, restored
+from ownhost.admin.explanation import Cause, Explanation, Hop, Message, Overridden, Said, restored
 from ownhost.admin.programs import program_of
 from ownhost.admin.quoting import line_at, title
 from ownhost.admin.verdict import Outcome
@@ -122,6 +122,9 @@ def _explain(config: Config, question: Question) -> Explanation:
         found.verdict = f"{asked.status}: {asked.refused}" if asked.status else asked.refused
         return found
     _Explainer(config, asked, found).run()
+    if not asked.named:
+        what = f"no virtual host there goes by {asked.head.host or 'no name'}, so the first one answers"
+        found.causes.append(Cause(what, found.declared, "add a ServerAlias to the one that is meant"))
     if asked.endpoints.secure:
         verdict.judge_certificate(found, asked.head.host, *keys.examined(server))
     return found

@@ -14,7 +14,7 @@ def lines(found: Explanation, *, everything: bool = False) -> Iterator[str]:
     """The lines. Without `everything`, settings are those that the request depended on."""
     yield found.verdict
     for cause in found.causes:
-        yield from _cause(cause)
+        yield from _cause(cause, found.verdict)
     yield ""
     yield found.request
     yield _line("virtual host", f"{found.virtual_host} ({found.declared}), for {found.host}: {found.chosen}")
@@ -53,8 +53,12 @@ def _to(location: str) -> str:
     return f" to {location}" if location else ""
 
 
-def _cause(cause: Cause) -> Iterator[str]:
-    yield _line("because", cause.what + (f"  {cause.declared}" if cause.declared else ""))
+def _cause(cause: Cause, verdict: str) -> Iterator[str]:
+    """A cause; one that is the verdict's own words is not said twice."""
+    if cause.what not in verdict:
+        yield _line("because", cause.what + (f"  {cause.declared}" if cause.declared else ""))
+    elif cause.declared and cause.declared not in verdict:
+        yield _line("because of", cause.declared)
     if cause.fix:
         yield _line("fix", cause.fix)
 
