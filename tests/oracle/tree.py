@@ -43,6 +43,11 @@ FILES: dict[str, str | bytes] = {
     "three drei vier\nsame only|only\na-file /a.txt\n",
 }
 
+# A CGI program that says what it is told, but for what is each server's or connection's own.
+TELLS = """#!/bin/sh
+printf 'Content-Type: text/plain\\n\\n%s words: %s\\n' "$#" "$*"
+/usr/bin/env | /usr/bin/sort | /bin/grep -Ev '^(PATH|REMOTE_PORT|SERVER_SOFTWARE)='
+"""
 SHARED = {  # what everybody can read
     "shared/index.html": "shared index\n",
     "shared/x.txt": "shared x\n",
@@ -74,6 +79,7 @@ def _make_site(world: World) -> None:
     _owned(root / "bob" / "x.txt", "bob's\n", BOB)
     for path, content in SHARED.items():
         _owned(root / path, content, ALICE, folder=0o755, file=0o644)
+    _owned(root / "programs/env.cgi", TELLS, ALICE, file=0o700)
     root.chmod(0o711)
 
 

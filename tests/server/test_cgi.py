@@ -57,6 +57,18 @@ def test_the_meta_variables(world: World) -> None:
     assert not {"CONTENT_LENGTH", "HTTP_CONNECTION_X", "LD_LIBRARY_PATH"} & set(found)
 
 
+def test_options_is_the_programs_to_answer(world: World) -> None:
+    server = serve(world)
+    found = environment(server.get("alice.test", "/cgi-bin/echo/x", method="OPTIONS"))
+    assert (found["REQUEST_METHOD"], found["PATH_INFO"]) == ("OPTIONS", "/x")
+
+
+def test_a_client_may_say_that_its_body_is_empty(world: World) -> None:
+    server = serve(world)
+    said = environment(server.get("alice.test", "/cgi-bin/echo", method="POST", Content_Length="0"))
+    assert said["CONTENT_LENGTH"] == "0"
+
+
 def test_the_words_of_a_query_are_arguments(world: World) -> None:
     server = serve(world)
     assert told(server.get("alice.test", "/cgi-bin/echo?one+t%2bwo+%20"))["arguments"] == ["one", "t+wo", " "]

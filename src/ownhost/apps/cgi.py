@@ -29,8 +29,6 @@ GRACE = 3.0  # seconds that a program gets to end once it has said everything
 def handle(request: Request) -> Response:
     """Have a file run. Raises HTTPError 403, 404."""
     request.pure = False
-    if request.method == "OPTIONS":
-        return Response(200, [("Allow", "GET, HEAD, POST, OPTIONS")])
     try:
         check(request)
     except HTTPError as error:

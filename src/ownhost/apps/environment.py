@@ -40,6 +40,8 @@ MOST_NAMES = 1_024  # of fields, whose variables' names are remembered
 def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     """All variables of a request. `body_length` is that of the body as the program gets it; None where there is none.
 
+    A client that says itself that there are 0 bytes is believed, as in Apache.
+
     What a request's phases set (SetEnv, SetEnvIf) is among them, but for names that mean something else here.
     """
     head = request.head
@@ -56,6 +58,8 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
         variables["CONTENT_TYPE"] = unwire(head.values["content-type"])
     if body_length is not None:
         variables["CONTENT_LENGTH"] = str(body_length)
+    elif not head.values.get("content-length", "-").strip("0"):
+        variables["CONTENT_LENGTH"] = "0"
     variables["REQUEST_URI"] = _request_uri(request)
     if request.path_info and (translated := _translated(request)):
         variables["PATH_TRANSLATED"] = translated
