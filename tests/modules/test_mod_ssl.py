@@ -299,6 +299,9 @@ def test_debians_and_certbots_files_load(tmp_path: Path, authority: Authority) -
             "<Location />\nSSLProxyEngine on\n</Location>",
             "expected in the server configuration, <VirtualHost> or <Proxy>",
         ),
+        ("SSLVerifyClient maybe", "expected none, off, optional, require or on, not 'maybe'"),
+        ("SSLVerifyClient optional_no_ca", "optional_no_ca is not supported"),
+        ("<Location />\nSSLCipherSuite TLSv1.3 TLS_AES_128_GCM_SHA256\n</Location>", "cannot be chosen in a section"),
         ("SSLProxyVerify maybe", "expected none, off, optional, require, on or optional_no_ca, not 'maybe'"),
         ("SSLProxyCARevocationCheck leaf all", "expected no_crl_for_cert_ok or nothing, not 'all'"),
         ("SSLProxyProtocol SSLv3", "SSLv3 is broken"),
@@ -317,6 +320,8 @@ def test_errors_say_what_was_expected(tmp_path: Path, text: str, message: str) -
     ("text", "note"),
     [
         ("SSLOptions StdEnvVars ExportCertData", "ExportCertData without a + replaces all options"),
+        ("<Location />\nSSLCipherSuite HIGH\n</Location>", "with other ciphers are refused here with 403"),
+        ("<Location />\nSSLCipherSuite NO-SUCH\n</Location>", "OpenSSL knows no cipher in 'NO-SUCH'"),
         ("SSLVHostSNIPolicy insecure", "insecure has the effect of secure"),
     ],
 )

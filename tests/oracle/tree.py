@@ -44,9 +44,10 @@ FILES: dict[str, str | bytes] = {
 }
 
 # A CGI program that says what it is told, but for what is each server's or connection's own.
+# All at once, with its length: else that depends on when it comes.
 TELLS = """#!/bin/sh
-printf 'Content-Type: text/plain\\n\\n%s words: %s\\n' "$#" "$*"
-/usr/bin/env | /usr/bin/sort | /bin/grep -Ev '^(PATH|REMOTE_PORT|SERVER_SOFTWARE)='
+told=$(/usr/bin/env | /usr/bin/sort | /bin/grep -Ev '^(PATH|REMOTE_PORT|SERVER_SOFTWARE)='; echo "$# words: $*")
+printf 'Content-Type: text/plain\\nContent-Length: %s\\n\\n%s' "${#told}" "$told"
 """
 SHARED = {  # what everybody can read
     "shared/index.html": "shared index\n",

@@ -226,17 +226,23 @@ def test_with_a_cache_in_their_stead_a_worker_remembers_its_clients(world: World
 
 @pytest.fixture
 def clients(world: World) -> dict[str, Identity]:
-    """known's is by an authority, deep's by one below that, revoked's is revoked, stranger's by nobody who counts."""
+    """known's is by an authority, deep's by one below that, deeper's by one below that one, itself's by itself.
+
+    revoked's is revoked, stranger's by nobody who counts.
+    """
     authority, stranger = Authority("Clients"), Authority("Strangers")
     below = Authority("Below", issuer=authority)
+    lower, itself = Authority("Lower", issuer=below), Authority("Itself")
     made = {name: authority.issue(f"{name}.client") for name in ("known", "revoked")}
     made["deep"] = below.issue("deep.client")
+    made["deeper"] = lower.issue("deeper.client")
+    made["itself"] = Identity(itself.certificate, itself.key)
     made["stranger"] = stranger.issue("stranger.client")
     for name, identity in made.items():
         certificate, _ = identity.files(world.folder, name)
-        if name == "deep":
-            certificate.write_text(identity.chain + below.pem)
-    (world.folder / "clients.pem").write_text(authority.pem)
+        between = {"deep": below.pem, "deeper": lower.pem + below.pem}.get(name, "")
+        certificate.write_text(identity.chain + between)
+    (world.folder / "clients.pem").write_text(authority.pem + itself.pem)
     (world.folder / "revoked.pem").write_text(authority.revoke(made["revoked"]))
     folder = world.folder / "folder"
     folder.mkdir()
@@ -245,14 +251,18 @@ def clients(world: World) -> dict[str, Identity]:
     return made
 
 
-def status(sites: Sites, server: Server, client: str = "", version: str = "TLSv1_3") -> int:
+def status(
+    sites: Sites, server: Server, client: str = "", version: str = "TLSv1_3", path: str = "/", ciphers: str = ""
+) -> int:
     """What a request with a client's certificate ends with; 0 for a connection that is refused."""
     context = sites.context(maximum_version=ssl.TLSVersion[version])
+    if ciphers:
+        context.set_ciphers(ciphers)
     if client:
         folder: Path = server.folder
         context.load_cert_chain(folder / f"{client}.crt", folder / f"{client}.key")
     try:
-        return sites.get(server, context=context).status
+        return sites.get(server, path=path, context=context).status
     except ssl.SSLError as error:
         return 0 if "ALERT" in str(error.reason) else -1  # the client is told why
 
@@ -263,16 +273,18 @@ def status(sites: Sites, server: Server, client: str = "", version: str = "TLSv1
     [
         (AUTHORITIES, 200, 200, 200, 200, 200),
         ("SSLVerifyClient none\n" + AUTHORITIES, 200, 200, 200, 200, 200),
-        ("SSLVerifyClient optional\n" + AUTHORITIES, 200, 200, 0, 200, 200),
-        ("SSLVerifyClient require\n" + AUTHORITIES, 200, 0, 0, 200, 200),
-        ("SSLVerifyClient require\nSSLVerifyDepth 0\n" + AUTHORITIES, 200, 0, 0, 0, 200),
-        ("SSLVerifyClient require\nSSLCACertificatePath @DIR@/folder\n", 200, 0, 0, 200, 200),
+        ("SSLVerifyClient off\n" + AUTHORITIES, 200, 200, 200, 200, 200),
+        ("SSLVerifyClient optional\n" + AUTHORITIES, 200, 200, 0, 0, 200),
+        ("SSLVerifyClient require\n" + AUTHORITIES, 200, 0, 0, 0, 200),
+        ("SSLVerifyClient on\n" + AUTHORITIES, 200, 0, 0, 0, 200),
+        ("SSLVerifyClient require\nSSLVerifyDepth 2\n" + AUTHORITIES, 200, 0, 0, 200, 200),
+        ("SSLVerifyClient require\nSSLCACertificatePath @DIR@/folder\n", 200, 0, 0, 0, 200),
         (
             "SSLVerifyClient require\nSSLCARevocationCheck leaf\nSSLCARevocationFile @DIR@/revoked.pem\n" + AUTHORITIES,
             *(200, 0, 0, 0, 0),  # of who is below nobody has a list
         ),
     ],
-    ids=["unsaid", "none", "optional", "require", "depth", "path", "revocation"],
+    ids=["unsaid", "none", "off", "optional", "require", "on", "depth", "path", "revocation"],
 )
 def test_clients_certificates(
     sites: Sites,
@@ -289,6 +301,92 @@ def test_clients_certificates(
     server = serve(says)
     expected = {"known": known, "": none, "stranger": stranger, "deep": deep, "revoked": revoked}
     assert {client: status(sites, server, client, version) for client in expected} == expected
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_how_deep_a_certificate_may_be(sites: Sites, serve: Serve, clients: dict[str, Identity], version: str) -> None:
+    """As Apache counts: all behind the client's. A depth of 0 Apache refuses within the handshake, we behind it."""
+    for depth, expected in (
+        ("", (200, 200, 0, 0)),
+        ("SSLVerifyDepth 0\n", (200, 403, 0, 0)),
+        ("SSLVerifyDepth 1\n", (200, 200, 0, 0)),
+        ("SSLVerifyDepth 2\n", (200, 200, 200, 0)),
+        ("SSLVerifyDepth 3\n", (200, 200, 200, 200)),
+    ):
+        server = serve(f"SSLVerifyClient require\n{depth}{AUTHORITIES}")
+        found = tuple(status(sites, server, client, version) for client in ("itself", "known", "deep", "deeper"))
+        assert found == expected, depth
+
+
+SECTIONS = """
+<Location /one>
+SSLVerifyClient require
+</Location>
+<Location /two>
+SSLVerifyClient require
+SSLVerifyDepth 2
+</Location>
+<Location /itself>
+SSLVerifyClient require
+SSLVerifyDepth 0
+</Location>
+"""
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_how_deep_a_certificate_may_be_for_a_section(
+    sites: Sites, serve: Serve, clients: dict[str, Identity], version: str
+) -> None:
+    server = serve(SECTIONS + AUTHORITIES)
+    paths = ("/", "/one", "/two", "/itself")
+    for client, expected in {
+        "": (200, 403, 403, 403),
+        "itself": (200, 404, 404, 404),  # let in; there is nothing
+        "known": (200, 404, 404, 403),
+        "deep": (200, 403, 404, 403),
+        "deeper": (0, 0, 0, 0),
+    }.items():
+        assert tuple(status(sites, server, client, version, path) for path in paths) == expected, client
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_resumed_session_is_no_way_around_the_depth(
+    sites: Sites, serve: Serve, clients: dict[str, Identity], version: str
+) -> None:
+    """It would not tell how deep the certificate was: there are none where that is asked."""
+    server = serve(
+        "SSLVerifyClient require\nSSLVerifyDepth 2\n<Location /one>\nSSLVerifyDepth 1\n</Location>\n" + AUTHORITIES
+    )
+    context = sites.context(maximum_version=ssl.TLSVersion[version])
+    context.load_cert_chain(server.folder / "deep.crt", server.folder / "deep.key")
+    session = None
+    for _ in range(2):
+        with sites.connect(server, context=context, session=session) as sock:
+            assert not sock.session_reused
+            assert ask(sock, "alice.test", "/").status == 200
+            assert ask(sock, "alice.test", "/one").status == 403
+            session = sock.session
+
+
+@pytest.mark.parametrize(
+    ("section", "version", "ciphers", "expected"),
+    [
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1_2", "ECDHE-ECDSA-AES256-GCM-SHA384", 200),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1_2", "ECDHE-ECDSA-AES128-GCM-SHA256", 403),
+        ("SSL ECDHE+AES256", "TLSv1_2", "ECDHE-ECDSA-AES256-GCM-SHA384", 200),
+        ("SSL ECDHE+AES256", "TLSv1_2", "ECDHE-ECDSA-AES128-GCM-SHA256", 403),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLSv1_3", "", 200),  # as Apache: those of TLS 1.3 are the server's to choose
+        ("NO-SUCH", "TLSv1_2", "", 403),
+        ("NO-SUCH", "TLSv1_3", "", 200),
+    ],
+)
+def test_a_section_may_want_other_ciphers(
+    sites: Sites, serve: Serve, section: str, version: str, ciphers: str, expected: int
+) -> None:
+    server = serve(f"<Location /index.html>\nSSLCipherSuite {section}\n</Location>\n")
+    assert status(sites, server, version=version, path="/index.html", ciphers=ciphers) == expected
+    with sites.connect(server, context=sites.context(maximum_version=ssl.TLSVersion[version])) as sock:
+        assert ask(sock, "alice.test", "/nothing").status == 404
 
 
 def test_which_authorities_clients_are_told_of(sites: Sites, serve: Serve, clients: dict[str, Identity]) -> None:

@@ -8,6 +8,7 @@ Sources: RFC 8446 (TLS 1.3), RFC 9325 (recommendations), Python's ssl module.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -61,7 +62,7 @@ class TLSPolicy:
     remembers: bool = False  # sessions without tickets, in a worker's memory
     session_timeout: int = 300  # seconds
     verify: str = "none"  # clients' certificates: "none", "optional" or "require"
-    verify_depth: int = 1
+    verify_depth: int = 1  # certificates behind a client's, the trusted one among them; 0: only self-signed ones
     revocation: str = "none"  # whose certificates are looked for in revocation lists: "none", "leaf" or "chain"
 
 
@@ -106,6 +107,7 @@ class TLSFacts:
     secure_renegotiation: bool = False  # whether both sides know of RFC 5746
     chain: tuple[bytes, ...] = ()  # what the client sent behind its certificate; () where the session was resumed
     server_certificate: bytes = b""  # that the client was shown
+    depth: int = -1  # certificates behind the client's, the trusted one among them; -1: not known (a resumed session)
 
     @property
     def is_modern(self) -> bool:
@@ -214,6 +216,17 @@ def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
     openssl.choose_dh_parameters(context)
 
 
+@functools.lru_cache(64)
+def cipher_names(ciphers: str) -> frozenset[str]:
+    """The ciphers of TLS 1.2 and before in a list of OpenSSL's notation; none where it knows none of them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        return frozenset()
+    return frozenset(one["name"] for one in context.get_ciphers() if one["protocol"] != "TLSv1.3")
+
+
 @contextlib.contextmanager
 def as_file(content: bytes) -> Iterator[str]:
     """A file name for what is only in memory, for functions that take nothing else."""
@@ -258,7 +271,8 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
         reason = "clients' certificates are asked for, and no SSLCACertificateFile says who may issue them"
         raise OpenSSLError(reason, "SSLVerifyClient")
     context.verify_mode = _VERIFY[policy.verify]
-    openssl.set_verify_depth(context, policy.verify_depth)
+    # OpenSSL counts what is between the client's and the trusted one, and so knows no depth of 0: `mod_ssl` does.
+    openssl.set_verify_depth(context, max(policy.verify_depth - 1, 0))
     if policy.revocation != "none":
         context.verify_flags |= ssl.VerifyFlags(REVOKED[policy.revocation])
     named = credentials.named_authorities or b"\n".join(_CERTIFICATE.findall(credentials.authorities))
@@ -445,7 +459,12 @@ class TLSSocket:
             secure_renegotiation=details.secure_renegotiation,
             chain=_sent_chain(tls) if certificate else (),
             server_certificate=details.certificate,
+            depth=_depth(tls) if certificate and not tls.session_reused else -1,
         )
+
+
+def _depth(tls: ssl.SSLSocket | ssl.SSLObject) -> int:
+    return len(tls._sslobj.get_verified_chain() or ()) - 1  # type: ignore[union-attr]
 
 
 def _sent_chain(tls: ssl.SSLSocket | ssl.SSLObject) -> tuple[bytes, ...]:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from ownhost.config.model import VirtualHost
 from ownhost.http.certificates import CertificateError, one_line, read
 from ownhost.http.message import HTTPError, Response
-from ownhost.http.tls import TLSFacts
+from ownhost.http.tls import TLSFacts, cipher_names
 from ownhost.http.wire import to_bytes
 from ownhost.modules.ssl import proxy_directives
-from ownhost.modules.ssl.directives import SSL_ENGINE, SSL_VERIFY_CLIENT
+from ownhost.modules.ssl.directives import SSL_CIPHERS, SSL_ENGINE, SSL_VERIFY_CLIENT, SSL_VERIFY_DEPTH
 from ownhost.modules.ssl.requests import SSL_REQUIRE, SSL_REQUIRE_SSL, SSL_USER_NAME
 from ownhost.request import expressions, ssl_variables
 from ownhost.request.module import IsException, Module, register
@@ -50,6 +50,7 @@ def access(request: Request) -> Response | None:
         if not endpoints.secure:
             raise _refused(request, "SSL connection required")
     _check_certificate(request)
+    _check_cipher(request)
     for requirement in settings[SSL_REQUIRE]:
         request.pure = False
         if endpoints.secure and not expressions.holds(requirement, request):
@@ -72,10 +73,31 @@ def _check_certificate(request: Request) -> None:
         raise _refused(request, "client certificate missing")
     if tls.certificate:
         request.pure = False
+        if request.settings[SSL_VERIFY_CLIENT] != "none" and _is_too_deep(request, tls.depth):
+            raise _refused(request, "Certificate Chain too long (SSLVerifyDepth)")
         try:
             read(tls.certificate)
         except CertificateError as error:
             raise _refused(request, str(error)) from None
+
+
+def _is_too_deep(request: Request, depth: int) -> bool:
+    """Whether more certificates are behind a client's than may be, where the handshake has not asked for just that."""
+    most = request.settings[SSL_VERIFY_DEPTH]
+    return depth > most or (depth < 0 and most < request.site.settings[SSL_VERIFY_DEPTH])
+
+
+def _check_cipher(request: Request) -> None:
+    """A section may want other ciphers than the server does. It has none to say for TLS 1.3, as in Apache."""
+    ciphers, endpoints = request.settings[SSL_CIPHERS], request.endpoints
+    if ciphers is request.site.settings[SSL_CIPHERS]:
+        return
+    request.pure = False
+    tls = endpoints.tls
+    if not endpoints.secure or (tls is not None and tls.protocol == "TLSv1.3"):
+        return
+    if tls is None or tls.cipher not in cipher_names(ciphers.older):
+        raise _refused(request, "the connection's cipher is none of SSLCipherSuite's, and nothing is renegotiated")
 
 
 def _refused(request: Request, reason: str) -> HTTPError:

@@ -5,8 +5,9 @@ Source: mod_ssl's page in Apache's manual. What differs is in docs/tls.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ownhost.config.arguments import choice, either, flag, ignored, integer, path, single, words
 from ownhost.config.directive import (
@@ -23,11 +24,12 @@ from ownhost.config.directive import (
     append,
     declare,
 )
-from ownhost.config.model import VirtualHost
-from ownhost.http.tls import VERSIONS, TLSPolicy
+from ownhost.config.model import Section, VirtualHost
+from ownhost.http.tls import VERSIONS, TLSPolicy, cipher_names
 
+T = TypeVar("T")
 DEFAULT_VERSIONS = frozenset(("TLSv1.2", "TLSv1.3"))
-VERIFY = {"none": "none", "optional": "optional", "require": "require"}
+VERIFY = {"none": "none", "off": "none", "optional": "optional", "require": "require", "on": "require"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,18 @@ def parse_ciphers(call: Call) -> Ciphers:
         raise ArgumentError(f"expected SSL or TLSv1.3 before the ciphers, not {kind[0]!r}")
     # As in Apache: nothing without encryption or without certificates, whatever the list says.
     return Ciphers(older=f"{ciphers}:!aNULL:!eNULL")
+
+
+def parse_own_ciphers(call: Call) -> Ciphers:
+    """The same, where clients are those who connect: a section can but refuse them. Raises ArgumentError."""
+    ciphers = parse_ciphers(call)
+    if call.section_kind:
+        if ciphers.tls13:
+            raise ArgumentError("the ciphers of TLSv1.3 cannot be chosen in a section; expected those of TLS 1.2")
+        known = cipher_names(ciphers.older)
+        which = "with other ciphers" if known else f"(OpenSSL knows no cipher in {call.args[-1]!r})"
+        call.notes.append(f"nothing is renegotiated: connections of TLS 1.2 {which} are refused here with 403")
+    return ciphers
 
 
 def fold_ciphers(before: Ciphers | None, after: Ciphers) -> Ciphers:
@@ -159,26 +173,39 @@ SSL_STRICT_SNI = Setting("SSLStrictSNIVHostCheck", False)
 def policy_of(server: VirtualHost) -> TLSPolicy:
     """How a virtual host speaks TLS. One with sections that want a client's certificate asks for it at once.
 
-    Apache asks in the midst of a request, for which neither HTTP/2 nor today's browsers have a way.
+    Apache asks in the midst of a request, for which neither HTTP/2 nor today's browsers have a way. Then certificates
+    may be as deep as any section lets them be, and each request is asked whether its own do (`mod_ssl`). A session that
+    is resumed has no answer to that: where it is asked, there are none.
     """
     settings = server.settings
     ciphers = settings[SSL_CIPHERS]
-    verify = settings[SSL_VERIFY_CLIENT]
+    verify, depth = settings[SSL_VERIFY_CLIENT], settings[SSL_VERIFY_DEPTH]
+    depths = tuple(_said(server.sections, SSL_VERIFY_DEPTH))
     if verify == "none" and any(section.says(SSL_VERIFY_CLIENT) for section in server.sections):
         verify = "optional"
+        depth = max(depth, *depths) if depths else depth
+    resumes = verify == "none" or (depth > 0 and not depths)
     return TLSPolicy(
         versions=settings[SSL_PROTOCOL],
         ciphers=ciphers.older,
         suites=ciphers.tls13,
         server_order=settings[SSL_HONOR_CIPHER_ORDER],
         commands=settings[SSL_COMMANDS],
-        tickets=settings[SSL_SESSION_TICKETS],
-        remembers=settings[SSL_SESSION_CACHE],
+        tickets=settings[SSL_SESSION_TICKETS] and resumes,
+        remembers=settings[SSL_SESSION_CACHE] and resumes,
         session_timeout=settings[SSL_SESSION_TIMEOUT],
         verify=verify,
-        verify_depth=settings[SSL_VERIFY_DEPTH],
+        verify_depth=depth,
         revocation=settings[SSL_REVOCATION_CHECK],
     )
+
+
+def _said(sections: Iterable[Section], setting: Setting[T]) -> Iterator[T]:
+    """What sections, and those in them, say of a setting."""
+    for section in sections:
+        if setting in section.settings:
+            yield section.settings[setting]
+        yield from _said(section.sections, setting)
 
 
 for _directive in (
@@ -206,10 +233,11 @@ for _directive in (
         "SSLCipherSuite",
         "mod_ssl",
         "[SSL|TLSv1.3] ciphers",
-        SERVERS,
-        "The ciphers, in OpenSSL's notation; TLSv1.3's are named apart.",
-        parse_ciphers,
+        ANYWHERE,
+        "The ciphers, in OpenSSL's notation; TLSv1.3's are named apart. A section refuses TLS 1.2 with other ones.",
+        parse_own_ciphers,
         setting=SSL_CIPHERS,
+        override=Override.AUTH_CONFIG,
         fold=fold_ciphers,
         default="those with forward secrecy and authenticated encryption",
     ),
@@ -295,7 +323,7 @@ for _directive in (
     Directive(
         "SSLVerifyClient",
         "mod_ssl",
-        "none|optional|require",
+        "none|off|optional|require|on",
         ANYWHERE,
         "Whether clients need a certificate. Where a section says so, the whole virtual host asks for it.",
         parse_verify,
@@ -307,10 +335,11 @@ for _directive in (
         "SSLVerifyDepth",
         "mod_ssl",
         "number",
-        SERVERS,
-        "How many authorities may stand between a client's certificate and one that is trusted.",
+        ANYWHERE,
+        "How many certificates may be behind a client's, the trusted one among them. 0: only self-signed ones count.",
         integer(0, 100),
         setting=SSL_VERIFY_DEPTH,
+        override=Override.AUTH_CONFIG,
         default="1",
     ),
     Directive(
