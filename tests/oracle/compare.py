@@ -80,6 +80,8 @@ def compared(asked: Asked, theirs: Answer, ours: Answer) -> set[str]:
     multipart = any("multipart" in answer.fields.get("content-type", "") for answer in (theirs, ours))
     if not own_page and not multipart and asked.method not in ("OPTIONS", "TRACE"):  # multipart: with random boundaries
         names |= {*OF_PAGES, "body"}
+        if "content-length" not in theirs.fields:
+            names.discard("content-length")  # of a program's answer: that hangs on when it came
     if theirs.status < 300 or theirs.status == 304:
         names |= set(OF_FILES)
     if theirs.dropped and not ours.dropped:

@@ -81,6 +81,8 @@ def test_what_differs_is_told() -> None:
     assert compare("", answer(location="/%c3"), answer(location="/%C3")) == []
     assert compare("", answer(404, b"<!DOCTYPE HTML PUBLIC"), answer(404, b"ours")) == []
     assert compare("", answer(404, b"own page"), answer(404, b"ours"))
+    assert compare("", answer(), answer(content_length="1")) == []
+    assert compare("", answer(content_length="1"), answer())
 
 
 def test_what_is_meant_to_differ_must() -> None:
