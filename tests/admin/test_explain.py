@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from certificates import Authority
 from harness import ALICE, World
 from ownhost.admin.cli import main
 
@@ -215,3 +216,131 @@ def test_tls_is_explained(world: World) -> None:
     assert "status        400" in run(config, "http://tls.test:8443/").stdout
     assert explained(config, "https://shared.test:8080/")["tls"] == "none is spoken here: SSLEngine is off"
     assert explained(config, "http://shared.test:8080/")["tls"] == ""
+
+
+MATTERS = """\
+<VirtualHost *:8080>
+ServerName x.test
+DocumentRoot @DIR@/shared
+SetEnv UNRELATED yes
+SetOutputFilter NONE
+<Directory @DIR@/shared>
+SetHandler outer
+Require ip 10.0.0.0/8
+</Directory>
+<Files index.html>
+SetHandler none
+Require ip 127.0.0.0/8
+</Files>
+Redirect /away https://elsewhere.test/
+Redirect /tls https://x.test/
+Redirect /on http://y.test:8080/index.html
+Redirect /slow http://x.test:8080/on
+</VirtualHost>
+<VirtualHost *:8080>
+ServerName y.test
+DocumentRoot @DIR@/shared
+Redirect /ping http://x.test:8080/pong
+RedirectMatch ^/self$ /self
+RedirectMatch ^/grow(.*) /grow/x$1
+</VirtualHost>
+<VirtualHost *:8443>
+ServerName first.tls.test
+SSLEngine on
+SSLCertificateFile @DIR@/first.crt
+SSLCertificateKeyFile @DIR@/first.key
+DocumentRoot @DIR@/shared
+</VirtualHost>
+<VirtualHost *:8443>
+ServerName other.tls.test
+SSLEngine on
+SSLCertificateFile @DIR@/first.crt
+SSLCertificateKeyFile @DIR@/first.key
+DocumentRoot @DIR@/shared
+</VirtualHost>
+<VirtualHost *:8443>
+ServerName plain.tls.test
+DocumentRoot @DIR@/shared
+</VirtualHost>
+"""
+
+
+@pytest.fixture
+def matters(world: World) -> Path:
+    world.site("shared", ALICE, {"index.html": "alice\n"}, mode=0o755)
+    Authority().issue("first.tls.test").files(world.folder, "first")
+    return world.server("Listen 8080\nListen 8443\n" + MATTERS, start=False).config
+
+
+def test_what_another_section_says_is_overridden(matters: Path) -> None:
+    found = explained(matters, "http://x.test:8080/index.html")
+    by = {"what": "SetHandler none", "declared": line_of(matters, "SetHandler none")}
+    assert {"what": "SetHandler outer", "declared": line_of(matters, "SetHandler outer"), "by": by} in found[
+        "overridden"
+    ]
+    assert [one["what"] for one in found["overridden"]] == ["Require ip 10.0.0.0/8", "SetHandler outer"]
+    (rule,) = found["access"]
+    assert (rule["rule"], rule["verdict"], rule["why"]) == ("Require ip 127.0.0.0/8", "yes", "the client is 127.0.0.1")
+    assert rule["declared"] == line_of(matters, "Require ip 127")
+    assert found["status"] == 200
+
+
+def test_settings_that_nobody_looked_at_are_for_all(matters: Path) -> None:
+    short, long = (run(matters, "http://x.test:8080/index.html", *more).stdout for more in ((), ("--all",)))
+    assert "ErrorLog" not in short
+    assert "ErrorLog" in long
+    assert "variable      UNRELATED=yes" in long
+    assert "UNRELATED=yes" not in short
+    assert short.splitlines()[0].startswith("200: ")
+    assert len(short) < len(long)
+
+
+@pytest.mark.parametrize(
+    ("path", "follows", "says"),
+    [
+        ("x.test:8080/away", [], "302 to https://elsewhere.test/"),
+        ("x.test:8080/tls", [0], "302 to https://x.test/; there: connection refused: nothing listens on port 443"),
+        ("x.test:8080/on", [200], "302 to http://y.test:8080/index.html; there: 200: "),
+        ("x.test:8080/slow", [302, 200], "302 to http://x.test:8080/on; there: 200: "),
+        ("y.test:8080/ping", [403], "302 to http://x.test:8080/pong; there: 403: "),
+        ("y.test:8080/grow", [302] * 10, ", and from there on and on, for more than 10 redirects: browsers give up"),
+        ("y.test:8080/self", [302], "which leads back to itself after one redirect: browsers give up"),
+    ],
+)
+def test_redirects_are_followed_as_far_as_this_server_goes(
+    matters: Path, path: str, follows: list[int], says: str
+) -> None:
+    found = explained(matters, f"http://{path}")
+    assert [hop["status"] for hop in found["follows"]] == follows
+    assert says in found["verdict"]
+
+
+def test_what_keeps_tls_clients_away(matters: Path) -> None:
+    assert explained(matters, "https://first.tls.test:8443/")["verdict"].startswith("200: ")
+    other = explained(matters, "https://other.tls.test:8443/")
+    assert other["verdict"].endswith(
+        "the certificate is for first.tls.test, not for other.tls.test: browsers warn of it"
+    )
+    plain = explained(matters, "https://plain.tls.test:8443/")
+    assert (plain["status"], "certificate of first.tls.test" in plain["verdict"]) == (421, True)
+    clear = explained(matters, "http://plain.tls.test:8443/")
+    assert (clear["status"], clear["verdict"][:5]) == (400, "400: ")
+    (matters.parent / "first.key").unlink()
+    broken = explained(matters, "https://first.tls.test:8443/")
+    assert broken["verdict"].startswith("the TLS handshake fails: ")
+    assert broken["causes"][0]["declared"] == line_of(matters, "SSLCertificateKeyFile")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://x.test:81/", "connection refused: nothing listens on port 81; listening: "),
+        ("https://x.test:8080/", "the TLS handshake fails: SSLEngine is off here; use http:// instead"),
+        ("http://x.test/", "connection refused: nothing listens on port 80"),
+    ],
+)
+def test_a_connection_that_nobody_takes(matters: Path, url: str, says: str) -> None:
+    found = explained(matters, url)
+    assert found["status"] == 0
+    assert found["verdict"].startswith(says)
+    assert "status        none" in run(matters, url).stdout

@@ -41,7 +41,7 @@ from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.supervisor import keys
 from ownhost.request import serve
-from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.resolve import resolve
 from ownhost.request.routing import IDENTITY
@@ -60,33 +60,40 @@ def explain(config: Config, question: Question) -> Explanation:
     for file in config.files:
         linecache.getlines(file)  # now, as not everybody may read them
     found = _explain(config, question)
-    hops, loops = _follow(config, question, found)
-    found.follows = hops
-    if loops:
-        count = "after one redirect" if len(hops) == 1 else f"after {len(hops)} redirects"
-        found.verdict += f", which leads back to itself {count}: browsers give up"
-    elif hops:
-        found.verdict += f"; there: {hops[-1].verdict}"
+    found.verdict += _follow(config, question, found)
     return found
 
 
-def _follow(config: Config, question: Question, found: Explanation) -> tuple[list[Hop], bool]:
-    """Where redirects lead within this configuration, and whether that is a URL which was asked for before."""
-    hops: list[Hop] = []
-    seen = [_key(question)]
-    while found.location and 300 <= found.status < 400 and len(hops) < MAX_HOPS:
-        question = _next(question, found)
-        if _key(question) in seen:
-            return [*hops, Hop(question.url, found.status, "asked for before")], True
-        seen.append(_key(question))
+def _follow(config: Config, question: Question, found: Explanation) -> str:
+    """Follow redirects within this configuration. What the verdict says of where they lead, if anywhere."""
+    hops, seen, last = found.follows, [_key(question)], found
+    while last.location and 300 <= last.status < 400:
+        if len(hops) == MAX_HOPS:
+            return f", and from there on and on, for more than {MAX_HOPS} redirects: browsers give up"
         try:
-            if not read_question(config, question).named:
-                return hops, False
-            found = _explain(config, question)
-        except ExplainError:
-            return hops, False
-        hops.append(Hop(question.url, found.status, found.verdict))
-    return hops, len(hops) == MAX_HOPS
+            before, question = question, _next(question, last)
+            if not _is_ours(config, before, question):
+                break
+            if _key(question) in seen:
+                hops.append(Hop(question.url, last.status, "asked for before"))
+                count = "after one redirect" if len(hops) == 1 else f"after {len(hops)} redirects"
+                return f", which leads back to itself {count}: browsers give up"
+            seen.append(_key(question))
+            last = _explain(config, question)
+        except ExplainError:  # what is no URL for a server leads nowhere
+            break
+        hops.append(Hop(question.url, last.status, last.verdict))
+    return f"; there: {hops[-1].verdict}" if hops else ""
+
+
+def _is_ours(config: Config, before: Question, after: Question) -> bool:
+    """Whether a redirect stays with this server: at the same host, or at one that a server here goes by."""
+    hosts = [split_url(one.url).hostname or "" for one in (before, after)]
+    return hosts[0] == hosts[1] or any(
+        wildcard(name).fullmatch(hosts[1])
+        for server in config.servers
+        for name in (server.settings[SERVER_NAME].host, *server.settings[SERVER_ALIASES])
+    )
 
 
 def _next(before: Question, found: Explanation) -> Question:
