@@ -104,8 +104,9 @@ FILES: dict[str, str | bytes] = {
     "status.php": "<?php http_response_code(404); echo 'gone';",
     "echo.php": "<?php echo php_uname('s'), getcwd(), posix_getuid();",
 }
+OFF = ("/off/i.php", "/off/page.off", "/never/i.php", "/never/inner/i.php")
 TARGETS = [
-    *(f"/{name}" for name in FILES if not name.endswith((".ini", "empty"))),
+    *(f"/{name}" for name in FILES if not name.endswith((".ini", "empty")) and f"/{name}" not in OFF),
     "/server.php/more/a%20b?c=d",
     "/server.php?",
     "/i.php/more",
@@ -174,6 +175,17 @@ def test_both_answer_alike(tree: tuple[World, Path, str], apache: Server, target
     content: bytes = their.content  # type: ignore[attr-defined]
     status, body = ours(tree, target, "Authorization: Basic YWxpY2U6b3Blbg==\r\n")
     assert (status, shown(body)) == (their.status, shown(content))
+
+
+@pytest.mark.parametrize("target", OFF)
+def test_apache_sends_the_source_where_the_engine_is_off(
+    tree: tuple[World, Path, str], apache: Server, target: str
+) -> None:
+    their = apache.get("h.test", target)
+    assert (their.status, their.content) == (200, INI.encode())  # type: ignore[attr-defined]
+    status, body = ours(tree, target, "")
+    assert status == 403
+    assert b"<?php" not in body
 
 
 @pytest.mark.parametrize("target", ["/strict.php/more", "/none.php", "/none.php/more", "/dir/"])

@@ -123,3 +123,40 @@ def test_an_error_document_must_be_let_in_too(root: Path) -> None:
 def test_ifmodule_knows_them() -> None:
     for name in ("authz_core", "authz_host", "access_compat", "userdir", "vhost_alias"):
         assert all(map(Modules(loads=False).has, (f"mod_{name}.c", f"{name}_module")))
+
+
+SECRETS = (".htaccess", ".htpasswd", ".ht", ".hta.txt")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("text", ["", in_root("Require all granted"), in_root("AllowOverride None\nOptions All")])
+def test_secrets_are_refused_by_default(root: Path, name: str, text: str) -> None:
+    (root / "root" / name).write_text("secret")
+    (root / "root" / "d").mkdir()
+    (root / "root" / "d" / name).write_text("secret")
+    site = make_site(root, text)
+    for path in (f"/{name}", f"/d/{name}", f"/{name}/more"):
+        asked = ask(site, f"GET {path}")
+        assert asked.status == 403
+        assert b"secret" not in bytes(asked.response.body)
+        assert "client denied by server configuration" in asked.log[0]
+
+
+def test_what_only_looks_like_a_secret_is_sent(root: Path) -> None:
+    for name in ("x.htaccess", "ht", ".hidden"):
+        (root / "root" / name).write_text("text")
+        assert ask(make_site(root, in_root("Require all granted")), f"GET /{name}").status == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Files .htinfo>\nRequire all granted\n</Files>",
+        "<FilesMatch ^\\.ht>\nRequire all granted\n</FilesMatch>",
+        in_root("<Files .htinfo>\nRequire all granted\n</Files>"),
+        "<Location /.htinfo>\nRequire all granted\n</Location>",
+    ],
+)
+def test_a_configuration_may_say_otherwise(root: Path, text: str) -> None:
+    (root / "root" / ".htinfo").write_text("info")
+    assert ask(make_site(root, text), "GET /.htinfo").status == 200

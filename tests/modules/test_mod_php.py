@@ -18,7 +18,7 @@ from ownhost.config.module_table import DONE_WHERE_INSTALLED
 from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
-from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.http.message import HTTPError, Response
 from ownhost.modules import mod_php
 from ownhost.modules.mod_php import VALUES, Value, Values, find_newest
 from ownhost.request import serve
@@ -128,8 +128,8 @@ def test_an_admins_value_holds_inside(scopes: list[Values]) -> None:
         ("AddType application/x-httpd-php .php", "application/x-httpd-php"),
         ("AddType text/html .php", ""),
         ("", ""),
-        ("AddHandler php-script php\nphp_flag engine off", "default-handler"),
-        ("AddType application/x-httpd-php .php\nphp_admin_value engine 0", "default-handler"),
+        ("AddHandler php-script php\nphp_flag engine off", "php-engine-off"),
+        ("AddType application/x-httpd-php .php\nphp_admin_value engine 0", "php-engine-off"),
         ("AddHandler php-script php\nphp_flag engine on", "php-script"),
     ],
 )
@@ -138,11 +138,32 @@ def test_which_files_are_scripts(tmp_path: Path, text: str, handler: str) -> Non
     assert handled(tmp_path, text, "/i.php").handler == handler
 
 
-def test_with_the_engine_off_a_file_is_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AddHandler php-script php\nphp_flag engine off",
+        "AddType application/x-httpd-php .php\nphp_admin_value engine 0",
+        "SetHandler application/x-httpd-php\nphp_admin_flag engine off",
+    ],
+)
+def test_with_the_engine_off_a_script_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "i.php").write_text("<?php secret")
+    (tmp_path / "x.txt").write_text("text")
+    request = ask(tmp_path, text, "/i.php")
+    lines: list[str] = []
+    request.log = lambda level, module, line: lines.append(f"{module}:{level.name.lower()} {line}")
+    response = serve.respond(request)
+    assert response.status == 403
+    assert b"secret" not in bytes(response.body)
+    assert lines == [f"php:error {tmp_path}/i.php: PHP's engine is off here, and its source is not sent"]
+    assert serve.respond(ask(tmp_path, text, "/none.php")).status == 404
+    assert serve.respond(ask(tmp_path, text, "/x.txt")).status == (403 if "SetHandler" in text else 200)
+
+
+def test_a_script_that_is_sent_as_a_file_by_name_is_sent(tmp_path: Path) -> None:
     (tmp_path / "i.php").write_text("<?php")
-    response = serve.respond(ask(tmp_path, "AddHandler php-script php\nphp_flag engine off", "/i.php"))
-    assert response.status == 200
-    assert isinstance(response.body, bytes | FileBody)
+    text = "AddHandler php-script php\nphp_flag engine off\n<Files i.php>\nSetHandler default-handler\n</Files>"
+    assert serve.respond(ask(tmp_path, text, "/i.php")).status == 200
 
 
 def test_source_is_not_shown(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ownhost.request.programs import Execution
 from ownhost.request.request import Level, Request
 
 MOMENT = 0.5  # seconds until whatever still holds the output that nobody wants is ended
+CGI_TYPE = "application/x-httpd-cgi"  # the media type that stands for the handler
 GRACE = 3.0  # seconds that a program gets to end once it has said everything
 
 
@@ -125,4 +126,11 @@ class Output:
         self.execution.close(heard_all=self.ended)
 
 
-register(Module(name="mod_cgi", identifier="cgi_module", handlers={CGI: handle}, stands_for=frozenset({"cgi", "cgid"})))
+register(
+    Module(
+        name="mod_cgi",
+        identifier="cgi_module",
+        handlers={CGI: handle, CGI_TYPE: handle},
+        stands_for=frozenset({"cgi", "cgid"}),
+    )
+)

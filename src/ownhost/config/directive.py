@@ -59,13 +59,13 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """The place in the configuration that something was said at."""
+    """The place in the configuration that something was said at. Line 0 is for what stands in no file."""
 
     file: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class ArgumentError(ValueError):

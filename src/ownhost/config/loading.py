@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from ownhost.config import module_table as table
 
 _WHERE_INSTALLED: dict[str, Callable[[str, bool], bool]] = {}
+_KIN = {name: kin for kin in table.KIN for name in kin}
 _BY_FILE = {file: name for name, files in table.FILES.items() for file in files}
 
 
@@ -67,7 +68,7 @@ class Modules:
 
     def is_usable(self, name: str) -> bool:
         """Whether a module's directives may be used, because it, or another that has them, is loaded."""
-        return self.is_loaded(name) or any(map(self.is_loaded, table.KIN.get(name, ())))
+        return any(map(self.is_loaded, _KIN.get(name, (name,))))
 
     def is_done(self, name: str) -> bool:
         """Whether what a module does is done here, once it is loaded."""
@@ -81,6 +82,6 @@ class Modules:
         return name is not None and self.is_loaded(name) and self.is_done(name)
 
     def missing(self, word: str) -> str | None:
-        """The module that a word names, where it would be there if it were loaded; else None."""
+        """The module that a word names, where it would be there if it, or one of its kin, were loaded; else None."""
         name = module_of(word)
-        return name if name is not None and self.is_done(name) and not self.is_loaded(name) else None
+        return name if name is not None and self.is_done(name) and not self.is_usable(name) else None

@@ -58,8 +58,8 @@ FILES = {
     "mpm_worker": ("worker.c",),
 }
 
-# Modules whose directives are declared as those of another.
-KIN = {"cgi": frozenset({"cgid"}), "php": frozenset({"php5", "php7", "php8"})}
+# Modules that have the same directives, of which one is loaded; they are declared as the first one's.
+KIN = (("cgi", "cgid"), ("php", "php5", "php7", "php8"))
 
 # The names of modules in the declarations of directives, where they are not mod_NAME.
 DECLARED = {

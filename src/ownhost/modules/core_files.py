@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ownhost.config.arguments import flag, ignored, keyword, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SECTIONS,
     SERVERS,
     Answer,
     ArgumentError,
@@ -81,13 +80,6 @@ def parse_allow_override(call: Call) -> None:
         raise ArgumentError(f".htaccess is not read yet: expected None, not {call.raw!r}")
 
 
-def parse_filter(call: Call) -> None:
-    """Filters, of which only those may be left out that merely compress."""
-    for name in words(1)(call)[0].split(";"):
-        if name.upper() not in ("DEFLATE", "BROTLI_COMPRESS", "NONE"):
-            raise ArgumentError(f"the filter {name} is not supported yet; only DEFLATE may be named, and does nothing")
-
-
 FILE_ETAG: Setting[ETagParts] = Setting("FileETag", ETagParts(), merge_etag)
 ACCEPT_PATH_INFO = Setting("AcceptPathInfo", "Default")
 ENABLE_SENDFILE = Setting("EnableSendfile", True)
@@ -154,36 +146,6 @@ for _directive in (
         "The names of .htaccess files. They are not read yet.",
         ignored(),
         answer=Answer.NO_EFFECT,
-    ),
-    Directive(
-        "SetOutputFilter",
-        "core",
-        "filter[;filter...]",
-        ANYWHERE,
-        "Filters for what is sent. DEFLATE is accepted and does nothing yet.",
-        parse_filter,
-        answer=Answer.NO_EFFECT,
-        override=Override.FILE_INFO,
-    ),
-    Directive(
-        "AddOutputFilterByType",
-        "mod_filter",
-        "filter[;filter...] media-type...",
-        ANYWHERE,
-        "Filters for what is sent with a type. DEFLATE is accepted and does nothing yet.",
-        parse_filter,
-        answer=Answer.NO_EFFECT,
-        override=Override.FILE_INFO,
-    ),
-    Directive(
-        "AddOutputFilter",
-        "mod_mime",
-        "filter[;filter...] extension...",
-        SECTIONS | Where.HTACCESS,
-        "Filters for files with an extension. DEFLATE is accepted and does nothing yet.",
-        parse_filter,
-        answer=Answer.NO_EFFECT,
-        override=Override.FILE_INFO,
     ),
 ):
     declare(_directive)

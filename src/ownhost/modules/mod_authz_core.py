@@ -20,6 +20,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Settings,
     Source,
     Where,
     declare,
@@ -27,7 +28,9 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition, variables_of
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.lexer import next_word
-from ownhost.config.methods import Methods
+from ownhost.config.methods import EVERY, Methods
+from ownhost.config.model import Section, SectionKind
+from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
@@ -338,11 +341,18 @@ provide(
 )
 provide("expr", _parse_expression, _check_expression)
 
-register(
-    Module(
-        name="mod_authz_core",
-        identifier="authz_core_module",
-        uses=lambda server: server.says(REQUIRE),
-        access=access,
-    )
+_BUILT_IN = Source("built in", 0)
+_DENIED = Requirement(
+    Group(_ANY, (Rule("all denied", "all", argument=False, negated=False, methods=EVERY, source=_BUILT_IN),))
 )
+# .htaccess, .htpasswd and their like are for no client, as Apache's own configuration says, unless this one does.
+SECRETS = Section(
+    SectionKind.FILES_MATCH,
+    r"^\.ht",
+    _BUILT_IN,
+    compile_pcre(r"^\.ht"),
+    Settings({REQUIRE.name: _DENIED}),
+    {REQUIRE.name: _BUILT_IN},
+)
+
+register(Module(name="mod_authz_core", identifier="authz_core_module", access=access, defaults=(SECRETS,)))

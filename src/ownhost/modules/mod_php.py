@@ -32,10 +32,10 @@ from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.php_names import LOADS_CODE, SYSTEM
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
-from ownhost.request.serve import DEFAULT_HANDLER
 
 SCRIPT_HANDLERS = ("application/x-httpd-php", "php-script")  # two names of one handler
 SOURCE_HANDLER = "application/x-httpd-php-source"
+OFF_HANDLER = "php-engine-off"  # of scripts that are not run
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _VERSION = re.compile(r"php-fpm([0-9]+(?:\.[0-9]+)*)?")
@@ -207,14 +207,22 @@ def refuse_source(request: Request) -> Response:
     raise HTTPError(403, f"{request.filename}: {SOURCE_HANDLER} is not served", module="php")
 
 
+def refuse_script(request: Request) -> Response:
+    """A script where the engine is off. Raises HTTPError."""
+    raise HTTPError(403, f"{request.filename}: PHP's engine is off here, and its source is not sent", module="php")
+
+
 def fixup(request: Request) -> Response | None:
-    """Decide whether PHP is to run the file. A media type of that name counts as the handler, as in Apache."""
+    """See whether the file is PHP's. A media type of that name counts as the handler, as in Apache.
+
+    Where the engine is off, it is refused; Apache would send its source.
+    """
     if not request.handler:
         media_type = request.content_type.partition(";")[0].strip().lower()
         if media_type in (*SCRIPT_HANDLERS, SOURCE_HANDLER):
             request.handler = media_type
-    if request.handler in (*SCRIPT_HANDLERS, SOURCE_HANDLER) and not is_on(request.settings[VALUES]):
-        request.handler = DEFAULT_HANDLER
+    if request.handler in SCRIPT_HANDLERS and request.stat is not None and not is_on(request.settings[VALUES]):
+        request.handler = OFF_HANDLER
     return None
 
 
@@ -225,6 +233,6 @@ register(
         identifier="php_module",
         order=98,
         fixup=fixup,
-        handlers={SOURCE_HANDLER: refuse_source},
+        handlers={SOURCE_HANDLER: refuse_source, OFF_HANDLER: refuse_script},
     )
 )

@@ -6,6 +6,8 @@ component by component, as in Apache: whoever can change the tree meanwhile can 
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import stat
 from collections.abc import Iterator
@@ -24,27 +26,27 @@ class Option(Flag):
     NONE = 0
     INDEXES = auto()
     INCLUDES = auto()
-    INCLUDES_NOEXEC = auto()
+    INCLUDES_EXEC = auto()  # includes may run programs
     FOLLOW_SYMLINKS = auto()
     SYMLINKS_IF_OWNER_MATCH = auto()
     EXEC_CGI = auto()
     MULTI_VIEWS = auto()
 
 
-ALL = (
-    Option.INDEXES | Option.INCLUDES | Option.FOLLOW_SYMLINKS | Option.SYMLINKS_IF_OWNER_MATCH | Option.EXEC_CGI
-)  # all but MultiViews, as Apache says
 DEFAULT = Option.FOLLOW_SYMLINKS
+_INCLUDES = Option.INCLUDES | Option.INCLUDES_EXEC
 _NAMES = {
-    "none": Option.NONE,
-    "all": ALL,
     "indexes": Option.INDEXES,
-    "includes": Option.INCLUDES,
-    "includesnoexec": Option.INCLUDES_NOEXEC,
+    "includes": _INCLUDES,
+    "includesnoexec": Option.INCLUDES,
     "followsymlinks": Option.FOLLOW_SYMLINKS,
     "symlinksifownermatch": Option.SYMLINKS_IF_OWNER_MATCH,
     "execcgi": Option.EXEC_CGI,
     "multiviews": Option.MULTI_VIEWS,
+}
+_FIRST = {  # All is without MultiViews, as in Apache, and needs no rule on owners
+    "none": Option.NONE,
+    "all": Option.INDEXES | _INCLUDES | Option.FOLLOW_SYMLINKS | Option.EXEC_CGI,
 }
 _WORDS = "None, All, Indexes, Includes, IncludesNOEXEC, FollowSymLinks, SymLinksIfOwnerMatch, ExecCGI or MultiViews"
 
@@ -70,31 +72,41 @@ def merge_options(outer: Options, inner: Options) -> Options:
     """Options with + and - change those around them; a list replaces them."""
     if inner.listed is not None:
         return inner
-    return Options(
-        outer.listed, (outer.added | inner.added) & ~inner.removed, (outer.removed & ~inner.added) | inner.removed
-    )
+    removed = inner.removed
+    if (
+        inner.added & _INCLUDES == Option.INCLUDES
+    ):  # with + too, IncludesNOEXEC takes back what Includes let programs do
+        removed |= Option.INCLUDES_EXEC
+    return Options(outer.listed, (outer.added | inner.added) & ~removed, (outer.removed & ~inner.added) | removed)
 
 
 def parse_options(call: Call) -> Options:
-    """Names, all with + or - in front, or none."""
-    if not call.args:
-        raise ArgumentError(f"expected {_WORDS}, got none")
-    relative = call.args[0][:1] in "+-"
-    listed = added = removed = Option.NONE
-    for word in call.args:
-        sign, name = (word[0], word[1:]) if word[:1] in ("+", "-") else ("", word)
-        if bool(sign) != relative:
-            raise ArgumentError("either all options have + or - in front of them, or none has")
-        option = _NAMES.get(name.lower())
-        if option is None:
-            raise ArgumentError(f"expected {_WORDS}, not {name!r}")
-        if sign == "-":
-            removed, added = removed | option, added & ~option
-        elif sign:
+    """Names, all with + or - in front, or none. All or None may stand before them. Nothing at all changes nothing."""
+    names = [word.lower() for word in call.args]
+    listed = _FIRST.get(names[0]) if names else None
+    rest = names if listed is None else names[1:]
+    signed = {name[:1] in ("+", "-") for name in rest}
+    options = [_option(name) for name in rest]
+    if len(signed) > 1:
+        raise ArgumentError("either all options have + or - in front of them, or none has (All and None aside)")
+    if signed == {False}:
+        return Options(functools.reduce(operator.or_, options, listed or Option.NONE))
+    added = removed = Option.NONE
+    for name, option in zip(rest, options, strict=True):
+        if name[0] == "+":
             added, removed = added | option, removed & ~option
         else:
-            listed = Option.NONE if option is Option.NONE else listed | option
-    return Options(None, added, removed) if relative else Options(listed)
+            added, removed = added & ~option, removed | option
+    return Options(None, added, removed) if listed is None else Options((listed | added) & ~removed)
+
+
+def _option(name: str) -> Option:
+    word = name[1:] if name[:1] in ("+", "-") else name
+    if word in _FIRST:
+        raise ArgumentError(f"{word.capitalize()} is expected as the first option, without + or -")
+    if word not in _NAMES:
+        raise ArgumentError(f"expected {_WORDS}, not {word!r}")
+    return _NAMES[word]
 
 
 OPTIONS: Setting[Options] = Setting("Options", Options(), merge_options)
@@ -103,7 +115,7 @@ declare(
     Directive(
         name="Options",
         module="core",
-        syntax="[+|-]option ...",
+        syntax="[All|None] [+|-]option ...",
         where=ANYWHERE,
         override=Override.OPTIONS,
         default="FollowSymLinks",

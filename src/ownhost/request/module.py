@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ownhost.config.directive import Setting
-from ownhost.config.model import VirtualHost
+from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import Response
 from ownhost.request.request import Request
 
@@ -59,6 +59,7 @@ class Module:
     finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
     programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)
+    defaults: tuple[Section, ...] = ()  # that stand before those of the configuration
     stands_for: frozenset[str] = frozenset()  # Apache's modules: one has to be loaded for the handlers, where any is
 
 

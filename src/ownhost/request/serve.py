@@ -13,6 +13,7 @@ from ownhost.config.directive import Settings
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
 from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response, let_go
 from ownhost.request import bugs, errors
+from ownhost.request.handlers import is_program, is_program_type
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
 from ownhost.request.translate import begin
 from ownhost.request.walk import walk
@@ -152,14 +153,24 @@ def fixup(request: Request) -> Response | None:
 
 
 def handle(request: Request) -> Response:
-    """Have the handler make the response. A handler that there is not is an error: never the file's source."""
-    name = request.handler or DEFAULT_HANDLER
-    handler = request.site.handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name)
+    """Have the handler make the response. The default one stands in for what nobody has, unless that is a program's."""
+    handlers = request.site.handlers
+    name = request.handler or _program_type(request)
+    handler = handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name or DEFAULT_HANDLER)
     if handler is None:
-        raise HTTPError(500, f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead")
+        if is_program(name):
+            why = f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead"
+            raise HTTPError(500, why)
+        handler = handlers[DEFAULT_HANDLER]
     if request.pure:
         request.handled_by = handler
     return handler(request)
+
+
+def _program_type(request: Request) -> str:
+    """The media type of a file that so names its handler; "" for most."""
+    media_type = request.content_type.partition(";")[0].rstrip()
+    return media_type if is_program_type(media_type) else ""
 
 
 def redirected(request: Request, uri: str, query: str | None = None, *, subrequest: bool = False) -> Request:

@@ -44,9 +44,10 @@ class Site:
         self.settings: Settings = server.settings
         self.is_mine = is_mine
         self.fixed = is_fixed(server)  # whether all requests have one identity
-        self.sections = Sections(server.settings, server.sections)
-        self.follows_links = follows_links_everywhere(server)
         modules = in_order(server)
+        defaults = [section for module in modules for section in module.defaults] if sees_files else []
+        self.sections = Sections(server.settings, [*defaults, *server.sections])
+        self.follows_links = follows_links_everywhere(server)
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
         self.earlies = [module.early for module in modules if module.early]

@@ -1,0 +1,93 @@
+"""mod_include: server-side includes, which are not made here. A file that they would be made of is refused.
+
+What stands in such a file is meant for the server: commands, names of files, conditions. So it is not sent as it is.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from ownhost.config.arguments import ignored, keyword
+from ownhost.config.directive import ANYWHERE, SECTIONS, Answer, Directive, Override, Setting, Where, declare
+from ownhost.config.model import VirtualHost
+from ownhost.http.message import HTTPError, Response
+from ownhost.modules import output_filters
+from ownhost.request.links import OPTIONS, Option
+from ownhost.request.module import Module, register
+from ownhost.request.request import Request
+
+EXTENSION = "shtml"  # what such files are called, whether or not a filter is named for them
+
+X_BIT_HACK = Setting("XBitHack", "Off")
+
+declare(
+    Directive(
+        name="XBitHack",
+        module="mod_include",
+        syntax="On|Off|Full",
+        where=ANYWHERE,
+        override=Override.OPTIONS,
+        default="Off",
+        help="Whether HTML files that their owner may execute have includes in them. They are refused then.",
+        parse=keyword("On", "Off", "Full"),
+        setting=X_BIT_HACK,
+        answer=Answer.NO_EFFECT,
+    )
+)
+for _name, _where, _override in (
+    ("SSIEndTag", Where.SERVER | Where.VIRTUAL_HOST, Override.NONE),
+    ("SSIStartTag", Where.SERVER | Where.VIRTUAL_HOST, Override.NONE),
+    ("SSIUndefinedEcho", ANYWHERE, Override.ALL),
+    ("SSIErrorMsg", ANYWHERE, Override.ALL),
+    ("SSITimeFormat", ANYWHERE, Override.ALL),
+    ("SSIEtag", SECTIONS, Override.NONE),
+    ("SSILastModified", SECTIONS, Override.NONE),
+    ("SSILegacyExprParser", SECTIONS, Override.NONE),
+):
+    declare(
+        Directive(
+            name=_name,
+            module="mod_include",
+            syntax="value",
+            where=_where,
+            override=_override,
+            help="How includes are made. Files with includes in them are refused.",
+            parse=ignored(),
+            answer=Answer.NO_EFFECT,
+        )
+    )
+
+
+def uses(server: VirtualHost) -> bool:
+    """Whether Options let any file have includes."""
+    return server.says(OPTIONS)
+
+
+def fixup(request: Request) -> Response | None:
+    """Refuse what Options let have includes, and something asks to be parsed for them. Raises HTTPError 403."""
+    settings = request.settings
+    if request.stat is None or request.is_folder or request.is_proxied or Option.INCLUDES not in settings[OPTIONS]:
+        return None
+    if _asks(request):
+        why = f"{request.filename}: includes are not made here, and a file with includes in it is not sent as it is"
+        raise HTTPError(403, why, module="include")
+    return None
+
+
+def _asks(request: Request) -> bool:
+    settings = request.settings
+    name = request.filename.rpartition("/")[2]
+    media_type = request.content_type.partition(";")[0].rstrip().lower()
+    asked = {
+        *settings[output_filters.SET],
+        *output_filters.of_extensions(name, settings[output_filters.BY_EXTENSION]),
+        *settings[output_filters.BY_TYPE].get(media_type, ()),
+    }
+    if "INCLUDES" in asked or EXTENSION in name.lower().split(".")[1:]:
+        return True
+    executable = request.stat is not None and bool(request.stat.st_mode & stat.S_IXUSR)
+    return settings[X_BIT_HACK] != "Off" and executable and media_type == "text/html"
+
+
+# Late: types and handlers are known.
+register(Module(name="mod_include", identifier="include_module", order=97, uses=uses, fixup=fixup))
