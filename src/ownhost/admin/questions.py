@@ -48,6 +48,7 @@ def check(options: Options, as_json: bool) -> None:
             *listing.planned(config),
             *likely_mistakes.notes(config),
             *likely_mistakes.of_certificates(config),
+            *likely_mistakes.of_options(config),
             *unknown,
         )
     )

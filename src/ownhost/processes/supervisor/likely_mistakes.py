@@ -21,6 +21,7 @@ from ownhost.modules.rewriting.config import REWRITE
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes.supervisor import keys
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
+from ownhost.request.links import OPTIONS, Option
 from ownhost.request.translate import DOCUMENT_ROOT
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 # A certificate is nearly over: short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
 LAST_PART = 3  # of its lifetime, where that is sooner
+_NOT_YET = {
+    Option.INDEXES: "Options Indexes has no effect: no listing is made of a folder without an index file, which is 403",
+    Option.MULTI_VIEWS: "Options MultiViews has no effect: nothing is negotiated, and a name without its ending is 404",
+}
 _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # what a LocationMatch begins with that forgets the slash
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
 
@@ -94,6 +99,20 @@ def _unknown_formats(config: Config) -> Iterator[Problem]:
                     log.source,
                     f"there is no LogFormat {log.format}: each line of this log is that word, and nothing else{hint}",
                 )
+
+
+def of_options(config: Config) -> Iterator[Problem]:
+    """Options that are asked for and do nothing here yet, and what that means for visitors."""
+    main = config.main.origins.get(OPTIONS.name)
+    scopes: list[VirtualHost | Section] = [config.main, *_sections(config)]
+    scopes += [server for server in config.virtual_hosts if server.origins.get(OPTIONS.name) != main]
+    for scope in scopes:
+        source = scope.origins.get(OPTIONS.name)
+        said = scope.settings[OPTIONS]
+        wanted = said.added if said.listed is None else said.listed
+        for option, what in _NOT_YET.items():
+            if source is not None and option & wanted:
+                yield Problem(source, what)
 
 
 def _sections(config: Config) -> Iterator[Section]:
