@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote_to_bytes
 
 WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 BIG = 24 << 20  # bytes of /big
@@ -184,6 +185,16 @@ class _Handler(BaseHTTPRequestHandler):
         lines = ["Content-Type: text/plain", f"Content-Length: {len(content)}", *fields.split("&")]
         head = "\r\n".join(("HTTP/1.1 200 OK", *filter(None, lines), "", "")).replace("%20", " ").replace("%22", '"')
         self.wfile.write(head.encode() + content)
+
+    def on_field(self) -> None:
+        """A field whose value has the bytes in it that the query says."""
+        value = b"a" + unquote_to_bytes(self._query()) + b"b"
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Here: " + value + b"\r\nContent-Length: 2\r\n\r\nok")
+
+    def on_line(self) -> None:
+        """A line in the head as the query says."""
+        line = unquote_to_bytes(self._query())
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 2\r\n\r\nok")
 
     def _query(self) -> str:
         return self.path.partition("?")[2]

@@ -53,6 +53,14 @@ def shown(folder: Path, conf: str, line: str) -> str:
         ("ProxyPass /a http://b/c", "GET /ab", ""),
         ("ProxyPass /a/ http://b/c/", "GET /a", ""),
         ("ProxyPass /a/no !\nProxyPass /a http://b/", "GET /a/no/x", ""),
+        ("ProxyPass /u/ unix:/run/x.sock|http:", "GET /u/x", "http /run/x.sock /x"),
+        ("ProxyPassMatch ^/a(/.*)?$ http://b:8529$1", "GET /a", "http b:8529 /"),
+        ("ProxyPassMatch ^/a(/.*)?$ http://b:8529$1", "GET /a/b?c", "http b:8529 /b?c"),
+        ("ProxyPassMatch ^/(.*):(.*):(.*)$ http://$1:$2$3", "GET /b:81:/c", "http b:81 /c"),
+        ("<LocationMatch ^/l/(.*)>\nProxyPass http://b\n</LocationMatch>", "GET /l/x", "http b /l/x"),
+        ("SetEnvIf Host . no-proxy\nProxyPass / http://b/", "GET /x.php", ""),
+        ("ProxyPass /z/ http://b/z/ mapping=servlet", "GET /z;a=1/b;c/d", "http b /z/b;c/d"),
+        ("ProxyPass /e/ http://b/e/ mapping=encoded", "GET /e/%41%2f%20", "http b /e/A%2f%20"),
         ("ProxyPass /a http://b/\nProxyPass /a/no !", "GET /a/no/x", "http b //no/x"),
         ("ProxyPass /s unix:/run/x.sock|http://h/", "GET /s/x", "http /run/x.sock //x"),
         ("ProxyPass /s unix:/run/x.sock|http://h/y", "GET /s/x", "http /run/x.sock /y/x"),
@@ -181,6 +189,107 @@ def test_parameters_are_those_of_the_nearest_url(tmp_path: Path) -> None:
     assert backend.parameters == Parameters(timeout=5, maximum=3, retry=60)
 
 
+SAID = """\
+ProxyPass /plain http://plain/
+ProxyPass /a http://a/ timeout=5
+<Proxy http://a>
+ProxySet connectiontimeout=3
+</Proxy>
+<Proxy "unix:/run/x.sock|fcgi://site" retry=0>
+ProxySet connectiontimeout=5 timeout=7200
+</Proxy>
+ProxySet https://set/ max=7 status=+D
+<Location /l/>
+ProxyPass http://location/ keepalive=On
+ProxySet http://location/ receivebuffersize=4096
+</Location>
+RewriteEngine On
+RewriteRule ^/to/(.*?)/(.*) $1://$2 [P]
+RewriteRule ^/socket unix:/run/other.sock|fcgi://site/x [P]
+<Location /handler>
+SetHandler "proxy:unix:/run/x.sock|fcgi://site/"
+</Location>
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/plain", Parameters(retry=60)),
+        ("/a", Parameters(timeout=5, connection_timeout=3, retry=60)),
+        ("/to/http/other/", Parameters()),
+        ("/to/http/ab/", Parameters()),
+        ("/to/http/location/x", Parameters(keepalive=True, receive_buffer=4096, retry=60)),
+        ("/to/fcgi/site/x", Parameters(connection_timeout=5, timeout=7200, retry=0)),
+        ("/socket", Parameters(connection_timeout=5, timeout=7200, retry=0)),
+        ("/handler", Parameters(connection_timeout=5, timeout=7200, retry=0)),
+    ],
+)
+def test_what_is_said_of_a_server_counts_wherever_it_is_named(tmp_path: Path, path: str, expected: Parameters) -> None:
+    backend = backend_of(walked(tmp_path, SAID, f"GET {path}"))
+    assert backend is not None
+    assert backend.parameters == expected
+
+
+@pytest.mark.parametrize(
+    ("conf", "status", "message"),
+    [
+        ("ProxyPass / http://b/ status=D", 503, "is disabled"),
+        ("ProxyPass / http://B.example/\nProxyBlock other b.ex", 403, "b.example is in ProxyBlock"),
+        ("ProxyPass / http://b/\nProxyBlock *", 403, "is in ProxyBlock"),
+    ],
+)
+def test_servers_that_are_not_asked(tmp_path: Path, conf: str, status: int, message: str) -> None:
+    with pytest.raises(HTTPError, match=message) as caught:
+        backend_of(walked(tmp_path, conf, "GET /"))
+    assert caught.value.status == status
+
+
+def test_servers_that_may_be_asked(tmp_path: Path) -> None:
+    assert backend_of(walked(tmp_path, "ProxyPass / http://b/ status=-D\nProxyBlock c", "GET /")) is not None
+
+
+def test_max_forwards(tmp_path: Path) -> None:
+    conf = "ProxyPass / http://b/\n"
+
+    def left(said: str, *fields: str) -> int | None:
+        return forwarding.forwards_left(walked(tmp_path, conf + said, "GET /", *fields))
+
+    assert left("") is None
+    assert left("ProxyMaxForwards 10") == 10
+    assert left("ProxyMaxForwards 0") == 0
+    assert left("ProxyMaxForwards 10", "Max-Forwards: 1") == 0
+    for value in ("0", "00", "x", "-1", "1, 2", ""):
+        with pytest.raises(HTTPError) as caught:
+            left("", f"Max-Forwards: {value}")
+        assert caught.value.status == 400
+
+
+def test_variables_that_change_how_a_server_is_asked(tmp_path: Path) -> None:
+    for name, closes in (("proxy-nokeepalive", True), ("force-proxy-request-1.0", True), ("other", False)):
+        request = walked(tmp_path, f"ProxyPass / http://b/\nSetEnv {name} 1", "GET /")
+        backend = backend_of(request)
+        assert backend is not None
+        assert (("Connection", "close") in forwarding.request_fields(request, backend)) is closes
+    for value, hears in (("RFC", True), ("rfc", True), ("Suppress", False), ("", False)):
+        request.env["proxy-interim-response"] = value
+        assert forwarding.hears_of_interims(request) is hears
+
+
+def test_a_fastcgi_variable_from_what_its_condition_found(tmp_path: Path) -> None:
+    conf = (
+        "ProxyPass / fcgi://b/\n"
+        'ProxyFCGISetEnvIf "reqenv(\'REQUEST_URI\') =~ m#/(.\\..)/(.*)#" FOUND "<$1|$2|$3>"\n'
+        'ProxyFCGISetEnvIf "true" NOTHING "<$1>"\nProxyFCGISetEnvIf "reqenv(\'FOUND\') =~ /z/" NEVER "x"\n'
+    )
+    request = walked(tmp_path, conf, "GET /1.1/rest")
+    backend = backend_of(request)
+    assert backend is not None
+    found = forwarding.variables(request, backend, None)
+    assert (found["FOUND"], found["NOTHING"]) == ("<1.1|rest|>", "<>")
+    assert "NEVER" not in found
+
+
 def test_responses(tmp_path: Path) -> None:
     conf = (
         "ProxyPass /a/ http://b/\nProxyPassReverse /a/ http://b/\nProxyPassReverseCookieDomain b c.test\n"
@@ -217,7 +326,25 @@ def test_gates_know_where_requests_go(tmp_path: Path) -> None:
     [
         ("ProxyRequests On", "On is not supported"),
         ("ProxyPass / http://b/ interpolate", "interpolate is not supported"),
-        ("ProxyPass / http://b/ loadfactor=1", "the parameter loadfactor is not supported"),
+        ("ProxyPass / http://b/ secret=x", "the parameter secret is not supported"),
+        ("ProxyPass / http://b/ status=X", "expected some of D, S"),
+        ("ProxyPass / http://b/ receivebuffersize=100", "at least 512 bytes"),
+        ("ProxyPass / http://b/ mapping=any", "expected mapping=encoded or mapping=servlet, not 'any'"),
+        ("ProxyPass / unix:/a|http", "expected a URL such as"),
+        ("ProxyPassMatch ^/(.*) $1", "expected a URL such as"),
+        ("ProxyPassMatch ^/(.*) http://b:$1x/", "expected a host, and perhaps a port"),
+        ("ProxySet http://b/", "expected key=value, got none"),
+        ("ProxySet b timeout=5", "expected a URL such as"),
+        ("ProxySet balancer://b lbmethod=byrequests", "balancer:// is not supported"),
+        ("<Proxy *>\nProxySet timeout=5\n</Proxy>", "expected a URL such as"),
+        ("<Proxy http://b/ timeout>\n</Proxy>", "expected key=value, not 'timeout'"),
+        ("<ProxyMatch ^http://b/>\nProxySet timeout=5\n</ProxyMatch>", "cannot stand in <ProxyMatch>"),
+        ("ProxyBadHeader Ignore", "Ignore is not supported"),
+        ("ProxyRemote * http://p:8080", "name the other proxy in ProxyPass"),
+        ("ProxySourceAddress host.example", "expected a numeric address"),
+        ("ProxyReceiveBufferSize 100", "at least 512 bytes"),
+        ("ProxyPassInterpolateEnv On", "RewriteRule .P. can do that"),
+        ("ProxyRequests On", "ProxyPass is enough"),
         ("ProxyPass / http://b/ timeout", "nocanon, noquery or key=value, not 'timeout'"),
         ("ProxyPass / balancer://b/", "balancer:// is not supported"),
         ("ProxyPass / b", "expected a URL such as"),
@@ -228,7 +355,7 @@ def test_gates_know_where_requests_go(tmp_path: Path) -> None:
         ("ProxyPass http://b/", "expected a path and a URL"),
         ("ProxyPass x http://b/", "begins with /"),
         ("<Location /a>\nProxyPass /a http://b/\n</Location>", "expected a URL alone"),
-        ("<LocationMatch a>\nProxyPass http://b/\n</LocationMatch>", "there ProxyPassMatch can"),
+        ("<If true>\nProxyPass http://b/\n</If>", "cannot stand in <If>"),
         ("<Directory /a>\nProxyPass http://b/\n</Directory>", "cannot stand in <Directory>"),
         ("ProxyErrorOverride On 200", "number from 400 to 599"),
         ("ProxyVia x", "expected On, Off, Full or Block"),

@@ -28,7 +28,6 @@ WITHOUT_OBEYED = {
     "logio": "it is for %I and %O; its directive is for one more",
     "mpm_prefork": "its directives are declared as mpm_common's",
     "proxy_scgi": "it is for scgi:// in ProxyPass",
-    "proxy_wstunnel": "it is for ws:// in ProxyPass",
     "watchdog": "it is built into Debian's Apache",
 }
 

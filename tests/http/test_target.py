@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.http.message import HTTPError
-from ownhost.http.target import clean_path
+from ownhost.http.target import clean_path, normalized_path
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,32 @@ def test_nothing_climbs(parts: list[str]) -> None:
         assert path.startswith("/")
         assert not {"..", "."} & set(path.split("/"))
         assert posixpath.normpath(path) == (path.rstrip("/") or "/")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("/", "/"),
+        ("/a/b", "/a/b"),
+        ("/%41%2D%5f%7E%2e", "/A-_~."),
+        ("/a%2fb%20%3b%25", "/a%2fb%20%3b%25"),
+        ("/a//b", "/a/b"),
+        ("/a/./b/../c", "/a/c"),
+        ("/a/%2e%2e/c", "/c"),
+        ("*", "*"),
+        ("/\xe4", "/\xe4"),
+    ],
+)
+def test_a_path_may_be_cleaned_and_stay_encoded(raw: str, expected: str) -> None:
+    assert normalized_path(raw) == expected
+
+
+def test_slashes_of_an_encoded_path_may_stay() -> None:
+    assert normalized_path("/a//b", merge_slashes=False) == "/a//b"
+
+
+@pytest.mark.parametrize("raw", ["/%", "/%4", "/%zz", "/..", "/a/../../b", "/%2e%2e/"])
+def test_encoded_paths_that_mean_nothing(raw: str) -> None:
+    with pytest.raises(HTTPError) as caught:
+        normalized_path(raw)
+    assert caught.value.status == 400

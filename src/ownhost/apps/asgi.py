@@ -32,7 +32,8 @@ from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules import mod_asgi
 from ownhost.modules.mod_asgi import ScriptAlias
-from ownhost.modules.proxying.backend import Backend, Parameters
+from ownhost.modules.proxying.backend import Backend
+from ownhost.modules.proxying.parameters import Parameters
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.module import Module, register
 from ownhost.request.names import scheme

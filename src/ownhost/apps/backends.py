@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,8 @@ from ownhost.apps.backend_tls import Wanted
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import HTTPError
 from ownhost.http.tls_client import objection
-from ownhost.modules.mod_proxy import PROXY_TIMEOUT
 from ownhost.modules.proxying.backend import Backend
+from ownhost.modules.proxying.connections import PROXY_TIMEOUT, RECEIVE_BUFFER, SOURCE_ADDRESS
 from ownhost.request.request import Request
 
 MOST_KEPT = 16  # idle connections to one backend
@@ -131,7 +131,7 @@ async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | N
     context = backend_tls.context_of(request, want) if want else None
     try:
         async with asyncio.timeout(limit):
-            sock = await _connected(backend)
+            sock = await _connected(request, backend)
     except socket.gaierror as error:
         raise HTTPError(500, f"{backend.host} has no address: {error.strerror}", module="proxy") from None
     except OSError as error:  # TimeoutError is one
@@ -144,14 +144,20 @@ async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | N
     return await _encrypted(request, backend, sock, peer, want, context)
 
 
-async def _connected(backend: Backend) -> socket.socket:
+async def _connected(request: Request, backend: Backend) -> socket.socket:
     """A socket that is connected to a backend, at the first of its addresses that takes it. Raises OSError."""
+    settings, said = request.site.settings, backend.parameters
+    buffer = settings[RECEIVE_BUFFER] if said.receive_buffer is None else said.receive_buffer
+    options: list[tuple[int, int]] = [(socket.SO_RCVBUF, buffer)] if buffer else []
+    if said.keepalive:
+        options.append((socket.SO_KEEPALIVE, 1))
     if backend.socket:
-        return await _connected_to(socket.AF_UNIX, backend.socket)
+        return await _connected_to(socket.AF_UNIX, backend.socket, options)
+    source = settings[SOURCE_ADDRESS]
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for family, address in await _addresses(backend.host.strip("[]"), backend.port):
         try:
-            return await _connected_to(family, address)
+            return await _connected_to(family, address, options, source)
         except OSError as error:
             failure = error
     raise failure
@@ -166,10 +172,16 @@ async def _addresses(host: str, port: int) -> Sequence[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-async def _connected_to(family: int, address: Any) -> socket.socket:
+async def _connected_to(
+    family: int, address: Any, options: Iterable[tuple[int, int]], source: str = ""
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        for option, value in options:
+            sock.setsockopt(socket.SOL_SOCKET, option, value)
+        if source:
+            sock.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()

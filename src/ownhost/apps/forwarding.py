@@ -5,19 +5,23 @@ Sources: RFC 9110, 7.6; Apache's ap_proxy_create_hdrbrgd, mod_proxy_fcgi, mod_pr
 
 from __future__ import annotations
 
+import re
+
 from ownhost.apps.environment import environment, script_name
 from ownhost.http.hops import end_to_end
+from ownhost.http.message import HTTPError
 from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_proxy import PROXY_ADD_HEADERS, PROXY_PRESERVE_HOST, PROXY_VIA
 from ownhost.modules.mod_proxy_fcgi import BACKEND_TYPE, changed
 from ownhost.modules.proxying.backend import Backend
+from ownhost.modules.proxying.connections import MAX_FORWARDS
 from ownhost.request import names
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.request import PROXIED, Request
 
 Fields = list[tuple[str, str]]
 # What is said anew: the length is the body's, which is here already, and so is nothing to expect.
-_OURS = ("host", "content-length", "expect")
+_OURS = ("host", "content-length", "expect", "max-forwards")
 
 
 def request_fields(request: Request, backend: Backend) -> Fields:
@@ -30,13 +34,42 @@ def request_fields(request: Request, backend: Backend) -> Fields:
     protocol = asked_upgrade(request, backend)
     if protocol:
         fields += (("Upgrade", protocol), ("Connection", "Upgrade"))
-    elif not backend.reuses:
+    elif not keeps_connection(request, backend):
         fields.append(("Connection", "close"))
+    forwards = forwards_left(request)
+    if forwards is not None:
+        fields.append(("Max-Forwards", str(forwards)))
     if settings[PROXY_ADD_HEADERS]:
         fields = _merged(fields, "X-Forwarded-For", request.endpoints.client)
         fields = _merged(fields, "X-Forwarded-Host", host)
         fields = _merged(fields, "X-Forwarded-Server", request.site.settings[SERVER_NAME].host)
     return via(request, fields, request.head.protocol.removeprefix("HTTP/"))
+
+
+def keeps_connection(request: Request, backend: Backend) -> bool:
+    """Whether the connection may be used again."""
+    return backend.reuses and not {"proxy-nokeepalive", "force-proxy-request-1.0"} & request.env.keys()
+
+
+def hears_of_interims(request: Request) -> bool:
+    """Whether a client is told of interim responses: the variable proxy-interim-response may have them left out."""
+    return request.env.get("proxy-interim-response", "RFC").lower() == "rfc"
+
+
+def forwards_left(request: Request) -> int | None:
+    """The Max-Forwards that goes on: one less than came (RFC 9110, 7.6.2); None for none. Raises HTTPError 400.
+
+    As in Apache, it counts for each method.
+    """
+    said = request.head.values.get("max-forwards")
+    if said is None:
+        forwards = request.site.settings[MAX_FORWARDS]
+        return forwards if forwards >= 0 else None
+    if not re.fullmatch("[0-9]{1,18}", said):
+        raise HTTPError(400, f"Max-Forwards request header {said!r} could not be parsed", module="proxy")
+    if int(said) == 0:
+        raise HTTPError(400, "Max-Forwards has reached zero - proxy loop?", module="proxy")
+    return int(said) - 1
 
 
 def asked_upgrade(request: Request, backend: Backend) -> str:

@@ -5,6 +5,7 @@ h11 does the parsing: its grammar is RFC 9112's. What is here is what of it matt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,14 @@ Fields = list[tuple[str, str]]
 
 
 class BackendError(Exception):
-    """What the other server says is not HTTP, or breaks off. The message is one sentence for the error log."""
+    """What the other server says is not HTTP, or breaks off. The message is one sentence for the error log.
+
+    `status` is what clients are told: as in Apache, 500 where it is but a field that nobody may be sent.
+    """
+
+    def __init__(self, message: str, status: int = 502) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,14 @@ class Exchange:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._over = False
 
-    def request(self, method: str, target: str, fields: Sequence[tuple[str, str]], body_length: int | None) -> bytes:
+    def request(
+        self,
+        method: str,
+        target: str,
+        fields: Sequence[tuple[str, str]],
+        body_length: int | None,
+        version: str = "1.1",
+    ) -> bytes:
         """The request's head. Host is among the fields, which are as in a client's head (ISO 8859-1); no length is.
 
         `target` is ASCII. `body_length` None is a body of unknown length, sent chunked. Raises ValueError for what HTTP
@@ -85,7 +100,7 @@ class Exchange:
             sent = self._h11.send(h11.Request(method=method.encode(), target=target.encode("latin-1"), headers=headers))
         except h11.LocalProtocolError as error:
             raise ValueError(f"a request that HTTP has no words for: {error}") from None
-        return sent or b""
+        return (sent or b"").replace(b" HTTP/1.1\r\n", f" HTTP/{version}\r\n".encode(), 1)
 
     def body(self, data: bytes) -> bytes:
         """Some of the request's body."""
@@ -111,7 +126,7 @@ class Exchange:
                 self._h11.receive_data(data)
             return list(self._events())
         except h11.RemoteProtocolError as error:
-            raise BackendError(f"the backend's response is malformed: {error}") from None
+            raise BackendError(f"the backend's response is malformed: {error}", _status(str(error))) from None
 
     def close(self) -> list[Event]:
         """The other side closed the connection, which ends a body of unknown length. Raises BackendError."""
@@ -146,7 +161,20 @@ class Exchange:
 
 
 def _fields(event: h11.Response | h11.InformationalResponse) -> Fields:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+    for name, value in fields:
+        if _CONTROL.search(value):
+            raise BackendError(f"the value {value!r} of its field {name} contains invalid characters", 500)
+    return fields
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def _status(error: str) -> int:
+    """What clients are told where h11 does not take a response."""
+    line = error.removeprefix("illegal header line: ")
+    return 500 if line != error and ":" in line and "\\x00" not in line else 502
 
 
 def _head(event: h11.Response) -> Head:

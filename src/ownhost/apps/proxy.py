@@ -28,6 +28,9 @@ _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 def handle(request: Request) -> Response:
     """Have another server answer. Raises HTTPError 500."""
     request.pure = False
+    if request.method == "OPTIONS" and set(request.head.values.get("max-forwards", "")) == {"0"}:
+        return Response(200, [("Allow", "TRACE")])  # of this server (RFC 9110, 7.6.2)
+    forwarding.forwards_left(request)
     backend = backend_of(request)
     if backend is None:
         raise HTTPError(500, f"{request.filename}: no other server is named that is to answer", module="proxy")
@@ -134,11 +137,12 @@ async def _ask_http(
     timeout: float,
     body: RequestBody,
 ) -> Response:
-    conversation = Conversation(connection, reuses=backend.reuses)
+    conversation = Conversation(connection, reuses=forwarding.keeps_connection(request, backend))
+    version = "1.0" if "force-proxy-request-1.0" in request.env else "1.1"
     try:
-        sending = asyncio.ensure_future(conversation.send(request.method, target, fields, content))
+        sending = asyncio.ensure_future(conversation.send(request.method, target, fields, content, version))
         conversation.sending = sending
-        head = await conversation.read_head(timeout, body)
+        head = await conversation.read_head(timeout, body if forwarding.hears_of_interims(request) else None)
         if isinstance(head, http_client.Switched):
             _check_protocol(head.protocol, forwarding.asked_upgrade(request, backend))
     except TimeoutError:
@@ -148,7 +152,8 @@ async def _ask_http(
         conversation.close()
         if connection.used and not conversation.heard:
             raise _Stale from None
-        raise HTTPError(502, f"error reading from {backend.authority}: {error}", module="proxy_http") from None
+        status = error.status if isinstance(error, http_client.BackendError) else 502
+        raise HTTPError(status, f"error reading from {backend.authority}: {error}", module="proxy_http") from None
     except BaseException:
         conversation.close()
         raise
@@ -173,10 +178,12 @@ class Conversation:
         self.ended = False
         self.content: list[bytes] = []  # of the body, come with the head
 
-    async def send(self, method: str, target: str, fields: list[tuple[str, str]], content: Content | None) -> None:
+    async def send(
+        self, method: str, target: str, fields: list[tuple[str, str]], content: Content | None, version: str
+    ) -> None:
         """Send the request, while its answer may come already. Raises ValueError."""
         writer, exchange = self.connection.writer, self.exchange
-        writer.write(exchange.request(method, target, fields, 0 if content is None else content.size))
+        writer.write(exchange.request(method, target, fields, 0 if content is None else content.size, version))
         with contextlib.suppress(OSError):
             for piece in () if content is None else content.pieces():
                 writer.write(exchange.body(piece))
@@ -184,7 +191,7 @@ class Conversation:
             writer.write(exchange.end_of_body())
             await writer.drain()
 
-    async def read_head(self, timeout: float, body: RequestBody) -> http_client.Head | http_client.Switched:
+    async def read_head(self, timeout: float, body: RequestBody | None) -> http_client.Head | http_client.Switched:
         """The head of the final response. Raises BackendError, TimeoutError, OSError, ClientGone."""
         interims = 0
         while True:
@@ -195,7 +202,8 @@ class Conversation:
                 if isinstance(event, http_client.Head | http_client.Switched):
                     found = event
                 elif isinstance(event, http_client.Interim):
-                    await _pass_on(event, body)
+                    if body is not None:
+                        await _pass_on(event, body)
                     interims += 1
                     if interims == TOO_MANY:
                         raise http_client.BackendError(f"too many ({TOO_MANY}) interim responses")

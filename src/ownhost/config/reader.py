@@ -26,7 +26,7 @@ from ownhost.config.directive import (
     Source,
     Where,
 )
-from ownhost.config.lexer import words
+from ownhost.config.lexer import next_word, quote, words
 from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Config, ListenAddress, Listener, Section, SectionKind, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
@@ -201,6 +201,8 @@ class _Builder:
         if kind in sections.LIMITS:
             self.limit(node, kind, children, scope)
             return
+        if kind is SectionKind.PROXY:
+            node, children = _with_parameters(node, children)
         section = Section(kind, node.raw, node.source)  # so that what it holds is checked even if it is wrong itself
         try:
             sections.check_place(kind, scope.kind)
@@ -280,6 +282,15 @@ class _Builder:
         if not host or addresses.numeric(host):
             return [listener]
         return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
+
+
+def _with_parameters(node: Node, children: list[Node]) -> tuple[Node, list[Node]]:
+    """A <Proxy URL key=value...> as one with a ProxySet in it, which says the same."""
+    url, parameters = next_word(node.raw)
+    if not parameters or url == "~":
+        return node, children
+    said = replace(node, name="ProxySet", raw=parameters, children=None)
+    return replace(node, raw=quote(url)), [said, *children]
 
 
 def _subject(section: Section) -> str:

@@ -99,6 +99,8 @@ def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
         pattern = _directory(pattern)
     elif kind is K.FILES:
         pattern = posixpath.normpath(pattern)
+    elif kind is K.PROXY:
+        pattern = re.sub("^proxy:", "", pattern, flags=re.IGNORECASE)
     return Section(kind, pattern, source, _glob(kind, pattern))
 
 
@@ -165,7 +167,13 @@ _section("Files", "name|pattern", ANYWHERE, "For files of that name, in any fold
 _section("FilesMatch", "regex", ANYWHERE, "For files whose name matches.", Override.ALL)
 _section("Location", "path|pattern", SERVERS, "For requests whose path begins with it.")
 _section("LocationMatch", "regex", SERVERS, "For requests whose path matches.")
-_section("Proxy", "URL|pattern", SERVERS, "For requests that go on to a URL that begins so.", module="mod_proxy")
+_section(
+    "Proxy",
+    "URL|pattern [key=value...]",
+    SERVERS,
+    "For requests that go on to a URL that begins so, and parameters for the server there.",
+    module="mod_proxy",
+)
 _section("ProxyMatch", "regex", SERVERS, "For requests that go on to a URL that matches.", module="mod_proxy")
 _section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL)
 _section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)

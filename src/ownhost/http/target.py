@@ -40,6 +40,7 @@ declare(
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_SLASH = re.compile(r"%2[Ff]")
 _SLASHES = re.compile(r"/{2,}")
+_UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")  # letters, digits, -._~
 _PLAIN = re.compile(r"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
 
 
@@ -64,6 +65,21 @@ def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = 
     if b"\0" in decoded:
         raise HTTPError(404, f"the path {raw!r} has a NUL in it")
     path = decoded.decode("utf-8", "surrogateescape")
+    if merge_slashes:
+        path = _SLASHES.sub("/", path)
+    return _without_dots(path)
+
+
+def normalized_path(raw: str, *, merge_slashes: bool = True) -> str:
+    """A raw path without dot segments and doubled slashes, still encoded but for what need not be (RFC 3986, 6.2.2).
+
+    Raises HTTPError 400.
+    """
+    if _PLAIN.fullmatch(raw) or raw == "*":
+        return raw
+    if _BAD_ESCAPE.search(raw):
+        raise HTTPError(400, f"the path {raw!r} has a % that is no escape")
+    path = _UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), raw)
     if merge_slashes:
         path = _SLASHES.sub("/", path)
     return _without_dots(path)

@@ -6,18 +6,20 @@ As in Apache, a request that another server is to answer has "proxy:" and a URL 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
-from ownhost.config.arguments import choice, duration, flag, number
+from ownhost.config.arguments import choice, flag, number
 from ownhost.config.directive import (
     SECTIONS,
     SERVERS,
-    Answer,
     ArgumentError,
     Call,
     Directive,
     Setting,
+    Settings,
     declare,
     extend,
     outer_then_inner,
@@ -25,32 +27,43 @@ from ownhost.config.directive import (
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.proxying import passes, reverse
-from ownhost.modules.proxying.backend import Backend, parse_url
-from ownhost.modules.proxying.passes import STAYS, Passes
+from ownhost.modules.proxying.backend import SPEAK_HTTP, Backend, parse_url
+from ownhost.modules.proxying.connections import PROXY_BLOCK
+from ownhost.modules.proxying.parameters import Worker, parameters_for, parse_parameters, without_socket
+from ownhost.modules.proxying.passes import STAYS, Pass, Passes
 from ownhost.modules.proxying.reverse import Reverse
 from ownhost.request import errors
-from ownhost.request.module import Module, register
+from ownhost.request.module import Module, Phase, register
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
+from ownhost.request.site import Site
 
 ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, as Apache names it
 WITHOUT_QUERY = "proxy-noquery"
 
 PROXY_PASS: Setting[Passes] = Setting("ProxyPass", Passes(), passes.merge)
+PROXY_SET: Setting[tuple[Worker, ...]] = Setting("ProxySet", (), outer_then_inner)
 PROXY_PASS_REVERSE: Setting[tuple[Reverse, ...]] = Setting("ProxyPassReverse", (), outer_then_inner)
 COOKIE_DOMAIN: Setting[tuple[Reverse, ...]] = Setting("ProxyPassReverseCookieDomain", (), outer_then_inner)
 COOKIE_PATH: Setting[tuple[Reverse, ...]] = Setting("ProxyPassReverseCookiePath", (), outer_then_inner)
 PROXY_PRESERVE_HOST = Setting("ProxyPreserveHost", False)
 PROXY_ADD_HEADERS = Setting("ProxyAddHeaders", True)
 PROXY_VIA = Setting("ProxyVia", "Off")  # "On", "Full", "Block" or "Off"
-PROXY_TIMEOUT: Setting[float | None] = Setting("ProxyTimeout", None)  # None is Timeout
 PROXY_ERROR_OVERRIDE: Setting[Collection[int]] = Setting("ProxyErrorOverride", frozenset())
+WEBSOCKET_FALLBACK = Setting("ProxyWebsocketFallbackToProxyHttp", True)
 _ERRORS = frozenset(range(400, 600))
 
 
-def parse_requests(call: Call) -> None:
-    """ProxyRequests, which may only be off."""
-    if flag()(call):
-        raise ArgumentError("On is not supported: this server answers for its own sites alone; expected Off")
+def parse_set(call: Call) -> tuple[Worker, ...]:
+    """A URL, unless a <Proxy> is it, and key=value. Raises ArgumentError."""
+    inside = call.section_kind == "Proxy"
+    if call.section_kind == "ProxyMatch":
+        raise ArgumentError("cannot stand in <ProxyMatch>, which is for many servers; expected in <Proxy>")
+    url, *found = [call.section, *call.args] if inside else call.args or ("",)
+    url = without_socket(url)
+    parse_url(f"{url}//localhost" if url.endswith(":") else url)
+    if not found:
+        raise ArgumentError("expected key=value, got none")
+    return (Worker.at(url, parse_parameters(found)),)
 
 
 def parse_error_override(call: Call) -> frozenset[int]:
@@ -147,16 +160,6 @@ for _directive in (
         default="Off",
     ),
     Directive(
-        "ProxyTimeout",
-        "mod_proxy",
-        "seconds",
-        SERVERS,
-        "How long another server may say nothing.",
-        duration(),
-        setting=PROXY_TIMEOUT,
-        default="as Timeout",
-    ),
-    Directive(
         "ProxyErrorOverride",
         "mod_proxy",
         "On|Off [status...]",
@@ -167,24 +170,24 @@ for _directive in (
         default="Off",
     ),
     Directive(
-        "Proxy100Continue",
+        "ProxySet",
         "mod_proxy",
-        "On|Off",
+        "[URL] key=value...",
         SECTIONS,
-        "Whether another server is asked before it is sent a body. It never is: the body is here already.",
-        flag(),
-        answer=Answer.NO_EFFECT,
-        default="On",
+        "How a server behind this one is talked to; in <Proxy>, the one that the section is for.",
+        parse_set,
+        setting=PROXY_SET,
+        fold=extend,
     ),
     Directive(
-        "ProxyRequests",
-        "mod_proxy",
-        "Off",
-        SERVERS,
-        "Off: this server is no forward proxy, and cannot be one.",
-        parse_requests,
-        answer=Answer.NO_EFFECT,
-        default="Off",
+        "ProxyWebsocketFallbackToProxyHttp",
+        "mod_proxy_wstunnel",
+        "On|Off",
+        SECTIONS,
+        "Whether ProxyPass to ws:// is for requests, too, that do not ask for WebSocket.",
+        flag(),
+        setting=WEBSOCKET_FALLBACK,
+        default="On",
     ),
 ):
     declare(_directive)
@@ -192,27 +195,58 @@ for _directive in (
 
 def uses(server: VirtualHost) -> bool:
     """Whether any ProxyPass is said, for the server or in a section."""
-    return PROXY_PASS in server.settings or any(map(_speaks, server.sections))
+    return server.says(PROXY_PASS)
 
 
-def _speaks(section: Section) -> bool:
-    return PROXY_PASS in section.settings or any(map(_speaks, section.sections))
+def pretranslate(server: VirtualHost) -> Phase | None:
+    """The look at the path while it is encoded, where any ProxyPass has a mapping."""
+    said = (settings[PROXY_PASS].all for settings in _scopes(server.settings, server.sections))
+    return _pretranslate if any(one.mapping for passes in said for one in passes) else None
+
+
+def _scopes(settings: Settings, sections: Iterable[Section]) -> Iterator[Settings]:
+    """A server's settings, and those of all its sections."""
+    yield settings
+    for section in sections:
+        yield from _scopes(section.settings, section.sections)
+
+
+def _pretranslate(request: Request) -> Response | None:
+    _translate(request, is_encoded=True)
+    return None
 
 
 def translate(request: Request) -> Response | None:
     """Have another server answer what a ProxyPass says: a Location's own first, then the server's in order."""
-    said = request.settings[PROXY_PASS]
-    for one in (*([said.here] if said.here else ()), *request.site.settings[PROXY_PASS].listed):
+    _translate(request, is_encoded=False)
+    return None
+
+
+def _translate(request: Request, *, is_encoded: bool) -> None:
+    """Each ProxyPass looks at the path while it is encoded, if it has a mapping, or at the decoded one."""
+    if "no-proxy" in request.env:
+        return
+    here, listed = request.settings[PROXY_PASS].here, request.site.settings[PROXY_PASS].listed
+    for one in (*([here] if here else ()), *listed):
+        if bool(one.mapping) != is_encoded or _is_for_websockets(request, one):
+            continue
         found = one.map(request)
         if found is None:
             continue
-        url, as_sent = found
+        url, is_encoded = found
         if url != STAYS:
-            forward(request, url, is_encoded=as_sent)
+            forward(request, url, is_encoded=is_encoded)
             if one.without_query:
                 request.notes[WITHOUT_QUERY] = "1"
-        return None
-    return None
+        return
+
+
+def _is_for_websockets(request: Request, one: Pass) -> bool:
+    """Whether a pass is for who asks for WebSocket alone, which a request does not do."""
+    if request.settings[WEBSOCKET_FALLBACK] or not without_socket(one.url).lower().startswith(("ws:", "wss:")):
+        return False
+    request.pure = False
+    return "upgrade" not in request.head.values
 
 
 def forward(request: Request, url: str, *, is_encoded: bool) -> None:
@@ -240,15 +274,49 @@ def backend_of(request: Request) -> Backend | None:
         backend = parse_url(url)
     except ArgumentError as error:
         raise HTTPError(500, f"no server can be asked for {request.uri}: {error}", module="proxy") from None
-    said = request.settings[PROXY_PASS]
-    known = [*([said.here] if said.here else ()), *request.site.settings[PROXY_PASS].listed]
-    return replace(
-        backend,
-        path=backend.path.rstrip("/") + behind if behind else backend.path,
-        query=None if WITHOUT_QUERY in request.notes else request.query,
-        is_encoded=ENCODED in request.notes,
-        parameters=passes.parameters_for(known, url) or backend.parameters,
+    if any(word == "*" or word in backend.host for word in request.site.settings[PROXY_BLOCK]):
+        raise HTTPError(403, f"connect to remote machine blocked: {backend.host} is in ProxyBlock", module="proxy")
+    parameters = parameters_for(url, backend.parameters, _workers(request))
+    if parameters.disabled:
+        raise HTTPError(503, f"{backend.authority} is disabled (status=D)", module="proxy")
+    return _checked(
+        replace(
+            backend,
+            path=backend.path.rstrip("/") + behind if behind else backend.path,
+            query=None if WITHOUT_QUERY in request.notes else request.query,
+            is_encoded=ENCODED in request.notes,
+            parameters=parameters,
+        )
     )
+
+
+def _checked(backend: Backend) -> Backend:
+    """A backend that can be asked what it is to be asked. Raises HTTPError 403, as Apache does."""
+    if backend.scheme in SPEAK_HTTP:
+        for what, text in (("path", backend.path if backend.is_encoded else ""), ("query string", backend.query or "")):
+            if _UNFIT.search(text):
+                why = f"To be forwarded {what} contains control characters or spaces"
+                raise HTTPError(403, why, module="proxy_http")
+    return backend
+
+
+_UNFIT = re.compile(r"[\x00-\x20\x7f]")
+
+
+def _workers(request: Request) -> tuple[Worker, ...]:
+    """All that is said of servers behind this one in a virtual host, wherever it stands."""
+    site = request.site
+    if site not in _known_workers:
+        found: list[Worker] = []
+        for settings in _scopes(site.settings, site.virtual_host.sections):
+            found.extend(one.worker for one in settings[PROXY_PASS].all if one.worker is not None)
+            said: tuple[Worker, ...] = settings[PROXY_SET]
+            found.extend(said)
+        _known_workers[site] = tuple(found)
+    return _known_workers[site]
+
+
+_known_workers: WeakKeyDictionary[Site, tuple[Worker, ...]] = WeakKeyDictionary()
 
 
 def response_fields(request: Request, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -270,8 +338,9 @@ register(
         identifier="proxy_module",
         order=8,
         uses=uses,
+        pretranslate=pretranslate,
         translate=translate,
-        routing=(PROXY_PASS,),
-        located=(PROXY_PASS,),
+        routing=(PROXY_PASS, WEBSOCKET_FALLBACK),
+        located=(PROXY_PASS, WEBSOCKET_FALLBACK),
     )
 )

@@ -73,17 +73,21 @@ declare(
 
 
 def changed(request: Request, variables: dict[str, str]) -> dict[str, str]:
-    """The variables with what ProxyFCGISetEnvIf says of them. Conditions and values see them, as the request's own."""
+    """The variables with what ProxyFCGISetEnvIf says of them. Conditions and values see them, as the request's own.
+
+    $1 in a value is what the condition's last regular expression has found.
+    """
     found = dict(variables)
     before, request.env = request.env, found
     try:
         for change in request.settings[SET_ENV_IF]:
-            if not expressions.holds(change.condition, request):
+            groups = expressions.groups(change.condition, request)
+            if groups is None:
                 continue
             if change.value is None:
                 found.pop(change.name, None)
             else:
-                found[change.name] = expressions.value(change.value, request)
+                found[change.name] = expressions.value(change.value, request, found=groups)
     finally:
         request.env = before
     return found

@@ -171,6 +171,8 @@ def _set_script_variables(request: Request) -> None:
 
 def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Response | None:
     """What becomes of the path that the server's rules came to."""
+    if engine.proxies or not urls.scheme_of(request.filename):
+        _check_query(request)
     if engine.proxies:
         _forward(request, engine, request.filename, engine.last is not None and RuleFlag.NO_ESCAPE in engine.last)
         return None
@@ -180,7 +182,6 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
     if engine.passes_through:
         request.uri, request.filename = _resolved(request.filename), ""
         return None
-    _check_query(request)
     request.filename = _expand_home(request)
     engine.trace(2, "local path result: %s", request.filename)
     name = _resolved(request.filename, clamp=True)
@@ -276,6 +277,7 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
         engine.trace(1, "pass through %s", before)
         return None
     if engine.proxies:
+        _check_query(request)
         _forward(request, engine, result, True)
         return None
     if urls.scheme_of(result):

@@ -45,20 +45,27 @@ def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
     return context.groups if _evaluate(condition, _compiled(condition), context) else None
 
 
-def computed(expression: e.StringExpression, request: Request, response: Response | None = None) -> str | None:
+def computed(
+    expression: e.StringExpression, request: Request, response: Response | None = None, found: tuple[str, ...] = ()
+) -> str | None:
     """The text that an expression comes to for a request; None where it has no value. Raises CannotTell.
 
-    As in Apache, only conditions have a response say which fields of the request it depends on.
+    `found` is what $0 to $9 stand for, from a condition that goes before. As in Apache, only conditions have a response
+    say which fields of the request it depends on.
     """
     known = len(request.vary)
-    text = _evaluate(expression, _text(expression), Evaluation(request, response))
+    context = Evaluation(request, response)
+    context.groups = found
+    text = _evaluate(expression, _text(expression), context)
     del request.vary[known:]
     return text
 
 
-def value(expression: e.StringExpression, request: Request, response: Response | None = None) -> str:
+def value(
+    expression: e.StringExpression, request: Request, response: Response | None = None, found: tuple[str, ...] = ()
+) -> str:
     """The same, with "" for no value."""
-    return computed(expression, request, response) or ""
+    return computed(expression, request, response, found) or ""
 
 
 def _evaluate(expression: e.Condition | e.StringExpression, ask: Callable[[Evaluation], T], to: Evaluation) -> T | None:

@@ -174,11 +174,16 @@ class Sections:
                 self._add_files(found, _inside([section], _FILES), target)
 
     def _proxies(self, found: Match, url: str) -> Iterable[Section]:
-        """Where another server answers: a literal URL is for all that begin with it, as in Apache."""
+        """Where another server answers: a literal URL is for all that begin with it, as in Apache.
+
+        A Unix socket's path in front of the URL may be named, or not.
+        """
+        urls = [url, url.partition("|")[2]] if url.startswith("unix:") else [url]
         for section in self.proxies:
             if section.kind is K.PROXY_MATCH:
-                yield from self._matching(found, (section,), url)
-            elif section.regex.match(url) if section.regex else url.startswith(section.pattern):
+                matching = next((one for one in urls if section.regex and section.regex.search(one)), url)
+                yield from self._matching(found, (section,), matching)
+            elif any(section.regex.match(one) if section.regex else one.startswith(section.pattern) for one in urls):
                 yield section
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:

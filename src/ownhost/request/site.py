@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
 from ownhost.config.model import Section, VirtualHost
-from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path
+from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
+from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
@@ -51,6 +52,8 @@ class Site:
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
         self.earlies = [module.early for module in modules if module.early]
+        makers = [module.pretranslate for module in modules if module.pretranslate]
+        self.pretranslates: list[Phase] = [hook for make in makers if (hook := make(server))]
         self.translates: list[Phase] = [module.translate for module in modules if module.translate]
         self.locators = [module.locate for module in modules if module.locate]
         self.preparations = [module.prepare for module in modules if module.prepare]
@@ -74,6 +77,10 @@ class Site:
         """A path as sent, decoded and cleaned. Raises HTTPError."""
         encoded = self.settings[ALLOW_ENCODED_SLASHES]
         return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
+
+    def normalize(self, raw: str) -> str:
+        """A path as sent, encoded yet, cleaned. Raises HTTPError."""
+        return unwire(normalized_path(raw, merge_slashes=self.settings[MERGE_SLASHES]))
 
     def merge_by_uri(self, request: Request) -> None:
         """Merge the settings for a URI that leads nowhere yet, where anybody asks for them then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from urllib.parse import quote
 
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
@@ -66,6 +67,8 @@ def _begin(request: Request) -> Response | None:
     if not request.is_subrequest:
         for early in site.earlies:
             early(request)
+    if site.pretranslates and _pretranslate(request, sent=sent):
+        return None
     if sent:
         request.uri = site.clean(request.head.path)
     site.merge_by_uri(request)
@@ -83,6 +86,19 @@ def _begin(request: Request) -> Response | None:
         if "//" in request.filename:
             request.filename = _SLASHES.sub("/", request.filename)  # one file, one name: sections look at it
     return None
+
+
+def _pretranslate(request: Request, *, sent: bool) -> bool:
+    """The hooks that look at the path while it is encoded. Where one knows where it leads, it stays encoded."""
+    site, decoded = request.site, request.uri
+    request.uri = site.normalize(request.head.path) if sent else quote(decoded, errors="surrogateescape")
+    site.merge_by_uri(request)
+    for hook in site.pretranslates:
+        hook(request)
+        if request.filename:
+            return True
+    request.uri = decoded
+    return False
 
 
 def locate(request: Request) -> Place | Response:

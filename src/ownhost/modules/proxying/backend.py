@@ -1,6 +1,6 @@
 """The servers behind this one, as the configuration names them.
 
-    url = ["unix:" path "|"] scheme "://" [host] [":" port] ["/" ...]
+    url = ["unix:" path "|"] scheme "://" [host] [":" port] ["/" ...] / "unix:" path "|" scheme ":"
     scheme = "http" / "https" / "ws" / "wss" / "fcgi" / "scgi" / "uwsgi"
 
 Where there is a socket's path, host and port are only what the other server is told.
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from ownhost.config.arguments import choice_of, either, number, seconds
+from ownhost.config.arguments import either, number
 from ownhost.config.directive import ArgumentError
 from ownhost.http.wire import to_bytes
+from ownhost.modules.proxying.parameters import DEFAULTS, Parameters
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "fcgi": 8000, "scgi": 4000, "uwsgi": 3031}
 SPEAK_HTTP = frozenset(("http", "https", "ws", "wss"))
@@ -31,22 +30,6 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^][:@\s]*)(?::(?P<port>[0
 # What Apache leaves as it is in a path (ap_proxy_canonenc), and in what is encoded already.
 _PLAIN = "~$-_.+!*'(),;:@&=/"
 _ENCODED = string.punctuation
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How a server behind this one is talked to: ProxyPass's key=value. None is what the protocol or server says."""
-
-    timeout: float | None = None  # seconds without a byte; None is ProxyTimeout
-    connection_timeout: float | None = None  # None is `timeout`
-    retry: float = 0.0  # seconds that one which could not be reached is left alone
-    reuse: bool | None = None  # whether connections are kept; None: with HTTP alone, as in Apache
-    maximum: int = 0  # connections of one process at a time; 0: no limit
-    upgrade: str = ""  # the protocol that a client may switch to there; "ANY" is every one
-
-
-DEFAULTS = Parameters()
-RETRY = 60.0  # where ProxyPass names a server and does not say it; what only a rule or a handler names is always tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +83,3 @@ def parse_url(text: str) -> Backend:
     host = authority["host"].lower() or "localhost"
     upgrade = Parameters(upgrade="websocket") if scheme in _WEBSOCKET else DEFAULTS
     return Backend(scheme, host, port, socket or "", match["path"] or "", parameters=upgrade)
-
-
-_BOOLEAN = choice_of({"On": True, "Off": False})
-_KNOWN: dict[str, tuple[str, Any]] = {
-    "timeout": ("timeout", seconds),
-    "connectiontimeout": ("connection_timeout", seconds),
-    "retry": ("retry", seconds),
-    "disablereuse": ("reuse", lambda word: not _BOOLEAN(word)),
-    "enablereuse": ("reuse", _BOOLEAN),
-    "max": ("maximum", lambda word: number(word, 0)),
-    "upgrade": ("upgrade", lambda word: "" if word.upper() == "NONE" else word),
-}
-# These tune what is otherwise here: leaving them out changes no answer.
-_WITHOUT_EFFECT = frozenset(
-    (
-        *("acquire", "addressttl", "flushpackets", "flushwait", "iobuffersize", "keepalive"),
-        *("min", "ping", "receivebuffersize", "smax", "ttl"),
-    )
-)
-
-
-def parse_parameters(words: Sequence[str], base: Parameters = DEFAULTS) -> Parameters:
-    """ProxyPass's key=value. Raises ArgumentError."""
-    changes: dict[str, object] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        key = key.lower()
-        if not equals or not value:
-            raise ArgumentError(f"expected key=value, not {word!r}")
-        if key in _WITHOUT_EFFECT:
-            continue
-        if key not in _KNOWN:
-            raise ArgumentError(f"the parameter {key} is not supported; expected {either(sorted(_KNOWN))}")
-        name, parse = _KNOWN[key]
-        changes[name] = parse(value)
-    return replace(base, **changes)  # type: ignore[arg-type]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import ArgumentError, Call
+from ownhost.config.globs import is_glob
 from ownhost.config.regex import compile_pcre
 from ownhost.http.wire import unwire
 from ownhost.modules.mod_alias import below
-from ownhost.modules.proxying.backend import DEFAULTS, RETRY, Parameters, parse_parameters, parse_url
+from ownhost.modules.proxying.backend import parse_url
+from ownhost.modules.proxying.parameters import Worker, parse_parameters
+from ownhost.modules.proxying.servlet import servlet_path
 from ownhost.request.request import Request
 
 STAYS = "!"
-_REFERENCE = re.compile(r"[$&][0-9]?|\\.")
+_REFERENCE = re.compile(r"\\[$&]|\$[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +29,21 @@ class Pass:
     url: str  # or STAYS
     prefix: str = ""
     regex: re.Pattern[str] | None = None
-    parameters: Parameters = DEFAULTS
+    worker: Worker | None = None  # what is said of the server there
     as_sent: bool = False  # nocanon: the path goes on encoded as the client sent it
     without_query: bool = False  # noquery
+    mapping: str = ""  # "encoded" or "servlet": the path is looked at before it is decoded
 
     def map(self, request: Request) -> tuple[str, bool] | None:
-        """The URL for a request, and whether it is as sent; STAYS for one to stay here; None where this is not for it.
+        """The URL for a request, and whether it is encoded; STAYS for one to stay here; None where this is not for it.
+
+        With a mapping, the request's path is encoded yet; a servlet's loses its parameters by this.
 
         It is for what the path means. What was sent goes on only where this is for that, too, by as many characters:
         else a client could have something asked for that was not looked at here.
         """
+        if self.mapping == "servlet" and self.regex is None:
+            return self._map_servlet(request)
         found = self._map(request.uri)
         if found is None or self.url == STAYS:
             return None if found is None else (STAYS, False)
@@ -43,14 +52,24 @@ class Pass:
             raw = self._map(sent)
             if raw is not None and raw[0] == found[0]:
                 return raw[1], True
-        return found[1], False
+        return found[1], bool(self.mapping)
+
+    def _map_servlet(self, request: Request) -> tuple[str, bool] | None:
+        found = servlet_path(request.uri, self.prefix)
+        if found is None or self.url == STAYS:
+            return None if found is None else (STAYS, False)
+        url = self.url + request.uri[found[1] :]
+        request.uri = found[0]  # sections are for what the other server sees
+        return url, True
 
     def _map(self, path: str) -> tuple[int, str] | None:
         """How many characters of a path a prefix takes, and the URL."""
         if self.regex is not None:
             match = self.regex.search(path)
-            rest = path if match and not _REFERENCE.search(self.url) else ""
-            return (0, substitute(self.url, captured(match)) + rest) if match else None
+            if match is None:
+                return None
+            url = substitute(self.url, captured(match))
+            return 0, url + path if url == self.url else url  # as in Apache: where nothing was put in, all is behind
         behind = below(path, self.prefix)
         return None if behind is None else (len(path) - len(behind), self.url + behind)
 
@@ -61,6 +80,13 @@ class Passes:
 
     listed: tuple[Pass, ...] = ()
     here: Pass | None = None
+
+    @property
+    def all(self) -> Iterator[Pass]:
+        """Those of a Location before those of the server."""
+        if self.here is not None:
+            yield self.here
+        yield from self.listed
 
 
 def merge(outer: Passes, inner: Passes) -> Passes:
@@ -89,6 +115,7 @@ def parse_match(call: Call) -> Passes:
 
 def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
     place = _take_place(call, found, matching=matching)
+    matching = matching or (bool(call.section_kind) and is_glob(place))
     if not found:
         raise ArgumentError("expected a URL or !, got none")
     url, *rest = found
@@ -97,35 +124,55 @@ def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
         raise ArgumentError("interpolate is not supported: variables cannot stand in URLs here")
     if unknown := flags - {"nocanon", "noquery"}:
         raise ArgumentError(f"expected nocanon, noquery or key=value, not {unknown.pop()!r}")
-    parameters = DEFAULTS
+    mapping = "".join(word[8:].lower() for word in rest if word[:8].lower() == "mapping=")
+    if mapping not in ("", "encoded", "servlet"):
+        raise ArgumentError(f"expected mapping=encoded or mapping=servlet, not {mapping!r}")
+    changes = parse_parameters([word for word in rest if "=" in word and word[:8].lower() != "mapping="])
     if url != STAYS:
-        checked = parse_url(_REFERENCE.sub("1", url) if matching else url)
-        if not checked.path and place.endswith("/") and not matching:
-            url += "/"  # lest what follows goes on with the host's name
-        parameters = parse_parameters([word for word in rest if "=" in word], replace(checked.parameters, retry=RETRY))
+        url = _checked(url, place, matching=matching)
     one = Pass(
         url,
         "" if matching else place,
         compile_pcre(place) if matching else None,
-        parameters,
+        None if url == STAYS else Worker.at(_REFERENCE.split(url)[0] if matching else url, changes),
         as_sent="nocanon" in flags,
         without_query="noquery" in flags,
+        mapping=mapping,
     )
     return Passes(here=one) if call.section_kind else Passes((one,))
+
+
+def _checked(url: str, place: str, *, matching: bool) -> str:
+    """The URL, which must be one. Raises ArgumentError."""
+    if matching and _REFERENCE.search(url):
+        return _checked_template(url)
+    if url[:5].lower() == "unix:" and url.endswith(":"):
+        url += "//localhost"  # unix:/path|http: is enough
+    if not parse_url(url).path and place.endswith("/") and not matching:
+        url += "/"  # lest what follows goes on with the host's name
+    return url
+
+
+def _checked_template(url: str) -> str:
+    """A URL into which parts of a path are put, anywhere: something must make a URL of it."""
+    count = len(_REFERENCE.findall(url))
+    for filled in range(count, 0, -1):  # the first ones a host and a port, perhaps, the others nothing or a path
+        with contextlib.suppress(ArgumentError):
+            parse_url(_REFERENCE.sub("", _REFERENCE.sub("1", url, count=filled)))
+            return url
+    parse_url(_REFERENCE.sub("", url))
+    return url
 
 
 def _take_place(call: Call, found: list[str], *, matching: bool) -> str:
     """The path or regular expression: the first word, or what the Location says."""
     if call.section_kind:
-        expected = "LocationMatch" if matching else "Location"
-        if call.section_kind != expected:
-            name = "ProxyPass" if matching else "ProxyPassMatch"
-            hint = f"; there {name} can" if call.section_kind.startswith("Location") else ""
-            raise ArgumentError(
-                f"cannot stand in <{call.section_kind}>; expected in <VirtualHost> or <{expected}>{hint}"
-            )
+        if call.section_kind not in ("Location", "LocationMatch"):
+            raise ArgumentError(f"cannot stand in <{call.section_kind}>; expected in <VirtualHost> or <Location>")
         if found[:1] and found[0].startswith("/"):
-            raise ArgumentError(f"in a <{expected}>, which is the path, expected a URL alone, not {found[0]!r}")
+            raise ArgumentError(
+                f"in a <{call.section_kind}>, which is the path, expected a URL alone, not {found[0]!r}"
+            )
         return call.section
     if len(found) < 2:
         raise ArgumentError("expected a path and a URL")
@@ -133,13 +180,3 @@ def _take_place(call: Call, found: list[str], *, matching: bool) -> str:
     if not matching and not place.startswith("/"):
         raise ArgumentError(f"expected a path that begins with /, not {place!r}")
     return place
-
-
-def parameters_for(passes: Sequence[Pass], url: str) -> Parameters | None:
-    """Those of the pass whose URL is the longest start of another one, as Apache finds a worker; None where none is."""
-    found, length = None, 0
-    for one in passes:
-        start = re.split(r"[$&\\]", one.url)[0] if one.regex else one.url
-        if len(start) > length and url.startswith(start):
-            found, length = one.parameters, len(start)
-    return found

@@ -10,6 +10,7 @@ from ownhost.config.arguments import words
 from ownhost.config.directive import ArgumentError, Call
 
 _URLS = frozenset(("location", "content-location", "uri", "destination"))
+_ABSOLUTE = re.compile("[A-Za-z0-9+.-]+:")
 _ATTRIBUTE = re.compile(r"(;\s*)(path|domain)(\s*=\s*)([^;]*)", re.IGNORECASE)
 
 Field = tuple[str, str]
@@ -29,7 +30,7 @@ def parse_reverse(call: Call) -> tuple[Reverse, ...]:
     if len(found) != len(call.args):
         raise ArgumentError("interpolate is not supported: variables cannot stand in URLs here")
     if call.section_kind and len(found) == 1:
-        if call.section_kind != "Location":
+        if call.section_kind not in ("Location", "LocationMatch"):
             raise ArgumentError(f"expected a path and a URL in a <{call.section_kind}>")
         return (Reverse(found[0], call.section),)
     if len(found) != 2:
@@ -70,7 +71,7 @@ def reversed_url(url: str, reverses: tuple[Reverse, ...], base: Callable[[], str
     for reverse in reverses:
         if url.lower().startswith(reverse.inner.lower()):
             made = reverse.outer + url[len(reverse.inner) :]
-            return base() + made if made.startswith("/") else made
+            return made if _ABSOLUTE.match(made) else base() + made
     return url
 
 

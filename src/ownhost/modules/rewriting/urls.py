@@ -15,7 +15,7 @@ from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 # What mod_rewrite takes for a URL, and whether a query belongs to it.
 _SCHEMES = {
     **dict.fromkeys(("ajp://", "balancer://", "fcgi://", "http://", "https://", "h2://", "h2c://"), True),
-    **dict.fromkeys(("mailto:", "scgi://", "ws://", "wss://"), True),
+    **dict.fromkeys(("mailto:", "scgi://", "unix:", "ws://", "wss://"), True),
     **dict.fromkeys(("ftp://", "gopher://", "ldap://", "news:", "nntp://"), False),
 }
 _SCHEME = re.compile("|".join(map(re.escape, _SCHEMES)), re.IGNORECASE)
