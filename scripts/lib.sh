@@ -100,24 +100,26 @@ as_owner() {
     fi
 }
 
+# make_venv DIR [COMMAND...]: a virtual environment; the command (as_owner) makes it.
 make_venv() {
-    local python
+    local python folder=$1
+    shift
     python=$(find_python)
-    echo "Making .venv with $python ..." >&2
-    rm -rf .venv
-    as_owner "$python" -m venv .venv >/dev/null 2>&1 && return
-    rm -rf .venv
+    echo "Making $folder with $python ..." >&2
+    rm -rf "$folder"
+    "$@" "$python" -m venv "$folder" >/dev/null 2>&1 && return
+    rm -rf "$folder"
     [[ $(id -u) == 0 ]] || fail "'$python -m venv' does not work (on Debian: apt-get install python3-venv)."
     apt_install python3-venv
     [[ ! -x /usr/bin/python3 ]] || python=/usr/bin/python3
-    as_owner "$python" -m venv .venv || fail "'$python -m venv' does not work."
+    "$@" "$python" -m venv "$folder" || fail "'$python -m venv' does not work."
 }
 
 # venv EXTRAS: .venv has this checkout and what it needs; EXTRAS is "run" or "dev". Quick when nothing changed.
 venv() {
     local wanted
     wanted=$({ pwd && cat pyproject.toml; } | sha256sum)
-    [[ -x .venv/bin/python ]] && .venv/bin/python -c '' 2>/dev/null || make_venv
+    [[ -x .venv/bin/python ]] && .venv/bin/python -c '' 2>/dev/null || make_venv .venv as_owner
     if [[ $(cat ".venv/installed-$1" 2>/dev/null) != "$wanted" ]]; then
         echo "Installing Ownhost and what it needs into .venv ..." >&2
         local target=.

@@ -288,7 +288,7 @@ def test_a_program_is_the_owner_and_nothing_more(two: Server, way: str) -> None:
     assert (worker.status["NoNewPrivs"], worker.status["Seccomp"]) == ("1", "2")
     # An application has the connection of the request beside its listening socket.
     more = {what.split(":")[0] for number, what in descriptors.items() if int(number) > 2}
-    of_php = {"socket", f"{two.folder}/alice.error", f"{two.folder}/alice/by.php"}  # which it leaves to what it starts
+    of_php = {"socket", "pipe", f"{two.folder}/alice/by.php"}  # which it leaves to what it starts; no log
     assert more <= {"run.cgi": set(), "run.wsgi": {"socket"}, "by.php": of_php}[way], descriptors
 
 
