@@ -16,6 +16,7 @@ import pytest
 from certificates import NOW, Authority, key_pem, new_key
 from encrypted import Sites
 from harness import ALICE, BOB, World, eventually
+from installing import install
 
 # What is tried (the lines of a virtual host, after SSLEngine on), which of them is to blame, and what is said of it.
 # C and K are SSLCertificateFile and SSLCertificateKeyFile.
@@ -78,8 +79,10 @@ def configuration(folder: Path, tried: str) -> str:
     return f"<VirtualHost 127.0.0.1:@PORT@>\nServerName tried.test\nSSLEngine on\n{tried}\n</VirtualHost>\n"
 
 
-def check(config: Path, *arguments: str, uid: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ownhost", "check", "-f", str(config), *arguments]
+def check(
+    config: Path, *arguments: str, uid: int = 0, python: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    command = [python, "-m", "ownhost", "check", "-f", str(config), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, user=uid, group=uid, extra_groups=[], cwd="/"
     )
@@ -129,9 +132,10 @@ def test_roots_own_links_are_followed(world: World, sites: Sites, keys: Path) ->
 def test_who_may_not_read_keys_is_told_so(world: World, sites: Sites, keys: Path) -> None:
     server = world.server(configuration(keys, "@GOOD@"), start=False)
     server.config.chmod(0o644)
-    done = check(server.config, uid=BOB)
+    python = install(world.folder / "installed")  # the checkout may be in a home that Bob cannot enter
+    done = check(server.config, uid=BOB, python=python)
     assert (done.returncode, done.stdout) == (0, "Syntax OK\n"), done.stderr
     assert "good.key cannot be read: Permission denied" in done.stderr
-    answer = json.loads(check(server.config, "--json", uid=BOB).stdout)
+    answer = json.loads(check(server.config, "--json", uid=BOB, python=python).stdout)
     assert answer["ok"] is True
     assert ["Permission denied" in note["message"] for note in answer["notes"]] == [True]

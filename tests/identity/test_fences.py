@@ -130,6 +130,7 @@ def test_the_forkserver_can_fork_owners_and_no_more() -> None:
         kept = capabilities.current().effective
         print(sorted(bit for bit in range(64) if kept >> bit & 1))
         attempt("chroot", lambda: os.chroot("/"))
+        sys.stdout.flush()  # what is not yet written the child would write, too
         if os.fork() == 0:
             become.become(OWNER)
             status("Uid", "CapEff", "CapBnd")
@@ -259,11 +260,13 @@ def test_a_foreign_architectures_table_is_no_way_around() -> None:
 
 def test_undumpable_means_that_not_even_the_same_uid_looks_in() -> None:
     code = """
+        ready, done = os.pipe()
         if (pid := os.fork()) == 0:
             become.become(OWNER)
             prctl.set_dumpable(False)
+            os.write(done, b".")
             signal.pause()
-        import time; time.sleep(0.3)
+        os.read(ready, 1)
         if os.fork() == 0:
             become.become(OWNER)
             attempt("mem", lambda: open(f"/proc/{pid}/mem"))

@@ -367,6 +367,6 @@ def test_sudo_works_as_far_as_it_is_allowed(account: None, two: Server) -> None:
     """
     for way in WAYS:
         may, reads, may_not = inside(two, way, code).splitlines()
-        assert may == "0 0 ", "root, by sudo"
-        assert reads == f"0 1 {secret} ", "and with root's capabilities: the folder is bob's alone"
+        assert may.startswith("0 0 "), "root, by sudo"  # which may say behind it that it cannot resolve the host
+        assert reads.startswith(f"0 1 {secret} "), "and with root's capabilities: the folder is bob's alone"
         assert may_not.startswith("1 ")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites, curl
-from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, CAROL, WWW, Process, Server, World, eventually
+from installing import install
 
 
 @pytest.fixture
@@ -284,33 +283,6 @@ def test_installed_in_a_home_that_nobody_else_may_enter(world: World, sites: Sit
     assert sites.get(server, "alice.test", "/app").content == b"/usr/bin/python3"
     assert curl(sites, server, "bob.test", "/", "--http2").stdout == b"bob\n"
     assert "Traceback" not in server.stderr + server.log()
-
-
-def install(folder: Path, *options: str) -> str:
-    """The Python of a virtual environment with what is tested, made if need be."""
-    if not folder.exists():
-        subprocess.run([PYTHON, "-m", "venv", "--without-pip", *options, str(folder)], check=True)
-        (packages,) = folder.glob("lib/python3*/site-packages")
-        for name in (
-            "ownhost",
-            "click",
-            "cryptography",
-            "h11",
-            "h2",
-            "hpack",
-            "httptools",
-            "hyperframe",
-            "markdown_it",
-            "mdurl",
-            "pygments",
-            "rich",
-            "setproctitle",
-            "uvloop",
-        ):
-            shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, packages / name)
-        cffi = str(importlib.import_module("_cffi_backend").__file__)  # cryptography's; a module, not a package
-        shutil.copy(cffi, packages)
-    return str(folder / "bin" / "python")
 
 
 def run_as(uid: int, server: Server) -> None:

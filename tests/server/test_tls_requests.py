@@ -206,10 +206,10 @@ def test_many_clients_that_change_owners(sites: Sites, chosen: Server) -> None:
     for worker in (sites.get(chosen, "all.test"), sites.get(chosen, "all.test", "/bob/")):
         assert worker.status == 200
 
-    def count() -> dict[int, int]:
-        return {process.uid: len(process.descriptors()) for process in chosen.processes("worker")}
+    def count() -> list[tuple[int, int]]:
+        return [(process.uid, len(process.descriptors())) for process in chosen.processes("worker")]
 
-    before = count()
+    before = dict(count())  # the first two connections may still be among them
     for _ in range(3):
         socks = [sites.connect(chosen, "all.test") for _ in range(30)]
         for sock in socks:
@@ -218,7 +218,7 @@ def test_many_clients_that_change_owners(sites: Sites, chosen: Server) -> None:
             if number % 2:
                 assert ask(sock, "all.test", "/").content == b"alice\n"
             sock.close()
-    eventually(lambda: count() == before)
+    eventually(lambda: all(found <= before[uid] for uid, found in count()))
     gates = [len(process.descriptors()) for process in chosen.processes("gate")]
     assert max(gates) < 40
 

@@ -1,0 +1,37 @@
+"""An installation of what is tested, wherever the checkout is: in a home with mode 0700, say."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from harness import PYTHON
+
+
+def install(folder: Path, *options: str) -> str:
+    """The Python of a virtual environment with what is tested, made if need be."""
+    if not folder.exists():
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", *options, str(folder)], check=True)
+        (packages,) = folder.glob("lib/python3*/site-packages")
+        for name in (
+            "ownhost",
+            "click",
+            "cryptography",
+            "h11",
+            "h2",
+            "hpack",
+            "httptools",
+            "hyperframe",
+            "markdown_it",
+            "mdurl",
+            "pygments",
+            "rich",
+            "setproctitle",
+            "uvloop",
+        ):
+            shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, packages / name)
+        cffi = str(importlib.import_module("_cffi_backend").__file__)  # cryptography's; a module, not a package
+        shutil.copy(cffi, packages)
+    return str(folder / "bin" / "python")
