@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from harness import ALICE, BOB, WWW, Server, World
 from ownhost.admin.cli import main
+from ownhost.modules import mod_php
 
 CGI = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"
 ALICES: dict[str, str | bytes] = {
@@ -129,6 +130,11 @@ ProxyPass /dead unix:@DIR@/alice/none.sock|http://localhost/
 WSGIScriptAlias /wsgi @DIR@/alice/wsgi/app.wsgi
 WSGIScriptAlias /wsgi-shut @DIR@/alice/wsgi/shut.wsgi
 """
+BOBS_HOST = """\
+<Files hers.cgi>
+    AssignUserID "#50001" "#50001"
+</Files>
+"""
 APPLICATION = """\
 import os
 def application(environ, start_response):
@@ -195,6 +201,8 @@ CASES = [
     Case("alice.test", "/a.html", 304, "as new", fields={"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}),
     Case("alice.test", "/a.html", 206, "a part of", fields={"Range": "bytes=0-1"}),
     Case("bob.test", "/", 200, "/bob/index.html is sent as #50002", uid=BOB),
+    Case("bob.test", "/hers.cgi", 403, "#50001 may not enter", uid=ALICE),
+    Case("bob.test", "/hers.cgi/more", 403, "#50001 may not enter", uid=ALICE),
     Case("plain.test", "/a.html", 403, 'serve it as #50001: AssignUserID "#50001" "#50001"; or `chmod o+x ', uid=WWW),
     Case("nobody.test", "/", 500, "there is no user named 'no-such-user'"),
     Case("root.test", "/", 500, "LimitUIDRange"),
@@ -209,7 +217,7 @@ def server() -> Iterator[Server]:
     try:
         hosts = {
             "@ALICE@": world.virtual_host("alice", ALICE, ALICES_HOST, ALICES),
-            "@BOB@": world.virtual_host("bob", BOB),
+            "@BOB@": world.virtual_host("bob", BOB, BOBS_HOST, {"index.html": "bob\n", "hers.cgi": CGI}),
         }
         root = world.folder / "alice"
         (root / "wsgi" / "app.wsgi").write_text(APPLICATION)
@@ -331,3 +339,10 @@ def as_user(uid: int, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         text = pipe.read()
     os.waitpid(pid, 0)
     return dict(json.loads(text))
+
+
+def test_php_that_is_not_installed_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mod_php, "newest_server", lambda: "")
+    found = explained(server, Case("alice.test", "/uid.php", 500, ""))
+    assert found["status"] == 500
+    assert "no php-fpm is installed" in found["verdict"]

@@ -236,8 +236,8 @@ class _Explainer:
         """Whose it is, then what it comes to. A file that turns out to be another identity's is looked at as that."""
         request = self.request()
         assignment = resolve(request)
+        self.found.identity_from = list(self.identity_sources(request, assignment))
         for _ in range(MAX_MOVES):
-            self.found.identity_from = list(self.identity_sources(request, assignment))
             complete = assignment.complete(self.default)
             identity = look_up(complete, *self.ranges)
             self.found.identity = {"user": complete.user, "group": complete.group, "nice": complete.nice}
@@ -321,9 +321,13 @@ class _Explainer:
         except Elsewhere as elsewhere:
             wanted = elsewhere.assignment
             self.found.elsewhere = [wanted.user, wanted.group, wanted.nice]
+            self.found.identity_from = list(self.identity_sources(request, wanted))
             return
         except HTTPError as raised:
             error, response = raised, serve.error_response(request, raised)
+        except Exception:
+            error = HTTPError(500, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
+            response = serve.error_response(request, error)
         if isinstance(response.body, FileBody):
             response.body.close()
         self.tell(request, response, error, identity)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ownhost.admin.explanation import Program
 from ownhost.apps import asgi, wsgi
+from ownhost.http.message import HTTPError
 from ownhost.identity.identity import Identity
 from ownhost.identity.permissions import Need, Obstacle, find_obstacle
 from ownhost.modules import mod_asgi, mod_wsgi
@@ -25,10 +26,14 @@ _LONGEST_LINE = 256  # bytes of a #! line (execve(2))
 
 def program_of(request: Request, identity: Identity) -> Program | None:
     """The program that would answer a request at the end of its way; None where no program does."""
-    if request.is_proxied or request.handler.startswith(PROXIED):
-        return _PROGRAMS[PROXY_HANDLER](request, identity)
-    find = _PROGRAMS.get(request.handler)
-    return None if find is None else find(request, identity)
+    is_proxied = request.is_proxied or request.handler.startswith(PROXIED)
+    find = _PROGRAMS.get(PROXY_HANDLER if is_proxied else request.handler)
+    if find is None:
+        return None
+    try:
+        return find(request, identity)
+    except HTTPError as error:  # what runs it is not installed, or not said as it should be
+        return Program("the program", request.filename, error.reason, status=error.status)
 
 
 def _cgi(request: Request, identity: Identity) -> Program:
