@@ -172,6 +172,7 @@ class Pair:
         """End all connections, and give everything back."""
         for connection in list(self.worker.connections):
             connection.close()
+        self.worker.lingering.end()
         self.loop.run_until_complete(asyncio.sleep(0.01))
         self.loop.close()
         self.worker.mailbox.close()

@@ -48,6 +48,7 @@ from ownhost.request.request import Endpoints, Level
 STREAM = int(SOCK_STREAM)
 LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
+DROPS = 8  # of so many bytes that are read of a client who is given up
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
 SAY_AGAIN = 0.01  # seconds until a full channel is tried again
@@ -253,7 +254,7 @@ class Gate:
             if not found.complete:
                 # An end of the stream shows as no progress: nothing more will come.
                 if not data or (client.seen and len(data) <= client.seen):
-                    self.drop(client)
+                    self.cut_off(client, data)
                 elif not client.encrypted and client_hello.is_tls(data):
                     self.answer_and_drop(client, NO_TLS)
                 else:
@@ -261,6 +262,14 @@ class Gate:
                 return
         client.host = found.host
         self.route(client, data)
+
+    def cut_off(self, client: Client, data: bytes) -> None:
+        """A client has ended its stream within a head. Where it said a line of one, it is told so."""
+        if client.encrypted or b"\n" not in data.lstrip(b"\r\n"):
+            self.drop(client)
+        else:
+            client.host = peek(data, cut=True).host
+            self.route(client, data)
 
     def glance(self, client: Client, data: bytes) -> Peek | ClientHello:
         """What the first bytes say of whom they are for. What is no TLS where it should be gets no name."""
@@ -387,7 +396,6 @@ class Gate:
     def answer_and_drop(self, client: Client, answer: bytes) -> None:
         """Say why, and close."""
         with contextlib.suppress(OSError):
-            client.sock.recv(PEEK_SIZE, MSG_DONTWAIT)  # a close with bytes unread would take the answer with it
             client.sock.send(answer, MSG_DONTWAIT)
         self.drop(client)
 
@@ -450,13 +458,17 @@ class Gate:
                 what = "the handshake took too long" if client.encrypted else TOO_LONG
                 self.log.log(Level.INFO, "reqtimeout", what, who)
                 if not client.encrypted:
-                    with contextlib.suppress(OSError):
-                        client.sock.send(TOO_SLOW, MSG_DONTWAIT)
+                    self.answer_and_drop(client, TOO_SLOW)
+                    continue
             self.drop(client)
 
     def drop(self, client: Client) -> None:
-        """Close a connection."""
+        """Close a connection. What was sent is read first: else the client would see a reset, and no answer."""
         descriptor = client.sock.fileno()
+        with contextlib.suppress(OSError):
+            for _ in range(DROPS):
+                if len(client.sock.recv(PEEK_SIZE, MSG_DONTWAIT)) < PEEK_SIZE:
+                    break
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
         if client.moves:

@@ -8,25 +8,24 @@ phases, one send. Only what has to wait (a body to read, a client slow to take a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
 from collections.abc import Coroutine
 from math import inf
-from socket import MSG_DONTWAIT, SHUT_WR, SocketType, socket, socketpair
+from socket import MSG_DONTWAIT, SocketType, socket, socketpair
 from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
-from ownhost.http.message import Head, HTTPError, Response
+from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear, pump
-from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, push, receive
+from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, push
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
@@ -37,9 +36,8 @@ if TYPE_CHECKING:
     from ownhost.processes.worker.worker import Worker
 
 READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
-LINGER = 2.0  # seconds without a byte from the client before a lingering close gives up
-LINGER_IN_ALL = 30.0  # seconds
 RECEIVE = int(MSG_DONTWAIT)
+DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 
 
@@ -48,6 +46,8 @@ class Connection(Client):
 
     __slots__ = (
         "buffer",
+        "closed",
+        "ended_since",
         "first_byte",
         "head_size",
         "incoming",
@@ -68,6 +68,8 @@ class Connection(Client):
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.head_size = 0  # bytes of the last request's head
         self.watched = 0  # what it is watched for: READ, WRITE, or nothing
+        self.ended_since = 0.0  # loop time since when it is known that the client will say no more; 0 for not
+        self.closed = False
         self.task: asyncio.Task[None] | None = None
         self.waiting_since = 0.0  # loop time
         self.first_byte = 0.0  # loop time of the first byte of an incomplete head; 0 for none
@@ -94,25 +96,32 @@ class Connection(Client):
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the stream."""
         if self.task is not None:
-            self.leave_for_later(self.task)
+            self.leave_for_later()
             return
         try:
             data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
             self.close()
+            return
+        if not data:
+            self.cut_off()
             return
         self.buffer = self.buffer + data if self.buffer else data
         self.serve()
 
-    def leave_for_later(self, task: asyncio.Task[None]) -> None:
-        """While a program is at work: end that where the client has closed, else let a further request wait."""
+    def cut_off(self) -> None:
+        """The client has ended its stream. Where a request was begun, and be it a line of one, it is told so."""
+        if b"\n" in self.buffer.lstrip(b"\r\n"):
+            self.refuse(HTTPError(400, "the client ended its stream within a request's head"))
+        else:
+            self.close()
+
+    def leave_for_later(self) -> None:
+        """While a program is at work: let a further request wait."""
         self.pause()
-        if self.is_gone():
-            task.cancel()
+        self.end_if_gone()
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
@@ -143,7 +152,7 @@ class Connection(Client):
             self.buffer = self.buffer[end:]
             self.head_size = end
             self.first_byte = 0.0
-            if not self.send_response(service, request, response) or self.sock.fileno() < 0:
+            if not self.send_response(service, request, response) or self.closed:
                 return
             if not self.buffer:
                 self.wait()
@@ -185,7 +194,7 @@ class Connection(Client):
             await self.switch(service, request, response)
             return
         self.task = None
-        if self.send_response(service, request, response) and self.sock.fileno() >= 0:
+        if self.send_response(service, request, response) and not self.closed:
             self.resume()
 
     async def switch(self, service: Service, request: Request, response: Response) -> None:
@@ -214,32 +223,46 @@ class Connection(Client):
 
     @guarded
     def end_if_gone(self) -> None:
-        """End the task that waits for a program, where nobody waits for that."""
-        incoming, task = self.incoming, self.task
-        if incoming is not None and incoming.complete and self.is_gone() and task is not None:
-            task.cancel()
+        """End the task that waits for a program, where nobody waits for that.
 
-    def is_gone(self) -> bool:
-        """Whether the client has closed its connection, without a further request."""
+        A client that has ended its side of the stream has left, or waits for the answer all the same (nc -N): for a
+        moment it gets the benefit of the doubt.
+        """
+        incoming, task, now = self.incoming, self.task, self.worker.loop.time()
+        if incoming is None or not incoming.complete or task is None:
+            return
+        try:
+            ended = self.has_ended()
+        except OSError:
+            task.cancel()
+            return
+        if ended:
+            self.ended_since = self.ended_since or now
+            if now - self.ended_since >= DOUBT:
+                task.cancel()
+
+    def has_ended(self) -> bool:
+        """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
         if self.buffer:
             return False
         try:
             self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
             return False
-        except OSError:
-            return True
         return not self.buffer
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
         head = request.head
+        if head.has_body and self.incoming is None and response.deferred is None:
+            if head.expect_continue and not self.buffer:
+                response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
+            elif not response.close and (head.keep_alive or response.status < 400):
+                response = self.once_read(response)
         if response.deferred is not None:
             # Without a body nobody reads meanwhile, and watching costs less than to stop it and to begin again.
             self.begin_task(self.run_program(service, request, response), pause=head.has_body)
             return False
-        if head.expect_continue and not self.buffer and self.incoming is None:
-            response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
         keep = service.keeps(head, response, self.handled) and not self.worker.stopping
         sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
@@ -279,7 +302,7 @@ class Connection(Client):
 
     def sent(self, sending: Sending) -> bool:
         """What is here of a response is out. False where a task sends the rest, or reads that of the request."""
-        if sending.stream is not None or sending.request.head.has_body:
+        if sending.stream is not None or (sending.request.head.has_body and sending.keep):
             self.begin_task(self.go_on(sending))
             return False
         self.finish(sending)
@@ -290,9 +313,26 @@ class Connection(Client):
         """There is room for more of a response, or the client is gone."""
         assert self.sending is not None
         self.worker.deadlines.drop(self)
-        if self.push(self.sending) and self.sock.fileno() >= 0:
+        if self.push(self.sending) and not self.closed:
             self.watch(READ)
             self.resume()
+
+    def once_read(self, response: Response) -> Response:
+        """A response that is sent once the request's body was read, which nobody wants, as in Apache.
+
+        A body that breaks the rules is found out before the client is told that all is well.
+        """
+
+        async def after_body(_: RequestBody) -> Response:
+            assert self.incoming is not None
+            try:
+                await self.incoming.discard()
+            except BaseException:
+                let_go(response.body)
+                raise
+            return response
+
+        return Response(response.status, deferred=after_body)
 
     def refuse(self, error: HTTPError) -> None:
         """Answer a head that is no request (400, 414, 431...), and close: what follows it cannot be told apart."""
@@ -311,8 +351,11 @@ class Connection(Client):
         service, request = self.service, self.request
         assert service is not None
         assert request is not None
+        if response.deferred is not None:  # a program makes the page
+            self.begin_task(self.run_program(service, request, response))
+            return
         response.close = True
-        sending = Sending(request, response, keep=False, line=line, unread=True, head_in=self.head_size)
+        sending = Sending(request, response, keep=False, line=line, head_in=self.head_size)
         data = service.frame(sending, self.handled)
         self.sending = sending
         try:
@@ -336,10 +379,7 @@ class Connection(Client):
         self.moves = 0
         if keep:
             return
-        if sending.unread and not aborted:
-            self.begin_task(self.linger())
-        else:
-            self.close()
+        self.close(linger=not aborted)
 
     # Waiting
 
@@ -382,7 +422,7 @@ class Connection(Client):
         elif self.first_byte:
             self.refuse(HTTPError(408, "the request head took longer than RequestReadTimeout"))
         else:
-            self.close()
+            self.close(linger=True)
 
     def begin_task(self, work: Coroutine[Any, Any, None], *, pause: bool = True) -> None:
         """Leave the connection to a task: nothing is read meanwhile but by it."""
@@ -435,12 +475,11 @@ class Connection(Client):
         except HTTPError as error:
             # The body broke the rules after its response was sent: nothing more to say, but the end.
             self.log(Level.INFO, "core", error.reason)
-            sending.keep, sending.unread = False, True
+            sending.keep = False
         finally:
             sending.sent += sender.sent
             self.worker.watch.end(self)
         self.task = None
-        sending.unread = sending.unread or (sending.request.head.has_body and not sending.keep)
         self.finish(sending, sending.aborted)
         if sending.keep:
             self.resume()
@@ -452,16 +491,6 @@ class Connection(Client):
         else:
             self.wait()
 
-    async def linger(self) -> None:
-        """Close in two steps: a close with bytes unread would reset the connection, and the response with it."""
-        loop = self.worker.loop
-        end = loop.time() + LINGER_IN_ALL
-        with contextlib.suppress(Gone, OSError):
-            self.sock.shutdown(SHUT_WR)
-            while loop.time() < end:
-                await receive(loop, self.sock, LINGER)
-        self.close()
-
     # Leaving
 
     def broke(self, error: Exception) -> None:
@@ -470,7 +499,7 @@ class Connection(Client):
         self.task = None
         try:
             self.pause()
-            if self.sock.fileno() < 0:
+            if self.closed:
                 return
             if self.sending is not None:
                 self.finish(self.sending, aborted=True)
@@ -549,13 +578,20 @@ class Connection(Client):
     def close_if_idle(self, *, at_once: bool = False) -> None:
         if self.watched == READ and self.task is None and not self.buffer:
             if self.handled or at_once:
-                self.close()
+                self.close(linger=True)
             else:
                 self.worker.loop.call_later(LAST_MOMENT, functools.partial(self.close_if_idle, at_once=True))
 
-    def close(self) -> None:
+    def close(self, *, linger: bool = False) -> None:
+        """End it. `linger` is for clients that may still be sending, and have an answer to read."""
+        if self.closed:
+            return
         self.pause()
+        self.closed = True
         self.worker.deadlines.drop(self)
         self.leave()
+        if linger:
+            self.worker.lingering.close(self.sock)
+        else:
+            self.sock.close()
         self.worker.forget(self)
-        self.sock.close()

@@ -20,9 +20,9 @@ from ownhost.http.h2_head import RawFields, read_head, refused_head, response_fi
 from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
 from ownhost.processes.worker.client import guarded
-from ownhost.processes.worker.connection import LINGER, LINGER_IN_ALL
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
+from ownhost.processes.worker.lingering import IN_ALL, SILENCE
 from ownhost.processes.worker.sending import Gone, Sending
 from ownhost.processes.worker.service import BODILESS
 from ownhost.request import bugs
@@ -299,7 +299,7 @@ class Stream:
         if self.gone:
             return inf  # what ends now ends when it does
         if self.over:
-            return min(self.drained_until, self.incoming.last + LINGER)
+            return min(self.drained_until, self.incoming.last + SILENCE)
         deadline = inf if self.incoming.ended or self.sending is not None else self.incoming.deadline()
         if self.stalled_since:
             deadline = min(deadline, self.stalled_since + self.timeout)
@@ -317,7 +317,7 @@ class Stream:
             self.record(aborted)
             connection.handled += 1
             self.incoming.last = connection.worker.loop.time()
-            self.drained_until = self.incoming.last + LINGER_IN_ALL
+            self.drained_until = self.incoming.last + IN_ALL
         if self.gone or self.incoming.ended:
             connection.remove(self)
         else:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-from socket import MSG_DONTWAIT, SHUT_WR, SocketType
+from socket import MSG_DONTWAIT, SocketType
 from typing import TYPE_CHECKING
 
 from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker.client import begin_task, guarded
+from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.connection import LAST_MOMENT, Connection
 from ownhost.processes.worker.http2 import Http2Connection
-from ownhost.processes.worker.sending import Gone, receive
 from ownhost.request import bugs
 from ownhost.request.request import Level
 
 if TYPE_CHECKING:
     from ownhost.processes.worker.service import Service
     from ownhost.processes.worker.worker import Worker
-
-LINGER = 2.0  # seconds that a client who was turned away may take to see it
 
 
 class Handshake:
@@ -37,7 +33,6 @@ class Handshake:
         self.service = service
         self.reading = False  # whether the client is watched for bytes
         self.writing = False  # whether for room, too
-        self.task: asyncio.Task[None] | None = None
 
     @guarded
     def begin(self) -> None:
@@ -113,20 +108,8 @@ class Handshake:
 
     def turn_away(self, raw: SocketType) -> None:
         """Close in two steps: a close with bytes unread would reset the connection, and what was said with it."""
-        self.worker.adopt(self)
-        self.task = begin_task(self.worker.loop, self.drain(raw), self)
-
-    async def drain(self, raw: SocketType) -> None:
-        """Let go of what still comes."""
-        try:
-            with contextlib.suppress(Gone, OSError):
-                raw.shutdown(SHUT_WR)
-                async with asyncio.timeout(LINGER):
-                    while True:
-                        await receive(self.worker.loop, raw, LINGER)
-        finally:
-            raw.close()
-            self.worker.forget(self)
+        self.worker.lingering.close(raw)
+        self.worker.forget(self)
 
     def answer_in_clear(self, tls: TLSSocket) -> None:
         """400, for HTTP where TLS should be."""
@@ -171,9 +154,7 @@ class Handshake:
 
     def close_if_idle(self) -> None:
         """For a stop: who is in the midst of it may finish, for a moment."""
-        if self.task is not None:
-            self.task.cancel()
-        elif self.reading:
+        if self.reading:
             self.worker.deadlines.set(self, self.worker.loop.time() + LAST_MOMENT)
 
     def broke(self, error: Exception) -> None:

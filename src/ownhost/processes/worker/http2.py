@@ -6,12 +6,11 @@ can be answered without waiting is answered in the turn that read it, and all th
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from socket import MSG_DONTWAIT, SHUT_WR
+from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
@@ -43,10 +42,9 @@ from ownhost.http.h2_frames import (
 from ownhost.http.h2_head import Malformed, RawFields
 from ownhost.http.h2_session import Session
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker.client import Client, begin_task, guarded
+from ownhost.processes.worker.client import Client, guarded
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output, Transport
 from ownhost.processes.worker.h2_stream import Stream
-from ownhost.processes.worker.sending import Gone, receive
 from ownhost.request import bugs
 from ownhost.request.request import Level
 
@@ -58,7 +56,6 @@ READS = 4  # recvs per turn
 FRAMES = 64  # that are acted on per turn, so that other connections get theirs
 STOP_READING = 4 * HIGH_WATER  # bytes of output beyond which nothing more is read: answers would only add to it
 ROUNDS = 8  # of HIGH_WATER that one turn sends
-LINGER = 2.0  # seconds that a client has to close a connection that nothing more is served on
 RECEIVE = int(MSG_DONTWAIT)
 
 
@@ -70,12 +67,10 @@ class Http2Connection(Client):
         "budget",
         "closed",
         "deserted",
-        "draining",
         "first",
         "frames",
         "idle_since",
         "leaving",
-        "linger_until",
         "output",
         "reading",
         "section_size",
@@ -102,13 +97,11 @@ class Http2Connection(Client):
         self.streams: dict[int, Stream] = {}  # that are not over, by number
         self.output = Output(worker.loop, sock, self.session, self.budget)
         self.idle_since = now  # loop time when the last stream was over
-        self.linger_until = 0.0  # loop time; 0 while the connection is in use
         self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
         self.turn_due = self.act_due = False  # the event loop will end a turn, or act on frames
         self.leaving = False  # the client was told that nothing more is served
         self.deserted = False  # the client said that it will ask for nothing more
         self.closed = False
-        self.draining: asyncio.Task[None] | None = None
 
     # Beginning
 
@@ -296,7 +289,7 @@ class Http2Connection(Client):
         self.output.stalled.discard(stream)
         if not self.streams:
             self.idle_since = self.worker.loop.time()
-            if self.closed and self.draining is None:
+            if self.closed:
                 self.worker.forget(self)
 
     # Sending
@@ -350,9 +343,8 @@ class Http2Connection(Client):
             return
         if self.deserted:
             self.close()
-        elif self.leaving and not self.linger_until:
-            self.linger_until = loop.time() + LINGER
-            self.watch(self.linger_until)
+        elif self.leaving:
+            self.close(linger=True)
         elif not self.leaving and (self.worker.stopping and not self.unread):
             self.say_goodbye()
         else:
@@ -380,8 +372,6 @@ class Http2Connection(Client):
             return self.output.progress + self.timeout
         if self.streams:
             return inf
-        if self.linger_until:
-            return self.linger_until
         service = self.service or self.worker.default
         if self.handled:
             return self.idle_since + service.keep_alive_timeout
@@ -400,7 +390,7 @@ class Http2Connection(Client):
             if stream.deadline() <= now:
                 stream.give_up()
         if self.deadline() <= now:
-            if self.writing or self.linger_until:
+            if self.writing:
                 self.close()
                 return
             self.say_goodbye()
@@ -443,13 +433,11 @@ class Http2Connection(Client):
             self.die(ErrorCodes.INTERNAL_ERROR, "a bug")
         except Exception as another:
             bugs.report(lambda level, _, text: self.log(level, text), another)
-            self.closed_for_good()
+            self.close()
 
     def close(self, *, linger: bool = False) -> None:
         """End it. `linger` is for clients that were told why: with bytes unread, a close would have that undone."""
         if self.closed:
-            if self.draining is not None:
-                self.draining.cancel()
             return
         self.closed = True
         self._watch_reading(False)
@@ -458,26 +446,12 @@ class Http2Connection(Client):
         self.worker.deadlines.drop(self)
         self.leave()
         self.unread.clear()
-        if linger:
-            self.draining = begin_task(self.worker.loop, self.drain(), self)
-            self.draining.add_done_callback(self.closed_for_good)
         for stream in list(self.streams.values()):
             stream.abort()
-        if not linger:
-            self.closed_for_good()
-
-    async def drain(self) -> None:
-        """Drop what still comes, until the client has seen its end, for a moment."""
-        with contextlib.suppress(Gone, OSError):
-            self.sock.shutdown(SHUT_WR)
-            async with asyncio.timeout(LINGER):
-                while True:
-                    await receive(self.worker.loop, self.sock, LINGER)
-
-    def closed_for_good(self, _: object = None) -> None:
-        """Nothing comes or goes any more."""
-        self.draining = None
-        self.sock.close()
+        if linger:
+            self.worker.lingering.close(self.sock)
+        else:
+            self.sock.close()
         if not self.streams:
             self.worker.forget(self)
 

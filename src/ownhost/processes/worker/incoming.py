@@ -10,8 +10,8 @@ from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE, interim
 from ownhost.http.limits import LIMIT_REQUEST_BODY
-from ownhost.http.message import ClientGone
-from ownhost.processes.worker.sending import Sender, receive
+from ownhost.http.message import ClientGone, HTTPError
+from ownhost.processes.worker.sending import Ended, Sender, TooSlow, receive
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Incoming:
             left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()
             try:
                 data = await receive(loop, connection.sock, min(left, self.service.timeout))
+            except Ended:
+                raise HTTPError(400, "the client ended its stream within a request's body") from None
+            except TooSlow:
+                raise HTTPError(408, "a request's body took too long", module="reqtimeout") from None
             except OSError:
                 raise ClientGone from None
 

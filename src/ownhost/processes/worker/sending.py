@@ -29,6 +29,14 @@ SEND_MORE = SEND | int(MSG_MORE)  # what follows is to go out in the same packet
 Gone = ClientGone
 
 
+class Ended(Gone):
+    """The client has ended its side of the stream: it may still read."""
+
+
+class TooSlow(Gone):
+    """Nothing came, or nothing was taken, for too long."""
+
+
 @dataclass(slots=True, eq=False)
 class Sending:
     """A response on its way."""
@@ -38,7 +46,6 @@ class Sending:
     keep: bool  # the connection stays open after it
     line: str | None = None  # the request line of what is no request
     head_in: int = 0  # bytes of the request's head
-    unread: bool = False  # the client may still be sending: close in two steps
     file: FileBody | None = None  # what follows what is sent first: a file,
     stream: Stream | None = None  # or what a program says
     left: deque[bytes | tuple[int, int]] = field(default_factory=deque)  # of what is here: bytes, ranges of the file
@@ -113,14 +120,14 @@ def _read_some(left: deque[bytes | tuple[int, int]], file: FileBody) -> None:
 
 
 async def ready(add: Callable[..., Any], remove: Callable[[int], Any], fd: int, timeout: float) -> None:
-    """Wait until a descriptor can be read or written. Raises Gone after `timeout` seconds."""
+    """Wait until a descriptor can be read or written. Raises TooSlow after `timeout` seconds."""
     future = asyncio.get_running_loop().create_future()
     add(fd, _wake, future)
     try:
         async with asyncio.timeout(timeout):
             await future
     except TimeoutError:
-        raise Gone from None
+        raise TooSlow from None
     finally:
         remove(fd)
 
@@ -131,7 +138,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 async def receive(loop: asyncio.AbstractEventLoop, sock: Transport, timeout: float) -> bytes:
-    """The next bytes. Raises Gone at the end of the stream and after `timeout` seconds, OSError."""
+    """The next bytes. Raises Ended at the end of the stream, TooSlow after `timeout` seconds, OSError."""
     while True:
         try:
             data = sock.recv(RECEIVE_SIZE, MSG_DONTWAIT)
@@ -139,7 +146,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: Transport, timeout: flo
             await ready(loop.add_reader, loop.remove_reader, sock.fileno(), timeout)
         else:
             if not data:
-                raise Gone
+                raise Ended
             return data
 
 

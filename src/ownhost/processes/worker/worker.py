@@ -46,6 +46,7 @@ from ownhost.processes.worker.dialogue import Dialogue
 from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.handshake import Handshake
 from ownhost.processes.worker.launching import LauncherClient
+from ownhost.processes.worker.lingering import Lingering
 from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
@@ -98,6 +99,7 @@ def rehearse() -> None:
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.waiting.close()
+        worker.lingering.end()
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
@@ -130,7 +132,7 @@ async def _rehearse(worker: Worker) -> None:
         connection.begin()
         client.close()
         for _ in range(100):
-            if connection.sock.fileno() < 0:
+            if connection.closed:
                 break
             await asyncio.sleep(0)
 
@@ -181,6 +183,7 @@ class Worker:
         self.waiting = Waiting(loop)
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
+        self.lingering = Lingering(loop, self.end_if_done)
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -349,8 +352,12 @@ class Worker:
         if connection in self.connections:
             self.connections.discard(connection)
             self.title_changed()
-            if self.stopping and not self.connections:
-                self.loop.stop()
+            self.end_if_done()
+
+    def end_if_done(self) -> None:
+        """At a stop: leave once the last client has."""
+        if self.stopping and not self.connections and not self.lingering:
+            self.loop.stop()
 
     def title_changed(self) -> None:
         """Have the title updated, but not at every change."""
@@ -385,8 +392,7 @@ class Worker:
             pass
         for connection in list(self.connections):
             connection.close_if_idle()
-        if not self.connections:
-            self.loop.stop()
+        self.end_if_done()
 
     def take_one_batch(self) -> bool:
         """Whether there may be more in the mailbox."""
@@ -396,7 +402,7 @@ class Worker:
 
     def leave_if_idle(self, taken_before: int) -> None:
         """Leave where nothing happened for a while. What arrives meanwhile wakes the supervisor, which starts anew."""
-        if self.connections or self.taken != taken_before:
+        if self.connections or self.lingering or self.taken != taken_before:
             self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         else:
             self.loop.stop()
