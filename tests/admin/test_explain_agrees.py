@@ -197,7 +197,7 @@ CASES = [
     Case("alice.test", "/dead/x", 503, "there is no socket"),
     Case("alice.test", "/wsgi/x", 200, "a WSGI application answers, as #50001"),
     Case("alice.test", "/wsgi-shut", 500, "shut.wsgi is 0000"),
-    Case("alice.test", "/a.html", 405, "don't take DELETE", method="DELETE"),
+    Case("alice.test", "/a.html", 405, "does not accept the DELETE method", method="DELETE"),
     Case("alice.test", "/a.html", 304, "as new", fields={"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}),
     Case("alice.test", "/a.html", 206, "a part of", fields={"Range": "bytes=0-1"}),
     Case("bob.test", "/", 200, "/bob/index.html is sent as #50002", uid=BOB),

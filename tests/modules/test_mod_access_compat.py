@@ -23,7 +23,7 @@ def in_root(text: str) -> str:
 def test_who_is_denied_is_logged(root: Path) -> None:
     asked = ask(make_site(root, in_root("Deny from all")), "GET /x.txt")
     assert asked.status == 403
-    assert asked.log == [f"access_compat:error client denied by server configuration: {root}/root/x.txt"]
+    assert asked.log == [f"access_compat:error AH01797: client denied by server configuration: {root}/root/x.txt"]
 
 
 def test_satisfy_any_logs_only_what_is_refused_in_the_end(root: Path) -> None:

@@ -26,14 +26,15 @@ def in_root(text: str) -> str:
 def test_who_is_refused_is_logged(root: Path) -> None:
     asked = ask(make_site(root, in_root("Require all denied")), "GET /x.txt")
     assert asked.status == 403
-    assert asked.log == [f"authz_core:error client denied by server configuration: {root}/root/x.txt"]
+    assert asked.log == [f"authz_core:error AH01630: client denied by server configuration: {root}/root/x.txt"]
 
 
 def test_a_user_who_cannot_log_in_is_an_error_of_the_configuration(root: Path) -> None:
     asked = ask(make_site(root, in_root(USER_ONLY)), "GET /x.txt")
     assert asked.status == 500
     assert asked.log == [
-        "core:error /x.txt is for authenticated users only, and authentication is not configured",
+        "core:error AH00027: No authentication done but request not allowed without authentication for /x.txt. "
+        "Authentication not configured?",
     ]
 
 

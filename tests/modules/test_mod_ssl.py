@@ -60,7 +60,7 @@ def test_facts_move_whole(authority: Authority) -> None:
 def test_what_must_be_encrypted_is_refused_otherwise(root: Path) -> None:
     asked = asked_of(root, in_root("SSLRequireSSL"), None)
     assert asked.status == 403
-    assert asked.log == [f"ssl:error access to {root}/root/x.txt failed, reason: SSL connection required"]
+    assert asked.log == [f"ssl:error AH02229: access to {root}/root/x.txt failed, reason: SSL connection required"]
     assert asked_of(root, ENGINE + in_root("SSLRequireSSL"), facts()).status == 200
 
 
@@ -120,7 +120,7 @@ def test_a_section_may_require_a_certificate(root: Path, authority: Authority) -
     text = ENGINE + in_root("SSLVerifyClient require")
     asked = asked_of(root, text, facts())
     assert asked.status == 403
-    assert asked.log == [f"ssl:error access to {root}/root/x.txt failed, reason: client certificate missing"]
+    assert asked.log == [f"ssl:error AH02229: access to {root}/root/x.txt failed, reason: client certificate missing"]
     assert asked_of(root, text, facts(authority.der("alice"))).status == 200
     site = make_site(root, text)
     request = make_request(site, "GET /x.txt").request
@@ -143,8 +143,8 @@ def test_all_requirements_around_count(root: Path) -> None:
     assert asked.status == 200
     refused = asked_of(root, ENGINE + in_root("SSLRequire %{SSL_CIPHER_USEKEYSIZE} < 1000 and 1 == 2"), facts())
     assert refused.log == [
-        "ssl:info Failed expression: %{SSL_CIPHER_USEKEYSIZE} < 1000 and 1 == 2",
-        f"ssl:error access to {root}/root/x.txt failed, reason: SSL requirement expression not fulfilled",
+        "ssl:info AH02228: Failed expression: %{SSL_CIPHER_USEKEYSIZE} < 1000 and 1 == 2",
+        f"ssl:error AH02229: access to {root}/root/x.txt failed, reason: SSL requirement expression not fulfilled",
     ]
 
 
@@ -184,7 +184,7 @@ def test_the_user_is_named_by_the_certificate(root: Path, authority: Authority) 
     assert (env["REMOTE_USER"], env["AUTH_TYPE"]) == ("a@alice.test", "ClientCert")
     asked = asked_of(root, text, facts())
     assert "REMOTE_USER" not in asked.request.env
-    assert asked.log == ["ssl:warn Failed to set r->user to 'SSL_CLIENT_S_DN_Email'"]
+    assert asked.log == ["ssl:warn AH02227: Failed to set r->user to 'SSL_CLIENT_S_DN_Email'"]
 
 
 def basic(text: str) -> str:

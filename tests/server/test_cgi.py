@@ -162,11 +162,11 @@ def test_a_script_that_speaks_for_itself(world: World) -> None:
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ("#!/bin/sh\n", "Premature end of script headers"),
+        ("#!/bin/sh\n", "End of script output before headers: bad"),
         (said("Content-Type: text/plain"), "Bad header"),
         (said("Content-Type text/plain", "", "x"), "Bad header"),
         ("#!/nowhere/interpreter\n", "(2)No such file or directory: exec of '"),
-        ("#!/bin/sh\nkill -9 $$\n", "Premature end of script headers"),
+        ("#!/bin/sh\nkill -9 $$\n", "End of script output before headers: bad"),
         ("#!/bin/sh\necho why it failed >&2\nexit 3\n", "why it failed"),
     ],
 )

@@ -175,9 +175,14 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
                 parser.close()
     except MalformedHead as error:
         status = 502 if parser.has_status_line else 500  # a server that speaks uwsgi answers almost in HTTP
-        raise HTTPError(status, f"{error}: {request.filename}", module=module) from None
+        raise HTTPError(status, error.about(request.filename.rpartition("/")[2]), module=module) from None
     except TimeoutError:
-        raise HTTPError(504, f"timeout waiting for output from {request.filename}", module=module) from None
+        raise HTTPError(504, _too_long(request, module), module=module) from None
+
+
+def _too_long(request: Request, module: str) -> str:
+    number = "AH01220: " if module == "cgi" else ""
+    return f"{number}Timeout waiting for output from {'CGI script ' if number else ''}{request.filename}"
 
 
 async def next_piece(source: Source, timeout: float) -> bytes:
@@ -195,7 +200,8 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
             if not await flow.put(data):
                 return
     except (SourceError, OSError, TimeoutError) as found:
-        request.log(Level.ERROR, module, f"{request.filename}: {str(found) or 'timeout waiting for output'}")
+        said = _too_long(request, module) if isinstance(found, TimeoutError) else f"{request.filename}: {found}"
+        request.log(Level.ERROR, module, said)
         error = ConnectionError("the program's answer is not complete")
     except BaseException as found:
         error = ConnectionError("what there is must not be taken for all of it")

@@ -40,15 +40,17 @@ def handle(request: Request) -> Response:
 
 def check(request: Request) -> None:
     """Refuse what may not be run. Raises HTTPError 403, 404."""
-    name = request.filename
+    stderr = f"stderr from {request.filename}"  # these are Apache's words
     if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
-        raise HTTPError(403, f"Options ExecCGI is off in this directory: {name}", module="cgi")
+        raise HTTPError(403, f"AH02809: {stderr}: Options ExecCGI is off in this directory", module="cgi")
     if request.stat is None:
-        raise HTTPError(404, f"script not found or unable to stat: {name}", module="cgi")
+        why = f"AH02811: {stderr}: script not found or unable to stat"
+        raise HTTPError(404, why, module="cgi", level=Level.ERROR)
     if request.is_folder:
-        raise HTTPError(403, f"attempt to invoke directory as script: {name}", module="cgi")
+        raise HTTPError(403, f"AH02812: {stderr}: attempt to invoke directory as script", module="cgi")
     if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
-        raise HTTPError(404, f"{name}: AcceptPathInfo is Off, and {request.path_info} follows", module="cgi")
+        why = f"AH02813: {stderr}: AcceptPathInfo off disallows user's path"
+        raise HTTPError(404, why, module="cgi", level=Level.ERROR)
 
 
 async def run(request: Request, body: RequestBody) -> Response:

@@ -31,7 +31,19 @@ Fields = list[tuple[str, str]]
 
 
 class MalformedHead(Exception):
-    """A program's response has no proper head. The message is one sentence for the error log, in Apache's words."""
+    """A program's response has no proper head: why, in Apache's words."""
+
+    def about(self, script: str) -> str:
+        """What the error log says of a program of this name."""
+        return f"malformed header from script '{script}': {self}"
+
+
+class NoHead(MalformedHead):
+    """It ended before its head did."""
+
+    def about(self, script: str) -> str:
+        """What the error log says of a program of this name."""
+        return f"End of script output before headers: {script}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class HeadParser:
         match = _END.search(self._buffer, searched)
         end = len(self._buffer) if match is None else match.end()
         if end > self._limit:
-            raise MalformedHead(f"malformed header from script: its fields are longer than {self._limit} bytes")
+            raise MalformedHead(f"its fields are longer than {self._limit} bytes")
         if match is None:
             return b""
         read = _read_remembered if end <= LONGEST_REMEMBERED else _read
@@ -82,7 +94,9 @@ class HeadParser:
     def close(self) -> None:
         """The program has said everything. Raises MalformedHead where the head is not complete."""
         if self.head is None:
-            raise MalformedHead("Premature end of script headers")
+            for line in self._buffer.split(b"\n")[:-1]:
+                _field(bytes(line.removesuffix(b"\r")))
+            raise NoHead("its output ended")
 
 
 def _read(data: bytes, has_status_line: bool) -> ProgramHead:
@@ -91,7 +105,7 @@ def _read(data: bytes, has_status_line: bool) -> ProgramHead:
         return _redirected([_field(line) for line in lines])
     match = _STATUS_LINE.fullmatch(lines[0]) if lines else None
     if match is None or not _STATUS.fullmatch(match[1].decode()):
-        raise MalformedHead(f"malformed header from script: expected a status line, not {_shown(lines)}")
+        raise MalformedHead(f"expected a status line, not {_shown(lines)}")
     return _head(int(match[1]), [_field(line) for line in lines[1:]])
 
 
@@ -102,13 +116,13 @@ _read_remembered = functools.lru_cache(256)(_read)
 def _field(line: bytes) -> tuple[str, str]:
     match = _FIELD.fullmatch(line)
     if match is None:
-        raise MalformedHead(f"malformed header from script: Bad header: {_shown([line])}")
+        raise MalformedHead(f"Bad header: {_shown([line])}")
     return match[1].decode(), match[2].decode("latin-1").rstrip("\t ")
 
 
 def _shown(lines: list[bytes]) -> str:
     """The start of the first line, for the log."""
-    return repr(lines[0][:30].decode("latin-1")) if lines else "nothing"
+    return lines[0][:30].decode("utf-8", "surrogateescape") if lines else "nothing"
 
 
 def _status(fields: Fields) -> int:
@@ -118,7 +132,7 @@ def _status(fields: Fields) -> int:
         return 200
     match = _STATUS.fullmatch(said[-1])
     if match is None:
-        raise MalformedHead(f"malformed header from script: Invalid status line: {said[-1][:30]!r}")
+        raise MalformedHead(f"Invalid status line: {said[-1][:30]}")
     return int(match[1])
 
 

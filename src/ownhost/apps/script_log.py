@@ -39,7 +39,7 @@ class Heard:
 
 def write_refused(request: Request, error: HTTPError) -> None:
     """Note that a program was not run."""
-    _append(request, error, ("%error", error.reason))
+    _append(request, error, ("%error", error.reason.rpartition(": ")[2]))
 
 
 def write_failed(request: Request, error: HTTPError, content: Content | None, heard: Heard) -> None:

@@ -52,12 +52,13 @@ class BodyReader:
                 else:
                     break
         except h11.RemoteProtocolError as error:
-            raise HTTPError(400, f"a malformed chunked body: {error}") from None
+            raise HTTPError(400, f"AH01590: Error reading/parsing chunk: {error}", module="http") from None
         return b"".join(content)
 
     def _check(self, size: int) -> None:
         if self.limit and size > self.limit:
-            raise HTTPError(413, f"a request body of {size} bytes is larger than LimitRequestBody {self.limit}")
+            why = f"Read content length of {size} is larger than the configured limit of {self.limit}"
+            raise HTTPError(413, f"AH01591: {why}", module="http")
 
 
 def _chunk_parser() -> h11.Connection:

@@ -15,7 +15,15 @@ from hpack import NeverIndexedHeaderTuple
 
 from ownhost.http.authority import Authority, parse_authority
 from ownhost.http.framing import body_length, date_line
-from ownhost.http.head import MOST_REMEMBERED, Fields, joined, split_origin
+from ownhost.http.head import (
+    MOST_REMEMBERED,
+    TOO_MANY_FIELDS,
+    Fields,
+    joined,
+    split_origin,
+    too_long_a_line,
+    unknown_expectation,
+)
 from ownhost.http.hops import end_to_end
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, Response
@@ -142,11 +150,11 @@ def _check_pseudo(pseudo: dict[bytes, bytes]) -> bytes:
 def _check_size(line: int, section: _Section, size: int, limits: HeadLimits) -> None:
     """The limits on heads, on what HTTP/1 would have written. `line` is bytes of its request line. Raises HTTPError."""
     if line > limits.line:
-        raise HTTPError(414, f"the request line is longer than LimitRequestLine {limits.line}")
+        raise too_long_a_line(limits)
     if limits.fields and len(section.fields) > limits.fields:
-        raise HTTPError(431, f"more header fields than LimitRequestFields {limits.fields}")
+        raise HTTPError(431, TOO_MANY_FIELDS)
     if section.longest > limits.field_size:
-        raise HTTPError(431, f"a header field is longer than LimitRequestFieldSize {limits.field_size}")
+        raise HTTPError(431, "AH00561: Request header exceeds LimitRequestFieldSize")
     if size + line + 4 * len(section.fields) > limits.total:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
 
@@ -174,7 +182,7 @@ def _head(method: str, target: bytes, authority: bytes | None, section: _Section
     )
     if "expect" in section.values:
         if section.values["expect"].lower() != "100-continue":
-            raise HTTPError(417, f"the expectation {section.values['expect']!r} cannot be met")
+            raise unknown_expectation(section.values["expect"])
         head.expect_continue = not ended
     if target == b"*" and method == "OPTIONS":
         return head

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import httptools
 
 from ownhost.http.authority import Authority, parse_authority
+from ownhost.http.level import Level
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
 
@@ -23,6 +24,10 @@ _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.D
 _DIGITS = re.compile(r"[0-9]{1,18}")
 MOST_REMEMBERED = 2_048  # bytes of fields: larger ones are read anew each time
 _END = b"\r\n\r\n"
+# Apache's words for what is wrong, which other programs read.
+TOO_MANY_FIELDS = "AH00563: Number of request headers exceeds LimitRequestFields"
+_FIELDS = "AH00567: request failed: error reading the headers"
+_TARGET = "AH03450: HTTP Request Line; Unable to parse URI"
 
 Fields = list[tuple[str, str]]
 
@@ -43,6 +48,22 @@ def head_end(buffer: bytes) -> int:
     return -1
 
 
+def _malformed(reason: str) -> HTTPError:
+    """What breaks the rules is for nobody but who looks for it."""
+    return HTTPError(400, reason, level=Level.DEBUG)
+
+
+def too_long_a_line(limits: HeadLimits) -> HTTPError:
+    """The error for a request line beyond the limit."""
+    why = f"client's request-line exceeds LimitRequestLine (longer than {limits.line})"
+    return HTTPError(414, f"AH00565: request failed: {why}")
+
+
+def unknown_expectation(value: str) -> HTTPError:
+    """The error for an Expect that cannot be met."""
+    return HTTPError(417, f"AH00570: client sent an unrecognized expectation value of Expect: {value}")
+
+
 def parse_head(data: bytes, limits: HeadLimits) -> Head:
     """Parse a head: all of it, or as much as there is of one that is too long.
 
@@ -55,13 +76,13 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
         _check_size(data, limits)
     line_end = data.find(b"\r\n")
     if line_end < 0:
-        raise HTTPError(400, "lines that don't end with CR LF")
+        raise _malformed("AH00566: request failed: malformed request line")
     line = _REQUEST_LINE.fullmatch(data, 0, line_end)
     if line is None:
-        raise HTTPError(400, "the request line is not 'METHOD target HTTP/1.1'")
+        raise _malformed("AH00566: request failed: malformed request line")
     method, target, major, minor = line.groups()
     if major != b"1":
-        raise HTTPError(505, f"HTTP/{major.decode()}.{minor.decode()} is not spoken here")
+        raise HTTPError(505, f"HTTP/{major.decode()}.{minor.decode()} is not spoken here", level=Level.INFO)
     rest = data[line_end:]
     read = _read_fields if len(rest) <= MOST_REMEMBERED else _read_fields.__wrapped__
     block = read(rest, min(int(minor), 1))
@@ -129,9 +150,9 @@ class _Parser:
         except httptools.HttpParserUpgrade:
             pass  # an Upgrade that is not taken up is a request like any other (RFC 9110, 7.8)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
-            raise HTTPError(400, f"malformed header fields: {error}") from None
+            raise _malformed(f"{_FIELDS}: {error}") from None
         if not self.complete:
-            raise HTTPError(400, "malformed header fields")
+            raise _malformed(_FIELDS)
         return self.fields
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -144,14 +165,14 @@ class _Parser:
 def _check_size(data: bytes, limits: HeadLimits) -> None:
     end = data.find(b"\r\n")
     if (len(data) if end < 0 else end) > limits.line:
-        raise HTTPError(414, f"the request line is longer than LimitRequestLine {limits.line}")
+        raise too_long_a_line(limits)
     if limits.fields and data.count(b"\r\n") - 2 > limits.fields:
-        raise HTTPError(431, f"more header fields than LimitRequestFields {limits.fields}")
+        raise HTTPError(431, TOO_MANY_FIELDS)
     if len(data) - end > limits.field_size:
         longest = max(data[end + 2 :].split(b"\r\n"), key=len)
         if len(longest) > limits.field_size:
             name = longest.partition(b":")[0][:40].decode("latin-1")
-            raise HTTPError(431, f"the header field {name!r} is longer than LimitRequestFieldSize {limits.field_size}")
+            raise HTTPError(431, f"AH00561: Request header exceeds LimitRequestFieldSize: {name}")
     if len(data) > limits.total:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
 
@@ -182,12 +203,12 @@ def _read_host(head: _Block) -> None:
     value = head.values.get("host")
     if value is None:
         if head.minor > 0:
-            raise HTTPError(400, "a HTTP/1.1 request without Host")
+            raise _malformed("AH00569: client sent HTTP/1.1 request without hostname (see RFC2616 section 14.23)")
         return
     authority = parse_authority(value.encode("latin-1"))
     # Two fields, too: joined by a comma they are no name. http has no URL without a host (RFC 9110, 4.2.1).
     if authority is None or not authority[0]:
-        raise HTTPError(400, f"the Host {value!r} is no host name")
+        raise _malformed(f"AH00550: Client sent malformed Host header: {value}")
     head.host, head.host_port = authority
 
 
@@ -206,7 +227,7 @@ def _read_target(head: Head, target: bytes) -> None:
         head.values = {**head.values, "host": re.split("[/?]", head.target, maxsplit=3)[2]}
         origin = split_origin(rest)
         if origin is None:
-            raise HTTPError(400, f"the target {head.target!r} has what cannot stand there")
+            raise _malformed(f"{_TARGET}: '{head.target}'")
     head.path, head.query = origin
 
 
@@ -228,7 +249,7 @@ def split_absolute(target: bytes) -> tuple[Authority, bytes]:
     match = _ABSOLUTE.fullmatch(target)
     authority = parse_authority(match[1]) if match else None
     if match is None or authority is None or not authority[0]:
-        raise HTTPError(400, f"the target {target.decode('latin-1')!r} is neither a path nor an http URL")
+        raise _malformed(f"{_TARGET}: '{target.decode('latin-1')}'")
     rest = match[2]
     return authority, rest if rest.startswith(b"/") else b"/" + rest
 
@@ -242,11 +263,11 @@ def _read_framing(head: _Block, values: dict[str, str]) -> None:
         if head.minor == 0:
             raise HTTPError(400, "Transfer-Encoding in a HTTP/1.0 request")
         if coding.lower() != "chunked":
-            raise HTTPError(501, f"the transfer coding {coding!r} is not known here; chunked is")
+            raise HTTPError(501, f"AH02539: client sent unknown Transfer-Encoding ({coding})", level=Level.DEBUG)
         head.chunked = True
     elif length is not None:
         if not _DIGITS.fullmatch(length):
-            raise HTTPError(400, f"the Content-Length {length!r} is no number")
+            raise _malformed(f"AH10242: client sent invalid Content-Length ({length})")
         head.content_length = int(length)
 
 
@@ -255,5 +276,5 @@ def _read_expect(head: _Block, value: str) -> None:
     if head.minor == 0:
         return
     if value.lower() != "100-continue":
-        raise HTTPError(417, f"the expectation {value!r} cannot be met")
+        raise unknown_expectation(value)
     head.expect_continue = head.chunked or head.content_length > 0

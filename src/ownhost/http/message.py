@@ -9,11 +9,14 @@ from http import HTTPStatus
 from socket import SocketType
 from typing import Protocol
 
+from ownhost.http.level import Level
+
 
 class HTTPError(Exception):
     """A request that ends in an error response.
 
-    `reason` is for the error log, under the name of `module`; the client never sees it. `note` is for the client: HTML.
+    `reason` is for the error log, under the name of `module`; the client never sees it. Where Apache has words for it,
+    they are the same, as other programs read them; so is the `level`. `note` is for the client: HTML.
     """
 
     def __init__(
@@ -23,6 +26,7 @@ class HTTPError(Exception):
         headers: tuple[tuple[str, str], ...] = (),
         module: str = "core",
         note: str = "",
+        level: Level | None = None,
     ) -> None:
         super().__init__(reason or HTTPStatus(status).phrase)
         self.status = status
@@ -30,6 +34,12 @@ class HTTPError(Exception):
         self.headers = headers
         self.module = module
         self.note = note
+        self.level = _level(status) if level is None else level
+
+
+def _level(status: int) -> Level:
+    """How loud an error is: what an administrator must act on, and what visitors do all day."""
+    return Level.ERROR if status in (401, 403) or status >= 500 else Level.INFO
 
 
 @dataclass(slots=True)
@@ -61,6 +71,11 @@ class Head:
     def protocol(self) -> str:
         """HTTP/1.0, HTTP/1.1 or HTTP/2.0, as Apache writes them."""
         return f"HTTP/{self.major}.{self.minor}"
+
+    @property
+    def request_line(self) -> str:
+        """What HTTP/1 would have begun with."""
+        return f"{self.method} {self.target} {self.protocol}"
 
     @property
     def has_body(self) -> bool:

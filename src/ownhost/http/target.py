@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from ownhost.config.arguments import flag, keyword
 from ownhost.config.directive import SERVERS, Directive, Setting, declare
+from ownhost.http.level import Level
 from ownhost.http.message import HTTPError
 
 ALLOW_ENCODED_SLASHES: Setting[str] = Setting("AllowEncodedSlashes", "Off")
@@ -55,19 +56,19 @@ def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = 
     if raw == "*":
         return raw
     if _BAD_ESCAPE.search(raw):
-        raise HTTPError(400, f"the path {raw!r} has a % that is no escape")
+        raise _invalid(raw)
     if _ENCODED_SLASH.search(raw):
         if encoded_slashes == "Off":
-            raise HTTPError(404, f"the path {raw!r} has an encoded slash (AllowEncodedSlashes is Off)")
+            raise HTTPError(404, f"AH00026: found %2f (encoded '/') in URI path ({raw}), returning 404")
         if encoded_slashes == "NoDecode":
             raw = _ENCODED_SLASH.sub("%252F", raw)
     decoded = unquote_to_bytes(raw.encode("latin-1"))
     if b"\0" in decoded:
-        raise HTTPError(404, f"the path {raw!r} has a NUL in it")
+        raise HTTPError(404, f"AH00026: found %00 in URI path ({raw}), returning 404")
     path = decoded.decode("utf-8", "surrogateescape")
     if merge_slashes:
         path = _SLASHES.sub("/", path)
-    return _without_dots(path)
+    return _without_dots(path, raw)
 
 
 def normalized_path(raw: str, *, merge_slashes: bool = True) -> str:
@@ -78,15 +79,19 @@ def normalized_path(raw: str, *, merge_slashes: bool = True) -> str:
     if _PLAIN.fullmatch(raw) or raw == "*":
         return raw
     if _BAD_ESCAPE.search(raw):
-        raise HTTPError(400, f"the path {raw!r} has a % that is no escape")
+        raise _invalid(raw)
     path = _UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), raw)
     if merge_slashes:
         path = _SLASHES.sub("/", path)
-    return _without_dots(path)
+    return _without_dots(path, raw)
 
 
-def _without_dots(path: str) -> str:
-    """Resolve . and .. segments. Raises HTTPError 400 above the root."""
+def _invalid(raw: str) -> HTTPError:
+    return HTTPError(400, f"AH10244: invalid URI path ({raw})", level=Level.ERROR)
+
+
+def _without_dots(path: str, raw: str) -> str:
+    """Resolve . and .. segments. Raises HTTPError 400 above the root; `raw` is what was sent."""
     if "/." not in path:
         return path
     kept: list[str] = []
@@ -94,7 +99,7 @@ def _without_dots(path: str) -> str:
     for segment in segments:
         if segment == "..":
             if not kept:
-                raise HTTPError(400, f"the path {path!r} climbs above the root")
+                raise _invalid(raw)
             kept.pop()
         elif segment != ".":
             kept.append(segment)

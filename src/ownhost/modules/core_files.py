@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 
@@ -23,12 +24,13 @@ from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
-from ownhost.request.request import Request
+from ownhost.request.request import Level, Request
 from ownhost.request.serve import DEFAULT_HANDLER
-from ownhost.request.walk import refusal
+from ownhost.request.walk import OURS, AccessRefused
 
 ETAG_PARTS = ("inode", "mtime", "size")
 METHODS = "GET, HEAD, POST, OPTIONS"  # what the default handler answers
+_ALLOWED = (("Allow", METHODS),)
 TRIES = 3  # to read a small file between two changes of it
 RECENT = 1.0  # seconds: a file changed this lately may change again with the same time, so its ETag is weak
 
@@ -158,13 +160,15 @@ def send_file(request: Request) -> Response:
         return Response(200, [("Allow", METHODS)])
     if method not in ("GET", "HEAD", "POST"):
         known = method in ("PUT", "DELETE", "PATCH", "PROPFIND", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK")
-        raise HTTPError(405 if known else 501, f"{request.filename}: files don't take {method}", (("Allow", METHODS),))
+        if known:
+            raise HTTPError(405, f"AH00131: This resource does not accept the {method} method.", _ALLOWED)
+        raise HTTPError(501, f"AH00135: Invalid method in request {request.head.request_line}", _ALLOWED)
     if request.stat is None:
-        raise HTTPError(404, f"{request.filename} does not exist")
+        raise HTTPError(404, f"AH00128: File does not exist: {request.filename}{request.path_info}")
     if request.is_folder:
-        raise HTTPError(404, f"{request.filename} is a folder, which cannot be sent")
+        raise HTTPError(404, f"AH00129: Attempt to serve directory: {request.filename}", level=Level.ERROR)
     if request.path_info and request.settings[ACCEPT_PATH_INFO] != "On":
-        raise HTTPError(404, f"{request.filename} is a file; AcceptPathInfo does not let {request.path_info} follow it")
+        raise HTTPError(404, f"AH00130: File does not exist: {request.filename}{request.path_info}")
     descriptor = _open(request)
     response = None
     try:
@@ -180,12 +184,22 @@ def _open(request: Request) -> int:
     try:
         descriptor = os.open(request.filename, OPEN)
     except OSError as error:
-        raise refusal(request.filename, error) from None
+        raise _refusal(request, error) from None
     request.stat = os.fstat(descriptor)
     if request.is_folder:
         os.close(descriptor)
         raise HTTPError(403, f"{request.filename} has become a folder")
     return descriptor
+
+
+def _refusal(request: Request, error: OSError) -> HTTPError:
+    """What it means to the client that a file cannot be opened."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return HTTPError(404, f"AH00128: File does not exist: {request.filename}")
+    if error.errno == errno.EACCES:
+        return AccessRefused(request.filename, f"AH00132: file permissions deny server access: {request.filename}")
+    why = f"AH00036: access to {request.uri} failed (filesystem path '{request.filename}'): {error.strerror}"
+    return HTTPError(500 if error.errno in OURS else 403, why)
 
 
 def _respond(request: Request, descriptor: int) -> Response:

@@ -138,7 +138,9 @@ def access(request: Request) -> Response | None:
     if is_let_in(request, here):
         request.permitted = any_satisfies
     elif not any_satisfies:
-        raise HTTPError(403, f"client denied by server configuration: {request.filename}", module="access_compat")
+        raise HTTPError(
+            403, f"AH01797: client denied by server configuration: {request.filename}", module="access_compat"
+        )
     return None
 
 

@@ -96,7 +96,7 @@ def fixup(request: Request) -> Response | None:
     if program is None:
         return None
     if not program.virtual and request.stat is None:
-        raise HTTPError(404, f"File does not exist: {request.filename}", module="actions")
+        raise HTTPError(404, f"AH00652: File does not exist: {request.filename}", module="actions")
     if action is not None:
         request.env["HANDLER"] = name
     request.pure = False

@@ -33,7 +33,7 @@ from ownhost.config.regex import compile_pcre
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import errors, expressions
 from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.request import Level, Request
 
 _SLASHES = re.compile("/+")
 _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}
@@ -389,7 +389,7 @@ def _answer(request: Request, redirect: Redirect, location: str) -> Response:
     """The redirect to a location, or the status that is answered instead. Raises HTTPError."""
     if not _has_location(redirect.status):
         why = f"{request.uri} is answered with {redirect.status} by Redirect"
-        raise HTTPError(redirect.status, why, module="alias")
+        raise HTTPError(redirect.status, why, module="alias", level=Level.INFO)
     if not _is_location(location):
         why = f"cannot redirect {request.uri} to {location!r}, which is neither a URL nor a path that begins with /"
         raise HTTPError(500, why, module="alias")

@@ -250,8 +250,9 @@ def access(request: Request) -> Response | None:
     if verdict is Verdict.GRANTED:
         return None
     if verdict is Verdict.NEEDS_USER:
-        raise HTTPError(500, f"{request.uri} is for authenticated users only, and authentication is not configured")
-    raise HTTPError(403, f"client denied by server configuration: {request.filename}", module="authz_core")
+        why = "No authentication done but request not allowed without authentication for"
+        raise HTTPError(500, f"AH00027: {why} {request.uri}. Authentication not configured?")
+    raise HTTPError(403, f"AH01630: client denied by server configuration: {request.filename}", module="authz_core")
 
 
 def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict:

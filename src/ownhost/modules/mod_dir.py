@@ -11,6 +11,7 @@ from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Settin
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors, serve
+from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
 from ownhost.request.request import PROXY_HANDLER, Request
 
@@ -121,11 +122,17 @@ def _folder(request: Request) -> Response | None:
     return response
 
 
+# Why there is no listing, by whether Options has Indexes.
+_NO_LISTING = ("server-generated directory index forbidden by Options directive", "no listing is made here")
+
+
 def _refuse_listing(request: Request) -> None:
     """Refuse to show what is in a folder, unless its handler does. Raises HTTPError 403."""
     if not request.handler and request.method in ("GET", "HEAD"):
-        why = f"{request.filename} has none of the DirectoryIndex files, and no listing is made"
-        raise HTTPError(403, why, module="dir")
+        names: tuple[str, ...] = request.settings[DIRECTORY_INDEX]
+        listed = Option.INDEXES in request.settings[OPTIONS]
+        why = f"No matching DirectoryIndex ({','.join(names)}) found, and {_NO_LISTING[listed]}"
+        raise HTTPError(403, f"AH01276: Cannot serve directory {request.filename}: {why}", module="autoindex")
 
 
 def _with_slash(request: Request) -> Response:

@@ -31,7 +31,7 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.php_names import LOADS_CODE, SYSTEM
 from ownhost.request.module import Module, register
-from ownhost.request.request import Request
+from ownhost.request.request import Level, Request
 
 SCRIPT_HANDLERS = ("application/x-httpd-php", "php-script")  # two names of one handler
 SOURCE_HANDLER = "application/x-httpd-php-source"
@@ -197,7 +197,8 @@ def check_script(request: Request) -> None:
             404, f"{request.filename}: AcceptPathInfo is Off, and {request.path_info} follows", module="php"
         )
     if request.stat is None:
-        raise HTTPError(404, f"script '{request.filename}' not found or unable to stat", module="php")
+        why = f"script '{request.filename}' not found or unable to stat"
+        raise HTTPError(404, why, module="php", level=Level.ERROR)
     if request.is_folder:
         raise HTTPError(403, f"attempt to invoke directory '{request.filename}' as script", module="php")
 

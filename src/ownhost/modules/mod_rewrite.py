@@ -24,7 +24,7 @@ from ownhost.request.hosts import SERVER_ALIASES
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
-from ownhost.request.request import CannotTell, Request
+from ownhost.request.request import CannotTell, Level, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
@@ -284,7 +284,8 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
         return _redirect(request, engine, _with_base(result, directory, said.base))
     engine.trace(2, "local path result: %s", result, here=False)
     if not result.startswith("/"):
-        raise HTTPError(400, f"rules came to {result!r}, which is neither a path nor a URL", module="rewrite")
+        why = f"AH00126: Invalid URI in request '{request.head.request_line}' '{result}'"
+        raise HTTPError(400, why, level=Level.ERROR)
     _check_query(request)
     if result == before:
         engine.trace(1, "initial URL equal rewritten URL: %s [IGNORING REWRITE]", before)

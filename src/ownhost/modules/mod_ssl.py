@@ -54,7 +54,7 @@ def access(request: Request) -> Response | None:
     for requirement in settings[SSL_REQUIRE]:
         request.pure = False
         if endpoints.secure and not expressions.holds(requirement, request):
-            request.log(Level.INFO, "ssl", f"Failed expression: {requirement.text}")
+            request.log(Level.INFO, "ssl", f"AH02228: Failed expression: {requirement.text}")
             raise _refused(request, "SSL requirement expression not fulfilled")
     return None
 
@@ -101,7 +101,7 @@ def _check_cipher(request: Request) -> None:
 
 
 def _refused(request: Request, reason: str) -> HTTPError:
-    return HTTPError(403, f"access to {request.filename} failed, reason: {reason}", module="ssl")
+    return HTTPError(403, f"AH02229: access to {request.filename} failed, reason: {reason}", module="ssl")
 
 
 # FakeBasicAuth
@@ -177,7 +177,7 @@ def _name_user(request: Request, variable: str) -> None:
         request.env["REMOTE_USER"] = name
         request.env["AUTH_TYPE"] = "ClientCert"
     else:
-        request.log(Level.WARN, "ssl", f"Failed to set r->user to '{variable}'")
+        request.log(Level.WARN, "ssl", f"AH02227: Failed to set r->user to '{variable}'")
 
 
 register(

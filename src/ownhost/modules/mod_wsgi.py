@@ -43,7 +43,7 @@ from ownhost.modules.python_daemons import parse_options as parse_named
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.request import Level, Request
 
 HANDLER = "wsgi-script"
 RESOURCE = "%{RESOURCE}"
@@ -292,11 +292,13 @@ def locate(request: Request) -> Place | None:
 def check_script(request: Request) -> None:
     """What mod_wsgi refuses before it runs a script. Raises HTTPError 403, 404."""
     if request.alias != HANDLER and Option.EXEC_CGI not in request.settings[OPTIONS]:
-        raise HTTPError(403, f"Options ExecCGI is off for {request.filename}", module="wsgi")
+        raise HTTPError(403, f"Options ExecCGI is off in this directory: {request.filename}", module="wsgi")
     if request.stat is None:
-        raise HTTPError(404, f"{request.filename} does not exist", module="wsgi")
+        why = f"Target WSGI script not found or unable to stat: {request.filename}"
+        raise HTTPError(404, why, module="wsgi", level=Level.ERROR)
     if request.is_folder:
-        raise HTTPError(404, f"{request.filename} is a folder, not a WSGI script", module="wsgi")
+        why = f"Attempt to invoke directory as WSGI application: {request.filename}"
+        raise HTTPError(404, why, module="wsgi", level=Level.ERROR)
     if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
         raise HTTPError(
             404, f"{request.filename}: AcceptPathInfo does not let {request.path_info} follow", module="wsgi"

@@ -50,6 +50,8 @@ class ReadTimeout:
         return self.body.deadline(begun, received)
 
 
+TOO_LONG = "AH01382: Request {} read timeout"  # what the log says, in Apache's words
+
 REQUEST_READ_TIMEOUT = Setting("RequestReadTimeout", ReadTimeout())
 
 

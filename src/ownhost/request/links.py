@@ -168,5 +168,9 @@ def _check_component(path: str, options: Options) -> None:
     except OSError:
         return  # what is not there, or not ours to see, is refused by whoever opens it
     if not matches:
-        why = "its owner is not its target's" if Option.SYMLINKS_IF_OWNER_MATCH in options else "FollowSymLinks is off"
-        raise HTTPError(403, f"the link {path} is not followed: {why}")
+        raise not_followed(path)
+
+
+def not_followed(path: str) -> HTTPError:
+    """The error for a link that Options don't allow, or that leads nowhere."""
+    return HTTPError(403, f"AH00037: Symbolic link not allowed or link target not accessible: {path}")

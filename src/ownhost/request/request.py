@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
 from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
+from ownhost.http.level import Level as Level
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
@@ -18,27 +18,6 @@ from ownhost.identity.identity import Assignment
 if TYPE_CHECKING:
     from ownhost.request.site import Site
     from ownhost.request.ways import Way
-
-
-class Level(IntEnum):
-    """Error-log levels, as Apache's LogLevel names them (lower is graver)."""
-
-    EMERG = 0
-    ALERT = 1
-    CRIT = 2
-    ERROR = 3
-    WARN = 4
-    NOTICE = 5
-    INFO = 6
-    DEBUG = 7
-    TRACE1 = 8
-    TRACE2 = 9
-    TRACE3 = 10
-    TRACE4 = 11
-    TRACE5 = 12
-    TRACE6 = 13
-    TRACE7 = 14
-    TRACE8 = 15
 
 
 PROXIED = "proxy:"  # in front of a URL that stands for a file name, or a handler: another server is to answer

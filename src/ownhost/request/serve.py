@@ -140,7 +140,8 @@ def check_body(head: Head, settings: Settings) -> None:
     """Refuse a body that announces to be too large. Raises HTTPError 413."""
     limit = settings[LIMIT_REQUEST_BODY]
     if limit and head.content_length > limit:
-        raise HTTPError(413, f"the request body of {head.content_length} bytes is larger than LimitRequestBody {limit}")
+        why = f"Requested content-length of {head.content_length} is larger than the configured limit of {limit}"
+        raise HTTPError(413, f"AH01588: {why}", module="http")
 
 
 def fixup(request: Request) -> Response | None:
@@ -182,7 +183,8 @@ def redirected(request: Request, uri: str, query: str | None = None, *, subreque
     while step is not None:
         count, step = count + 1, step.previous
     if count >= MAX_REDIRECTS:
-        raise HTTPError(500, f"more than {MAX_REDIRECTS} internal redirects, the last one to {uri}")
+        limit = f"the limit of {MAX_REDIRECTS} internal redirects due to probable configuration error"
+        raise HTTPError(500, f"AH00124: Request exceeded {limit}, the last one to {uri}")
     return Request(
         request.head,
         request.endpoints,
@@ -229,7 +231,7 @@ def error_response(request: Request, error: Exception) -> Response:
 
 def _error_response(request: Request, error: HTTPError) -> Response:
     if error.reason:
-        request.log(_level(error.status), error.module, error.reason)
+        request.log(error.level, error.module, error.reason)
     document = errors.document_for(request, error.status)
     if document is None or request.error_status:
         response = errors.simple(request, error)
@@ -299,10 +301,3 @@ async def complete(request: Request, response: Response, body: RequestBody) -> R
         except Exception as error:
             response = error_response(request, error)
     return response
-
-
-def _level(status: int) -> Level:
-    """How loud an error is: what an administrator must act on, and what visitors do all day."""
-    if status in (401, 403) or status >= 500:
-        return Level.ERROR
-    return Level.INFO

@@ -6,26 +6,27 @@ import errno
 import os
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import HTTPError
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID_EXPR
 from ownhost.request import expressions
-from ownhost.request.links import check_links
+from ownhost.request.links import check_links, not_followed
 from ownhost.request.request import Elsewhere, Request
 from ownhost.request.resolve import assigned
 from ownhost.request.routing import IDENTITY, fixed_assignment
 from ownhost.request.sections import Target, target_of
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # the server's own trouble, not the file's
 
 
 class AccessRefused(HTTPError):
     """The kernel does not let this process see or read a file: `path`."""
 
-    def __init__(self, path: str) -> None:
-        why = f"the kernel refuses access to uid {os.geteuid()}; check the modes of the file and its folders"
-        super().__init__(403, f"{path}: {why}")
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(403, reason)
         self.path = path
 
 
@@ -38,13 +39,18 @@ def walk(request: Request) -> None:
     if request.is_proxied:
         merge(request)
         return
-    request.filename, request.path_info, request.stat = _find(request.filename)
+    try:
+        request.filename, request.path_info, request.stat = _find(request.filename)
+    except OSError as error:
+        raise _refusal(request.uri, error) from None
     merge(request)
     if not request.site.follows_links:
         request.pure = False  # a link may come to be where there was none
         check_links(request.site.sections, request.filename)
+    if request.stat is None and Path(request.filename).is_symlink():
+        raise not_followed(request.filename)
     if request.stat is not None and not _is_served(request.stat):
-        raise HTTPError(403, f"{request.filename} is neither a file nor a folder")
+        raise HTTPError(403, f"AH00038: Forbidden: {request.filename} doesn't point to a file or directory")
 
 
 def merge(request: Request) -> None:
@@ -100,7 +106,7 @@ def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
     """The part of a name that is there, what is behind it (path info), and the part's status.
 
     A folder's name ends with "/" where it was translated so, as in Apache: rules and sections tell the two apart. Where
-    nothing is there, the part ends with the first component that is missing, and its status is None.
+    nothing is there, the part ends with the first component that is missing, and its status is None. Raises OSError.
     """
     found = _stat(filename)
     if found is not None:
@@ -119,24 +125,23 @@ def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """A file's status; None where there is none. Raises HTTPError."""
+    """A file's status; None where there is none. Raises OSError."""
     try:
         return os.stat(path)
     except OSError as error:
         if error.errno not in _MISSING:
-            raise refusal(path, error) from None
+            raise
         return None
 
 
-def refusal(path: str, error: OSError) -> HTTPError:
-    """What an error of the file system means to the client: 404 where there is nothing, else 403."""
-    if error.errno in _MISSING:
-        return HTTPError(404, f"{path} does not exist")
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
-        return HTTPError(500, f"{path} cannot be read: {error.strerror}")
+def _refusal(uri: str, error: OSError) -> HTTPError:
+    """What it means to the client that a file cannot be looked at."""
+    path = error.filename
     if error.errno == errno.EACCES:
-        return AccessRefused(path)
-    return HTTPError(403, f"{path} cannot be read: {error.strerror}")
+        why = "because search permissions are missing on a component of the path"
+        return AccessRefused(path, f"AH00035: access to {uri} denied (filesystem path '{path}') {why}")
+    status = 500 if error.errno in OURS else 403
+    return HTTPError(status, f"AH00036: access to {uri} failed (filesystem path '{path}'): {error.strerror}")
 
 
 def _is_served(status: os.stat_result) -> bool:

@@ -29,7 +29,7 @@ from ownhost.http.peek import Peek, peek
 from ownhost.http.tls import INTERNAL_ERROR
 from ownhost.identity import seccomp
 from ownhost.identity.identity import Assignment
-from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
+from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes import mailbox
 from ownhost.processes.gate import returns
 from ownhost.processes.gate.assignments import Assignments, Name
@@ -60,7 +60,6 @@ OVERLOADED = (
 )
 NO_TLS = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"  # for a ClientHello
 BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-TOO_LONG = "the request's head took too long: answered 408"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -455,8 +454,8 @@ class Gate:
                 continue
             if client.seen:
                 who = f"{client.address}:{client.port}"
-                what = "the handshake took too long" if client.encrypted else TOO_LONG
-                self.log.log(Level.INFO, "reqtimeout", what, who)
+                what = "handshake" if client.encrypted else "header"
+                self.log.log(Level.INFO, "reqtimeout", TOO_LONG.format(what), who)
                 if not client.encrypted:
                     self.answer_and_drop(client, TOO_SLOW)
                     continue

@@ -175,7 +175,7 @@ class Client(ABC):
             self.counted = service.clients
             return True
         name, port = service.site.settings[SERVER_NAME].host, self.endpoints.local_port
-        reason = f"MaxClientsVHost {service.max_clients} reached for {name}:{port}, refusing client"
+        reason = f"MaxClientsVhost reached for {name}:{port}, refusing client."  # as mpm_itk writes it
         request.log(Level.WARN, "mpm_itk", reason)
         return False
 

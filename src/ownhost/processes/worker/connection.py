@@ -21,6 +21,7 @@ from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
 from ownhost.identity.identity import Assignment
+from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
 from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
@@ -420,7 +421,7 @@ class Connection(Client):
         if deadline > self.worker.loop.time():
             self.worker.deadlines.set(self, deadline)
         elif self.first_byte:
-            self.refuse(HTTPError(408, "the request head took longer than RequestReadTimeout"))
+            self.refuse(HTTPError(408, TOO_LONG.format("header"), module="reqtimeout"))
         else:
             self.close(linger=True)
 
@@ -474,7 +475,7 @@ class Connection(Client):
             sending.aborted = True
         except HTTPError as error:
             # The body broke the rules after its response was sent: nothing more to say, but the end.
-            self.log(Level.INFO, "core", error.reason)
+            self.log(error.level, error.module, error.reason)
             sending.keep = False
         finally:
             sending.sent += sender.sent

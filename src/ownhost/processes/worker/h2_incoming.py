@@ -131,7 +131,8 @@ class StreamBody:
         if self.error is not None:
             return
         if self.limit and self.size > self.limit:
-            self.error = HTTPError(413, f"a request body larger than LimitRequestBody {self.limit}")
+            why = f"Read content length of {self.size} is larger than the configured limit of {self.limit}"
+            self.error = HTTPError(413, f"AH01591: {why}", module="http")
             self._wake()
             return
         assert self.spool is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
+from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.connection import LAST_MOMENT, Connection
@@ -93,7 +94,7 @@ class Handshake:
     def check_time(self) -> None:
         """RequestReadTimeout handshake=, or Timeout; or a stop that waits no longer."""
         if not self.worker.stopping:
-            self.log(Level.INFO, "the handshake took too long", "reqtimeout")
+            self.log(Level.INFO, TOO_LONG.format("handshake"), "reqtimeout")
         self.close()
 
     def failed(self, tls: TLSSocket, error: ssl.SSLError) -> None:

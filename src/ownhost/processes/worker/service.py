@@ -132,7 +132,7 @@ class Service:
                 request=request if line is None else None,
                 response=response,
                 endpoints=request.endpoints,
-                request_line=f"{head.method} {head.target} {head.protocol}" if line is None else line,
+                request_line=head.request_line if line is None else line,
                 started=request.time,
                 duration=time.time() - request.time,
                 first_status=response.first_status or response.status,

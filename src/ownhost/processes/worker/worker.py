@@ -67,6 +67,14 @@ MAX_NAMES = 4_096  # host names remembered
 ANSWER_TIMEOUT = 5.0  # seconds that a gate may take to answer a question
 
 
+def _misdirected(connection: Client, asked: str) -> HTTPError:
+    """The error for a request over TLS that the connection was not made for: Apache's words, which fail2ban reads."""
+    tls = connection.endpoints.tls
+    named = f"{tls.server_name} provided via SNI" if tls is not None and tls.server_name else "(no SNI was provided)"
+    reason = f"AH02032: Hostname {named} and hostname {asked} provided via HTTP have no compatible SSL setup"
+    return HTTPError(421, reason, module="ssl", level=Level.ERROR)
+
+
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
@@ -322,21 +330,21 @@ class Worker:
         if isinstance(found, str):
             raise HTTPError(500, found, module="mpm_itk")
         if endpoints.secure:
-            return self.admit(connection, found) if found is not None or key in self.names else None
+            return self.admit(connection, found, head.host) if found is not None or key in self.names else None
         if found is None and connection.fresh:
             raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
         return found
 
-    def admit(self, connection: Client, found: Service | None) -> Service:
-        """Who answers a request over TLS. One for a host that the connection was not made for is denied."""
+    def admit(self, connection: Client, found: Service | None, asked: str) -> Service:
+        """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
         own = self.services.get(connection.key_of)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
-            connection.denial = HTTPError(421, "the connection was made for another host", module="ssl")
+            connection.denial = _misdirected(connection, asked)
             return own or found or self.default
         if found.encryption is not None and found.encryption.strict:
             tls = connection.endpoints.tls
             if tls is None or not tls.server_name:
-                reason = "the handshake named no host (SSLStrictSNIVHostCheck)"
+                reason = "AH02033: No hostname was provided via SNI for a name based virtual host"
                 connection.denial = HTTPError(403, reason, module="ssl")
         return found
 

@@ -1,0 +1,26 @@
+"""How grave a message of the error log is."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """Error-log levels, as Apache's LogLevel names them (lower is graver)."""
+
+    EMERG = 0
+    ALERT = 1
+    CRIT = 2
+    ERROR = 3
+    WARN = 4
+    NOTICE = 5
+    INFO = 6
+    DEBUG = 7
+    TRACE1 = 8
+    TRACE2 = 9
+    TRACE3 = 10
+    TRACE4 = 11
+    TRACE5 = 12
+    TRACE6 = 13
+    TRACE7 = 14
+    TRACE8 = 15
