@@ -64,6 +64,8 @@ SET: Setting[Names] = Setting("SetOutputFilter", ())
 BY_EXTENSION: Setting[Table] = Setting("AddOutputFilter", {}, _replaced)
 BY_TYPE: Setting[Table] = Setting("AddOutputFilterByType", {}, _added)
 
+_NOT_COMPRESSED = "has no effect: nothing is compressed yet"
+
 for _directive in (
     Directive(
         "SetOutputFilter",
@@ -74,6 +76,7 @@ for _directive in (
         parse_set,
         setting=SET,
         answer=Answer.NO_EFFECT,
+        note=_NOT_COMPRESSED,
         override=Override.FILE_INFO,
     ),
     Directive(
@@ -86,6 +89,7 @@ for _directive in (
         setting=BY_TYPE,
         fold=_added,
         answer=Answer.NO_EFFECT,
+        note=_NOT_COMPRESSED,
         override=Override.FILE_INFO,
     ),
     Directive(
@@ -98,6 +102,7 @@ for _directive in (
         setting=BY_EXTENSION,
         fold=_replaced,
         answer=Answer.NO_EFFECT,
+        note=_NOT_COMPRESSED,
         override=Override.FILE_INFO,
     ),
     Directive(
