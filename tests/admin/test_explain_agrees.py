@@ -117,6 +117,13 @@ ErrorDocument 404 /404.html
         SetHandler none
     </If>
 </Location>
+<Location /lua>
+    SetHandler lua-script
+</Location>
+<Location /nobodys>
+    SetHandler nobodys
+</Location>
+AliasMatch ^/(?:lua|nobodys)/(.*) @DIR@/alice/$1
 Alias /static @DIR@/alice
 Redirect permanent /old http://alice.test:@PORT@/a.html
 Redirect /l1 http://alice.test:@PORT@/l2
@@ -192,6 +199,9 @@ CASES = [
     Case("alice.test", "/forced/a.txt", 500, "may not run it"),
     Case("alice.test", "/static/a.html", 200, "/alice/a.html is sent"),
     Case("alice.test", "/uid.php", 200, "PHP answers, as #50001"),
+    Case("alice.test", "/off/uid.php", 403, "PHP's engine is off for"),
+    Case("alice.test", "/lua/a.html", 500, "there is no handler lua-script here"),
+    Case("alice.test", "/nobodys/a.html", 200, "/alice/a.html is sent"),
     Case("alice.test", "/shut.php", 403, "shut.php is 0000"),
     Case("alice.test", "/none.php", 404, "none.php does not exist"),
     Case("alice.test", "/dead/x", 503, "there is no socket"),

@@ -30,7 +30,11 @@ def machine() -> Iterator[Machine]:
         made = Machine(Path(folder))
         prepared = made.prepare(text).read_text()
         Path(folder, "home/bob/public_htm").rmdir()
-        for name, files in {"alice": {}, "bob": {}, "carol": {"hello.cgi": WINDOWS, "shop/x": "x\n"}}.items():
+        for name, files in {
+            "alice": {},
+            "bob": {},
+            "carol": {"hello.cgi": WINDOWS, "shop/x": "x\n", "files/upload.php": "<?php"},
+        }.items():
             root = Path(folder, "home", name, "public_html")
             for relative, content in {"index.html": f"{name}\n", **files}.items():
                 (root / relative).parent.mkdir(parents=True, exist_ok=True)

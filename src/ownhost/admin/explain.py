@@ -19,10 +19,10 @@ from urllib.parse import urldefrag, urljoin
 from ownhost.admin import verdict
 from ownhost.admin.access import rules_of
 from ownhost.admin.asking import PORTS, Asked, ExplainError, Question, read_question, split_url
+from ownhost.admin.causes import Outcome
 from ownhost.admin.explanation import Cause, Explanation, Hop, Message, Overridden, Said, restored
 from ownhost.admin.programs import program_of
 from ownhost.admin.quoting import line_at, title
-from ownhost.admin.verdict import Outcome
 from ownhost.config.directive import SETTINGS, Setting, Settings, Source
 from ownhost.config.model import Config, Section
 from ownhost.http.message import FileBody, HTTPError, Response
