@@ -30,6 +30,7 @@ Group www-data
     AssignUserID no-such-user no-such-group
 </VirtualHost>
 """
+USERS = "User www-data\nGroup www-data\n"
 BAD = """\
 ServerRoot {root}
 DocumentRot /srv
@@ -56,7 +57,7 @@ def test_version():
 
 
 def test_check_of_a_good_configuration(write):
-    result = ownhost("check", "-f", write("Listen 127.0.0.1:19420\nServerName localhost\n"))
+    result = ownhost("check", "-f", write(f"Listen 127.0.0.1:19420\nServerName localhost\n{USERS}"))
     assert (result.exit_code, result.stdout) == (0, "Syntax OK\n")
 
 
@@ -91,7 +92,7 @@ def test_check_notes_an_identity_that_there_is_not_but_passes(write):
 
 
 def test_directives_before_and_after_the_file(write):
-    file = write("<IfDefine LATE>\nNoSuchDirective\n</IfDefine>\nListen 127.0.0.1:${{PORT}}\n")
+    file = write("<IfDefine LATE>\nNoSuchDirective\n</IfDefine>\nListen 127.0.0.1:${{PORT}}\n" + USERS)
     assert ownhost("check", "-f", file, "-C", "Define PORT 19421").exit_code == 0
     assert ownhost("check", "-f", file, "-C", "Define PORT 19421", "-D", "LATE").exit_code == 1
     after = ownhost("check", "-f", file, "-C", "Define PORT 19421", "-c", "NoSuchDirective on")
@@ -100,7 +101,7 @@ def test_directives_before_and_after_the_file(write):
 
 
 def test_server_root_from_the_command_line(write, tmp_path):
-    write("Listen 127.0.0.1:19422\n", "ports.conf")
+    write(f"Listen 127.0.0.1:19422\n{USERS}", "ports.conf")
     file = write("Include ports.conf\n")
     assert ownhost("check", "-f", file, "-d", str(tmp_path)).exit_code == 0
     assert ownhost("check", "-f", file, "-d", "/nonexistent").exit_code == 1

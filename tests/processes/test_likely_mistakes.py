@@ -52,7 +52,10 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
         (host("a.test") + host("a.test"), ["5: this virtual host is never asked: @FILE@:6 goes by a.test, too"]),
         (host("a.test") + host("A.test"), ["5: this virtual host is never asked: @FILE@:6 goes by a.test, too"]),
         (host("a.test") + host("a.test", address="127.0.0.1:80"), []),
-        (host("a.test", address="*:80 *:81") + host("a.test", address="*:81"), ["5: this virtual host is never asked"]),
+        (
+            host("a.test", address="*:80 *:81") + host("a.test", address="*:81") + "Listen 81\n",
+            ["5: this virtual host is never asked"],
+        ),
         (host("a.test") + host("a.test", "ServerAlias b.test\n"), ["5: requests for a.test go to @FILE@:6, which"]),
         (host("a.test", "ServerAlias *.x.test\n") + host("b.x.test"), ["6: this virtual host is never asked"]),
         (host("b.x.test") + host("a.test", "ServerAlias *.x.test\n"), []),

@@ -14,6 +14,11 @@ from harness import ALICE, WWW, World, eventually
 
 GAMES = pwd.getpwnam("games").pw_uid
 
+
+def lines_with(log: str, *words: str) -> list[str]:
+    return [line for line in log.splitlines() if all(word in line for word in words)]
+
+
 RANGES = {
     f"LimitUIDRange {WWW + 1} 60000": (f"setuid({WWW}): Operation not permitted", "LimitUIDRange"),
     f"LimitUIDRange 1000 {WWW - 1}": (f"setuid({WWW}): Operation not permitted", "LimitUIDRange"),
@@ -35,8 +40,8 @@ def test_what_would_be_served_as_user_is_500(world: World, limit: str) -> None:
     for _ in range(2):
         assert server.get("users.test").status == 500
     words, directive = RANGES[limit]
-    eventually(lambda: words in server.log())
-    line = next(line for line in server.log().splitlines() if words in line and "client" in line)
+    eventually(lambda: lines_with(server.log(), words, "client"))
+    line = lines_with(server.log(), words, "client")[0]
     assert "[mpm_itk:error]" in line
     assert f"This is most likely due to the current {directive} setting." in line
     assert {process.uid for process in server.processes("gate")} == {WWW}

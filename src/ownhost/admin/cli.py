@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -96,18 +97,25 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+STRICT = click.option(
+    "--strict", is_flag=True, help="Count as an error what costs one virtual host alone; run does not start then."
+)
+
+
 @main.command()
 @takes_configuration
-def run(options: Options) -> None:
+@STRICT
+def run(options: Options, strict: bool) -> None:
     """Serve, in the foreground. Ready means listening.
 
-    TERM and INT stop, WINCH stops once the requests under way are answered.
+    TERM and INT stop, WINCH stops once the requests under way are answered. A virtual host with an error in it is
+    answered with 500; with --strict, the server does not start.
     """
     try:
         forkserver = start_forkserver()  # at once: while it imports what it needs, so does this process
         from ownhost.processes.supervisor import supervisor
 
-        code = supervisor.run(options, forkserver)
+        code = supervisor.run(replace(options, strict=strict), forkserver)
     except OSError as error:
         fail(error)
     sys.exit(code)

@@ -6,14 +6,12 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ownhost.config.directive import ConfigError, Problem, Source
+from ownhost.config.directive import Problem, Source
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import ASSIGN_USER_ID, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.supervisor import alpn, keys, pythons, startup
-from ownhost.processes.supervisor.plan import make_plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 
 LookUp = Callable[[Assignment], Identity | Refusal]
@@ -125,18 +123,6 @@ def refusals(hosts: Iterable[Host]) -> list[Problem]:
                 problem = Problem(owner.declared or declared, f"no identity: {owner.refused}")
                 found[str(problem)] = problem
     return list(found.values())
-
-
-def planned(config: Config) -> list[Problem]:
-    """What a server says when it starts: where HTTP/2 is not offered, and Pythons that owners cannot run.
-
-    As far as this process may read certificates, and look into folders.
-    """
-    try:
-        plan = make_plan(config, startup.look_up(config), startup.neutral(config))
-    except ConfigError:  # User and Group cannot be used, which `refusals` says
-        return []
-    return [*alpn.notes(plan, keys.certified(config)), *pythons.notes(plan)]
 
 
 def lines(hosts: Iterable[Host]) -> Iterator[tuple[str, ...]]:

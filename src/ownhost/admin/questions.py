@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 
@@ -9,57 +10,58 @@ import click
 
 from ownhost import modules
 from ownhost.admin import listing, reference
-from ownhost.admin.cli import Failure, fail, print_json, takes_configuration
+from ownhost.admin.cli import STRICT, Failure, fail, print_json, takes_configuration
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
 from ownhost.config.notes import Note, folded
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.supervisor import backend_files, keys, likely_mistakes
+from ownhost.processes.supervisor import likely_mistakes
+from ownhost.processes.supervisor.preparation import Preparation
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @takes_configuration
+@STRICT
 @JSON
-def check(options: Options, as_json: bool) -> None:
-    """Read the configuration and say every error in it as FILE:LINE: what is wrong, what was expected.
+def check(options: Options, strict: bool, as_json: bool) -> None:
+    """Say what `run` would do: each error as FILE:LINE, what is wrong and what was expected.
 
-    Certificates and keys are read, too: they must fit, and be valid now. What is likely not meant so, or has no
-    effect here, is a note on standard error.
+    The steps of a start are taken as a trial: users and groups, log folders, certificates and keys, addresses. Nothing
+    is made, and no address is taken. An error in a virtual host costs that one alone; it counts as an error here. Exit
+    code 0: no error. What is likely not meant so, or has no effect here, is a note on standard error; and so is,
+    without root, what only root can see.
     """
     try:
-        config = read_config(options)
+        start = trial(options, strict)
+        config = start.config
+        remarks = [*start.remarks(), *config.without_effect]
+        remarks += [*likely_mistakes.of_certificates(config), *likely_mistakes.of_options(config)]
+        errors, costs = start.errors, [] if strict else start.costs()
     except ConfigError as error:
-        if as_json:
-            print_json({"ok": False, "problems": _problems(error.problems), "notes": []})
-        else:
-            click.echo(error)
-        sys.exit(1)
+        errors, costs, remarks = error.problems, [], error.notes
     except OSError as error:
         fail(error)
-    problems = [keys.problems(config), backend_files.problems(config)]
-    found, unknown = ([problem for both in problems for problem in both[which]] for which in (0, 1))
-    notes = folded(
-        (
-            *config.notes,
-            *config.without_effect,
-            *listing.refusals(listing.hosts(config)),
-            *listing.planned(config),
-            *likely_mistakes.notes(config),
-            *likely_mistakes.of_certificates(config),
-            *likely_mistakes.of_options(config),
-            *unknown,
-        )
-    )
+    found = [*errors, *costs]
+    notes = folded(remarks)
     if as_json:
-        print_json({"ok": not found, "problems": _problems(found), "notes": _notes(notes)})
+        print_json({"ok": not found, "starts": not errors, "problems": _problems(found), "notes": _notes(notes)})
     else:
         for note in notes:
             click.echo(note, err=True)
         click.echo("\n".join(map(str, found)) or "Syntax OK")
     if found:
         sys.exit(1)
+
+
+def trial(options: Options, strict: bool) -> Preparation:
+    """The steps of a start, taken without effect. Raises ConfigError, OSError."""
+    config = read_config(options, passes_over=os.geteuid() != 0)
+    start = Preparation(config, strict=strict, trial=True)
+    with start.end:
+        start.take_steps()
+    return start
 
 
 @click.command()

@@ -238,9 +238,10 @@ class Problem:
 class ConfigError(Exception):
     """The configuration does not check out. `problems` holds every error found, in order of appearance."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], notes: list[Problem] | None = None) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+        self.notes = notes or []
 
 
 @dataclass(slots=True)

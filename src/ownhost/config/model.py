@@ -82,6 +82,25 @@ class Listener:
     protocol: str = "http"
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong in a virtual host, which is answered with 500 for that: it costs its owner alone.
+
+    `spoiled` are the names of settings that it says in a way that nobody can read. `unknown`: it has lines that could
+    be anything (a file that cannot be read, a directive that nobody knows). `placeless`: it does not say at what
+    address it is, so it has its names at every address, behind all others.
+    """
+
+    problems: tuple[Problem, ...]
+    spoiled: frozenset[str] = frozenset()
+    unknown: bool = False
+    placeless: bool = False
+
+    def __str__(self) -> str:
+        first, *more = self.problems
+        return f"{first} (and {len(more)} more)" if more else str(first)
+
+
 @dataclass(slots=True)
 class VirtualHost:
     """A server that answers requests: the main server (id 0) or a <VirtualHost>.
@@ -99,6 +118,7 @@ class VirtualHost:
     sections: list[Section] = field(default_factory=list)
     hosts: tuple[str, ...] = ()
     loaded: frozenset[str] | None = None  # the modules that LoadModule names; None: there is no such line
+    fault: Fault | None = None  # why it is answered with 500
 
     def says(self, *wanted: Setting[Any]) -> bool:
         """Whether it, or a section in it, says one of some settings."""
@@ -111,7 +131,7 @@ def _says(settings: Settings, sections: list[Section], wanted: tuple[Setting[Any
 
 @dataclass(slots=True)
 class Config:
-    """A configuration that checked out."""
+    """A configuration that checked out, but for what is wrong within single virtual hosts."""
 
     server_root: str
     main: VirtualHost
@@ -125,3 +145,8 @@ class Config:
     def servers(self) -> list[VirtualHost]:
         """The main server and all virtual hosts; `servers[n].id == n`."""
         return [self.main, *self.virtual_hosts]
+
+    @property
+    def faults(self) -> list[Problem]:
+        """What is wrong within virtual hosts."""
+        return [problem for server in self.virtual_hosts if server.fault for problem in server.fault.problems]

@@ -2,6 +2,7 @@
 
 The first (`tree`) reads files, and obeys what steers the reading. The second, here, checks each directive that is
 left against its declaration and lets it say its setting. Every problem is collected, so that one run shows all.
+What is wrong within a virtual host can be that virtual host's `Fault`, and the rest of the configuration holds.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from ownhost.config.directive import (
 )
 from ownhost.config.lexer import next_word, quote, words
 from ownhost.config.methods import EVERY, Methods
-from ownhost.config.model import Config, ListenAddress, Listener, Section, SectionKind, VirtualHost
-from ownhost.config.server_name import SERVER_NAME
+from ownhost.config.model import Config, Fault, ListenAddress, Listener, Section, SectionKind, VirtualHost
+from ownhost.config.server_name import SERVER_NAME, readable_name
 from ownhost.config.tree import Node, TreeReader, read_tree
 
 
@@ -42,16 +43,21 @@ def read(
     after: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     resolver: Resolver = addresses.resolve,
+    strict: bool = True,
+    passes_over: bool = False,
 ) -> Config:
     """Read a configuration: Apache's -f, -d, -D, -C and -c.
 
     `server_root` None is the folder of `file`, until ServerRoot says otherwise. `environ` None is the process's
-    own. Raises `ConfigError` with all problems, in order; OSError where `file` itself cannot be read.
+    own. Raises `ConfigError` with all problems, in order; OSError where `file` itself cannot be read. Unless `strict`,
+    what is wrong within a virtual host is only its `fault`, as long as nothing else is wrong. `passes_over`: of an
+    included file that this process may not read, only a note is made.
     """
     file = str(Path.cwd() / file)
     root = str(Path.cwd() / server_root) if server_root else str(Path(file).parent)
-    tree, nodes = read_tree(file, root, defines, os.environ if environ is None else environ, before, after)
-    builder = _Builder(tree, Source(file, 1), resolver)
+    environ = os.environ if environ is None else environ
+    tree, nodes = read_tree(file, root, defines, environ, before, after, passes_over=passes_over)
+    builder = _Builder(tree, Source(file, 1), resolver, strict)
     return builder.build(nodes)
 
 
@@ -73,24 +79,39 @@ def _server_scope(server: VirtualHost, where: Where) -> _Scope:
 
 
 @dataclass(slots=True)
+class _Damage:
+    """What cannot be read of a virtual host."""
+
+    spoiled: set[str] = field(default_factory=set)  # settings
+    unknown: bool = False
+
+    def fault(self, problems: Iterable[Problem], *, placeless: bool) -> Fault:
+        return Fault(tuple(problems), frozenset(self.spoiled), self.unknown, placeless)
+
+
+@dataclass(slots=True)
 class _Builder:
     """Makes a `Config` of a tree."""
 
     tree: TreeReader
     source: Source
     resolver: Resolver
+    strict: bool
     main: VirtualHost = field(init=False)
     virtual_hosts: list[VirtualHost] = field(default_factory=list)
     without_effect: list[Problem] = field(default_factory=list)
     listen_places: dict[Source, int] = field(default_factory=dict)
+    damage: _Damage = field(default_factory=_Damage)  # to the virtual host that is being built
 
     def build(self, nodes: list[Node]) -> Config:
         loaded = self.tree.modules.loaded
         self.main = VirtualHost(0, self.source, loaded=frozenset(loaded) if loaded else None)
         self.walk(nodes, _server_scope(self.main, Where.SERVER))
         listeners = self.listeners()
-        if self.tree.problems:
-            raise ConfigError([problem for _, problem in sorted(self.tree.problems, key=lambda found: found[0])])
+        if any(self.strict or host is None for _, _, host in self.tree.problems):
+            found = sorted(self.tree.problems, key=lambda found: found[0])
+            raise ConfigError([problem for _, problem, _ in found], self.tree.notes.lines)
+        self.place_the_placeless()
         return Config(
             self.tree.server_root,
             self.main,
@@ -112,7 +133,7 @@ class _Builder:
         self.problem(node, f"{_written(node)}: {error}")
 
     def problem(self, node: Node, message: str) -> None:
-        self.tree.problems.append((node.place, Problem(node.source, message + node.used)))
+        self.tree.problems.append((node.place, Problem(node.source, message + node.used), self.tree.host))
 
     def apply(self, node: Node, scope: _Scope) -> None:
         """Obey one directive or section. Raises `ArgumentError`."""
@@ -131,6 +152,7 @@ class _Builder:
         directive = REGISTRY.get(node.name.lower())
         if directive is None or directive.section != (node.children is not None):
             self.problem(node, known.directive_problem(node.name, section=node.children is not None))
+            self.damage.unknown |= directive is None and node.name.lower() not in known.UNSUPPORTED
         elif directive.answer is Answer.UNSUPPORTED:
             self.problem(
                 node,
@@ -142,7 +164,11 @@ class _Builder:
 
     def say(self, node: Node, directive: Directive, scope: _Scope) -> None:
         """Let a directive say its setting."""
-        value = self.value(node, directive, scope)
+        try:
+            value = self.value(node, directive, scope)
+        except ArgumentError:
+            self.spoil(node, directive, scope)
+            raise
         if directive.setting is not None:
             name = directive.setting.name
             scope.values[name] = directive.fold(scope.values.get(name), value)
@@ -154,6 +180,15 @@ class _Builder:
         elif directive.answer is Answer.NO_EFFECT:
             message = f"{directive.name} is accepted without effect"
             self.without_effect.append(Problem(node.source, message))
+
+    def spoil(self, node: Node, directive: Directive, scope: _Scope) -> None:
+        """Note that nobody knows what a virtual host's own line was to say; but it still goes by its name."""
+        if scope.where is not Where.VIRTUAL_HOST or directive.setting is None:
+            return
+        self.damage.spoiled.add(directive.setting.name)
+        if directive.setting is SERVER_NAME:
+            scope.values[SERVER_NAME.name] = readable_name(words(node.raw))
+            scope.origins[SERVER_NAME.name] = node.source
 
     def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
         """What one use of a directive, or of a module's section, says. `outer` is the section of a module around it."""
@@ -233,18 +268,45 @@ class _Builder:
 
     def virtual_host(self, node: Node, scope: _Scope) -> None:
         server = VirtualHost(len(self.virtual_hosts) + 1, node.source)
+        outside, self.tree.host = self.tree.host, node
+        self.damage = _Damage(unknown=any(host is node for _, _, host in self.tree.problems))
         self.walk(node.children or [], _server_scope(server, Where.VIRTUAL_HOST))
         if scope.where is not Where.SERVER:
-            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(Where.SERVER))}")
+            self.tree.host = None  # nobody can tell where one ends and the other begins
+            place = f"cannot stand in {_shown(scope)}; expected in {either(_places(Where.SERVER))}"
+            self.problem(node, f"{_written(node)}: {place}")
+        places = self.places(node, server)
+        problems = [(place, problem) for place, problem, host in self.tree.problems if host is node]
+        if problems:
+            in_order = (problem for _, problem in sorted(problems, key=lambda found: found[0]))
+            server.fault = self.damage.fault(in_order, placeless=not places)
+        self.virtual_hosts.append(server)
+        self.tree.host = outside
+
+    def places(self, node: Node, server: VirtualHost) -> int:
+        """Note the addresses of a virtual host. Gives how many of the arguments say one."""
         arguments = words(node.raw)
         if not arguments:
-            raise ArgumentError("expected an address, got none")
+            self.argument_problem(node, ArgumentError("expected an address, got none"))
         found: list[tuple[ListenAddress, str]] = []
+        wrong = 0
         for argument in arguments:
-            found += self.addresses(node, argument)
+            try:
+                found += self.addresses(node, argument)
+            except ArgumentError as error:
+                wrong += 1
+                self.argument_problem(node, error)
         server.addresses = tuple(address for address, _ in found)
         server.hosts = tuple(host for _, host in found)
-        self.virtual_hosts.append(server)
+        return len(arguments) - wrong
+
+    def place_the_placeless(self) -> None:
+        """Give each virtual host whose address cannot be read those of all others, and what is left of the rest."""
+        places = [address for server in self.virtual_hosts for address in server.addresses]
+        everywhere = tuple(dict.fromkeys((*places, ListenAddress("", 0))))
+        for server in self.virtual_hosts:
+            if server.fault is not None and server.fault.placeless:
+                server.addresses = everywhere
 
     def addresses(self, node: Node, argument: str) -> list[tuple[ListenAddress, str]]:
         """What an argument of <VirtualHost> stands for, each with its host as written."""
@@ -275,7 +337,7 @@ class _Builder:
 
     def listen_problem(self, listener: Listener, message: str) -> None:
         place = self.listen_places[listener.source]
-        self.tree.problems.append((place, Problem(listener.source, f"Listen: {message}")))
+        self.tree.problems.append((place, Problem(listener.source, f"Listen: {message}"), None))
 
     def resolved(self, listener: Listener) -> list[Listener]:
         host, port = listener.address.host, listener.address.port
@@ -310,6 +372,7 @@ def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
         [*main.sections, *server.sections],
         server.hosts,
         main.loaded,
+        server.fault,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ownhost.config.arguments import number, single
@@ -33,6 +34,14 @@ def parse_server_name(call: Call) -> ServerName:
     if not host:
         raise ArgumentError(f"expected a host name, not {word!r}")
     return ServerName(host.lower(), number(port, 1, 65535) if colon else 0, scheme.lower())
+
+
+def readable_name(arguments: Sequence[str]) -> ServerName:
+    """What of a wrong ServerName can still be read: the host, if there is one."""
+    word = arguments[0] if arguments else ""
+    host = word.partition("://")[2].partition("/")[0] if "://" in word else word
+    host = host.partition(":")[0].lower()
+    return ServerName("" if is_glob(host) else host)
 
 
 SERVER_NAME = Setting("ServerName", ServerName())

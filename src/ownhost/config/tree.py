@@ -48,14 +48,16 @@ class _Open:
     line: Line
     place: int
     children: list[Node]
+    node: Node | None = None
 
 
 class Lines:
     """The lines of one file, with those of macros put in where they are used."""
 
-    def __init__(self, lines: Iterable[Line], parent: Lines | None = None) -> None:
+    def __init__(self, lines: Iterable[Line], parent: Lines | None = None, host: Node | None = None) -> None:
         self.layers: list[tuple[str, Iterator[Line]]] = [("", iter(lines))]
         self.parent = parent
+        self.host = host  # the <VirtualHost> in which the file is included
 
     def __iter__(self) -> Iterator[Line]:
         while self.layers:
@@ -83,17 +85,27 @@ class Lines:
 class TreeReader:
     """Reads files; what they define holds for those read later."""
 
-    def __init__(self, server_root: str, defines: Iterable[str], environ: Mapping[str, str], modules: Modules) -> None:
+    def __init__(
+        self,
+        server_root: str,
+        defines: Iterable[str],
+        environ: Mapping[str, str],
+        modules: Modules,
+        *,
+        passes_over: bool = False,
+    ) -> None:
         self.server_root = server_root
         self.modules = modules
         self.defines = set(defines)
         self.variables: dict[str, str] = {}  # lower-case name to value
         self.environ = environ
         self.macros: dict[str, macros.Macro] = {}
-        self.problems: list[tuple[int, Problem]] = []
+        self.problems: list[tuple[int, Problem, Node | None]] = []  # each with the <VirtualHost> whose it is
+        self.host: Node | None = None  # the <VirtualHost> that is being read
         self.notes = Notes()
         self.files: list[str] = []
         self.place = 0
+        self.passes_over = passes_over  # files that this process may not read
 
     # Files
 
@@ -106,7 +118,7 @@ class TreeReader:
 
     def read_lines(self, lines: Iterable[Line], parent: Lines | None = None) -> list[Node]:
         """The tree of some lines, in which every section must be closed that is opened."""
-        stream = Lines(lines, parent)
+        stream = Lines(lines, parent, self.host)
         top: list[Node] = []
         stack: list[_Open] = []
         for line in stream:
@@ -126,7 +138,7 @@ class TreeReader:
             else:
                 self.directive(name, raw, line, siblings, stream)
         for opened in stack:
-            self.not_closed(opened)
+            self.not_closed(opened, stream)
         return top
 
     def expanded(self, line: Line) -> str:
@@ -143,13 +155,17 @@ class TreeReader:
     # Problems
 
     def problem(self, line: Line, message: str, place: int | None = None) -> None:
-        self.problems.append((self.place if place is None else place, Problem(line.source, message + line.used)))
+        place = self.place if place is None else place
+        self.problems.append((place, Problem(line.source, message + line.used), self.host))
 
     def fatal(self, line: Line, message: str) -> ReadingStopped:
+        self.host = None
         self.problem(line, message)
         return ReadingStopped(message)
 
-    def not_closed(self, opened: _Open) -> None:
+    def not_closed(self, opened: _Open, stream: Lines) -> None:
+        """At the end of a file, whoever the section belongs to: what it swallowed may be anybody's."""
+        self.host = stream.host
         wanted = f"expected </{opened.name}> before the end of {opened.line.source.file}"
         self.problem(opened.line, f"<{opened.name}> is not closed: {wanted}", opened.place)
 
@@ -158,6 +174,9 @@ class TreeReader:
     def open(self, word: str, rest: str, line: Line, stack: list[_Open], siblings: list[Node], stream: Lines) -> None:
         name = word[1:].removesuffix(">")
         raw, bracket, after = rest.rpartition(">") if not word.endswith(">") else ("", ">", rest)
+        node = Node(name, (raw if bracket else rest).strip(), line.source, self.place, line.used, [])
+        if name.lower() == "virtualhost" and self.host is None:
+            self.host = node  # from here on, what is wrong is its own
         if not name:
             self.problem(line, "expected a section's name directly after <")
         elif not bracket:
@@ -172,9 +191,10 @@ class TreeReader:
         if key == "macro":
             self.define_macro(raw, opened, stream)
         elif key not in conditions.CONDITIONS:
-            opened.children = []
+            assert node.children is not None
+            opened.node, opened.children = node, node.children
             if name:
-                siblings.append(Node(name, raw.strip(), line.source, self.place, line.used, opened.children))
+                siblings.append(node)
             stack.append(opened)
         elif self.holds(key, raw, opened):
             stack.append(opened)
@@ -190,7 +210,14 @@ class TreeReader:
             self.problem(line, f"</{name}> closes nothing: {where or f'there is no open <{name}>'}")
             return
         while (opened := stack.pop()).name.lower() != name.lower():
+            self.ended(opened)
             self.not_closed_before(opened, line, name)
+        self.ended(opened)
+
+    def ended(self, opened: _Open) -> None:
+        """A section's lines are over: what is wrong further on is not its own, if it is a virtual host."""
+        if opened.node is self.host:
+            self.host = None
 
     def not_closed_before(self, opened: _Open, line: Line, name: str) -> None:
         message = f"expected </{opened.name}>, for line {opened.line.source.line}, not </{name}>"
@@ -229,7 +256,7 @@ class TreeReader:
                 del nested[-1:]
             elif word.startswith("<"):
                 nested.append(word[1:].removesuffix(">"))
-        self.not_closed(opened)
+        self.not_closed(opened, stream)
 
     # Macros
 
@@ -257,7 +284,7 @@ class TreeReader:
                 depth -= 1
             depth += word in ("<macro", "<macro>")
             passed.append(line)
-        self.not_closed(opened)
+        self.not_closed(opened, stream)
         return passed
 
     def use(self, raw: str, line: Line, stream: Lines) -> None:
@@ -280,7 +307,7 @@ class TreeReader:
         key = name.lower()
         try:
             if key in ("include", "includeoptional"):
-                self.include(raw, siblings, stream, optional=key == "includeoptional")
+                self.include(raw, line, siblings, stream, optional=key == "includeoptional")
             elif key in _OBEYED:
                 _OBEYED[key](self, raw, line, stream)
             else:
@@ -325,24 +352,29 @@ class TreeReader:
 
     # Include
 
-    def include(self, raw: str, siblings: list[Node], stream: Lines, *, optional: bool) -> None:
+    def include(self, raw: str, line: Line, siblings: list[Node], stream: Lines, *, optional: bool) -> None:
         pattern = posixpath.join(self.server_root, one(raw))
         if stream.depth >= MAX_INCLUDE_DEPTH:
             raise ArgumentError(f"files include each other more than {MAX_INCLUDE_DEPTH} deep")
         try:
             paths = list(expand_path(pattern))
         except (OSError, ValueError) as error:
-            raise ArgumentError(f"cannot read {pattern}: {_why(error)}") from None
+            self.unreadable(pattern, error, line)
+            return
         if not paths and is_glob(pattern) and not optional:
             raise ArgumentError(f"no file matches {pattern}; expected one, or IncludeOptional")
         for path in paths:
             try:
                 siblings += self.read_file(path, stream)
-            except FileNotFoundError as error:
-                if not optional:
-                    raise ArgumentError(f"cannot read {path}: {_why(error)}") from None
             except OSError as error:
-                raise ArgumentError(f"cannot read {path}: {_why(error)}") from None
+                if not (optional and isinstance(error, FileNotFoundError)):
+                    self.unreadable(path, error, line)
+
+    def unreadable(self, path: str, error: OSError | ValueError, line: Line) -> None:
+        message = f"cannot read {path}: {_why(error)}"
+        if not (self.passes_over and isinstance(error, PermissionError)):
+            raise ArgumentError(message)
+        self.notes.add(line.source, f"{message}; what is in it was not checked{line.used}")
 
 
 _Obey = Callable[[TreeReader, str, Line, Lines], None]
@@ -367,16 +399,18 @@ def read_tree(
     environ: Mapping[str, str],
     before: Sequence[str] = (),
     after: Sequence[str] = (),
+    *,
+    passes_over: bool = False,
 ) -> tuple[TreeReader, list[Node]]:
     """The tree of a file, with lines before and after it; no nodes where reading stopped. Raises OSError.
 
     Where modules are missed although nothing loads any, all is read again, with every module that is done.
     """
     defines = tuple(defines)
-    tree = TreeReader(server_root, defines, environ, Modules())
+    tree = TreeReader(server_root, defines, environ, Modules(), passes_over=passes_over)
     nodes = _read(tree, file, before, after)
     if tree.modules.missed and not tree.modules.loaded:
-        tree = TreeReader(server_root, defines, environ, Modules(loads=False))
+        tree = TreeReader(server_root, defines, environ, Modules(loads=False), passes_over=passes_over)
         nodes = _read(tree, file, before, after)
     return tree, nodes
 

@@ -14,7 +14,8 @@ class Options:
     """Apache's own options: -f, -d, -D, -C and -c.
 
     `before` and `after` are directives processed before and after the configuration file's. `server_root` None
-    leaves it to ServerRoot in the file. Picklable, so that a reload can read the same configuration again.
+    leaves it to ServerRoot in the file. `strict`: what is wrong within a virtual host is an error of the configuration.
+    Picklable, so that a reload can read the same configuration again.
     """
 
     file: str
@@ -22,18 +23,28 @@ class Options:
     defines: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    strict: bool = False
 
 
-def read_config(options: Options) -> Config:
-    """The configuration that the options name, checked. Raises `ConfigError` with every problem found."""
+def read_config(options: Options, *, passes_over: bool = False) -> Config:
+    """The configuration that the options name, checked. Raises `ConfigError` with every problem found.
+
+    What is wrong within a virtual host is that virtual host's fault, of which little is left then (`faulty`).
+    `passes_over`: included files that this process may not read are noted, and passed over.
+    """
     from ownhost import modules  # here: a server that starts has something to do first
     from ownhost.config import reader
 
     modules.load()
-    return reader.read(
+    from ownhost.processes import faulty
+
+    config = reader.read(
         options.file,
         server_root=options.server_root,
         defines=options.defines,
         before=options.before,
         after=options.after,
+        strict=options.strict,
+        passes_over=passes_over,
     )
+    return faulty.reduce(config)

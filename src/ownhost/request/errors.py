@@ -52,6 +52,9 @@ def _merge(outer: dict[int, Document], inner: dict[int, Document]) -> dict[int, 
     return {**outer, **inner}
 
 
+_URLS = ("http://", "https://")
+
+
 def parse_document(call: Call) -> dict[int, Document]:
     """A status and a text, a path or a URL."""
     word, rest = next_word(call.raw)
@@ -65,23 +68,21 @@ def parse_document(call: Call) -> dict[int, Document]:
         raise ArgumentError(f"expected quotes around a text of several words, not {rest!r}")
     if what.lower() == "default" and not rest.startswith('"'):
         return {status: Document("default", "")}
-    return {status: _computed(_read_document(status, what))}
+    if status == 401 and what.lower().startswith(_URLS):
+        # A redirect would take the question for a password away.
+        call.notes.append("cannot use a full URL in a 401 ErrorDocument directive: it is ignored")
+        return {}
+    return {status: _computed(_read_document(what))}
 
 
 def _computed(document: Document) -> Document:
     return document if is_plain(document.value) else replace(document, computed=parse_string(document.value))
 
 
-def _read_document(status: int, what: str) -> Document:
+def _read_document(what: str) -> Document:
     if what.startswith("/"):
         return Document("path", what)
-    if what.lower().startswith(("http://", "https://")):
-        if status == 401:
-            raise ArgumentError(
-                "expected a path or a text for 401: a redirect would take the question for a password away"
-            )
-        return Document("url", what)
-    return Document("text", what)
+    return Document("url" if what.lower().startswith(_URLS) else "text", what)
 
 
 ERROR_DOCUMENTS: Setting[dict[int, Document]] = Setting("ErrorDocument", {}, _merge)

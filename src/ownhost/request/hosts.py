@@ -5,6 +5,9 @@ and any port, that to one with any address and the port, that to any address and
 that share such an address the first that goes by the name is chosen (ServerName, ServerAlias, in the order of the
 configuration); else one whose <VirtualHost> was written with that name; else the first. The main server answers
 where no virtual host has the address.
+
+A virtual host whose own address cannot be read has its names at every address, behind all others, and is no address's
+first: its requests must not fall to somebody else's site, nor anybody else's to it.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ class HostIndex:
     def build(cls, servers: Sequence[VirtualHost]) -> HostIndex:
         """Index the main server, which comes first, and the virtual hosts."""
         members: dict[tuple[str, int], dict[int, VirtualHost]] = {}
-        for server in servers[1:]:
+        for server in sorted(servers[1:], key=_is_placeless):
             for address in server.addresses:
                 members.setdefault((address.host, address.port), {})[server.id] = server
         return cls({place: _table(list(hosts.values()), place, servers[0]) for place, hosts in members.items()})
@@ -119,13 +122,17 @@ def _table(hosts: list[VirtualHost], place: tuple[str, int], main: VirtualHost) 
         for address, written in zip(server.addresses, server.hosts, strict=False):
             if (address.host, address.port) == place:
                 exact.setdefault(f"[{written}]" if ":" in written else written, (order, server.id))
-    return NameTable(hosts[0].id, exact, tuple(wildcards))
+    return NameTable(main.id if _is_placeless(hosts[0]) else hosts[0].id, exact, tuple(wildcards))
+
+
+def _is_placeless(server: VirtualHost) -> bool:
+    return server.fault is not None and server.fault.placeless
 
 
 def own_names(server: VirtualHost, main: VirtualHost) -> list[str]:
     """The server's ServerName. One that is the main server's counts only for a virtual host at any address."""
     inherited = server.origins.get(SERVER_NAME.name) == main.origins.get(SERVER_NAME.name)
-    if inherited and not any(address.host == "" for address in server.addresses):
+    if inherited and (_is_placeless(server) or not any(address.host == "" for address in server.addresses)):
         return []
     name = server.settings[SERVER_NAME].host
     return [name] if name else []

@@ -59,7 +59,7 @@ def fixed_assignment(settings: Settings) -> Assignment:
 def is_fixed(server: VirtualHost) -> bool:
     """Whether all requests of a virtual host have one identity: no section says another, nothing is computed."""
     choices = choices_of(server)
-    return not choices.computed and not any(True for _ in _speaking(server.sections))
+    return not choices.computed and not any(True for _ in speaking(server.sections))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def is_word(word: str) -> bool:
 
 def choices_of(server: VirtualHost) -> Choices:
     """What a virtual host and its sections can come to."""
-    scopes = [server.settings, *(section.settings for section in _speaking(server.sections))]
+    scopes = [server.settings, *(section.settings for section in speaking(server.sections))]
     return Choices(
         frozenset(scope[ASSIGN_USER_ID] or UNASSIGNED for scope in scopes if ASSIGN_USER_ID in scope) | _base(server),
         frozenset(scope[NICE_VALUE] for scope in scopes),
@@ -116,12 +116,12 @@ def _base(server: VirtualHost) -> frozenset[Assignment]:
     return frozenset((server.settings[ASSIGN_USER_ID] or UNASSIGNED,))
 
 
-def _speaking(sections: Iterable[Section]) -> Iterator[Section]:
+def speaking(sections: Iterable[Section]) -> Iterator[Section]:
     """The sections that say something of identities, nested ones included."""
     for section in sections:
         if any(setting in section.settings for setting in IDENTITY):
             yield section
-        yield from _speaking(section.sections)
+        yield from speaking(section.sections)
 
 
 def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:

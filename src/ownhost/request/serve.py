@@ -95,6 +95,8 @@ def _say_vary(response: Response, names: list[str]) -> None:
 
 def run(request: Request) -> Response:
     """All phases. Raises HTTPError."""
+    if request.site.virtual_host.fault is not None:
+        raise HTTPError(500, str(request.site.virtual_host.fault))
     if request.method == "TRACE":
         return _trace(request)
     if request.head.path == "*":

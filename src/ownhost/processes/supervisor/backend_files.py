@@ -108,17 +108,6 @@ class BackendFiles:
             close_all(descriptors)
 
 
-def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
-    """What keeps virtual hosts from speaking TLS with servers behind them, for `ownhost check`.
-
-    The second list is of what only root could say.
-    """
-    files = BackendFiles()
-    with contextlib.closing(files):
-        files._open_all(config)
-        return [*files.problems, *files._unusable(config)], files.forbidden
-
-
 def _uses(config: Config) -> bool:
     return any(ENGINE in scope.settings for server in config.servers for scope in scopes(server))
 

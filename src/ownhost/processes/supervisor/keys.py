@@ -21,6 +21,7 @@ from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import make_context
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
 from ownhost.processes import trusted
+from ownhost.processes.faulty import tls_problem
 from ownhost.processes.keyfiles import MAX_FILE, KeyFiles, KeyProblem, open_keys, read_credentials
 
 if TYPE_CHECKING:
@@ -97,30 +98,6 @@ def examined(server: VirtualHost) -> tuple[list[str], KeyProblem | None]:
         return [], error
 
 
-def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
-    """What keeps virtual hosts from speaking TLS, for `ownhost check`: keys are read here and now.
-
-    The second list is of what only root could say: files that this process may not read.
-    """
-    found: list[Problem] = []
-    unknown: list[Problem] = []
-    for server in tls_servers(config):
-        _, error = examined(server)
-        if error is not None:
-            (unknown if error.forbidden and os.geteuid() != 0 else found).append(error.problem)
-    return found, unknown
-
-
-def certified(config: Config) -> dict[int, list[str]]:
-    """The names in each server's certificates, as far as this process may read them and they are valid."""
-    found: dict[int, list[str]] = {}
-    for server in tls_servers(config):
-        for name, pem in _readable(server):
-            with contextlib.suppress(ValueError, KeyProblem):
-                found.setdefault(server.id, []).extend(_examine_certificate(server, name, pem))
-    return found
-
-
 def certificates(server: VirtualHost) -> Iterator[tuple[str, x509.Certificate]]:
     """A server's certificates by their files' names, valid or not, as far as this process may read them."""
     for name, pem in _readable(server):
@@ -141,6 +118,7 @@ class Keys:
     files: dict[int, KeyFiles] = field(default_factory=dict)  # server id -> descriptors
     names: dict[int, list[str]] = field(default_factory=dict)  # server id -> what its certificates are for
     broken: dict[int, Problem] = field(default_factory=dict)  # server id -> why it cannot speak TLS
+    forbidden: set[int] = field(default_factory=set)  # of those: where this process may not read a file
     protocols: dict[int, tuple[str, ...]] = field(default_factory=dict)  # server id -> what ALPN may choose
 
     @classmethod
@@ -148,10 +126,16 @@ class Keys:
         """Open every key, and have a process of its own find out which fit."""
         keys = cls()
         for server in tls_servers(config):
+            fault = tls_problem(server)
+            if fault is not None:
+                keys.broken[server.id] = fault
+                continue
             try:
                 keys.files[server.id] = open_keys(server)
             except KeyProblem as error:
                 keys.broken[server.id] = error.problem
+                if error.forbidden:
+                    keys.forbidden.add(server.id)
         verdicts: Verdicts = in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
         for id_ in keys.files:
             source = config.servers[id_].source

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -22,7 +23,11 @@ NEITHER = "neither a file nor a terminal"
 
 
 class LogError(Exception):
-    """A log cannot be opened. The message names it and says why."""
+    """A log cannot be opened. The message names it and says why. `forbidden`: root perhaps could."""
+
+    def __init__(self, message: str, *, forbidden: bool = False) -> None:
+        super().__init__(message)
+        self.forbidden = forbidden
 
 
 def targets(config: Config) -> dict[LogTarget, set[int]]:
@@ -35,7 +40,27 @@ def targets(config: Config) -> dict[LogTarget, set[int]]:
     return found
 
 
-def open_log(target: LogTarget) -> int:
+def open_target(target: LogTarget) -> int | PipedLog:
+    """Open a log, or start the program that is one. Raises LogError."""
+    return open_log(target) if target.kind == "file" else PipedLog(target)
+
+
+def try_log(target: LogTarget) -> None:
+    """Raise LogError where `open_target` would, as far as that shows without making a file or starting a program."""
+    if target.kind == "pipe":
+        program = _command(target)[:1]
+        if not program or shutil.which(program[0]) is None:
+            raise LogError(f"cannot start the log program |{target.value}: {os.strerror(errno.ENOENT)}")
+    elif target.kind == "file":
+        with contextlib.suppress(NothingThere):
+            os.close(open_log(target, makes=False))
+
+
+class NothingThere(Exception):
+    """A log is not there yet, and could be made."""
+
+
+def open_log(target: LogTarget, *, makes: bool = True) -> int:
     """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
     The log itself is never a link, and on the way to it only links of root are followed (`trusted`).
@@ -46,12 +71,17 @@ def open_log(target: LogTarget) -> int:
     try:
         folder = trusted.open_folder(Path(path).parent)
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+            if makes:
+                flags |= os.O_CREAT
+            else:
+                _see_room(Path(path).name, folder)
             descriptor = os.open(Path(path).name, flags, MODE, dir_fd=folder)
         finally:
             os.close(folder)
     except OSError as error:
-        raise LogError(f"cannot open the log {path}: {_why(path, error)}") from error
+        forbidden = isinstance(error, PermissionError)
+        raise LogError(f"cannot open the log {path}: {_why(path, error)}", forbidden=forbidden) from error
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
         os.close(descriptor)
@@ -59,8 +89,18 @@ def open_log(target: LogTarget) -> int:
     return descriptor
 
 
+def _see_room(name: str, folder: int) -> None:
+    """Raise NothingThere where a log could be made, PermissionError where it could not."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+        raise NothingThere from None
+
+
 def _why(path: str, error: OSError) -> str:
-    if Path(path).is_symlink():
+    if error.errno == errno.ELOOP and Path(path).is_symlink():
         return "it is a symbolic link, which a log must not be"
     match error.errno:
         case errno.ENOENT:
@@ -71,6 +111,13 @@ def _why(path: str, error: OSError) -> str:
             return f"it is {NEITHER}"
         case _:
             return error.strerror or str(error)
+
+
+def _command(target: LogTarget) -> list[str]:
+    try:
+        return shlex.split(target.value)
+    except ValueError as error:
+        raise LogError(f"the log program |{target.value} has an unclosed quote") from error
 
 
 class PipedLog:
@@ -97,12 +144,7 @@ class PipedLog:
 
     def start(self) -> None:
         """Start the program. Raises LogError."""
-        command: str | list[str] = self.target.value
-        if self.target.kind == "pipe":
-            try:
-                command = shlex.split(self.target.value)
-            except ValueError as error:
-                raise LogError(f"the log program |{self.target.value} has an unclosed quote") from error
+        command: str | list[str] = self.target.value if self.target.kind == "shell" else _command(self.target)
         try:
             self.process = subprocess.Popen(
                 command,

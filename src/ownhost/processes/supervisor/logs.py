@@ -15,7 +15,7 @@ from collections.abc import Collection
 from ownhost.config.model import Config
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.slices import DEFAULT_IDENTITY
-from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log, targets
+from ownhost.processes.supervisor.logfiles import LogError, PipedLog, targets
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.request import Level
@@ -25,16 +25,18 @@ MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 
 
 class Logs:
-    """All logs of a configuration. Raises what `open_log` raises, naming the log."""
+    """All logs of a configuration, which are open. Those that nobody writes to after all are closed."""
 
-    def __init__(self, config: Config, plan: Plan) -> None:
+    def __init__(self, config: Config, plan: Plan, opened: dict[LogTarget, int | PipedLog]) -> None:
         self.main = main = config.main.settings[ERROR_LOG]
         self.servers = targets(config)
         self.writers = {target: self._writers(servers, plan) for target, servers in self.servers.items()}
         # Whoever serves nothing else still has something to say to the main log; gates do, too.
         self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
         self.pipes: dict[LogTarget, PipedLog] = {}
-        self.descriptors = {target: self._open(target) for target in self.writers}
+        self.descriptors: dict[LogTarget, int] = {}
+        for target, log in opened.items():
+            self._take(target, log)
         self.shared = self._find_shared(main)
         self.main_log = self.shared.index(main)
         self._error_log = ErrorLog(config.main, LogWriter(self.descriptors[main], lambda flush: flush()).write)
@@ -46,11 +48,22 @@ class Logs:
         computed = any(choices_of(plan.config.servers[id_]).computed for id_ in servers)
         return numbers | MANY if computed else numbers
 
-    def _open(self, target: LogTarget) -> int:
-        if target.kind != "file":
-            self.pipes[target] = PipedLog(target)
-            return self.pipes[target].fileno()
-        return open_log(target)
+    def _take(self, target: LogTarget, log: int | PipedLog) -> None:
+        if isinstance(log, PipedLog):
+            self.pipes[target] = log
+            self.descriptors[target] = log.fileno()
+        else:
+            self.descriptors[target] = log
+        if target not in self.writers:
+            self._close(target)
+
+    def _close(self, target: LogTarget) -> None:
+        descriptor = self.descriptors.pop(target)
+        pipe = self.pipes.pop(target, None)
+        if pipe is None:
+            os.close(descriptor)
+        else:
+            pipe.stop()
 
     def _find_shared(self, main: LogTarget) -> list[LogTarget]:
         """What the logger writes. Different names for one file count as one."""
@@ -107,8 +120,5 @@ class Logs:
 
     def close(self) -> None:
         """Close everything; piped logs' programs end when their input does."""
-        for pipe in self.pipes.values():
-            pipe.stop()
-        for target, descriptor in self.descriptors.items():
-            if target not in self.pipes:
-                os.close(descriptor)
+        for target in list(self.descriptors):
+            self._close(target)

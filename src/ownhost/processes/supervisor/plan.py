@@ -8,7 +8,8 @@ Where expressions name whom a virtual host serves as, identities are numbered wh
 
 An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
 workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
-identity's workers; they are sent the reason, not the virtual host.
+identity's workers; they are sent the reason, not the virtual host. The same goes for a virtual host with a fault that
+hides whose it is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ownhost.config.directive import ConfigError, Problem
-from ownhost.config.model import Config, VirtualHost
+from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
@@ -25,9 +26,10 @@ from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
+from ownhost.processes.faulty import is_ownerless
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
-from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
 
 LookUp = Callable[[Assignment], Identity | Refusal]
 Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
@@ -118,6 +120,26 @@ class Plan:
             if reason is not None:
                 yield server.id, reason
 
+    def refused(self) -> list[Problem]:
+        """Each assignment that is written down and gives no identity, at the place that says it."""
+        found: dict[str, Problem] = {}
+        main = self.config.main
+        for server in self.config.servers:
+            if server.fault is not None:
+                continue
+            scopes: list[VirtualHost | Section] = [server, *speaking(server.sections)]
+            for scope in scopes:
+                assignment = fixed_assignment(scope.settings)
+                refusal = self.find(assignment) if assignment in self.refusals[server.id] else None
+                if isinstance(refusal, Refusal):
+                    nobody = ASSIGN_USER_ID not in scope.settings
+                    source = main.origins.get(USER.name) if nobody else scope.origins.get(ASSIGN_USER_ID.name)
+                    what = "requests that no AssignUserID speaks for are" if nobody else "what it is for is"
+                    message = f"no identity: {refusal.reason}; {what} answered with 500"
+                    problem = Problem(source or scope.source, message)
+                    found.setdefault(str(problem), problem)
+        return list(found.values())
+
     def is_nobodys(self, server: VirtualHost) -> bool:
         """Whether no request of a server has an identity: its own was refused.
 
@@ -154,6 +176,9 @@ class Plan:
         routes = self.routes.setdefault(server.id, {})
         refusals = self.refusals.setdefault(server.id, {})
         own = fixed_assignment(server.settings)
+        if is_ownerless(self.config.main, server):
+            refusals[own] = str(server.fault)
+            return
         for assignment in (own, *choices_of(server).listed()):
             identity = self.find(assignment)
             if isinstance(identity, Refusal):
@@ -178,7 +203,10 @@ def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> P
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source
-        raise ConfigError([Problem(source, f"User and Group cannot be the default identity: {neutral.reason}")])
+        said = [setting.name for setting in (USER, GROUP) if setting not in main.settings]
+        why = f"there is no {' and no '.join(said)} line" if said else neutral.reason
+        message = f"User and Group cannot be the default identity: {why}"
+        raise ConfigError([Problem(source, message)])
     plan._add(neutral)
     plan.serves[DEFAULT_IDENTITY] = []
     if plan.find(UNASSIGNED) == neutral:

@@ -1,4 +1,4 @@
-"""What the supervisor does once, before the loop: listeners, limits, the pid file."""
+"""What the steps of `preparation` do: who serves, listeners, the pid file; and what shows of it without effect."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, ListenAddress
 from ownhost.identity.accounts import look_up as look_up_account
 from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
@@ -17,58 +17,103 @@ from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
+from ownhost.processes.supervisor.plan import Plan, make_plan
 
 DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
 
 
-class StartError(Exception):
-    """The server cannot start. The message is one clear sentence for the administrator."""
+class StartError(ConfigError):
+    """The server cannot start, for a reason that is on the machine. `text` is how `run` says it."""
+
+    def __init__(self, problems: list[Problem], text: str = "") -> None:
+        super().__init__(problems)
+        self.text = text or "\n".join(map(str, problems))
+
+    def __str__(self) -> str:
+        return self.text
 
 
-def look_up(config: Config) -> Callable[[Assignment], Identity | Refusal]:
-    """How assignments become identities, within LimitUIDRange and LimitGIDRange.
+class NeedsRoot(StartError):
+    """The configuration is for a server that root starts."""
+
+
+class Forbidden(StartError):
+    """The server cannot start as this user; as root perhaps it could."""
+
+
+def plan(config: Config, *, as_root: bool) -> Plan:
+    """Who serves what, within LimitUIDRange and LimitGIDRange. Raises ConfigError where `User` or `Group` is nobody.
 
     Without root there is one identity, the caller's: `User` and `Group` mean it too, as they have no effect then.
     """
-    uid_range = config.main.settings[LIMIT_UID_RANGE]
-    gid_range = config.main.settings[LIMIT_GID_RANGE]
+    main = config.main
+    default = Assignment(main.settings[USER], main.settings[GROUP])
+    uids, gids = main.settings[LIMIT_UID_RANGE], main.settings[LIMIT_GID_RANGE]
 
-    def look_up_as_root(assignment: Assignment) -> Identity | Refusal:
-        return look_up_account(assignment, uid_range, gid_range)
+    def look_up(assignment: Assignment) -> Identity | Refusal:
+        return look_up_account(assignment, uids, gids)
 
-    own = _own()
-    default = Assignment(config.main.settings[USER], config.main.settings[GROUP])
+    if as_root:
+        neutral = look_up_account(default, ALL_BUT_ROOT, ALL_BUT_ROOT)  # serves nobody: no range speaks of it
+        if isinstance(neutral, Identity):
+            neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
+        return make_plan(config, look_up, neutral)
+    own = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
 
-    def look_up_own(assignment: Assignment) -> Identity | Refusal:
-        found = look_up_as_root(assignment)
+    def look_up_own(assignment: Assignment) -> Identity:
+        found = look_up(assignment)
         if assignment == default or (isinstance(found, Identity) and (found.uid, found.gid) == (own.uid, own.gid)):
             return own
-        raise StartError(
-            f"AssignUserID {assignment.user} {assignment.group} needs root, and this is uid {own.uid}: "
-            "start as root, or serve only your own files"
+        who = f"AssignUserID {assignment.user} {assignment.group} needs root, and this is uid {own.uid}"
+        message = f"{who}: start as root, or serve only your own files"
+        raise NeedsRoot([Problem(main.source, message)], message)
+
+    return make_plan(config, look_up_own, own)
+
+
+def check_listeners(config: Config) -> None:
+    """Raise ConfigError where there is nothing to listen on, or one address is part of another."""
+    if not config.listeners:
+        expected = "expected at least one, such as Listen 80"
+        raise ConfigError(
+            [Problem(config.main.source, f"there is no Listen line, so nobody could connect: {expected}")]
         )
-
-    return look_up_as_root if os.geteuid() == 0 else look_up_own
-
-
-def neutral(config: Config) -> Identity | Refusal:
-    """What `User` and `Group` come to for gates and the logger: they serve nobody, so no range speaks of them."""
-    if os.geteuid() != 0:
-        return _own()
-    main = config.main.settings
-    gids = main[LIMIT_GID_RANGE]
-    found = look_up_account(Assignment(main[USER], main[GROUP]), ALL_BUT_ROOT, ALL_BUT_ROOT)
-    if isinstance(found, Refusal):
-        return found
-    return replace(found, groups=tuple(gid for gid in found.groups if gids[0] <= gid <= gids[1]))
+    problems = []
+    for wide in config.listeners:
+        for other in config.listeners:
+            if other is not wide and other.address.port == wide.address.port and _covers(wide.address, other.address):
+                message = f"Listen: {other.address} is part of {wide.address} ({wide.source}): remove one of the two"
+                problems.append(Problem(other.source, message))
+    if problems:
+        raise ConfigError(problems)
 
 
-def _own() -> Identity:
-    return Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
+def _covers(wide: ListenAddress, other: ListenAddress) -> bool:
+    return wide.host in ("", "::") or (wide.host == "0.0.0.0" and ":" not in other.host)  # noqa: S104 - compared
+
+
+def unheard(config: Config) -> list[Problem]:
+    """Virtual hosts at addresses that nobody listens on."""
+    notes = []
+    for server in config.virtual_hosts:
+        for address in server.addresses:
+            if not any(_meet(address, listener.address) for listener in config.listeners):
+                message = (
+                    f"<VirtualHost>: there is no Listen line for {address}: nobody reaches this virtual host there"
+                )
+                notes.append(Problem(server.source, message))
+    return notes
+
+
+def _meet(address: ListenAddress, listener: ListenAddress) -> bool:
+    any_host = ("", "0.0.0.0", "::")  # noqa: S104 - compared
+    return address.port in (0, listener.port) and (
+        address.host in any_host or listener.host in any_host or address.host == listener.host
+    )
 
 
 def open_listeners(config: Config) -> list[socket.socket]:
-    """Bind and listen on every Listen line. Raises StartError naming the address and the line."""
+    """Bind and listen on every Listen line. Raises ConfigError naming the address and the line."""
     listeners = []
     backlog = config.main.settings[LISTEN_BACKLOG]
     for listener in config.listeners:
@@ -77,7 +122,7 @@ def open_listeners(config: Config) -> list[socket.socket]:
         except OSError as error:
             for opened in listeners:
                 opened.close()
-            raise StartError(f"{listener.source}: {_why(error, listener.address)}") from error
+            raise StartError([Problem(listener.source, _why(error, listener.address))]) from error
     return listeners
 
 
@@ -123,6 +168,53 @@ def _bind(family: int, host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
+def try_listeners(config: Config) -> list[Problem]:
+    """Raise ConfigError where this machine has no such address. What only root may do is a note."""
+    try:
+        unprivileged = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        unprivileged = 1024
+    problems, notes = [], []
+    for listener in config.listeners:
+        host, port = listener.address.host, listener.address.port
+        if port < unprivileged and os.geteuid() != 0:
+            notes.append(Problem(listener.source, f"only root may listen on {listener.address}"))
+        try:
+            _listen(ListenAddress(host, 0), 1).close()  # at any port: its own may be the running server's
+        except OSError as error:
+            problems.append(Problem(listener.source, _why(error, listener.address)))
+    if problems:
+        raise ConfigError(problems)
+    return notes
+
+
+def try_pid_file(config: Config) -> None:
+    """Raise StartError where `PidFile` would, as far as that shows without writing it.
+
+    Forbidden: root perhaps could.
+    """
+    name = config.main.settings[PID_FILE]
+    if not name:
+        return
+    path = Path(name)
+    try:
+        path.parent.stat()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, "")
+    except PermissionError as error:
+        raise Forbidden([_pid_problem(config, error)]) from None
+    except OSError as error:
+        raise StartError([_pid_problem(config, error)]) from None
+
+
+def _pid_problem(config: Config, error: OSError) -> Problem:
+    source = config.main.origins.get(PID_FILE.name, config.main.source)
+    why = os.strerror(error.errno or 0)
+    return Problem(source, f"cannot write the PidFile {config.main.settings[PID_FILE]}: {why}")
+
+
 class PidFile:
     """The file that PidFile names, if it does: our pid while we run."""
 
@@ -136,8 +228,7 @@ class PidFile:
             self.path.unlink(missing_ok=True)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            source = config.main.origins.get(PID_FILE.name, config.main.source)
-            raise StartError(f"{source}: cannot write the PidFile {path}: {error.strerror}") from error
+            raise StartError([_pid_problem(config, error)]) from error
         with open(descriptor, "w") as file:
             file.write(f"{os.getpid()}\n")
 

@@ -28,12 +28,10 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
-from ownhost.identity import become
-from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
-from ownhost.processes.descriptors import close_all, raise_limit, too_few_for
+from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
@@ -55,15 +53,11 @@ from ownhost.processes.messages import (
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
-from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
-from ownhost.processes.supervisor.backend_files import BackendFiles
+from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
-from ownhost.processes.supervisor.keys import Keys
-from ownhost.processes.supervisor.logfiles import LogError
-from ownhost.processes.supervisor.logs import Logs
-from ownhost.processes.supervisor.plan import Plan, make_plan
 from ownhost.processes.supervisor.policy import SpawnPolicy
+from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
 from ownhost.request.request import Level
 
@@ -92,22 +86,13 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        config = read_config(options)
-        plan = make_plan(config, startup.look_up(config), startup.neutral(config))
-        raise_limit()
-        if os.geteuid() == 0:
-            become.limit_supervisor(keep_capabilities=not config.main.settings[ENABLE_CAPABILITIES])
-        logs = ended.enter_context(contextlib.closing(Logs(config, plan)))
-        keys = ended.enter_context(contextlib.closing(Keys.open(config)))
-        backend_files = ended.enter_context(contextlib.closing(BackendFiles.open(config)))
-        keys.protocols = alpn.offered(plan, keys.names)
-        listeners = startup.open_listeners(config)
-        pid_file = startup.PidFile(config)
-        return asyncio.run(Supervisor(plan, forkserver, logs, keys, backend_files, listeners, pid_file).run())
+        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start.take_steps()
+        return asyncio.run(Supervisor(start, forkserver).run())
+    except (startup.StartError, SeccompError) as error:
+        print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
-    except (startup.StartError, LogError, SeccompError) as error:
-        print(f"ownhost: {error}", file=sys.stderr)
     finally:
         forkserver.end()
         ended.close()
@@ -117,25 +102,16 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
 class Supervisor:
     """What runs, and what each process may ask for."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        forkserver: ForkserverProcess,
-        logs: Logs,
-        keys: Keys,
-        backend_files: BackendFiles,
-        listeners: list[socket.socket],
-        pid_file: startup.PidFile,
-    ) -> None:
-        self.plan = plan
+    def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
+        self.plan = start.plan
         self.forkserver = forkserver
         self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
-        self.logs = logs
-        self.keys = keys
-        self.backend_files = backend_files
-        self.provider = Provider(plan, logs, keys, backend_files, self.new_sender)
-        self.listeners = listeners
-        self.pid_file = pid_file
+        self.logs = start.logs
+        self.keys = start.keys
+        self.costs, self.remarks = start.costs(), start.remarks
+        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.listeners = start.listeners
+        self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
         self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
@@ -194,20 +170,17 @@ class Supervisor:
         count = len(self.plan.config.virtual_hosts)
         message = f"listening on {where}; {count} virtual hosts, {len(self.plan.identities)} identities"
         self.logs.error(Level.NOTICE, f"ownhost {__version__}: {message}")
+        for problem in self.costs:
+            self.logs.error(Level.ERROR, str(problem))
+            print(problem, file=sys.stderr)
         print(f"ownhost: {message}", file=sys.stderr, flush=True)
         for server, reason in self.plan.refused_servers():
-            source = self.plan.config.servers[server].source
-            self.logs.error(Level.ERROR, f"{source}: this virtual host is answered with 500: {reason}")
-        for problem in self.keys.broken.values():
-            self.logs.error(Level.ERROR, f"{problem}: its connections end before they are encrypted")
-        for problem in self.backend_files.problems:
-            self.logs.error(Level.ERROR, f"{problem}: requests that need it are answered with 500")
+            found = self.plan.config.servers[server]
+            if found.fault is None:
+                self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
-        for note in folded(alpn.notes(self.plan, self.keys.names)):
-            self.logs.error(Level.NOTICE, str(note))
-        config = self.plan.config
-        for note in folded((*config.notes, *pythons.notes(self.plan), *likely_mistakes.notes(config))):
+        for note in folded(self.remarks()):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
