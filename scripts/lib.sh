@@ -71,7 +71,7 @@ apt_failed() {
 # Whether a Python is new enough, and everybody's: what a site's owner runs must be able to load its modules.
 usable() {
     local -a as_nobody=()
-    [[ $(id -u) != 0 ]] || as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    [[ $(id -u) != 0 ]] || as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups env)  # env: setpriv may still start anything
     (cd / && "${as_nobody[@]}" "$1" -c 'import encodings.idna, sys; sys.exit(sys.version_info < (3, 11))') 2>/dev/null
 }
 
