@@ -30,8 +30,8 @@ def configurations() -> list[str]:
 
 def commands() -> list[list[str]]:
     lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [line[line.index("ownhost") :] for line in words if "ownhost" in line]
+    words = [shlex.split(line.removeprefix("sudo "), comments=True) for line in lines]
+    return [line for line in words if line[:1] == ["ownhost"]]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ pip's part, which needs the network, is played: what it would install is there.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from harness import BOB
 from installing import install
 
 ROOT = Path(__file__).parents[2]
+MANUAL = ROOT / "docs/install.md"
 PIP = """\
 import shutil, sys, sysconfig
 shutil.copytree(sys.argv[-1] + "/src/ownhost", sysconfig.get_path("purelib") + "/ownhost", dirs_exist_ok=True)
@@ -73,8 +75,19 @@ class Machine:
         return self.run("./scripts/install", "--prefix", self.prefix, *arguments, status=status)
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script has made, and pip installed in it."""
+    folder = tmp_path_factory.mktemp("made") / "venv"
+    install(folder)
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    (packages / "pip").mkdir()
+    (packages / "pip/__main__.py").write_text(PIP)
+    return folder
+
+
 @pytest.fixture
-def machine() -> Iterator[Machine]:
+def machine(environment: Path) -> Iterator[Machine]:
     folder = Path(tempfile.mkdtemp(prefix="ownhost-test-"))
     folder.chmod(0o711)
     setup = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", SETUP.format(folder)]
@@ -83,12 +96,10 @@ def machine() -> Iterator[Machine]:
         assert process.stdout.readline() == "ready\n"
         found = Machine(folder, process.pid)
         (found.prefix / "installed").mkdir(parents=True)
-        python = Path(install(found.prefix / "venv"))
-        (packages,) = (found.prefix / "venv").glob("lib/python3*/site-packages")
-        (packages / "pip").mkdir()
-        (packages / "pip/__main__.py").write_text(PIP)
-        (python.parent / "ownhost").write_text(COMMAND.format(python))
-        (python.parent / "ownhost").chmod(0o755)
+        shutil.copytree(environment, found.prefix / "venv", symlinks=True)
+        command = found.prefix / "venv/bin/ownhost"
+        command.write_text(COMMAND.format(command.parent / "python"))
+        command.chmod(0o755)
         try:
             yield found
         finally:
@@ -128,6 +139,16 @@ def test_it_serves_a_first_site_and_is_removed_without_a_trace(machine: Machine)
 UNIT = "/etc/systemd/system/ownhost.service"
 CONFIGURATION = "/etc/ownhost/ownhost.conf"
 SITE = "/etc/ownhost/sites/000-welcome.conf"
+
+
+def test_a_site_of_its_own_as_the_manual_shows_it(machine: Machine) -> None:
+    machine.install()
+    (text,) = re.findall(r"^```apacheconf\n(.*?)^```", MANUAL.read_text(), re.MULTILINE | re.DOTALL)
+    machine.run("useradd", "alice")
+    machine.path("/etc/ownhost/sites/alice.conf").write_text(text.replace("/home/alice", "/srv/alice"))
+    machine.path("/srv/alice/public_html").mkdir(parents=True)
+    assert machine.run("ownhost", "check") == "Syntax OK\n"
+    assert re.search(r"alice.example +.* alice +alice ", machine.run("ownhost", "vhosts"))
 
 
 def test_what_has_been_changed_stays(machine: Machine) -> None:
