@@ -29,10 +29,11 @@ COMMAND = "#!{}\nimport sys\nfrom ownhost.admin.cli import main\nsys.exit(main()
 SETUP = """\
 set -e
 ip link set lo up
-for folder in etc usr/local/bin; do
-    mkdir -p {0}/hidden/$folder
-    cp -a /$folder/. {0}/hidden/$folder
-    mount --bind {0}/hidden/$folder /$folder
+mkdir {0}/changes
+mount -t tmpfs tmpfs {0}/changes
+for folder in /etc /usr/local/bin; do
+    mkdir -p {0}/changes$folder {0}/changes/work$folder
+    mount -t overlay -o "lowerdir=$folder,upperdir={0}/changes$folder,workdir={0}/changes/work$folder" overlay $folder
 done
 for folder in /srv /var/log /run/systemd; do
     [ ! -d $folder ] || mount -t tmpfs -o mode=755 tmpfs $folder
