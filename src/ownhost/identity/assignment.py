@@ -1,4 +1,4 @@
-"""The directives that say who serves a request (mpm-itk's), and what other products call the same."""
+"""The directives that say who serves a request: mpm-itk's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from ownhost.config.arguments import flag, integer, number, rest, single, words
 from ownhost.config.directive import (
     SECTIONS,
     SERVER_ONLY,
-    SERVERS,
     ArgumentError,
     Call,
     Directive,
@@ -37,6 +36,11 @@ def parse_assignment(call: Call) -> Assignment:
     """A user and a group, each a name or "#number"."""
     user, group = words(2, 2)(call)
     return Assignment(_name(user, "user"), _name(group, "group"))
+
+
+def preferred(before: Assignment | None, after: Assignment) -> Assignment:
+    """Of what one scope says, mpm-itk's own word counts, wherever it stands; else the last."""
+    return before if before is not None and after.translated and not before.translated else after
 
 
 def _name(word: str, what: str) -> str:
@@ -83,6 +87,7 @@ declare(
         help="The user and group that requests are served as; #number for an id without an account.",
         parse=parse_assignment,
         setting=ASSIGN_USER_ID,
+        fold=preferred,
     )
 )
 declare(
@@ -109,26 +114,6 @@ declare(
         setting=LIMIT_GID_RANGE,
     )
 )
-
-
-def _alias(name: str, module: str, where: str) -> None:
-    """Another product's word for AssignUserID."""
-    declare(
-        Directive(
-            name=name,
-            module=module,
-            syntax="user group",
-            where=SERVERS if where == "servers" else SECTIONS,
-            help=f"{module}'s way to say AssignUserID; understood as that.",
-            parse=parse_assignment,
-            setting=ASSIGN_USER_ID,
-            note=f"{name} is understood as AssignUserID",
-        )
-    )
-
-
-_alias("SuexecUserGroup", "mod_suexec", "servers")
-_alias("RUidGid", "mod_ruid2", "sections")
 
 
 for _directive, _what, _setting in (

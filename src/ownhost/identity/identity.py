@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """Who is to serve a request, as the configuration says it: a user and a group, each a name or "#number".
 
-    None is what `User` or `Group` says. `nice` is NiceValue's scheduling priority.
+    None is what `User` or `Group` says. `nice` is NiceValue's scheduling priority. `translated`: said in the words of
+    another product than mpm-itk.
     """
 
     user: str | None = None
     group: str | None = None
     nice: int = 0
+    translated: bool = field(default=False, compare=False, repr=False)
 
     def complete(self, default: Assignment) -> Assignment:
         """The same, with the user and group of `default` (what User and Group say) where it has none of its own."""
