@@ -40,7 +40,7 @@ def entry(directive: Directive) -> Entry:
         name=f"<{directive.name}>" if directive.section else directive.name,
         syntax=f"<{written}>" if directive.section else written,
         contexts=[word for where, word in CONTEXTS.items() if where in directive.where],
-        override="" if directive.override is Override.NONE else directive.override.value,
+        override="" if directive.override is Override.NONE else str(directive.override),
         default=directive.default,
         module=directive.module,
         answer=directive.answer.value,

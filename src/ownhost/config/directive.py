@@ -37,16 +37,23 @@ SECTIONS = SERVERS | Where.DIRECTORY
 ANYWHERE = SECTIONS | Where.HTACCESS
 
 
-class Override(StrEnum):
-    """The AllowOverride class that lets a directive stand in .htaccess."""
+class Override(Flag):
+    """The AllowOverride classes of which any lets a directive stand in .htaccess."""
 
-    NONE = "None"
-    ALL = "All"
-    AUTH_CONFIG = "AuthConfig"
-    FILE_INFO = "FileInfo"
-    INDEXES = "Indexes"
-    LIMIT = "Limit"
-    OPTIONS = "Options"
+    NONE = 0
+    AUTH_CONFIG = auto()
+    FILE_INFO = auto()
+    INDEXES = auto()
+    LIMIT = auto()
+    OPTIONS = auto()
+    ALL = AUTH_CONFIG | FILE_INFO | INDEXES | LIMIT | OPTIONS
+
+    def __str__(self) -> str:
+        """As Apache's manual writes it: AuthConfig, or "AuthConfig or Limit"."""
+        if self in (Override.NONE, Override.ALL):
+            return "All" if self else "None"
+        words = (member.name or "" for member in self)
+        return " or ".join(word.title().replace("_", "") for word in words)
 
 
 class Answer(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, SECTIONS, ArgumentError, Directive, Override, Source, declare
+from ownhost.config.directive import ANYWHERE, ArgumentError, Directive, Override, Source, declare
 from ownhost.config.lexer import Line, quote, words
 
 
@@ -68,5 +68,8 @@ declare(
         section=True,
     )
 )
-declare(Directive("Use", "mod_macro", "name [argument]...", SECTIONS, "Stands for the lines of a macro.", ignored()))
-declare(Directive("UndefMacro", "mod_macro", "name", SECTIONS, "Forgets a macro.", ignored()))
+for _name, _syntax, _help in (
+    ("Use", "name [argument]...", "Stands for the lines of a macro."),
+    ("UndefMacro", "name", "Forgets a macro."),
+):
+    declare(Directive(_name, "mod_macro", _syntax, ANYWHERE, _help, ignored(), override=Override.ALL))

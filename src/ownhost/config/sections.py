@@ -160,6 +160,7 @@ def _section(
 
 
 _INNER = Where.DIRECTORY | Where.HTACCESS
+_RULES = Override.AUTH_CONFIG | Override.LIMIT
 _section("VirtualHost", "address[:port]...", SERVER_ONLY, "A server of its own, at some addresses or by its name.")
 _section("Directory", "path|pattern", SERVERS, "For files in a folder and the folders in it.")
 _section("DirectoryMatch", "regex", SERVERS, "For folders whose path matches, and what is in them.")
@@ -178,5 +179,5 @@ _section("ProxyMatch", "regex", SERVERS, "For requests that go on to a URL that 
 _section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL)
 _section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
 _section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)
-_section("Limit", "method...", _INNER, "For requests with one of the methods: only access rules.", Override.LIMIT)
-_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", Override.LIMIT)
+_section("Limit", "method...", _INNER, "For requests with one of the methods: only access rules.", _RULES)
+_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", _RULES)

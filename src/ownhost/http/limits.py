@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from ownhost.config.arguments import choice, duration, flag, integer
 from ownhost.config.directive import (
-    SECTIONS,
+    ANYWHERE,
     SERVERS,
     ArgumentError,
     Call,
     Directive,
+    Override,
     Setting,
     Settings,
     Where,
@@ -129,7 +130,8 @@ declare(
         name="LimitRequestBody",
         module="core",
         syntax="bytes",
-        where=SECTIONS,
+        where=ANYWHERE,
+        override=Override.ALL,
         help="Largest request body accepted; 0 is no limit. A larger one gets 413.",
         parse=integer(0),
         setting=LIMIT_REQUEST_BODY,

@@ -7,7 +7,7 @@ import secrets
 from collections import deque
 
 from ownhost.config.arguments import number, single
-from ownhost.config.directive import ANYWHERE, Call, Directive, Setting, declare
+from ownhost.config.directive import SECTIONS, Call, Directive, Setting, declare
 from ownhost.http.message import Parts
 
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)")
@@ -36,7 +36,7 @@ def _declare(name: str, what: str) -> Setting[int | None]:
             name=name,
             module="core",
             syntax="default|unlimited|none|number",
-            where=ANYWHERE,
+            where=SECTIONS,
             default=str(_DEFAULTS[name]),
             help=f"{what} in one request; with more, the whole file is sent.",
             parse=_limit,

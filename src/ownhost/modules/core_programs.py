@@ -50,7 +50,7 @@ declare(
         name="CGIVar",
         module="core",
         syntax="REQUEST_URI original-uri|current-uri",
-        where=Where.DIRECTORY | Where.HTACCESS,
+        where=ANYWHERE,
         override=Override.FILE_INFO,
         default="REQUEST_URI original-uri",
         help="Whether REQUEST_URI is what the client sent, or what internal redirects made of it.",

@@ -19,6 +19,7 @@ from ownhost.config.captures import captured, substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
+    SERVERS,
     ArgumentError,
     Call,
     Directive,
@@ -264,13 +265,13 @@ REDIRECT_RELATIVE = Setting("RedirectRelative", False)
 
 _FILE = "A path and all below it"
 _REGEX = "Paths that match a regular expression"
-for _name, _syntax, _parse, _help in (
-    ("Alias", "[path] folder|file", _alias(""), f"{_FILE} come from a place outside of DocumentRoot."),
-    ("AliasMatch", "regex folder|file", _alias_match(""), f"{_REGEX} come from a place outside of DocumentRoot."),
-    ("ScriptAlias", "[path] folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
-    ("ScriptAliasMatch", "regex folder|file", _alias_match(CGI), f"{_REGEX} are programs."),
+for _name, _where, _syntax, _parse, _help in (
+    ("Alias", SECTIONS, "[path] folder|file", _alias(""), f"{_FILE} come from a place outside of DocumentRoot."),
+    ("AliasMatch", SERVERS, "regex folder|file", _alias_match(""), f"{_REGEX} come from outside of DocumentRoot."),
+    ("ScriptAlias", SECTIONS, "[path] folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
+    ("ScriptAliasMatch", SERVERS, "regex folder|file", _alias_match(CGI), f"{_REGEX} are programs."),
 ):
-    declare(Directive(_name, "mod_alias", _syntax, SECTIONS, _help, _placed(_parse), setting=ALIASES, fold=_fold))
+    declare(Directive(_name, "mod_alias", _syntax, _where, _help, _placed(_parse), setting=ALIASES, fold=_fold))
 for _name, _syntax, _parse_redirect, _help in (
     ("Redirect", "[status] [path] [URL]", parse_redirect, f"{_FILE} are elsewhere."),
     ("RedirectMatch", "[status] regex [URL]", parse_redirect_match, f"{_REGEX} are elsewhere."),
@@ -295,7 +296,8 @@ declare(
         name="AliasPreservePath",
         module="mod_alias",
         syntax="On|Off",
-        where=SECTIONS,
+        where=ANYWHERE,
+        override=Override.FILE_INFO,
         help="Whether what is behind a Location's path is put behind the place where its Alias leads.",
         parse=flag(),
         setting=ALIAS_PRESERVE_PATH,
@@ -307,7 +309,8 @@ declare(
         name="RedirectRelative",
         module="mod_alias",
         syntax="On|Off",
-        where=SECTIONS,
+        where=ANYWHERE,
+        override=Override.FILE_INFO,
         help="Whether a redirect to a path is sent as it is, without this server's name.",
         parse=flag(),
         setting=REDIRECT_RELATIVE,

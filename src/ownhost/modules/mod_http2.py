@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from ownhost.config.arguments import duration, flag, ignored, integer, number, single
 from ownhost.config.directive import (
-    SECTIONS,
+    ANYWHERE,
     SERVERS,
     Answer,
     ArgumentError,
     Call,
     Directive,
+    Override,
     Setting,
     Settings,
     declare,
@@ -108,7 +109,7 @@ for _directive in (
         "H2StreamTimeout",
         "mod_http2",
         "time",
-        SECTIONS,
+        SERVERS,
         "How long to wait for a HTTP/2 client to send or to take data of one request; 0 is Timeout.",
         duration(),
         setting=H2_STREAM_TIMEOUT,
@@ -129,14 +130,22 @@ for _directive in (
         "H2ProxyRequests",
         "mod_http2",
         "Off",
-        SERVERS,
+        ANYWHERE,
         "Whether clients may use the server as their proxy. Only Off is supported.",
         parse_proxy_requests,
         default="Off",
+        override=Override.FILE_INFO,
     ),
 ):
     declare(_directive)
 
+_OVERRIDES = {  # of those that may stand anywhere
+    "H2Push": Override.AUTH_CONFIG,
+    "H2PushResource": Override.AUTH_CONFIG | Override.FILE_INFO,
+    "H2EarlyHint": Override.AUTH_CONFIG | Override.FILE_INFO,
+    "H2Upgrade": Override.AUTH_CONFIG,
+    "H2CopyFiles": Override.FILE_INFO,
+}
 _NO_PUSH = "nothing is pushed to HTTP/2 clients: browsers no longer take it"
 
 for _name, _syntax, _text, _note in (
@@ -160,4 +169,18 @@ for _name, _syntax, _text, _note in (
     ("H2CopyFiles", "On|Off", "Whether files are copied inside Apache.", ""),
     ("H2SessionExtraFiles", "number", "How many files Apache holds open for a connection.", ""),
 ):
-    declare(Directive(_name, "mod_http2", _syntax, SECTIONS, _text, ignored(), answer=Answer.NO_EFFECT, note=_note))
+    _override = _OVERRIDES.get(_name, Override.NONE)
+    _where = ANYWHERE if _override else SERVERS
+    declare(
+        Directive(
+            _name,
+            "mod_http2",
+            _syntax,
+            _where,
+            _text,
+            ignored(),
+            override=_override,
+            answer=Answer.NO_EFFECT,
+            note=_note,
+        )
+    )

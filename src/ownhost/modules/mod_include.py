@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 
 from ownhost.config.arguments import ignored, keyword
-from ownhost.config.directive import ANYWHERE, SECTIONS, Answer, Directive, Override, Setting, Where, declare
+from ownhost.config.directive import ANYWHERE, SERVERS, Answer, Directive, Override, Setting, Where, declare
 from ownhost.config.model import VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules import output_filters
@@ -34,15 +34,16 @@ declare(
         answer=Answer.NO_EFFECT,
     )
 )
+_FOLDERS = Where.DIRECTORY | Where.HTACCESS
 for _name, _where, _override in (
-    ("SSIEndTag", Where.SERVER | Where.VIRTUAL_HOST, Override.NONE),
-    ("SSIStartTag", Where.SERVER | Where.VIRTUAL_HOST, Override.NONE),
+    ("SSIEndTag", SERVERS, Override.NONE),
+    ("SSIStartTag", SERVERS, Override.NONE),
     ("SSIUndefinedEcho", ANYWHERE, Override.ALL),
     ("SSIErrorMsg", ANYWHERE, Override.ALL),
     ("SSITimeFormat", ANYWHERE, Override.ALL),
-    ("SSIEtag", SECTIONS, Override.NONE),
-    ("SSILastModified", SECTIONS, Override.NONE),
-    ("SSILegacyExprParser", SECTIONS, Override.NONE),
+    ("SSIEtag", _FOLDERS, Override.LIMIT),
+    ("SSILastModified", _FOLDERS, Override.LIMIT),
+    ("SSILegacyExprParser", _FOLDERS, Override.LIMIT),
 ):
     declare(
         Directive(

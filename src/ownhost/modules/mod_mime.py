@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from ownhost.config.arguments import path, single, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SECTIONS,
     SERVER_ONLY,
     Answer,
     ArgumentError,
@@ -188,7 +187,7 @@ for _directive in (
         "ForceType",
         "core",
         "media-type|None",
-        Where.DIRECTORY | Where.HTACCESS,
+        ANYWHERE,
         "The type of every file here, whatever its name.",
         parse_force_type,
         setting=FORCE_TYPE,
@@ -239,7 +238,7 @@ for _directive in (
         "ModMimeUsePathInfo",
         "mod_mime",
         "On|Off",
-        SECTIONS,
+        Where.DIRECTORY,
         "Whether extensions in what follows the file's name in a path count.",
         single,
         answer=Answer.UNSUPPORTED,

@@ -22,6 +22,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Where,
     declare,
     extend,
     inner_then_outer,
@@ -224,7 +225,7 @@ for _directive in (
         flag(),
         setting=PASS_AUTHORIZATION,
         default="Off",
-        override=Override.AUTH_CONFIG,
+        override=Override.FILE_INFO,
     ),
     Directive(
         "WSGIScriptReloading",
@@ -259,24 +260,27 @@ for _directive in (
     declare(_directive)
 
 # How Apache's own processes run Python, which none of ours do, and how mod_wsgi's talk to each other.
-_NO_EFFECT = """
-    WSGIAcceptMutex WSGICaseSensitivity WSGIChunkedRequest WSGIEnableSendfile WSGILazyInitialization WSGIMapHEADToGET
-    WSGIPythonHashSeed WSGIPythonOptimize WSGIRestrictEmbedded WSGIRestrictSignal WSGIRestrictStdin WSGIRestrictStdout
-    WSGISocketPrefix WSGISocketRotation
-"""
-for _name in _NO_EFFECT.split():
-    declare(
-        Directive(
-            _name,
-            "mod_wsgi",
-            "value...",
-            ANYWHERE,
-            "Applications run in processes of their own, which need no such setting.",
-            ignored(),
-            answer=Answer.NO_EFFECT,
-            override=Override.FILE_INFO,
+_NO_EFFECT = {
+    SERVERS: """
+        WSGIAcceptMutex WSGICaseSensitivity WSGILazyInitialization WSGIPythonHashSeed WSGIPythonOptimize
+        WSGIRestrictEmbedded WSGIRestrictSignal WSGIRestrictStdin WSGIRestrictStdout WSGISocketPrefix WSGISocketRotation
+    """,
+    ANYWHERE: "WSGIChunkedRequest WSGIEnableSendfile WSGIMapHEADToGET",
+}
+for _where, _names in _NO_EFFECT.items():
+    for _name in _names.split():
+        declare(
+            Directive(
+                _name,
+                "mod_wsgi",
+                "value...",
+                _where,
+                "Applications run in processes of their own, which need no such setting.",
+                ignored(),
+                answer=Answer.NO_EFFECT,
+                override=Override.FILE_INFO if Where.HTACCESS in _where else Override.NONE,
+            )
         )
-    )
 
 
 def locate(request: Request) -> Place | None:

@@ -7,7 +7,16 @@ from html import escape
 
 from ownhost import __version__
 from ownhost.config.arguments import choice, one_word
-from ownhost.config.directive import SECTIONS, SERVER_ONLY, SERVERS, Directive, Setting, Settings, declare
+from ownhost.config.directive import (
+    ANYWHERE,
+    SERVER_ONLY,
+    SERVERS,
+    Directive,
+    Override,
+    Setting,
+    Settings,
+    declare,
+)
 from ownhost.request.hosts import SERVER_NAME, USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.request import Request
 
@@ -43,11 +52,12 @@ for _directive in (
         "ServerSignature",
         "core",
         "On|Off|EMail",
-        SECTIONS,
+        ANYWHERE,
         "Whether pages that the server makes end with a line about it.",
         choice({"On": "On", "Off": "Off", "EMail": "EMail"}),
         setting=SERVER_SIGNATURE,
         default="Off",
+        override=Override.ALL,
     ),
     Directive(
         "ServerTokens",

@@ -12,7 +12,6 @@ from typing import TypeVar
 from ownhost.config.arguments import choice, either, flag, ignored, integer, path, single, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SECTIONS,
     SERVER_ONLY,
     SERVERS,
     Answer,
@@ -21,6 +20,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Where,
     append,
     declare,
 )
@@ -396,7 +396,12 @@ for _name, _where, _what, _note in (
     ("SSLStaplingReturnResponderErrors", SERVERS, "Whether clients see OCSP errors.", ""),
     ("SSLStaplingStandardCacheTimeout", SERVERS, "How long OCSP responses are remembered.", ""),
     ("SSLCryptoDevice", SERVER_ONLY, "Which hardware helps OpenSSL. That is the system's to configure.", ""),
-    ("SSLRenegBufferSize", SECTIONS, "How much of a body is kept for a renegotiation. There are none.", ""),
+    (
+        "SSLRenegBufferSize",
+        Where.DIRECTORY | Where.HTACCESS,
+        "How much of a body is kept for a renegotiation. There are none.",
+        "",
+    ),
 ):
     declare(
         Directive(
@@ -406,6 +411,7 @@ for _name, _where, _what, _note in (
             _where,
             _what,
             ignored(),
+            override=Override.AUTH_CONFIG if Where.HTACCESS in _where else Override.NONE,
             answer=Answer.NO_EFFECT,
             note=_note and f"has no effect: {_note}",
         )
