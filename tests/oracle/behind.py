@@ -1,4 +1,4 @@
-"""The servers behind both: one that speaks HTTP, and some that speak TLS, with what a configuration names of them."""
+"""The servers behind both, with what a configuration names of them: HTTP, some with TLS, FastCGI."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from backends import backend
 from certificates import NOW, Authority
+from fastcgi_server import fastcgi_server
 
 
 @contextlib.contextmanager
@@ -19,6 +20,7 @@ def backends(world: Path) -> Iterator[dict[str, str]]:
     contexts = _made(folder)
     with contextlib.ExitStack() as running:
         found = {"BACKEND": f"127.0.0.1:{running.enter_context(backend()).port}"}
+        found["FCGI"] = f"127.0.0.1:{running.enter_context(fastcgi_server())}"
         for name, context in contexts.items():
             found[name] = str(running.enter_context(backend(context=context)).port)
         socket = folder / "socket"

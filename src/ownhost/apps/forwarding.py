@@ -107,13 +107,16 @@ def _merged(fields: Fields, name: str, value: str) -> Fields:
 def variables(request: Request, backend: Backend, body_length: int | None) -> dict[str, str]:
     """The variables for a server that speaks FastCGI, SCGI or uwsgi.
 
-    FastCGI servers are told the URL's path as SCRIPT_FILENAME. Where nobody here has looked which part of it is the
-    file, php-fpm does, if there is what Apache puts in front. To the others it is what follows the program's own path.
+    FastCGI servers are told the URL's path as SCRIPT_FILENAME, php-fpm with what Apache puts in front: then it looks
+    which part of it is the file. To the others it is what follows the program's own path.
     """
     found = environment(request, body_length=body_length)
+    forwards = forwards_left(request)
+    if forwards is not None:
+        found["HTTP_MAX_FORWARDS"] = str(forwards)
     if backend.scheme == "fcgi":
-        looks = request.is_proxied and request.settings[BACKEND_TYPE] == "FPM"
-        found["SCRIPT_FILENAME"] = (f"{PROXIED}fcgi://{backend.authority}" if looks else "") + backend.path
+        is_fpm = request.settings[BACKEND_TYPE] == "FPM"
+        found["SCRIPT_FILENAME"] = (f"{PROXIED}fcgi://{backend.authority}" if is_fpm else "") + backend.path
         return changed(request, found)
     if backend.scheme == "uwsgi" and "authorization" in request.head.values:  # uwsgi hides no field, in Apache either
         found["HTTP_AUTHORIZATION"] = unwire(request.head.values["authorization"])
