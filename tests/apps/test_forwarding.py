@@ -313,6 +313,22 @@ def test_a_proxy_section_may_refuse(tmp_path: Path) -> None:
     assert ask(site, "GET /c").status != 403
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "Proxy http://h/a",
+        "Proxy unix:/run/x|http://h/",
+        "ProxyMatch ^http://h/a",
+        "ProxyMatch ^unix:/run/x",
+        "Proxy */a*",
+    ],
+)
+def test_a_proxy_section_is_for_what_is_behind_a_socket_too(tmp_path: Path, section: str) -> None:
+    kind = section.partition(" ")[0]
+    conf = f"ProxyPass / unix:/run/x|http://h/\n<{section}>\nRequire all denied\n</{kind}>"
+    assert ask(make_site(tmp_path, conf), "GET /a").status == 403
+
+
 def test_gates_know_where_requests_go(tmp_path: Path) -> None:
     conf = "ProxyPass / http://b/\n<Location /a>\nAssignUserID daemon daemon\n</Location>"
     request = make_request(make_gate(tmp_path, conf), "GET /a").request

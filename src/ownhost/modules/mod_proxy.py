@@ -233,9 +233,9 @@ def _translate(request: Request, *, is_encoded: bool) -> None:
         found = one.map(request)
         if found is None:
             continue
-        url, is_encoded = found
+        url, goes_encoded = found
         if url != STAYS:
-            forward(request, url, is_encoded=is_encoded)
+            forward(request, url, is_encoded=goes_encoded)
             if one.without_query:
                 request.notes[WITHOUT_QUERY] = "1"
         return
