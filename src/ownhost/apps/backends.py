@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ownhost.apps import backend_tls
+from ownhost.apps import backend_tls, unix_sockets
 from ownhost.apps.backend_tls import Wanted
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import HTTPError
@@ -131,7 +131,7 @@ async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | N
     context = backend_tls.context_of(request, want) if want else None
     try:
         async with asyncio.timeout(limit):
-            sock = await _connected(request, backend)
+            sock = await _connected(request, backend, limit)
     except socket.gaierror as error:
         raise HTTPError(500, f"{backend.host} has no address: {error.strerror}", module="proxy") from None
     except OSError as error:  # TimeoutError is one
@@ -144,7 +144,7 @@ async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | N
     return await _encrypted(request, backend, sock, peer, want, context)
 
 
-async def _connected(request: Request, backend: Backend) -> socket.socket:
+async def _connected(request: Request, backend: Backend, limit: float) -> socket.socket:
     """A socket that is connected to a backend, at the first of its addresses that takes it. Raises OSError."""
     settings, said = request.site.settings, backend.parameters
     buffer = settings[RECEIVE_BUFFER] if said.receive_buffer is None else said.receive_buffer
@@ -152,12 +152,12 @@ async def _connected(request: Request, backend: Backend) -> socket.socket:
     if said.keepalive:
         options.append((socket.SO_KEEPALIVE, 1))
     if backend.socket:
-        return await _connected_to(socket.AF_UNIX, backend.socket, options)
+        return await _connected_to(socket.AF_UNIX, backend.socket, options, limit)
     source = settings[SOURCE_ADDRESS]
     failure: OSError = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for family, address in await _addresses(backend.host.strip("[]"), backend.port):
         try:
-            return await _connected_to(family, address, options, source)
+            return await _connected_to(family, address, options, limit, source)
         except OSError as error:
             failure = error
     raise failure
@@ -173,7 +173,7 @@ async def _addresses(host: str, port: int) -> Sequence[tuple[int, Any]]:
 
 
 async def _connected_to(
-    family: int, address: Any, options: Iterable[tuple[int, int]], source: str = ""
+    family: int, address: Any, options: Iterable[tuple[int, int]], limit: float, source: str = ""
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -182,7 +182,10 @@ async def _connected_to(
             sock.setsockopt(socket.SOL_SOCKET, option, value)
         if source:
             sock.bind((source, 0))
-        await asyncio.get_running_loop().sock_connect(sock, address)
+        if family == socket.AF_UNIX:
+            await unix_sockets.connect(sock, address, limit)
+        else:
+            await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()
         raise

@@ -10,12 +10,11 @@ import socket
 import termios
 from typing import Protocol
 
-from ownhost.apps import pipes
+from ownhost.apps import pipes, unix_sockets
 from ownhost.apps.backends import Connection
 
 READ = 65_536
 LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
-FULL = 0.005  # seconds until another try where too many connections wait for an app
 
 
 class Wire(Protocol):
@@ -124,19 +123,9 @@ class StreamWire:
 async def connect_unix(path: str, patience: float) -> SocketWire:
     """A connection to a program that listens on a path. Raises OSError, TimeoutError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    give_up = 0.0
     try:
-        while True:
-            try:
-                sock.connect(path)
-            except BlockingIOError:  # its queue is full; the kernel does not tell when there is room
-                now = asyncio.get_running_loop().time()
-                give_up = give_up or now + patience
-                if now >= give_up:
-                    raise TimeoutError(f"no room in its queue within {patience:.0f} s") from None
-                await asyncio.sleep(FULL)
-            else:
-                return SocketWire(sock)
+        await unix_sockets.connect(sock, path, patience)
     except BaseException:
         sock.close()
         raise
+    return SocketWire(sock)
