@@ -40,7 +40,7 @@ def statuses(answer: bytes) -> list[int]:
         b"GET / HTTP/1.1\nHost: alice.test\n\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x00b\r\n\r\n",
         b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET /\r\n\r\n",
+        b"HEAD /\r\n\r\n",
         b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],

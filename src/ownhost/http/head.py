@@ -16,8 +16,8 @@ from ownhost.http.authority import Authority, parse_authority
 from ownhost.http.level import Level
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
+from ownhost.http.request_line import ends_early, made_strict, malformed_line, read_line, start
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 # As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
@@ -35,17 +35,18 @@ Fields = list[tuple[str, str]]
 def head_end(buffer: bytes) -> int:
     """Where the head ends (behind its empty line); -1 where it is not complete.
 
-    An empty line in front of a head belongs to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that
-    it can be refused at once.
+    Empty lines in front of a head belong to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that
+    it can be refused at once; and a first line with nothing to come ends it by itself.
     """
-    end = buffer.find(_END, 2 if buffer.startswith(b"\r\n") else 0)
+    begin = start(buffer)
+    end = buffer.find(_END, begin)
     if end >= 0:
         return end + 4
     for bare in (b"\n\n", b"\n\r\n"):
-        end = buffer.find(bare, 2 if buffer.startswith(b"\r\n") else 0)
+        end = buffer.find(bare, begin)
         if end >= 0:
             return end + len(bare)
-    return -1
+    return ends_early(buffer, begin)
 
 
 def _malformed(reason: str) -> HTTPError:
@@ -68,26 +69,24 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     """Parse a head: all of it, or as much as there is of one that is too long.
 
     Raises HTTPError: 400 for what is malformed, 414 and 431 for what is too long, 501 for a transfer coding that is not
-    chunked, 505 for another version, 417 for another expectation, 405 for CONNECT.
+    chunked and a method that is not registered, 505 for another version, 417 for another expectation, 405 for CONNECT.
     """
-    if data.startswith(b"\r\n"):
-        data = data[2:]
+    data = data[start(data) :]
+    if limits.options.unsafe:
+        data = made_strict(data)
     if len(data) > limits.harmless:
         _check_size(data, limits)
     line_end = data.find(b"\r\n")
     if line_end < 0:
-        raise _malformed("AH00566: request failed: malformed request line")
-    line = _REQUEST_LINE.fullmatch(data, 0, line_end)
-    if line is None:
-        raise _malformed("AH00566: request failed: malformed request line")
-    method, target, major, minor = line.groups()
-    if major != b"1":
-        raise HTTPError(505, f"HTTP/{major.decode()}.{minor.decode()} is not spoken here", level=Level.INFO)
+        raise malformed_line()
+    method, target, major, minor = read_line(data[:line_end], limits.options)
+    if not major:
+        return _simple_head(method, target)
     rest = data[line_end:]
     read = _read_fields if len(rest) <= MOST_REMEMBERED else _read_fields.__wrapped__
-    block = read(rest, min(int(minor), 1))
+    block = read(rest, min(minor, 1))
     head = Head(
-        method.decode(),
+        method.decode("latin-1"),
         target.decode("latin-1"),
         block.minor,
         block.host,
@@ -101,6 +100,13 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
         block.expect_continue,
         block.host_port,
     )
+    _read_target(head, target)
+    return head
+
+
+def _simple_head(method: bytes, target: bytes) -> Head:
+    """The head of a request of HTTP/0.9, which has no fields."""
+    head = Head(method.decode("latin-1"), target.decode("latin-1"), 0, "", "", None, [], {}, keep_alive=False, major=0)
     _read_target(head, target)
     return head
 

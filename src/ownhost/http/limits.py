@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from ownhost.config.arguments import choice, duration, flag, integer
+from ownhost.config.arguments import choice, duration, flag, integer, words
 from ownhost.config.directive import (
     ANYWHERE,
+    SERVER_ONLY,
     SERVERS,
     ArgumentError,
     Call,
@@ -21,6 +22,7 @@ from ownhost.config.directive import (
     Where,
     declare,
 )
+from ownhost.config.methods import is_token
 
 MAX_HEAD = 65536  # bytes of a whole head that a connection ever buffers
 
@@ -37,23 +39,30 @@ TRACE_ENABLE = Setting("TraceEnable", "On")  # "On", "Off" or "extended"
 
 @dataclass(frozen=True, slots=True)
 class ProtocolOptions:
-    """What HttpProtocolOptions says."""
+    """What HttpProtocolOptions and RegisterHttpMethod say."""
 
-    registered_methods: bool = False  # only the methods known to the server
-    require_1_0: bool = True  # HTTP/0.9 is refused; never otherwise
+    unsafe: bool = False  # lines that end with LF alone, more spaces than one, and so on
+    registered_methods: bool = False  # only the methods that are registered
+    allow_0_9: bool = True  # HTTP/0.9
+    methods: frozenset[str] = frozenset()  # registered beside those that are known
 
 
-HTTP_PROTOCOL_OPTIONS = Setting("HttpProtocolOptions", ProtocolOptions())
+Words = dict[str, bool]  # of ProtocolOptions' fields to what was said
+HTTP_PROTOCOL_OPTIONS: Setting[Words] = Setting("HttpProtocolOptions", {}, lambda outer, inner: {**outer, **inner})
+REGISTERED_METHODS: Setting[frozenset[str]] = Setting(
+    "RegisterHttpMethod", frozenset(), lambda outer, inner: outer | inner
+)
 
 
 @dataclass(frozen=True)
 class HeadLimits:
-    """Limits on a request head: bytes of a line, fields, bytes of a field, bytes of the whole head."""
+    """Limits on a request head: bytes of a line, fields, bytes of a field, bytes of the whole head; and its form."""
 
     line: int
     fields: int
     field_size: int
     total: int
+    options: ProtocolOptions = ProtocolOptions()
 
     @functools.cached_property
     def harmless(self) -> int:
@@ -67,26 +76,39 @@ def head_limits(settings: Settings) -> HeadLimits:
     fields = settings[LIMIT_REQUEST_FIELDS]
     field_size = settings[LIMIT_REQUEST_FIELD_SIZE]
     needed = line + 2 + fields * (field_size + 2) + 2 if fields else MAX_HEAD
-    return HeadLimits(line, fields, field_size, min(needed, MAX_HEAD))
+    options = ProtocolOptions(**settings[HTTP_PROTOCOL_OPTIONS], methods=settings[REGISTERED_METHODS])
+    return HeadLimits(line, fields, field_size, min(needed, MAX_HEAD), options)
 
 
-def _protocol_options(call: Call) -> ProtocolOptions:
-    registered = False
-    for word in call.args:
-        match word.lower():
-            case "strict" | "require1.0":
-                pass
-            case "registeredmethods" | "lenientmethods":
-                registered = word.lower() == "registeredmethods"
-            case "unsafe":
-                raise ArgumentError("Unsafe is not offered: malformed requests are always refused; write Strict")
-            case "allow0.9":
-                raise ArgumentError("Allow0.9 is not offered: HTTP/0.9 is always refused; write Require1.0")
-            case _:
-                raise ArgumentError(f"expected Strict, RegisteredMethods, LenientMethods or Require1.0, not {word!r}")
+_WORDS: dict[str, tuple[str, bool]] = {
+    "strict": ("unsafe", False),
+    "unsafe": ("unsafe", True),
+    "registeredmethods": ("registered_methods", True),
+    "lenientmethods": ("registered_methods", False),
+    "allow0.9": ("allow_0_9", True),
+    "require1.0": ("allow_0_9", False),
+}
+_OFFERED = "Strict, Unsafe, RegisteredMethods, LenientMethods, Allow0.9 or Require1.0"
+
+
+def _protocol_options(call: Call) -> Words:
     if not call.args:
-        raise ArgumentError("expected Strict, RegisteredMethods, LenientMethods or Require1.0, got none")
-    return ProtocolOptions(registered)
+        raise ArgumentError(f"expected {_OFFERED}, got none")
+    said: Words = {}
+    for word in call.args:
+        if word.lower() not in _WORDS:
+            raise ArgumentError(f"expected {_OFFERED}, not {word!r}")
+        field, value = _WORDS[word.lower()]
+        said[field] = value
+    return said
+
+
+def _methods(call: Call) -> frozenset[str]:
+    names = words(1)(call)
+    for name in names:
+        if not is_token(name):
+            raise ArgumentError(f"expected the name of a method, not {name!r}")
+    return frozenset(names)
 
 
 declare(
@@ -202,12 +224,24 @@ declare(
     Directive(
         name="HttpProtocolOptions",
         module="core",
-        syntax="[Strict] [RegisteredMethods|LenientMethods] [Require1.0]",
+        syntax="[Strict|Unsafe] [RegisteredMethods|LenientMethods] [Allow0.9|Require1.0]",
         where=Where.SERVER | Where.VIRTUAL_HOST,
-        help="How strictly requests are read. Always strictly: Unsafe and Allow0.9 are refused.",
+        help="How strictly requests are read, whether methods must be known, and whether HTTP/0.9 is answered.",
         parse=_protocol_options,
         setting=HTTP_PROTOCOL_OPTIONS,
-        default="Strict LenientMethods",
-        note="",
+        fold=lambda before, said: {**(before or {}), **said},
+        default="Strict LenientMethods Allow0.9",
+    )
+)
+declare(
+    Directive(
+        name="RegisterHttpMethod",
+        module="core",
+        syntax="method [method] ...",
+        where=SERVER_ONLY,
+        help="Methods that HttpProtocolOptions RegisteredMethods lets pass, beside those that are known.",
+        parse=_methods,
+        setting=REGISTERED_METHODS,
+        fold=lambda before, names: (before or frozenset()) | names,
     )
 )

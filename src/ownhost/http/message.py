@@ -54,7 +54,7 @@ class Head:
 
     method: str
     target: str
-    minor: int  # of HTTP/1.x; 0 in HTTP/2
+    minor: int  # of HTTP/1.x; 0 in HTTP/2 and HTTP/0.9
     host: str
     path: str
     query: str | None
@@ -69,13 +69,18 @@ class Head:
 
     @property
     def protocol(self) -> str:
-        """HTTP/1.0, HTTP/1.1 or HTTP/2.0, as Apache writes them."""
-        return f"HTTP/{self.major}.{self.minor}"
+        """HTTP/0.9, HTTP/1.0, HTTP/1.1 or HTTP/2.0, as Apache writes them."""
+        return "HTTP/0.9" if self.is_simple else f"HTTP/{self.major}.{self.minor}"
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether the request is one of HTTP/0.9: only the body of the response is sent."""
+        return self.major == 0
 
     @property
     def request_line(self) -> str:
         """What HTTP/1 would have begun with."""
-        return f"{self.method} {self.target} {self.protocol}"
+        return f"{self.method} {self.target}" if self.is_simple else f"{self.method} {self.target} {self.protocol}"
 
     @property
     def has_body(self) -> bool:

@@ -12,8 +12,8 @@ from ownhost.http.authority import parse_authority
 from ownhost.http.head import head_end, one_slash, split_absolute
 from ownhost.http.message import HTTPError
 
-_HOST = re.compile(rb"\r\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r\n")
-_TARGET = re.compile(rb"(?:\r\n)?[^ \r\n]+ ([^ ?\r\n]*)")
+_HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r?\n")
+_TARGET = re.compile(rb"(?:\r?\n)*[^ \r\n]+ +([^ ?\r\n]*)[^ \r\n]*( [^\r\n]*/)?")  # and whether there is a version
 _NOBODY = ("", None)
 
 
@@ -40,7 +40,7 @@ def peek(data: bytes, *, cut: bool = False) -> Peek:
         return Peek(True, "", "")
     path = target[1]
     if path.startswith(b"/") or path == b"*":
-        found = _HOST.search(data, target.end(), end)
+        found = _HOST.search(data, target.end(), end) if target[2] else None  # HTTP/0.9 has no fields
         host = (parse_authority(found[1]) or _NOBODY)[0] if found else ""
         return Peek(True, host, one_slash(path).decode("latin-1"))
     try:

@@ -161,8 +161,9 @@ class Connection(Client):
 
     @property
     def limits(self) -> HeadLimits:
-        """What a head may be, by the last virtual host that was chosen here."""
-        return (self.service or self.worker.default).limits
+        """What a head may be, by the last virtual host that was chosen here, or by the one that a gate chose."""
+        worker = self.worker
+        return (self.service or worker.services.get(self.key_of) or worker.default).limits
 
     def too_long(self) -> bool:
         """Whether an incomplete head is longer than any complete one may be: parsing it says which limit it broke."""

@@ -99,7 +99,7 @@ class Service:
         end = self._end(request, handled) if sending.keep else framing.CLOSE
         if isinstance(body, bytes):
             content = body if request.method != "HEAD" and response.status not in BODILESS else b""
-            sending.head = head = framing.head_bytes(response, end)
+            sending.head = head = framing.head_bytes(response, end) if request.major else b""
             return head + content
         if request.method == "HEAD" or response.status in BODILESS:
             body.close()
@@ -109,7 +109,7 @@ class Service:
             sending.stream = body
             if body.length is None and request.minor > 0:
                 end = framing.CHUNKED + end
-        sending.head = framing.head_bytes(response, end)
+        sending.head = framing.head_bytes(response, end) if request.major else b""  # HTTP/0.9 knows no heads
         return sending.head
 
     def _end(self, head: Head, handled: int) -> bytes:
