@@ -65,6 +65,13 @@ DocumentRoot @DIR@/alice
 AssignUserID root root
 </VirtualHost>
 <VirtualHost 127.0.0.1:@PORT@>
+ServerName faulty.test
+DocumentRoot @DIR@/alice
+AssignUserID "#50001" "#50001"
+KeepAlive perhaps
+NoSuchDirective on
+</VirtualHost>
+<VirtualHost 127.0.0.1:@PORT@>
 ServerName nowhere.test
 DocumentRoot @DIR@/no/such/folder
 </VirtualHost>
@@ -216,6 +223,8 @@ CASES = [
     Case("plain.test", "/a.html", 403, 'serve it as #50001: AssignUserID "#50001" "#50001"; or `chmod o+x ', uid=WWW),
     Case("nobody.test", "/", 500, "there is no user named 'no-such-user'"),
     Case("root.test", "/", 500, "LimitUIDRange"),
+    Case("faulty.test", "/", 500, "this virtual host has an error in it: @FILE@:"),
+    Case("faulty.test", "/", 500, "unknown directive NoSuchDirective"),
     Case("nowhere.test", "/x", 404, "/no does not exist", uid=WWW),
     Case("other.test", "/", 200, "/alice/index.html is sent"),
 ]
@@ -280,7 +289,7 @@ def test_what_is_explained_is_what_is_answered(server: Server, case: Case) -> No
     assert found["verdict"].startswith(str(case.status)), found["verdict"]
     assert found["location"] == (response.getheader("Location") or "")
     said = "\n".join([found["verdict"], *(f"{one['what']} | {one['fix']}" for one in found["causes"])])
-    assert case.says in said
+    assert case.says.replace("@FILE@", str(server.config)) in said
     if "uid" in found["identity"]:
         assert found["identity"]["uid"] == case.uid
         assert any(process.uid == case.uid for process in server.processes("worker"))
