@@ -209,7 +209,10 @@ def test_limit_request_body(world: World) -> None:
     last = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
     assert statuses(server.raw(post % 100 + b"x" * 100 + last)) == [200, 200]
     chunked = b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + b"x" * 255
-    assert len(statuses(server.raw(chunked + last))) == 1
+    assert statuses(server.raw(chunked + last)) == [413]
+    close = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert statuses(server.raw(close + b"33\r\n" + b"x" * 51 + b"\r\n33\r\n" + b"x" * 51 + b"\r\n0\r\n\r\n")) == [413]
+    assert statuses(server.raw(close + b"ffffffffffffffff\r\n")) == [413]
 
 
 def test_a_large_body_is_read_to_its_end(one: Server) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import h11
-
+from ownhost.http.chunked import Dechunker
+from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
-
-_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: body\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class BodyReader:
     """One request's body. `leftover` are the bytes behind it once it is `complete`."""
 
-    def __init__(self, head: Head, limit: int = 0) -> None:
-        """`limit` is LimitRequestBody in bytes; 0 is none. Raises HTTPError 413 where the length is over it already."""
+    def __init__(self, head: Head, limits: HeadLimits, limit: int = 0) -> None:
+        """`limit` is LimitRequestBody in bytes; 0 is none. Raises HTTPError 413 where the length is over it already.
+
+        `limits` are those on fields, which may stand behind chunks, too.
+        """
         self.limit = limit
         self.size = 0  # bytes of content so far
         self.leftover = b""
         self.complete = not head.has_body
         self._left = head.content_length
-        self._chunks = _chunk_parser() if head.chunked else None
+        self._chunks = Dechunker(limits) if head.chunked else None
         self._check(head.content_length)
 
     def feed(self, data: bytes) -> bytes:
@@ -35,35 +36,14 @@ class BodyReader:
         self.complete = self._left == 0
         return content
 
-    def _feed_chunked(self, parser: h11.Connection, data: bytes) -> bytes:
-        content = []
-        try:
-            parser.receive_data(data)
-            while True:
-                event = parser.next_event()
-                if isinstance(event, h11.Data):
-                    content.append(bytes(event.data))
-                    self.size += len(event.data)
-                    self._check(self.size)
-                elif isinstance(event, h11.EndOfMessage):
-                    self.complete = True
-                    self.leftover = parser.trailing_data[0]
-                    break
-                else:
-                    break
-        except h11.RemoteProtocolError as error:
-            raise HTTPError(400, f"AH01590: Error reading/parsing chunk: {error}", module="http") from None
-        return b"".join(content)
+    def _feed_chunked(self, chunks: Dechunker, data: bytes) -> bytes:
+        content = chunks.feed(data)
+        self.size += len(content)
+        self._check(self.size)
+        self.complete, self.leftover = chunks.complete, chunks.leftover
+        return content
 
     def _check(self, size: int) -> None:
         if self.limit and size > self.limit:
             why = f"Read content length of {size} is larger than the configured limit of {self.limit}"
             raise HTTPError(413, f"AH01591: {why}", module="http")
-
-
-def _chunk_parser() -> h11.Connection:
-    """h11 in the middle of a chunked request: it keeps to what the head, which is parsed already, would have said."""
-    parser = h11.Connection(h11.SERVER)
-    parser.receive_data(_CHUNKED_HEAD)
-    parser.next_event()
-    return parser

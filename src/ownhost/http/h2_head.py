@@ -19,7 +19,9 @@ from ownhost.http.head import (
     MOST_REMEMBERED,
     TOO_MANY_FIELDS,
     Fields,
+    check_joined,
     joined,
+    read_length,
     split_origin,
     too_long_a_line,
     unknown_expectation,
@@ -34,7 +36,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # field names are in lower case (RFC 9113, 8.2.1)
 _VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")  # no space at either end
 _NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_LENGTH = re.compile(r"[0-9]{1,18}")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
 # About the connection, of which HTTP/2 speaks in frames (RFC 9113, 8.2.2).
 _FORBIDDEN = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
@@ -126,9 +127,10 @@ def _read_section(section: tuple[tuple[bytes, bytes], ...]) -> _Section:
 def _content_length(value: str | None) -> int | None:
     if value is None:
         return None
-    if not _LENGTH.fullmatch(value):
+    length = read_length(value)
+    if length is None:
         raise Malformed(f"the Content-Length {value[:40]!r} is no number")
-    return int(value)
+    return length
 
 
 def _check_pseudo(pseudo: dict[bytes, bytes]) -> bytes:
@@ -155,6 +157,8 @@ def _check_size(line: int, section: _Section, size: int, limits: HeadLimits) -> 
         raise HTTPError(431, TOO_MANY_FIELDS)
     if section.longest > limits.field_size:
         raise HTTPError(431, "AH00561: Request header exceeds LimitRequestFieldSize")
+    if size > limits.field_size:
+        check_joined(section.values, limits)
     if size + line + 4 * len(section.fields) > limits.total:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httptools
@@ -21,7 +22,7 @@ from ownhost.http.request_line import ends_early, made_strict, malformed_line, r
 # As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_DIGITS = re.compile(r"0*([0-9]{1,18})")
 MOST_REMEMBERED = 2_048  # bytes of fields: larger ones are read anew each time
 _END = b"\r\n\r\n"
 # Apache's words for what is wrong, which other programs read.
@@ -85,6 +86,8 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     rest = data[line_end:]
     read = _read_fields if len(rest) <= MOST_REMEMBERED else _read_fields.__wrapped__
     block = read(rest, min(minor, 1))
+    if len(rest) > limits.field_size:
+        check_joined(block.values, limits)
     head = Head(
         method.decode("latin-1"),
         target.decode("latin-1"),
@@ -183,6 +186,13 @@ def _check_size(data: bytes, limits: HeadLimits) -> None:
         raise HTTPError(431, f"the request head is longer than {limits.total} bytes")
 
 
+def check_joined(values: Mapping[str, str], limits: HeadLimits) -> None:
+    """The limit on a field is one on all fields of a name together. Raises HTTPError 431."""
+    for name, value in values.items():
+        if len(value) > limits.field_size:
+            raise HTTPError(431, f"AH00561: Request header exceeds LimitRequestFieldSize: {name[:40]}")
+
+
 def joined(fields: Fields) -> dict[str, str]:
     """Lower-case names to values: those of several fields of one name as one (RFC 9110, 5.3; RFC 9113, 8.2.3)."""
     values: dict[str, str] = {}
@@ -272,9 +282,16 @@ def _read_framing(head: _Block, values: dict[str, str]) -> None:
             raise HTTPError(501, f"AH02539: client sent unknown Transfer-Encoding ({coding})", level=Level.DEBUG)
         head.chunked = True
     elif length is not None:
-        if not _DIGITS.fullmatch(length):
+        size = read_length(length)
+        if size is None:
             raise _malformed(f"AH10242: client sent invalid Content-Length ({length})")
-        head.content_length = int(length)
+        head.content_length = size
+
+
+def read_length(value: str) -> int | None:
+    """What a Content-Length says, however many zeros are in front of it; None for what is no number."""
+    match = _DIGITS.fullmatch(value)
+    return None if match is None else int(match[1])
 
 
 def _read_expect(head: _Block, value: str) -> None:

@@ -83,7 +83,7 @@ class StreamBody:
         if self.dropped:
             self.stream.connection.acknowledge(self.stream.id, size)
             if self.limit and self.size > self.limit:
-                self.stream.send_held()
+                self.stream.refuse_held(self._too_large())
         elif self.spool is None:
             self.waiting.append((data, size))
         else:
@@ -126,13 +126,16 @@ class StreamBody:
         if request is not None and not request.head.content_length:  # which is checked already
             self.limit = (request.settings or request.site.settings)[LIMIT_REQUEST_BODY]
 
+    def _too_large(self) -> HTTPError:
+        why = f"Read content length of {self.size} is larger than the configured limit of {self.limit}"
+        return HTTPError(413, f"AH01591: {why}", module="http")
+
     def _store(self, data: bytes, size: int) -> None:
         self.stream.connection.acknowledge(self.stream.id, size)
         if self.error is not None:
             return
         if self.limit and self.size > self.limit:
-            why = f"Read content length of {self.size} is larger than the configured limit of {self.limit}"
-            self.error = HTTPError(413, f"AH01591: {why}", module="http")
+            self.error = self._too_large()
             self._wake()
             return
         assert self.spool is not None

@@ -284,6 +284,12 @@ class Stream:
         if response is not None:
             self.send(response)
 
+    def refuse_held(self, error: HTTPError) -> None:
+        """Answer otherwise than was meant: the body is not what it may be."""
+        if self.held is not None and self.request is not None:
+            self.let_go_held()
+            self.send(error_response(self.request, error))
+
     def let_go_held(self) -> None:
         """Nobody sends the response that waits for the body."""
         response, self.held = self.held, None

@@ -28,7 +28,7 @@ class Incoming:
         self.head = request.head
         # A length is checked already; what was answered before its settings were merged has the server's.
         limit = (request.settings or service.site.settings)[LIMIT_REQUEST_BODY]
-        self.reader = BodyReader(request.head, 0 if request.head.content_length else limit)
+        self.reader = BodyReader(request.head, service.limits, 0 if request.head.content_length else limit)
         self.received = 0  # bytes of it, framing included
         self.spool: Spool | None = None
 
