@@ -133,6 +133,13 @@ def test_limits() -> None:
     assert body(head(chunked=True), limit=11).feed(CHUNKS) == b"hello world"
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_too_much_in_front_of_what_is_malformed(size: int) -> None:
+    with pytest.raises(HTTPError) as refusal:
+        read(body(head(chunked=True), limit=10), b"b\r\n" + b"x" * 11 + b"no end", size)
+    assert refusal.value.status == 413
+
+
 def test_an_endless_chunk_size_is_refused() -> None:
     with pytest.raises(HTTPError):
         read(body(head(chunked=True)), b"1" * 100_000, 1000)

@@ -20,7 +20,7 @@ class BodyReader:
         self.leftover = b""
         self.complete = not head.has_body
         self._left = head.content_length
-        self._chunks = Dechunker(limits) if head.chunked else None
+        self._chunks = Dechunker(limits, self._check) if head.chunked else None
         self._check(head.content_length)
 
     def feed(self, data: bytes) -> bytes:
@@ -38,9 +38,7 @@ class BodyReader:
 
     def _feed_chunked(self, chunks: Dechunker, data: bytes) -> bytes:
         content = chunks.feed(data)
-        self.size += len(content)
-        self._check(self.size)
-        self.complete, self.leftover = chunks.complete, chunks.leftover
+        self.size, self.complete, self.leftover = chunks.size, chunks.complete, chunks.leftover
         return content
 
     def _check(self, size: int) -> None:

@@ -7,6 +7,7 @@ size-line = 1*HEXDIG *10blank [";" *(HTAB / %x20-7E / %x80-FF)] CRLF        ; ex
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 
 from ownhost.http.level import Level
@@ -32,11 +33,13 @@ class Dechunker:
     Invariant: the content and whether there is an error don't depend on how the bytes were cut.
     """
 
-    def __init__(self, limits: HeadLimits) -> None:
-        """`limits` are those on a head's fields: they are on the trailer's, too."""
+    def __init__(self, limits: HeadLimits, check: Callable[[int], None]) -> None:
+        """`limits` are those on a head's fields: they are on the trailer's, too. `check` is told of the size so far."""
         self.complete = False
         self.leftover = b""
+        self.size = 0  # bytes of content so far
         self._limits = limits
+        self._check = check
         self._next = _Next.SIZE
         self._left = 0  # bytes of the chunk's data
         self._line = b""  # the beginning of one
@@ -50,6 +53,8 @@ class Dechunker:
             if self._next is _Next.DATA:
                 part = data[place : place + self._left]
                 content.append(part)
+                self.size += len(part)
+                self._check(self.size)
                 place += len(part)
                 self._left -= len(part)
                 if not self._left:
