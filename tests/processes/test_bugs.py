@@ -224,3 +224,27 @@ def test_error_document(tmp_path: Path) -> None:
 
     pair.run(work(), bugs=1)
     pair.close()
+
+
+def test_fields_that_no_head_can_have(tmp_path: Path) -> None:
+    """What modules and programs say goes through one check, over both versions of HTTP. The access log says 500."""
+    pair = Pair(tmp_path, '<Location /bad.txt>\nHeader always set X "a\vb"\n</Location>\nErrorDocument 500 "own page"')
+    pair.file("bad.txt", b"a")
+
+    @pair.program("/program")
+    async def program(_: Request, __: RequestBody) -> Response:
+        return Response(200, [("X", "a\x01b"), ("Content-Type", "text/plain")], Broken())
+
+    async def work() -> None:
+        peer = pair.connect()
+        for path in ("/bad.txt", "/bad.txt", "/program"):
+            answer = await pair.ask_http1(f"GET {path} HTTP/1.1\r\nHost: site.test\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 500 ")
+            assert b"\r\nX: " not in answer
+            over_2 = await peer.get(path)
+            assert (over_2.status, "x" in over_2.headers) == (500, False)
+
+    pair.run(work())
+    assert [" 500 " in line for line in pair.accesses()] == [True] * 6
+    assert "AH02430: Response header 'X' value of 'a\\vb' contains invalid characters" in pair.errors()
+    pair.close()

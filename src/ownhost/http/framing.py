@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -16,6 +17,10 @@ CLOSE = b"Connection: close\r\n\r\n"
 UPGRADE = b"Connection: Upgrade\r\n\r\n"
 STAY = b"\r\n"  # HTTP/1.1 stays open where nothing is said
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SOUND = re.compile(rf"(?:{_NAME.pattern}:[^\x00-\x08\x0a-\x1f\x7f]*\n)*")
 
 _date = (-1, b"")
 
@@ -35,6 +40,18 @@ def date_line() -> bytes:
     if _date[0] != second:
         _date = (second, f"Date: {format_date(second)}\r\n".encode())
     return _date[1]
+
+
+def unsound(fields: Sequence[tuple[str, str]]) -> str:
+    """What no head can say of fields, in Apache's words; "" for nothing (RFC 9110, 5.5)."""
+    if _SOUND.fullmatch("".join([f"{name}:{value}\n" for name, value in fields])):
+        return ""
+    for name, value in fields:
+        if not _NAME.fullmatch(name):
+            return f"AH02429: Response header name '{name}' contains invalid characters, aborting request"
+        if _NOT_IN_VALUES.search(value):
+            return f"AH02430: Response header '{name}' value of '{value}' contains invalid characters, aborting request"
+    return ""
 
 
 def prepare(response: Response, server: str) -> bytes:

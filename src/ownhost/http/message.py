@@ -200,6 +200,11 @@ class Response:
             prepared_fields=self.prepared_fields,
         )
 
+    def become(self, other: Response) -> None:
+        """Be another response from now on: whoever is about to send this one sends that."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
     def header(self, name: str) -> str | None:
         """The first value of a field, by its lower-case name."""
         return next((value for field, value in self.headers if field.lower() == name), None)

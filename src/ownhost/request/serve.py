@@ -10,6 +10,7 @@ from copy import copy
 from dataclasses import replace
 
 from ownhost.config.directive import Settings
+from ownhost.http.framing import unsound
 from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
 from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response, let_go
 from ownhost.request import bugs, errors
@@ -61,13 +62,14 @@ def _go(way: Way, request: Request) -> Response:
     return way.handler(request)
 
 
-def finish(request: Request, response: Response) -> None:
+def finish(request: Request, response: Response, *, last: bool = False) -> None:
     """Let modules add to a response that is about to be sent, whatever it is. Never raises.
 
-    Where one fails, the response becomes a bare 500: without what the others were to see to, it is not to be sent.
+    One with fields that no head can have becomes an error, whoever added them, and an error's own page a bare one
+    (`last`). Where a module fails, it is bare at once: what the others were to see to may be missing.
     """
     if response.deferred is not None:
-        response.after.append(lambda final: finish(request, final))
+        response.after.append(lambda final: finish(request, final, last=last))
         return
     request.status = response.status
     try:
@@ -81,6 +83,16 @@ def finish(request: Request, response: Response) -> None:
         bugs.report(request.log, error)
         let_go(response.body)
         errors.make_bare(response)
+        return
+    fault = unsound(response.headers)
+    if fault:
+        let_go(response.body)
+        request.fields.clear()
+        if last:
+            request.log(Level.ERROR, "http", fault)
+            errors.make_bare(response)
+        else:
+            response.become(error_response(request, HTTPError(500, fault, module="http")))
 
 
 def _say_vary(response: Response, names: list[str]) -> None:
@@ -246,7 +258,7 @@ def _error_response(request: Request, error: HTTPError) -> Response:
     else:
         response = _document(request, error, document.value)
     response.close = response.close or error.status in _LAST
-    finish(request.answered_by or request, response)
+    finish(request.answered_by or request, response, last=True)
     return response
 
 
