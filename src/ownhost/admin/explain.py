@@ -128,7 +128,10 @@ def _explain(config: Config, question: Question) -> Explanation:
         found.connection, found.status = asked.refused, asked.status
         found.verdict = f"{asked.status}: {asked.refused}" if asked.status else asked.refused
         return found
-    _Explainer(config, asked, found).run()
+    if server.fault is None:
+        _Explainer(config, asked, found).run()
+    else:
+        verdict.judge_fault(found, server.fault)
     if not asked.named:
         what = f"no virtual host there goes by {asked.head.host or 'no name'}, so the first one answers"
         found.causes.append(Cause(what, found.declared, "add a ServerAlias to the one that is meant"))

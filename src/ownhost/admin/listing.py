@@ -12,6 +12,7 @@ from ownhost.identity.accounts import look_up
 from ownhost.identity.assignment import ASSIGN_USER_ID, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.unixd import GROUP, USER
+from ownhost.processes.faulty import is_ownerless
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
 
 LookUp = Callable[[Assignment], Identity | Refusal]
@@ -55,6 +56,7 @@ class Host:
     declared: Source
     owner: Owner
     sections: list[OwnedSection]
+    faults: list[str]  # why it is answered with 500, each with its place
 
 
 def hosts(config: Config) -> list[Host]:
@@ -79,19 +81,27 @@ def hosts(config: Config) -> list[Host]:
 
 
 def _host(config: Config, server: VirtualHost, sections: list[Section], find: LookUp) -> Host:
+    if is_ownerless(config.main, server):
+        owner = Owner("", "", None, None, str(server.fault), None)
+        return _entry(config, server, owner, [])
     assignment = server.settings[ASSIGN_USER_ID]
     declared = server.origins.get(ASSIGN_USER_ID.name)
     if assignment is None:
         assignment = Assignment(config.main.settings[USER], config.main.settings[GROUP])
         declared = config.main.origins.get(USER.name)
+    return _entry(config, server, _owner(assignment, declared, find), list(_owned(sections, find)))
+
+
+def _entry(config: Config, server: VirtualHost, owner: Owner, sections: list[OwnedSection]) -> Host:
     return Host(
         main=server is config.main,
         addresses=[str(address) for address in server.addresses],
         name=server.settings[SERVER_NAME].host,
         aliases=[*server.settings[SERVER_ALIASES]],
         declared=server.source,
-        owner=_owner(assignment, declared, find),
-        sections=list(_owned(sections, find)),
+        owner=owner,
+        sections=sections,
+        faults=[str(problem) for problem in server.fault.problems] if server.fault else [],
     )
 
 
@@ -119,7 +129,7 @@ def refusals(hosts: Iterable[Host]) -> list[Problem]:
     found = {}
     for host in hosts:
         for declared, owner in [(host.declared, host.owner), *((s.declared, s.owner) for s in host.sections)]:
-            if owner.refused:
+            if owner.refused and not (owner is host.owner and host.faults):
                 problem = Problem(owner.declared or declared, f"no identity: {owner.refused}")
                 found[str(problem)] = problem
     return list(found.values())

@@ -16,7 +16,7 @@ from ownhost.config.directive import REGISTRY, ConfigError, Problem
 from ownhost.config.notes import Note, folded
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.supervisor import likely_mistakes
-from ownhost.processes.supervisor.preparation import Preparation
+from ownhost.processes.supervisor.preparation import Preparation, with_faults
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -70,7 +70,7 @@ def trial(options: Options, strict: bool) -> Preparation:
 def vhosts(options: Options, as_json: bool) -> None:
     """List the virtual hosts: addresses, names, identity, and where each was declared."""
     try:
-        config = read_config(options)
+        config = with_faults(read_config(options))
     except (ConfigError, OSError) as error:
         fail(error)
     hosts = listing.hosts(config)
@@ -80,6 +80,9 @@ def vhosts(options: Options, as_json: bool) -> None:
     print_table(listing.HEADERS, list(listing.lines(hosts)))
     for refusal in listing.refusals(hosts):
         click.echo(f"{refusal.source}: {refusal.message}", err=True)
+    for host in hosts:
+        for fault in host.faults:
+            click.echo(f"{fault}: this virtual host ({host.declared}) is answered with 500", err=True)
 
 
 @click.command()
@@ -133,7 +136,7 @@ def explain(
 
     try:
         question = explaining.Question(url, headers, method, client)
-        found = explaining.explain(read_config(options), question)
+        found = explaining.explain(with_faults(read_config(options)), question)
     except (ConfigError, OSError) as error:
         fail(error)
     except explaining.ExplainError as error:

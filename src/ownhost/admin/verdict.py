@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ownhost.admin.causes import Outcome, behind, explain_obstacle, redirect_of, rule_behind, who_is
 from ownhost.admin.explanation import Cause, Explanation
 from ownhost.admin.quoting import line_at
+from ownhost.config.model import Fault
 from ownhost.http.certificates import covers
 from ownhost.identity.assignment import LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Refusal
@@ -45,6 +46,17 @@ def judge_refusal(found: Explanation, refusal: Refusal) -> None:
             fix = f"name another account, or change {limit}"
     found.causes = [*found.causes[-1:], *found.causes[:-1]]
     found.causes[0].fix = fix
+
+
+def judge_fault(found: Explanation, fault: Fault) -> None:
+    """The virtual host has mistakes in it, and answers nothing else."""
+    first, *more = fault.problems
+    also = f", and {len(more)} more" if more else ""
+    found.status = 500
+    found.verdict = f"500: its virtual host has an error in it: {first.message}{also}"
+    causes = [Cause(line_at(problem.source, problem.message), str(problem.source)) for problem in fault.problems]
+    causes[0].fix = "mend it: nothing of a virtual host with an error is served; ownhost check says all errors"
+    found.causes += causes
 
 
 # Without root

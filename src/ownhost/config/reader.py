@@ -130,7 +130,11 @@ class _Builder:
                 self.argument_problem(node, error)
 
     def argument_problem(self, node: Node, error: ArgumentError) -> None:
-        self.problem(node, f"{_written(node)}: {error}")
+        message = f"{_written(node)}: {error}"
+        if self.tree.passes_over and _is_forbidden(error):
+            self.tree.notes.add(node.source, f"{message}; this was not checked{node.used}")
+        else:
+            self.problem(node, message)
 
     def problem(self, node: Node, message: str) -> None:
         self.tree.problems.append((node.place, Problem(node.source, message + node.used), self.tree.host))
@@ -212,6 +216,8 @@ class _Builder:
             value = directive.parse(call)
         except ArgumentError as error:
             raise ArgumentError(f"{error}; syntax: {_syntax(directive)}") from None
+        except OSError as error:
+            raise ArgumentError(f"cannot look at {error.filename}: {error.strerror}") from None
         for remark in call.notes:
             self.tree.notes.add(node.source, remark)
         return value
@@ -353,6 +359,11 @@ def _with_parameters(node: Node, children: list[Node]) -> tuple[Node, list[Node]
         return node, children
     said = replace(node, name="ProxySet", raw=parameters, children=None)
     return replace(node, raw=quote(url)), [said, *children]
+
+
+def _is_forbidden(error: BaseException | None) -> bool:
+    """Whether an error came of a file that this process may not look at."""
+    return error is not None and (isinstance(error, PermissionError) or _is_forbidden(error.__context__))
 
 
 def _subject(section: Section) -> str:

@@ -231,6 +231,9 @@ class TreeReader:
         except ArgumentError as error:
             self.problem(opened.line, f"<{opened.name}>: {error}")
             return False
+        except OSError as error:
+            self.unseen(opened.line, f"<{opened.name}>", error)
+            return False
         return verdict
 
     def note_missing(self, word: str, opened: _Open) -> None:
@@ -314,6 +317,15 @@ class TreeReader:
                 siblings.append(Node(name, raw, line.source, self.place, line.used))
         except ArgumentError as error:
             self.problem(line, f"{name}: {error}")
+        except OSError as error:
+            self.unseen(line, name, error)
+
+    def unseen(self, line: Line, name: str, error: OSError) -> None:
+        message = f"{name}: cannot look at {error.filename}: {error.strerror}"
+        if self.passes_over and isinstance(error, PermissionError):
+            self.notes.add(line.source, f"{message}; this was not checked{line.used}")
+        else:
+            self.problem(line, message)
 
     def define(self, raw: str, _line: Line, _stream: Lines) -> None:
         arguments = words(raw)
@@ -334,9 +346,11 @@ class TreeReader:
 
     def set_server_root(self, raw: str, _line: Line, _stream: Lines) -> None:
         path = one(raw)
-        if not path.startswith("/") or not Path(path).is_dir():
-            raise ArgumentError(f"expected the absolute name of a folder that exists, not {path!r}")
-        self.server_root = posixpath.normpath(path)
+        if path.startswith("/"):
+            self.server_root = posixpath.normpath(path)
+            if Path(path).is_dir():
+                return
+        raise ArgumentError(f"expected the absolute name of a folder that exists, not {path!r}")
 
     def load_module(self, raw: str, line: Line, _stream: Lines) -> None:
         arguments = words(raw)

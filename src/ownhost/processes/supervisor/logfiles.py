@@ -48,12 +48,22 @@ def open_target(target: LogTarget) -> int | PipedLog:
 def try_log(target: LogTarget) -> None:
     """Raise LogError where `open_target` would, as far as that shows without making a file or starting a program."""
     if target.kind == "pipe":
-        program = _command(target)[:1]
-        if not program or shutil.which(program[0]) is None:
-            raise LogError(f"cannot start the log program |{target.value}: {os.strerror(errno.ENOENT)}")
+        _see_program(target)
     elif target.kind == "file":
         with contextlib.suppress(NothingThere):
             os.close(open_log(target, makes=False))
+
+
+def _see_program(target: LogTarget) -> None:
+    program = (_command(target) or [""])[0]
+    found = program if "/" in program else shutil.which(program)
+    try:
+        os.stat(found or program)
+        if not os.access(found or program, os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        forbidden = isinstance(error, PermissionError)
+        raise LogError(f"cannot start the log program |{target.value}: {error.strerror}", forbidden=forbidden) from None
 
 
 class NothingThere(Exception):

@@ -125,7 +125,7 @@ class Plan:
         found: dict[str, Problem] = {}
         main = self.config.main
         for server in self.config.servers:
-            if server.fault is not None:
+            if is_ownerless(main, server):
                 continue
             scopes: list[VirtualHost | Section] = [server, *speaking(server.sections)]
             for scope in scopes:

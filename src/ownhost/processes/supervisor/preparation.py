@@ -204,6 +204,14 @@ def write_pid(start: Preparation) -> None:
             raise
 
 
+def with_faults(config: Config) -> Config:
+    """The configuration, with what a start would find wrong with virtual hosts' logs."""
+    start = Preparation(config, trial=True)
+    with contextlib.suppress(ConfigError):
+        open_logs(start)
+    return start.config
+
+
 Step = Callable[[Preparation], None]
 STEPS: tuple[Step, ...] = (
     find_addresses,
