@@ -46,9 +46,11 @@ def _declare(name: str, what: str) -> Setting[int | None]:
     return setting
 
 
-MAX_RANGES = _declare("MaxRanges", "How many ranges may be asked for")
-MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "How many ranges may overlap another")
-MAX_RANGE_REVERSALS = _declare("MaxRangeReversals", "How many ranges may begin before the one in front of them")
+MAX_RANGES = _declare("MaxRanges", "How many ranges may be asked for, once those that overlap or adjoin are one,")
+MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "How many ranges may overlap or adjoin the one in front of them")
+MAX_RANGE_REVERSALS = _declare(
+    "MaxRangeReversals", "How many ranges may begin before the one in front of them that they overlap or adjoin"
+)
 
 
 def parse_ranges(
@@ -60,57 +62,65 @@ def parse_ranges(
 ) -> Ranges | None:
     """The ranges that a Range field asks for, of a file of `size` bytes, each as offset and length.
 
-    None: the field is to be ignored (another unit, malformed, beyond the limits, an empty file). An empty
-    list: none of the ranges can be satisfied, which is a 416. Limits of None do not exist.
+    One that overlaps or adjoins the one in front of it becomes one with it, as in Apache; limits are on what is left,
+    and on how often that was so. None: the field is to be ignored (another unit, malformed, beyond the limits, more
+    than the file in all, an empty file). An empty list: none of the ranges can be satisfied, which is a 416. Limits of
+    None do not exist.
     """
     unit, equals, specs = value.partition("=")
     if unit.lower() != "bytes" or not equals or specs.startswith((" ", "\t")) or not size:
         return None
-    found: Ranges = []
-    asked = 0
-    for spec in specs.split(","):
-        word = spec.strip()
-        if not word:
-            continue  # an empty list element
-        match = _SPEC.fullmatch(word)
-        if not match or word == "-" or len(word) > 2 * _MOST_DIGITS + 1:
-            return None
-        asked += 1
-        one = _resolve(match[1], match[2], size)
-        if one == (-1, -1):
-            return None
-        if one is not None:
-            found.append(one)
-    if not asked:
+    words = [word for word in (spec.strip() for spec in specs.split(",")) if word]
+    asked = [_resolve(word, size) for word in words]
+    if not asked or None in asked:
         return None
-    if _too_many(found, most, overlaps, reversals):
+    merged = _Merged()
+    for one in asked:
+        if one is not None and one[0] < size:  # else it is beyond the file
+            merged.add(*one)
+    if any(
+        limit is not None and count > limit
+        for limit, count in (
+            (most, len(merged.found)),
+            (overlaps, merged.overlaps),
+            (reversals, merged.reversals),
+            (size, sum(end - start for start, end in merged.found)),
+        )
+    ):
         return None
-    return found
+    return [(start, end - start) for start, end in merged.found]
 
 
-def _resolve(first: str, last: str, size: int) -> tuple[int, int] | None:
-    """One range as offset and length; None where it is not satisfiable, (-1, -1) where it is malformed."""
+def _resolve(word: str, size: int) -> tuple[int, int] | None:
+    """Where a range begins and ends (behind its last byte); None where it is malformed."""
+    match = _SPEC.fullmatch(word)
+    if match is None or word == "-" or max(map(len, match.groups())) > _MOST_DIGITS:
+        return None
+    first, last = match.groups()
     if not first:
-        length = min(int(last), size)
-        return (size - length, length) if length else None
-    start = int(first)
-    if last and int(last) < start:
-        return (-1, -1)
-    if start >= size:
-        return None
-    end = min(int(last), size - 1) if last else size - 1
-    return start, end - start + 1
+        return max(0, size - int(last)), size
+    if not last:
+        return int(first), size
+    return (int(first), min(int(last) + 1, size)) if int(first) <= int(last) else None
 
 
-def _too_many(found: Ranges, most: int | None, overlaps: int | None, reversals: int | None) -> bool:
-    if most is not None and len(found) > most:
-        return True
-    overlapping = reversed_ = 0
-    for index, (start, length) in enumerate(found[1:], 1):
-        before = found[index - 1]
-        reversed_ += start < before[0]
-        overlapping += start < before[0] + before[1] and before[0] < start + length
-    return (overlaps is not None and overlapping > overlaps) or (reversals is not None and reversed_ > reversals)
+class _Merged:
+    """Ranges, those that overlap or adjoin the one in front of them as one. Ends are behind last bytes."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, int]] = []
+        self.overlaps = 0  # that became one with the one in front
+        self.reversals = 0  # and of those, how many began before it
+
+    def add(self, start: int, end: int) -> None:
+        """Add the next range."""
+        if not self.found or end < self.found[-1][0] or start > self.found[-1][1]:
+            self.found.append((start, end))
+            return
+        before, behind = self.found[-1]
+        self.overlaps += 1
+        self.reversals += start < before
+        self.found[-1] = (min(start, before), max(end, behind))
 
 
 def content_range(offset: int, length: int, size: int) -> str:
