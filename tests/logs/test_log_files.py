@@ -29,14 +29,41 @@ def file(path: Path) -> LogTarget:
 # Opening
 
 
-def test_a_new_log_is_for_root_alone_and_is_appended_to(tmp_path: Path) -> None:
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """Sets the umask; it is as before after the test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def test_a_new_log_is_what_the_umask_leaves_and_is_appended_to(tmp_path: Path, umask: Callable[[int], int]) -> None:
     path = tmp_path / "new.log"
     for text in (b"one\n", b"two\n"):
         descriptor = open_log(file(path))
         os.write(descriptor, text)
         os.close(descriptor)
     assert path.read_text() == "one\ntwo\n"
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.stat().st_mode & 0o777 == 0o644
+    umask(0o027)
+    os.close(open_log(file(tmp_path / "private.log")))
+    assert (tmp_path / "private.log").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_mode_is_that_of_files_which_are_made_whatever_the_umask(tmp_path: Path, umask: Callable[[int], int]) -> None:
+    umask(0o077)
+    os.close(open_log(file(tmp_path / "new.log"), 0o664))
+    assert (tmp_path / "new.log").stat().st_mode & 0o777 == 0o664
+    (tmp_path / "there.log").touch(0o600)
+    os.close(open_log(file(tmp_path / "there.log"), 0o666))
+    assert (tmp_path / "there.log").stat().st_mode & 0o777 == 0o600, "it may be anybody's, by a second name"
+    (tmp_path / "link.log").symlink_to(tmp_path / "there.log")
+    with pytest.raises(LogError, match="symbolic link"):
+        open_log(file(tmp_path / "link.log"), 0o666)
+    (tmp_path / "dangling.log").symlink_to(tmp_path / "made.log")
+    with pytest.raises(LogError, match="symbolic link"):
+        open_log(file(tmp_path / "dangling.log"), 0o666)
+    assert not (tmp_path / "made.log").exists()
 
 
 def link(folder: Path) -> Path:

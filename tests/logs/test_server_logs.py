@@ -462,3 +462,35 @@ def test_a_json_format_as_people_write_it(world: World) -> None:
         eventually(lambda: server.log("json.log"))
     entry = json.loads(server.log("json.log"))
     assert (entry["host"], entry["status"], entry["request"]) == ("alice.test", 200, "GET / HTTP/1.1")
+
+
+def test_modes_of_logs(world: World) -> None:
+    """An owner may read a log in a folder of his own, unless a directive says otherwise; nobody may write to it."""
+    own = world.site("logs", ALICE, {})
+    before = os.umask(0o022)
+    try:
+        alice = world.virtual_host("alice", ALICE, f'ErrorLog {own}/error.log\nCustomLog {own}/access.log "%r"\n')
+        bob = world.virtual_host("bob", BOB, 'LogFileMode 0600\nCustomLog @DIR@/bob.log "%r"\n')
+        world.server(alice + bob)
+    finally:
+        os.umask(before)
+    modes = {path: (world.folder / path).stat() for path in ("logs/error.log", "logs/access.log", "bob.log")}
+    assert {path: (found.st_uid, found.st_mode & 0o777) for path, found in modes.items()} == {
+        "logs/error.log": (0, 0o644),
+        "logs/access.log": (0, 0o644),
+        "bob.log": (0, 0o600),
+    }
+
+
+@pytest.mark.parametrize("mode", ["0644", "640", "0600"])
+def test_modes_that_may_be_said(world: World, mode: str) -> None:
+    server = world.server(f"LogFileMode {mode}\n" + world.virtual_host("alice", ALICE))
+    assert server.get("alice.test").status == 200
+
+
+@pytest.mark.parametrize("mode", ["0755", "0440", "8", "rw", "0100644", "01644"])
+def test_modes_that_may_not(world: World, mode: str) -> None:
+    server = world.server(f"LogFileMode {mode}\n" + world.virtual_host("alice", ALICE), start=False).start(wait=False)
+    assert server.process is not None
+    assert server.process.wait(20) != 0
+    assert "expected an octal mode such as 0640" in server.stderr

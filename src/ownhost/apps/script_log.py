@@ -15,7 +15,7 @@ from ownhost.http.wire import to_bytes
 from ownhost.modules.mod_cgi import SCRIPT_LOG, SCRIPT_LOG_BUFFER, SCRIPT_LOG_LENGTH
 from ownhost.request.request import Level, Request
 
-MODE = 0o640
+MODE = 0o666  # less the umask
 LONGEST = 65_536  # bytes of a program's output that are kept; a head may not be longer
 MOST = 1_000  # lines of its complaints
 

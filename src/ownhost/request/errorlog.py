@@ -98,6 +98,16 @@ def parse_error_log_format(call: Call) -> str:
     return found[0]
 
 
+def parse_log_file_mode(call: Call) -> int:
+    """An octal number whose owner may read and write, and which nobody may execute. Raises ArgumentError."""
+    word = single(call)
+    mode = int(word, 8) if word and set(word) <= set("01234567") else -1
+    if mode & ~0o666 or mode & 0o600 != 0o600:
+        raise ArgumentError(f"expected an octal mode such as 0640, with 6 for root and no x, not {word!r}")
+    return mode
+
+
+LOG_FILE_MODE: Setting[int | None] = Setting("LogFileMode", None)  # None: what the umask leaves of 0666
 ERROR_LOG: Setting[LogTarget] = Setting("ErrorLog", LogTarget("file", "/dev/stderr"))
 ERROR_LOG_FORMAT: Setting[str] = Setting("ErrorLogFormat", errorformat.DEFAULT)
 LOG_LEVEL: Setting[Levels] = Setting("LogLevel", Levels(), merge_levels)
@@ -112,6 +122,17 @@ declare(
         help="Where errors are logged: a file, or a program that reads them.",
         parse=lambda call: parse_target(call, single(call)),
         setting=ERROR_LOG,
+    )
+)
+declare(
+    Directive(
+        name="LogFileMode",
+        module="ownhost",
+        syntax="octal-mode",
+        where=SERVERS,
+        help="The mode of error logs and access logs that are made. By default it is what the umask leaves of 0666.",
+        parse=parse_log_file_mode,
+        setting=LOG_FILE_MODE,
     )
 )
 declare(

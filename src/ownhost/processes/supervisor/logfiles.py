@@ -9,15 +9,15 @@ import shlex
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from ownhost.config.model import Config
 from ownhost.modules.log_config import logs_of
 from ownhost.processes import trusted
-from ownhost.request.errorlog import ERROR_LOG, LogTarget
+from ownhost.request.errorlog import ERROR_LOG, LOG_FILE_MODE, LogTarget
 
-# A new log is for root and its group alone: it holds what visitors did. (Apache: whatever umask leaves of 0666.)
-MODE = 0o640
+MODE = 0o666  # of a new log, less the umask, as in Apache
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 NEITHER = "neither a file nor a terminal"
 
@@ -40,9 +40,15 @@ def targets(config: Config) -> dict[LogTarget, set[int]]:
     return found
 
 
-def open_target(target: LogTarget) -> int | PipedLog:
-    """Open a log, or start the program that is one. Raises LogError."""
-    return open_log(target) if target.kind == "file" else PipedLog(target)
+def mode_of(config: Config, servers: Iterable[int]) -> int | None:
+    """What LogFileMode says of a log that these servers write; the first one's word counts."""
+    said = (config.servers[id_].settings[LOG_FILE_MODE] for id_ in sorted(servers))
+    return next((mode for mode in said if mode is not None), None)
+
+
+def open_target(target: LogTarget, mode: int | None) -> int | PipedLog:
+    """Open a log, made with a mode, or start the program that is one. Raises LogError."""
+    return open_log(target, mode) if target.kind == "file" else PipedLog(target)
 
 
 def try_log(target: LogTarget) -> None:
@@ -70,10 +76,11 @@ class NothingThere(Exception):
     """A log is not there yet, and could be made."""
 
 
-def open_log(target: LogTarget, *, makes: bool = True) -> int:
+def open_log(target: LogTarget, mode: int | None = None, *, makes: bool = True) -> int:
     """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
-    The log itself is never a link, and on the way to it only links of root are followed (`trusted`).
+    The log itself is never a link, and on the way to it only links of root are followed (`trusted`). A file that is
+    made has `mode`, or what the umask leaves of MODE; one that is there keeps its own, whoever put it there.
     """
     path = target.value
     if path in STANDARD:
@@ -81,19 +88,16 @@ def open_log(target: LogTarget, *, makes: bool = True) -> int:
     try:
         folder = trusted.open_folder(Path(path).parent)
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-            if makes:
-                flags |= os.O_CREAT
-            else:
+            if not makes:
                 _see_room(Path(path).name, folder)
-            descriptor = os.open(Path(path).name, flags, MODE, dir_fd=folder)
+            descriptor = _open(Path(path).name, folder, mode, makes=makes)
         finally:
             os.close(folder)
     except OSError as error:
         forbidden = isinstance(error, PermissionError)
         raise LogError(f"cannot open the log {path}: {_why(path, error)}", forbidden=forbidden) from error
-    mode = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISCHR(kind)):
         os.close(descriptor)
         raise LogError(f"cannot open the log {path}: it is {NEITHER}")
     return descriptor
@@ -107,6 +111,19 @@ def _see_room(name: str, folder: int) -> None:
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
         raise NothingThere from None
+
+
+def _open(name: str, folder: int, mode: int | None, *, makes: bool) -> int:
+    """Open a log in a folder. The mode is set on what was made here, never on what somebody else put there."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    if not makes:
+        return os.open(name, flags, dir_fd=folder)
+    if mode is not None:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+            os.fchmod(descriptor, mode)
+            return descriptor
+    return os.open(name, flags | os.O_CREAT, MODE if mode is None else mode, dir_fd=folder)
 
 
 def _why(path: str, error: OSError) -> str:

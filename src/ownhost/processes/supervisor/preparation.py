@@ -23,7 +23,7 @@ from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
-from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_target, targets, try_log
+from ownhost.processes.supervisor.logfiles import LogError, PipedLog, mode_of, open_target, targets, try_log
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
@@ -126,7 +126,7 @@ def open_logs(start: Preparation) -> None:
             if start.trial:
                 try_log(target)
             else:
-                opened[target] = open_target(target)
+                opened[target] = open_target(target, mode_of(start.config, servers))
         except LogError as error:
             found = [(id_, *_log_problem(start.config.servers[id_], target, error)) for id_ in sorted(servers)]
             if start.only_root_knows(found[0][2], forbidden=error.forbidden):
