@@ -49,6 +49,10 @@ TELLS = """#!/bin/sh
 told=$(/usr/bin/env | /usr/bin/sort | /bin/grep -Ev '^(PATH|REMOTE_PORT|SERVER_SOFTWARE)='; echo "$# words: $*")
 printf 'Content-Type: text/plain\\nContent-Length: %s\\n\\n%s' "${#told}" "$told"
 """
+# One whose content has the type that its query says.
+OF_TYPE = """#!/bin/sh
+printf 'Content-Type: %s\\nContent-Length: 1\\n\\nx' "$QUERY_STRING"
+"""
 SHARED = {  # what everybody can read
     "shared/index.html": "shared index\n",
     "shared/x.txt": "shared x\n",
@@ -81,6 +85,7 @@ def _make_site(world: World) -> None:
     for path, content in SHARED.items():
         _owned(root / path, content, ALICE, folder=0o755, file=0o644)
     _owned(root / "programs/env.cgi", TELLS, ALICE, file=0o700)
+    _owned(root / "programs/as.cgi", OF_TYPE, ALICE, file=0o700)
     root.chmod(0o711)
 
 

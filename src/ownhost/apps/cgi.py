@@ -73,7 +73,10 @@ async def run(request: Request, body: RequestBody) -> Response:
     heard = Heard() if request.settings[SCRIPT_LOG] else None
     output = Output(execution, request, heard)
     try:
-        return await answer(request, output, "cgi", has_status_line=name.startswith("nph-"))
+        is_whole = name.startswith("nph-")
+        response = await answer(request, output, "cgi", has_status_line=is_whole)
+        response.as_sent = is_whole
+        return response
     except HTTPError as error:
         if heard is not None and error.status >= 500:  # what is the client's fault is none of the program's
             await asyncio.wait((output.complaints,), timeout=GRACE)

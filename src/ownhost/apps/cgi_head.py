@@ -117,7 +117,11 @@ def _field(line: bytes) -> tuple[str, str]:
     match = _FIELD.fullmatch(line)
     if match is None:
         raise MalformedHead(f"Bad header: {_shown([line])}")
-    return match[1].decode(), match[2].decode("latin-1").rstrip("\t ")
+    name, value = match[1].decode(), match[2].decode("latin-1").rstrip("\t ")
+    if name.lower() == "content-type":  # Apache writes the type itself in small letters
+        type_, semicolon, parameters = value.partition(";")
+        value = f"{type_.lower()}{semicolon}{parameters}"
+    return name, value
 
 
 def _shown(lines: list[bytes]) -> str:

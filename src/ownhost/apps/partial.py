@@ -5,6 +5,7 @@ from __future__ import annotations
 from ownhost.http import ranges
 from ownhost.http.dates import parse_date
 from ownhost.http.message import Parts, Response
+from ownhost.modules.core_charset import with_default_charset
 from ownhost.modules.core_files import wanted_ranges
 from ownhost.request.request import Request
 
@@ -25,7 +26,9 @@ def cut(request: Request, response: Response, size: int | None, *, is_here: bool
     if len(wanted) == 1:
         response.headers.append(("Content-Range", ranges.content_range(*wanted[0], size)))
         return [wanted[0]]
-    content_type, parts = ranges.multipart(wanted, size, response.header("content-type") or "")
+    content_type, parts = ranges.multipart(
+        wanted, size, with_default_charset(response.header("content-type") or "", request.settings)
+    )
     others = [field for field in response.headers if field[0].lower() != "content-type"]
     response.headers = [*others, ("Content-Type", content_type)]
     return parts

@@ -185,6 +185,7 @@ class Response:
     deferred: Deferred | None = None  # the response itself comes later, once a program has made it
     after: list[Callable[[Response], None]] = field(default_factory=list)  # what is done to that one then
     tunnel: Tunnel | None = None  # what speaks on the connection once a 101 is sent
+    as_sent: bool = False  # a program's whole head, which nobody adds to
     own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
     prepared: bytes = b""
     prepared_fields: Sequence[tuple[bytes, bytes]] = ()

@@ -22,6 +22,7 @@ from ownhost.config.directive import (
 from ownhost.http import conditional, ranges
 from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.modules.core_charset import with_default_charset
 from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
 from ownhost.request.request import Level, Request
@@ -290,7 +291,7 @@ def _partial(request: Request, descriptor: int, fields: list[tuple[str, str]], w
         if request.content_type:
             fields.append(("Content-Type", request.content_type))
         return Response(206, fields, _body(request, descriptor, [wanted[0]]))
-    content_type, parts = ranges.multipart(wanted, size, request.content_type)
+    content_type, parts = ranges.multipart(wanted, size, with_default_charset(request.content_type, request.settings))
     fields.append(("Content-Type", content_type))
     return Response(206, fields, _body(request, descriptor, parts))
 

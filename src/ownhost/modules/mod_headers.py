@@ -31,7 +31,6 @@ from ownhost.config.expression_parser import parse_condition, parse_string
 from ownhost.config.regex import compile_pcre
 from ownhost.http.message import Head, Response
 from ownhost.http.wire import wire
-from ownhost.modules.mod_mime import with_charset
 from ownhost.request import expressions, variables
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -400,7 +399,7 @@ def _put_below(fields: Fields, earlier: Fields) -> None:
 def _settle(request: Request, response: Response) -> None:
     """Put right what changes cannot touch: the type that is known, the file's encodings, the server's own fields."""
     headers, fields = response.headers, request.fields
-    content_type = with_charset(request.content_type, "", request.settings)
+    content_type = request.content_type
     if response.status == 304:
         content_type = ""  # nothing is sent that has one
     elif not response.own_page:

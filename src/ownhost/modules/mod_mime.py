@@ -16,13 +16,13 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
-    Settings,
     Where,
     declare,
 )
 from ownhost.config.expression import StringExpression
 from ownhost.config.expression_parser import parse_string
 from ownhost.http.message import HTTPError, Response
+from ownhost.modules.media_types import default_types, parse_types
 from ownhost.request import expressions
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -54,10 +54,9 @@ def _fold(before: Extensions | None, more: Extensions) -> Extensions:
 
 
 EXTENSIONS = Setting("AddType", Extensions(), _merge)
-TYPES_CONFIG: Setting[Table] = Setting("TypesConfig", {})
+TYPES_CONFIG: Setting[Table | None] = Setting("TypesConfig", None)  # None: see media_types
 FORCE_TYPE = Setting("ForceType", "")
 SET_HANDLER: Setting[str | StringExpression] = Setting("SetHandler", "")
-DEFAULT_CHARSET = Setting("AddDefaultCharset", "")
 DEFAULT_LANGUAGE = Setting("DefaultLanguage", "")
 
 
@@ -94,15 +93,6 @@ def parse_types_config(call: Call) -> Table:
         raise ArgumentError(f"cannot read {name}: {error.strerror}") from None
 
 
-def parse_types(text: str) -> Table:
-    """The format of mime.types: a type, then its extensions; # begins a comment."""
-    table: Table = {}
-    for line in text.splitlines():
-        type_, *extensions = line.partition("#")[0].split() or [""]
-        table.update(dict.fromkeys(map(_extension, extensions), type_))
-    return table
-
-
 def parse_default_type(call: Call) -> None:
     """DefaultType, of which 2.4 knows only "none"."""
     if single(call).lower() != "none":
@@ -131,12 +121,6 @@ def _handler_name(word: str) -> str:
     """A handler's name in lower case, but for a socket's path; "" for none."""
     name = word if word.startswith("proxy:unix:") else word.lower()
     return "" if name == "none" else name
-
-
-def parse_default_charset(call: Call) -> str:
-    """On, Off or a character set."""
-    word = single(call)
-    return {"on": "iso-8859-1", "off": ""}.get(word.lower(), word)
 
 
 for _verb, _noun, _kind, _what in (
@@ -182,6 +166,7 @@ for _directive in (
         "A file of media types and their extensions.",
         parse_types_config,
         setting=TYPES_CONFIG,
+        default="/etc/mime.types, and where that is missing, the types of the web",
     ),
     Directive(
         "ForceType",
@@ -211,17 +196,6 @@ for _directive in (
         "Does nothing since Apache 2.4; None is accepted.",
         parse_default_type,
         answer=Answer.NO_EFFECT,
-        override=Override.FILE_INFO,
-    ),
-    Directive(
-        "AddDefaultCharset",
-        "core",
-        "On|Off|charset",
-        ANYWHERE,
-        "The character set of text/plain and text/html files that say none.",
-        parse_default_charset,
-        setting=DEFAULT_CHARSET,
-        default="Off",
         override=Override.FILE_INFO,
     ),
     Directive(
@@ -290,23 +264,24 @@ def fixup(request: Request) -> Response | None:
     if request.is_folder:
         request.handler = handler or request.alias
         return None
-    facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], settings[TYPES_CONFIG])
+    types = settings[TYPES_CONFIG]
+    types = default_types() if types is None else types
+    facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], types)
     request.content_type = settings[FORCE_TYPE] or facts.type
     request.handler = handler or request.alias or facts.handler
-    request.content_type = with_charset(request.content_type, "" if settings[FORCE_TYPE] else facts.charset, settings)
+    if facts.charset and not settings[FORCE_TYPE]:
+        request.content_type = with_charset(request.content_type, facts.charset)
     request.encodings = facts.encodings
     default = settings[DEFAULT_LANGUAGE]
     request.languages = facts.languages or ([default] if default else [])
     return None
 
 
-def with_charset(content_type: str, charset: str, settings: Settings) -> str:
-    """A media type with its character set: the one given, else AddDefaultCharset's, unless it says one itself."""
+def with_charset(content_type: str, charset: str) -> str:
+    """A media type with its character set, unless it says one itself."""
     if not content_type or "charset=" in content_type.lower():
         return content_type
-    if not charset and content_type.partition(";")[0].strip().lower() in ("text/plain", "text/html"):
-        charset = settings[DEFAULT_CHARSET]
-    return f"{content_type}; charset={charset}" if charset else content_type
+    return f"{content_type}; charset={charset}"
 
 
 # First: types are known before any other fixup, as Apache has a phase for them.

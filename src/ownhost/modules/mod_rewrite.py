@@ -13,7 +13,6 @@ from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Set
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import unwire, wire
-from ownhost.modules.mod_mime import with_charset
 from ownhost.modules.mod_proxy import forward
 from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
@@ -351,7 +350,7 @@ def redirect(request: Request) -> Response:
 def _force(request: Request) -> None:
     """Type and handler as [T] and [H] want them."""
     if TYPE in request.notes:
-        request.content_type = with_charset(request.notes[TYPE], "", request.settings)
+        request.content_type = request.notes[TYPE]
     request.handler = request.notes.get(HANDLER, request.handler)
 
 
