@@ -27,6 +27,7 @@ from ownhost.http.head import (
     unknown_expectation,
 )
 from ownhost.http.hops import end_to_end
+from ownhost.http.level import Level
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, Response
 
@@ -192,7 +193,7 @@ def _head(method: str, target: bytes, authority: bytes | None, section: _Section
         return head
     origin = split_origin(target) if target.startswith(b"/") else None
     if origin is None:
-        raise HTTPError(400, f"the :path {head.target!r} is none")
+        raise HTTPError(400, f"the :path {head.target!r} is none", level=Level.DEBUG)
     head.path, head.query = origin
     return head
 
@@ -202,7 +203,7 @@ def _named(authority: bytes | None, section: _Section) -> _Authority:
     host = section.values.get("host")
     if authority is None:
         if host is None:
-            raise HTTPError(400, "a HTTP/2 request without :authority")
+            raise HTTPError(400, "a HTTP/2 request without :authority", level=Level.DEBUG)
         authority = host.encode("latin-1")
     named = section.authorities.get(authority)
     if named is not None:
@@ -223,7 +224,7 @@ def _named(authority: bytes | None, section: _Section) -> _Authority:
 def _parse(authority: bytes) -> Authority:
     found = parse_authority(authority)
     if found is None or not found[0]:
-        raise HTTPError(400, f"the :authority {authority[:80]!r} is no host name")
+        raise HTTPError(400, f"the :authority {authority[:80]!r} is no host name", level=Level.DEBUG)
     return found
 
 

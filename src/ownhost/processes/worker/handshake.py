@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ownhost.processes.worker.service import Service
     from ownhost.processes.worker.worker import Worker
 
+_IN_CLEAR = "AH01996: SSL handshake failed: HTTP spoken on HTTPS port"
+
 
 class Handshake:
     """A client that does not speak HTTP yet."""
@@ -117,7 +119,7 @@ class Handshake:
         connection = Connection(self.worker, tls.detach(), self.handover)
         connection.service = self.service
         note = "This address takes encrypted requests only: use https:// instead of http://."
-        connection.refuse(HTTPError(400, "plain HTTP was spoken where TLS is expected", module="ssl", note=note))
+        connection.refuse(HTTPError(400, _IN_CLEAR, module="ssl", note=note))
 
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""

@@ -11,6 +11,7 @@ from ownhost.http.body import BodyReader
 from ownhost.http.framing import CONTINUE, interim
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import ClientGone, HTTPError
+from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.worker.sending import Ended, Sender, TooSlow, receive
 from ownhost.request.request import Request
 
@@ -76,7 +77,7 @@ class Incoming:
             except Ended:
                 raise HTTPError(400, "the client ended its stream within a request's body") from None
             except TooSlow:
-                raise HTTPError(408, "a request's body took too long", module="reqtimeout") from None
+                raise HTTPError(408, TOO_LONG.format("body"), module="reqtimeout") from None
             except OSError:
                 raise ClientGone from None
 
