@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownhost.apps.complaints import LONGEST, Lines
+from ownhost.apps.complaints import LONGEST, Lines, RecordComplaints
 from ownhost.apps.php_errors import Echoes, PHPComplaints, level_of, of_line
 from ownhost.request.request import Level
 
@@ -140,3 +140,16 @@ def test_what_no_answer_had_is_said_in_the_end() -> None:
 def test_a_flood_is_not_held_back() -> None:
     said = heard("PHP message: a", *(f"line {number}" for number in range(5_000)))
     assert len(said) > 3_000
+
+
+def test_records_of_another_fastcgi_server_in_mod_proxy_fcgis_words() -> None:
+    request = Logged()
+    complaints = RecordComplaints(request)  # type: ignore[arg-type]
+    complaints.take(b"PHP message: a\nPHP message: b\n")
+    complaints.pause()
+    complaints.take(b"Primary script unknown\n")
+    complaints.end()
+    assert request.lines == [
+        (Level.ERROR, "proxy_fcgi", "AH01071: Got error 'PHP message: a\nPHP message: b\n'"),
+        (Level.ERROR, "proxy_fcgi", "AH01071: Got error 'Primary script unknown\n'"),
+    ]

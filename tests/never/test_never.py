@@ -24,7 +24,7 @@ def two(world: World) -> Server:
     """alice.test and bob.test, each with a password in its settings and logs of its own; both have been asked once."""
     extra = "SetEnv DB_PASSWORD {0}-has-a-secret-9f31\nErrorLog @DIR@/{0}.error\nCustomLog @DIR@/{0}.access common\n"
     server = world.server(
-        'LogFormat "%h %t \\"%r\\" %>s %b" common\n'
+        'LogFileMode 0640\nLogFormat "%h %t \\"%r\\" %>s %b" common\n'
         + world.virtual_host("alice", ALICE, extra.format("alice"))
         + world.virtual_host("bob", BOB, extra.format("bob"), {"index.html": "bob\n", "secret.txt": "bob's own\n"})
     )

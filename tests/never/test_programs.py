@@ -66,7 +66,7 @@ def host(world: World, name: str, uid: int) -> str:
 @pytest.fixture
 def two(world: World) -> Server:
     """alice.test and bob.test with programs of every kind; bob's run already."""
-    text = 'LogFormat "%h" c\n' + host(world, "alice", ALICE) + host(world, "bob", BOB)
+    text = 'LogFileMode 0640\nLogFormat "%h" c\n' + host(world, "alice", ALICE) + host(world, "bob", BOB)
     server = world.server(text)
     for way in WAYS:
         assert inside(server, way, "print('here')", name="bob.test") == "here\n"

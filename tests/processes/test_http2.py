@@ -105,7 +105,7 @@ def test_an_access_log(pair: Pair) -> None:
     pair.run(work())
     first, second, third = (line.split() for line in pair.accesses())
     assert first[:5] == ["GET", "/a.txt", "HTTP/2.0", "200", "5"]
-    assert first[7:] == ["0", "+", "HTTP/2.0", "-"]
+    assert first[7:] == ["0", "+", "HTTP/2.0", "text/plain"]
     assert second[:4] == ["GET", "/none?x", "HTTP/2.0", "404"]
     assert second[7:] == ["1", "+", "HTTP/2.0", "text/html"]
     assert third[4] == "1000000"

@@ -87,7 +87,7 @@ def test_strict_sni(world: World, sites: Sites) -> None:
     )
     assert sites.get(server, "alice.test").status == 200
     assert sites.get(server, "alice.test", name=None).status == 403
-    eventually(lambda: "SSLStrictSNIVHostCheck" in server.log())
+    eventually(lambda: "AH02033: No hostname was provided via SNI" in server.log())
 
 
 def test_two_ports_two_families(world: World, sites: Sites) -> None:
