@@ -28,7 +28,6 @@ DIFFERENT = {
     "MaxClientsVHost": "mpm-itk refuses it outside of a virtual host when it reads it",
     "RewriteBase": "Apache refuses it outside of a folder when it reads it",
     "ServerAlias": "Apache refuses it outside of a virtual host when it reads it",
-    "ServerPath": "it is for virtual hosts, and does nothing",
     "SSLCACertificateFile": "authorities of a folder's own would take a second handshake",
     "SSLCACertificatePath": "authorities of a folder's own would take a second handshake",
     "SSLLog": "gone since Apache 2.0, and an error here",

@@ -71,7 +71,7 @@ def root(tmp_path: Path) -> Path:
         ("SetHandler default-handler", 200),
         ("AddHandler nobodys .txt", 200),
         ("SetHandler server-status", 500),
-        ("SetHandler fcgid-script", 500),
+        ("SetHandler fastcgi-script", 500),
         ("AddHandler application/x-httpd-ea-php81 .txt", 500),
         ("AddType application/x-httpd-php81 .txt", 500),
         ("AddType text/x-server-parsed-html .txt", 500),

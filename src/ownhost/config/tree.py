@@ -12,6 +12,7 @@ from ownhost.config.arguments import ignored
 from ownhost.config.directive import (
     SECTIONS,
     SERVER_ONLY,
+    SERVERS,
     ArgumentError,
     Directive,
     Notes,
@@ -454,7 +455,7 @@ def _why(error: OSError | ValueError) -> str:
 for _directive in (
     Directive("Define", "core", "name [value]", SECTIONS, "Defines a name, and ${name}'s value.", ignored()),
     Directive("UnDefine", "core", "name", SECTIONS, "Takes a Define back.", ignored()),
-    Directive("ServerRoot", "core", "folder", SERVER_ONLY, "Where relative file names start.", ignored()),
+    Directive("ServerRoot", "core", "folder", SERVERS, "Where relative file names start.", ignored()),
     Directive(
         "Include",
         "core",

@@ -84,6 +84,7 @@ for _directive in (
 ):
     declare(_directive)
 
+_WHOLE_SERVER = ("AcceptFilter", "Mutex", "SeeRequestTail")  # Apache refuses them in a virtual host
 for _name, _syntax, _text in (
     ("DefaultRuntimeDir", "folder", "Where Apache keeps its own runtime files. Ownhost has none."),
     ("AcceptFilter", "protocol filter", "Which kernel filter holds connections until they carry data."),
@@ -97,4 +98,5 @@ for _name, _syntax, _text in (
     ("FlushMaxPipelined", "number", "How many pipelined responses are held back to be sent together."),
     ("FlushMaxThreshold", "number", "How many bytes are held back to be sent together."),
 ):
-    declare(Directive(_name, "core", _syntax, SERVERS, _text, ignored(), answer=Answer.NO_EFFECT))
+    _where = SERVER_ONLY if _name in _WHOLE_SERVER else SERVERS
+    declare(Directive(_name, "core", _syntax, _where, _text, ignored(), answer=Answer.NO_EFFECT))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from ownhost.config.arguments import path, single, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SERVER_ONLY,
+    SERVERS,
     Answer,
     ArgumentError,
     Call,
@@ -162,7 +162,7 @@ for _directive in (
         "TypesConfig",
         "mod_mime",
         "file",
-        SERVER_ONLY,
+        SERVERS,
         "A file of media types and their extensions.",
         parse_types_config,
         setting=TYPES_CONFIG,

@@ -6,7 +6,17 @@ Nothing that protects anything is in this table: leaving out what it says must b
 from __future__ import annotations
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, SECTIONS, SERVERS, Answer, Directive, Override, Where, declare
+from ownhost.config.directive import (
+    ANYWHERE,
+    SECTIONS,
+    SERVER_ONLY,
+    SERVERS,
+    Answer,
+    Directive,
+    Override,
+    Where,
+    declare,
+)
 
 _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("AddAlt", "mod_autoindex", ANYWHERE, "What listings say in the place of an icon. There are no listings."),
@@ -38,9 +48,9 @@ _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("ProxyFtpDirCharset", "mod_proxy_ftp", SECTIONS, "The character set of FTP listings."),
     ("ProxyHTMLLinks", "mod_proxy_html", SECTIONS, "Which attributes of HTML hold links."),
     ("ProxyHTMLEvents", "mod_proxy_html", SECTIONS, "Which attributes of HTML hold scripts."),
-    ("SSLRandomSeed", "mod_ssl", SERVERS, "Where randomness comes from. The kernel's is always used."),
-    ("SSLPassPhraseDialog", "mod_ssl", SERVERS, "Who is asked for the passphrase of a key."),
-    ("ExtendedStatus", "mod_status", SERVERS, "Whether the status page shows each request."),
+    ("SSLRandomSeed", "mod_ssl", SERVER_ONLY, "Where randomness comes from. The kernel's is always used."),
+    ("SSLPassPhraseDialog", "mod_ssl", SERVER_ONLY, "Who is asked for the passphrase of a key."),
+    ("ExtendedStatus", "mod_status", SERVER_ONLY, "Whether the status page shows each request."),
 )
 
 _OVERRIDES = {"mod_autoindex": Override.INDEXES, "mod_negotiation": Override.FILE_INFO}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from ownhost.config.arguments import choice, flag, ignored, words
 from ownhost.config.directive import (
     SECTIONS,
-    SERVER_ONLY,
+    SERVERS,
     Answer,
     ArgumentError,
     Call,
@@ -184,7 +184,7 @@ declare(
         "ServerPath",
         "core",
         "path",
-        Where.VIRTUAL_HOST,
+        SERVERS,
         "The path of a virtual host for clients that do not send its name.",
         ignored(),
         answer=Answer.NO_EFFECT,
@@ -196,7 +196,7 @@ declare(
         "NameVirtualHost",
         "core",
         "address[:port]",
-        SERVER_ONLY,
+        SERVERS,
         "Not needed since Apache 2.4: virtual hosts at one address are told apart by name.",
         ignored(),
         answer=Answer.NO_EFFECT,

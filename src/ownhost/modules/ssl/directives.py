@@ -375,12 +375,12 @@ for _name, _setting, _what in (
 ):
     declare(Directive(_name, "mod_ssl", "file", SERVERS, _what, path(), setting=_setting))
 
-for _name, _what in (
-    ("SSLCompression", "Whether TLS compresses. It never does (CRIME)."),
-    ("SSLInsecureRenegotiation", "Whether clients may renegotiate in an unsafe way. They may not at all."),
-    ("SSLFIPS", "Whether OpenSSL runs in FIPS mode. That is the system's to configure."),
+for _name, _where, _what in (
+    ("SSLCompression", SERVERS, "Whether TLS compresses. It never does (CRIME)."),
+    ("SSLInsecureRenegotiation", SERVERS, "Whether clients may renegotiate in an unsafe way. They may not at all."),
+    ("SSLFIPS", SERVER_ONLY, "Whether OpenSSL runs in FIPS mode. That is the system's to configure."),
 ):
-    declare(Directive(_name, "mod_ssl", "Off", SERVERS, _what, parse_off, default="Off"))
+    declare(Directive(_name, "mod_ssl", "Off", _where, _what, parse_off, default="Off"))
 
 _NO_STAPLING = "certificates are served without a stapled OCSP response"
 for _name, _where, _what, _note in (
