@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
+from urllib.parse import unquote_plus
 
 PARAMS, STDIN, STDOUT, END = 4, 5, 6, 3
 SHOWN = ("SCRIPT_FILENAME", "SCRIPT_NAME", "PATH_INFO", "REQUEST_URI", "QUERY_STRING", "HTTP_MAX_FORWARDS")
@@ -25,11 +26,20 @@ class _Handler(socketserver.StreamRequestHandler):
             elif kind == STDIN and not content:
                 break
         variables = dict(_pairs(told))
-        port = str(self.server.server_address[1])
-        lines = [f"{name}={value}" for name, value in sorted(variables.items()) if _is_shown(name)]
-        text = "Content-Type: text/plain\r\n\r\n" + "\n".join(lines).replace(port, "BACKEND")
+        text = self.asked_for(variables) if "/says/" in variables["REQUEST_URI"] else self.told(variables)
         for kind, content in ((STDOUT, text.encode("latin-1")), (STDOUT, b""), (END, bytes(8))):
             self.wfile.write(struct.pack(">BBHHBB", 1, kind, 1, len(content), 0, 0) + content)
+
+    def told(self, variables: dict[str, str]) -> str:
+        """What it was told."""
+        port = str(self.server.server_address[1])
+        lines = [f"{name}={value}" for name, value in sorted(variables.items()) if _is_shown(name)]
+        return "Content-Type: text/plain\r\n\r\n" + "\n".join(lines).replace(port, "BACKEND")
+
+    def asked_for(self, variables: dict[str, str]) -> str:
+        """A head with the query's parts as lines, plus for space."""
+        lines = [unquote_plus(line) for line in variables["QUERY_STRING"].split("&")]
+        return "\r\n".join(["Content-Type: text/plain", "Content-Length: 5", *lines, "", "body\n"])
 
 
 def _is_shown(name: str) -> bool:

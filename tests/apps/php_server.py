@@ -67,7 +67,7 @@ class Fpm:
                     parts[kind] += content
         head, _, content = parts[STDOUT].partition(b"\r\n\r\n")
         fields = head.decode("latin-1").split("\r\n")
-        status = next((int(line.split()[1]) for line in fields if line.startswith("Status:")), 200)
+        status = next((int(line.split()[1]) for line in fields if line.startswith(("Status:", "HTTP/"))), 200)
         return Answer(status, fields, content, parts[STDERR])
 
     @property

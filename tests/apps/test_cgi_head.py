@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pieces import CUTS, pieces, single
 
-from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.cgi_head import Dialect, HeadParser, MalformedHead, ProgramHead
 
 
-def read(parts: list[bytes], *, has_status_line: bool = False) -> tuple[ProgramHead, bytes]:
-    parser = HeadParser(has_status_line=has_status_line, limit=200)
+def read(parts: list[bytes], dialect: Dialect = Dialect.CGI, status: int = 200) -> tuple[ProgramHead, bytes]:
+    parser = HeadParser(dialect, status=status, limit=200)
     body = b"".join(parser.feed(part) for part in parts)
     parser.close()
     assert parser.head is not None
     return parser.head, body
 
 
-def outcome(parts: list[bytes], *, has_status_line: bool) -> tuple[ProgramHead, bytes] | str:
+def outcome(parts: list[bytes], dialect: Dialect) -> tuple[ProgramHead, bytes] | str:
     try:
-        return read(parts, has_status_line=has_status_line)
+        return read(parts, dialect)
     except MalformedHead as error:
         return str(error)
 
@@ -54,8 +56,9 @@ def outcome(parts: list[bytes], *, has_status_line: bool) -> tuple[ProgramHead, 
     ],
 )
 def test_heads(data: bytes, expected: ProgramHead, body: bytes) -> None:
-    assert read([data]) == (expected, body)
-    assert read(single(data)) == (expected, body)
+    for parts in ([data], single(data)):
+        head, rest = read(parts)
+        assert (replace(head, says_status=True), rest) == (expected, body)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +99,13 @@ def test_the_longest_head() -> None:
     ],
 )
 def test_heads_with_a_status_line(data: bytes, expected: ProgramHead) -> None:
-    assert read([data], has_status_line=True) == (expected, b"")
+    assert read([data], Dialect.HTTP) == (expected, b"")
 
 
 @pytest.mark.parametrize("data", [b"A: b\n\n", b"\n", b"HTTP/1.1 100 x\n\n", b"HTTP/2 200\n\n", b"HTTP/1.1 20\n\n"])
 def test_status_lines_that_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedHead, match="expected a status line"):
-        read([data], has_status_line=True)
+        read([data], Dialect.HTTP)
 
 
 LINES = st.lists(
@@ -123,13 +126,68 @@ LINES = st.lists(
 ).map(b"\n".join)
 
 
-@given(LINES | LINES.map(lambda data: data.replace(b"\n", b"\r\n")), CUTS, st.booleans())
-def test_how_it_is_cut_makes_no_difference(data: bytes, cuts: list[int], status_line: bool) -> None:
-    whole = outcome([data], has_status_line=status_line)
-    assert whole == outcome(pieces(data, cuts), has_status_line=status_line)
-    assert whole == outcome(single(data), has_status_line=status_line)
+@given(LINES | LINES.map(lambda data: data.replace(b"\n", b"\r\n")), CUTS, st.sampled_from(Dialect))
+def test_how_it_is_cut_makes_no_difference(data: bytes, cuts: list[int], dialect: Dialect) -> None:
+    whole = outcome([data], dialect)
+    assert whole == outcome(pieces(data, cuts), dialect)
+    assert whole == outcome(single(data), dialect)
     if not isinstance(whole, str):
         head, body = whole
         assert data.endswith(body)
         assert 200 <= head.status <= 599
         assert all("\n" not in value and "\r" not in value and "\0" not in value for _, value in head.fields)
+
+
+LINE = b"HTTP/1.1 200 OK\nX: y\n\n"
+SAID = b"Status: 200 OK\nX: y\n\n"
+SILENT = b"X: y\n\n"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "data", "status", "says_status"),
+    [
+        (Dialect.CGI, SAID, 200, True),
+        (Dialect.CGI, SILENT, 404, False),
+        (Dialect.HTTP, LINE, 200, True),
+        (Dialect.PHP, LINE, 200, True),
+        (Dialect.PHP, SAID, 404, True),  # php-fpm says so where the script says nothing
+        (Dialect.PHP, SILENT, 404, True),
+        (Dialect.PHP, b"Status: 403 No\n\n", 403, True),
+        (Dialect.PHP, b"http/2.0 403\n\n", 403, True),
+        (Dialect.PHP, b"HTTP/1.0  403 No entry\n\n", 403, True),
+    ],
+)
+def test_whose_word_a_status_is(dialect: Dialect, data: bytes, status: int, says_status: bool) -> None:
+    head, _ = read([data], dialect, status=404)
+    assert (head.status, head.says_status) == (status, says_status)
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 banana\n\n", b"HTTP/\n\n", b"HTTP/1.1 99 x\n\n", b"Status: x\n\n"])
+def test_what_is_no_status_of_php(data: bytes) -> None:
+    with pytest.raises(MalformedHead):
+        read([data], Dialect.PHP)
+
+
+def test_a_redirect_of_an_error_page_needs_a_status() -> None:
+    head, _ = read([b"Location: /x\n\n"], status=404)
+    assert (head.status, head.fields, head.local_redirect) == (404, [("Location", "/x")], "")
+    assert read([b"Status: 200\nLocation: /x\n\n"], status=404)[0].local_redirect == "/x"
+    assert read([b"Status: 200 OK\nLocation: /x\n\n"], Dialect.PHP)[0].local_redirect == ""
+
+
+@pytest.mark.parametrize(
+    ("dates", "modified"),
+    [
+        (["Sat, 01 Nov 2025 10:00:00 +0100"], 1_761_991_200),
+        (["Saturday, 01-Nov-25 10:00:00 GMT"], 1_761_991_200),
+        (["soon"], None),
+        (["Thu, 01 Jan 1970 00:00:00 GMT"], None),
+        (["soon", "Sat, 01 Nov 2025 10:00:00 GMT", "Sat, 01 Nov 2025 09:00:00 GMT"], 1_761_991_200),
+        ([], None),
+    ],
+)
+def test_a_date_is_what_it_means(dates: list[str], modified: int | None) -> None:
+    data = "".join(f"last-Modified: {date}\n" for date in dates).encode() + b"\n"
+    head, _ = read([data])
+    assert (head.modified, head.fields) == (modified, [])
+    assert len(read([data], Dialect.PHP)[0].fields) == len(dates)

@@ -53,6 +53,11 @@ printf 'Content-Type: text/plain\\nContent-Length: %s\\n\\n%s' "${#told}" "$told
 OF_TYPE = """#!/bin/sh
 printf 'Content-Type: %s\\nContent-Length: 1\\n\\nx' "$QUERY_STRING"
 """
+# One that says what it is asked to: the query's parts are the lines of its head, with a plus for a space.
+SAYS = """#!/bin/bash
+lines=${QUERY_STRING//+/ } lines=${lines//&/$'\\n'}
+printf 'Content-Type: text/plain\\nContent-Length: 5\\n%b\\n\\nbody\\n' "${lines//%/\\x}"
+"""
 SHARED = {  # what everybody can read
     "shared/index.html": "shared index\n",
     "shared/x.txt": "shared x\n",
@@ -86,6 +91,7 @@ def _make_site(world: World) -> None:
         _owned(root / path, content, ALICE, folder=0o755, file=0o644)
     _owned(root / "programs/env.cgi", TELLS, ALICE, file=0o700)
     _owned(root / "programs/as.cgi", OF_TYPE, ALICE, file=0o700)
+    _owned(root / "programs/says.cgi", SAYS, ALICE, file=0o700)
     root.chmod(0o711)
 
 

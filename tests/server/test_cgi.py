@@ -8,6 +8,7 @@ import pytest
 
 from cgi_scripts import ECHO, PERL, SHELL, content, environment, said, serve, told
 from harness import ALICE, BOB, World, eventually
+from ownhost.http.dates import parse_date
 
 # Who, where, how
 
@@ -209,6 +210,37 @@ def test_an_answer_that_the_client_has_already(world: World) -> None:
     for condition in ({}, {"If-None-Match": '"b"'}, {"If-Modified-Since": "Tue, 31 Dec 2019 00:00:00 GMT"}):
         response = server.get("alice.test", "/cgi-bin/page", **condition)
         assert (response.status, content(response)) == (200, b"much")
+
+
+def test_a_status_is_the_programs_word(world: World) -> None:
+    script = "#!/bin/sh\nprintf 'Status: 200 OK\nETag: \"a\"\nLast-Modified: Wed, 01 Jan 2020 00:00:00 GMT\n\nmuch'\n"
+    server = serve(world, page=script)
+    for condition in (
+        {"If-None-Match": '"a"'},
+        {"If-Match": '"b"'},
+        {"If-Unmodified-Since": "Tue, 31 Dec 2019 00:00:00 GMT"},
+    ):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, content(response)) == (200, b"much")
+
+
+def test_a_condition_that_an_answer_does_not_meet(world: World) -> None:
+    script = "#!/bin/sh\nprintf 'ETag: \"a\"\nSet-Cookie: c=1\nX-Kept: 1\n\nmuch'\n"
+    server = serve(world, page=script)
+    for condition in ({"If-Match": '"b"'}, {"If-Unmodified-Since": "Tue, 31 Dec 2019 00:00:00 GMT"}):
+        response = server.get("alice.test", "/cgi-bin/page", **condition)
+        assert (response.status, response.getheader("ETag")) == (412, None)
+        assert (response.getheader("Set-Cookie"), response.getheader("X-Kept")) == ("c=1", "1")
+    assert server.get("alice.test", "/cgi-bin/page", "POST", If_Match='"b"').status == 200
+
+
+def test_no_answer_was_made_in_the_future(world: World) -> None:
+    server = serve(world, page="#!/bin/sh\nprintf 'Last-Modified: Sat, 28 Nov 2099 10:00:00 GMT\n\nx'\n")
+    response = server.get("alice.test", "/cgi-bin/page")
+    said, sent = (parse_date(response.getheader(name) or "") for name in ("Last-Modified", "Date"))
+    assert said is not None
+    assert sent is not None
+    assert said <= sent
 
 
 def test_error_document_and_index_that_are_scripts(world: World) -> None:

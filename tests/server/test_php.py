@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -304,6 +305,67 @@ def test_sessions_are_their_owners(world: World) -> None:
     assert content(server.get("alice.test", "/count.php", Cookie=cookie)) == b"2"
     (kept,) = (world.folder / "alice").glob("sess_*")
     assert kept.stat().st_uid == ALICE
+
+
+# Statuses and conditions
+
+
+DATE = "Sat, 01 Nov 2025 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"If-None-Match": '"v"'},
+        {"If-Modified-Since": DATE},
+        {"If-Match": '"w"'},
+        {"If-Unmodified-Since": "Sat, 01 Nov 2025 09:00:00 GMT"},
+    ],
+)
+def test_conditions_are_the_scripts_to_look_at(world: World, condition: dict[str, str]) -> None:
+    script = f"<?php header('Last-Modified: {DATE}'); header('ETag: \"v\"'); echo 'fresh ', $_COOKIE['u'];"
+    server = serve(world, m_php=script)
+    response = server.get("alice.test", "/m.php", Cookie="u=me", **condition)
+    assert (response.status, content(response)) == (200, b"fresh me")
+
+
+def test_a_date_stays_as_the_script_has_written_it(world: World) -> None:
+    dates = ["Sat, 01 Nov 2025 10:00:00 +0100", "soon", "Sat, 28 Nov 2099 10:00:00 GMT"]
+    server = serve(world, m_php="<?php header('Last-Modified: ' . $_GET['d']);")
+    for date in dates:
+        response = server.get("alice.test", f"/m.php?d={quote(date)}")
+        assert (response.status, response.getheader("Last-Modified")) == (200, date)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("", 404),
+        ("header('HTTP/1.1 200 OK');", 200),
+        ("header('HTTP/1.0 200 Found after all');", 200),
+        ("header($_SERVER['SERVER_PROTOCOL'] . ' 200 OK');", 200),
+        ("header('Status: 200 OK');", 404),  # a field like any other to mod_php
+        ("header('HTTP/1.1 410 Gone');", 410),
+        ("http_response_code(201);", 201),
+        ("header('Location: /elsewhere');", 302),
+    ],
+)
+def test_the_status_of_an_error_document(world: World, code: str, status: int) -> None:
+    server = serve(world, f"{ON}ErrorDocument 404 /error.php\n", error_php=f"<?php {code} echo 'page';")
+    response = server.get("alice.test", "/missing")
+    assert (response.status, content(response)) == (status, b"page")
+
+
+def test_status_lines_of_scripts(world: World) -> None:
+    server = serve(world, s_php="<?php header($_GET['s']); echo 'page';")
+    for line, status in (
+        ("HTTP/1.1 404 Nope", 404),
+        ("HTTP/2 503", 503),
+        ("http/1.0 203 x", 203),
+        ("Status: 402", 402),
+    ):
+        response = server.get("alice.test", f"/s.php?s={quote(line)}")
+        assert (response.status, content(response)) == (status, b"page")
 
 
 # X-Sendfile

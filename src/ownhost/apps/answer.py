@@ -8,18 +8,19 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ownhost.apps.cgi_head import HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.cgi_head import Dialect, HeadParser, MalformedHead, ProgramHead
 from ownhost.apps.partial import cut, joined
 from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.spool import Flow, Spool
 from ownhost.http import conditional
-from ownhost.http.dates import parse_date
+from ownhost.http.dates import format_date
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.request import bugs, serve
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
 
+_OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that are not for an error's page
 _running: set[asyncio.Task[None]] = set()  # tasks that nobody else holds on to
 
 
@@ -71,16 +72,18 @@ async def answer(
     source: Source,
     module: str,
     *,
-    has_status_line: bool = False,
+    dialect: Dialect = Dialect.CGI,
     timeout: float = 0.0,
     broken: int = 500,
 ) -> Response:
-    """The response that a program makes. Raises HTTPError: 500, 502 for a head that is none, 504 for one that is late.
+    """The response that a program makes.
+
+    Raises HTTPError: 412, 500, 502 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
     `broken` is the status where there is no head at all.
     """
-    parser = HeadParser(has_status_line=has_status_line)
+    parser = HeadParser(dialect, status=request.error_status or 200)
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
         rest = await _read_head(request, source, parser, module, timeout)
@@ -96,19 +99,30 @@ async def answer(
         source.close()
         return _redirected(request, head)
     response = Response(head.status, list(head.fields))
-    _check_conditions(request, response)
+    modified = request.time if head.modified is None else min(head.modified, request.time)
+    if head.modified is not None:
+        response.headers.append(("Last-Modified", format_date(modified)))
+    if not head.says_status:
+        try:
+            _check_conditions(request, response, modified)
+        except HTTPError:
+            source.close()
+            raise
     return respond(request, response, source, rest, module, timeout, head.content_length)
 
 
-def _check_conditions(request: Request, response: Response) -> None:
-    """Make a 304 of an answer that the client has already, as Apache does for programs that date or tag theirs."""
-    if response.status != 200 or request.method not in ("GET", "HEAD") or request.error_status:
+def _check_conditions(request: Request, response: Response, modified: float) -> None:
+    """Make a 304 of an answer that the client has already, as Apache does for programs that say no status.
+
+    What has no date is of now. Raises HTTPError 412.
+    """
+    if response.status != 200 or request.method not in ("GET", "HEAD"):
         return
-    if "if-none-match" not in request.head.values and "if-modified-since" not in request.head.values:
-        return  # as is usual: nothing else leads to a 304
-    modified = response.header("last-modified")
-    date = parse_date(modified) if modified else None
-    if conditional.evaluate(request.head, response.header("etag"), date) == 304:
+    status = conditional.evaluate(request.head, response.header("etag"), modified, request.time)
+    if status == 412:
+        kept = tuple(field for field in response.headers if not field[0].lower().startswith(_OF_PAGES))
+        raise HTTPError(412, f"what {request.filename} answers is not what the request's condition says", kept)
+    if status == 304:
         response.status = 304
         response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
 
@@ -174,7 +188,7 @@ async def _read_head(request: Request, source: Source, parser: HeadParser, modul
             if not data:
                 parser.close()
     except MalformedHead as error:
-        status = 502 if parser.has_status_line else 500  # a server that speaks uwsgi answers almost in HTTP
+        status = 502 if parser.dialect is Dialect.HTTP else 500  # a server that speaks uwsgi answers almost in HTTP
         raise HTTPError(status, error.about(request.filename.rpartition("/")[2]), module=module) from None
     except TimeoutError:
         raise HTTPError(504, _too_long(request, module), module=module) from None

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from ownhost.apps import pipes, script_log
 from ownhost.apps.answer import answer, keep, launcher_of
+from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.environment import environment, for_execution
 from ownhost.apps.script_log import Heard
 from ownhost.http.message import HTTPError, RequestBody, Response
@@ -74,7 +75,7 @@ async def run(request: Request, body: RequestBody) -> Response:
     output = Output(execution, request, heard)
     try:
         is_whole = name.startswith("nph-")
-        response = await answer(request, output, "cgi", has_status_line=is_whole)
+        response = await answer(request, output, "cgi", dialect=Dialect.HTTP if is_whole else Dialect.CGI)
         response.as_sent = is_whole
         return response
     except HTTPError as error:

@@ -1,7 +1,7 @@
 """The head of a program's response (RFC 3875, section 6; Apache's ap_scan_script_header_err).
 
     head = [status-line] *(field newline) newline
-    status-line = "HTTP/1." DIGIT SP 3DIGIT [SP reason] newline      ; from nph- programs and uwsgi servers only
+    status-line = "HTTP/1." DIGIT SP 3DIGIT [SP reason] newline      ; not from CGI programs: see Dialect
     field = name ":" *blank value *blank
     value = *(HTAB / %x20-7E / %x80-FF)
     newline = LF / CR LF
@@ -13,21 +13,35 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
+from ownhost.http.dates import parse_date
 from ownhost.http.hops import end_to_end
 
 MAX_HEAD = 65_536  # bytes
 LONGEST_REMEMBERED = 1_024  # bytes
 _END = re.compile(rb"(?:^|\n)\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] +([0-9]{3})(?: [\t -~\x80-\xff]*)?")
+_PHP_STATUS_LINE = re.compile(rb"[Hh][Tt][Tt][Pp]/[0-9.]+ +([0-9]{3})(?: [\t -~\x80-\xff]*)?")  # as scripts write it
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~\x80-\xff]*)")
 _STATUS = re.compile(r"([2-5][0-9][0-9])(?:[\t ].*)?")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # What the server says itself, or what is put elsewhere in a Head.
 _OURS = ("status", "content-length", "date", "server")
+_DATED = "last-modified"
 
 Fields = list[tuple[str, str]]
+
+
+class Dialect(Enum):
+    """How a program says its status."""
+
+    CGI = "cgi"  # in Status; where it says none, the status is not its word
+    HTTP = "http"  # in a status line: nph- programs, servers that speak uwsgi
+    PHP = (
+        "php"  # in a status line where a script has written one; else in Status, which php-fpm always says (`apps.php`)
+    )
 
 
 class MalformedHead(Exception):
@@ -51,12 +65,15 @@ class ProgramHead:
     """What a program says of its response. Texts are as in a request's head: ISO 8859-1.
 
     `fields` are without Date, Server, Content-Length and those of a connection; they are remembered, and not to be
-    changed. With a `local_redirect`, a path and
-    perhaps a query of this server, there is nothing else to the response: the answer is what is there.
+    changed. A CGI program's Last-Modified is not among them, either: what it means is in `modified`. With a
+    `local_redirect`, a path and perhaps a query of this server, there is nothing else to the response: the answer is
+    what is there.
     """
 
     status: int
     fields: Fields
+    says_status: bool = True  # it is the program's own word
+    modified: int | None = None  # seconds since the epoch
     content_length: int | None = None  # None where it says none, or nonsense
     local_redirect: str = ""
 
@@ -67,9 +84,10 @@ class HeadParser:
     Invariant: the head, the body and whether there is an error don't depend on how the bytes were cut.
     """
 
-    def __init__(self, *, has_status_line: bool = False, limit: int = MAX_HEAD) -> None:
+    def __init__(self, dialect: Dialect = Dialect.CGI, *, status: int = 200, limit: int = MAX_HEAD) -> None:
         self.head: ProgramHead | None = None  # until it is complete
-        self.has_status_line = has_status_line
+        self.dialect = dialect
+        self.status = status  # where the program says none
         self._limit = limit
         self._buffer = bytearray()
 
@@ -86,7 +104,7 @@ class HeadParser:
         if match is None:
             return b""
         read = _read_remembered if end <= LONGEST_REMEMBERED else _read
-        self.head = read(bytes(self._buffer[:end]), self.has_status_line)
+        self.head = read(bytes(self._buffer[:end]), self.dialect, self.status)
         body = bytes(self._buffer[end:])
         self._buffer.clear()
         return body
@@ -99,11 +117,19 @@ class HeadParser:
             raise NoHead("its output ended")
 
 
-def _read(data: bytes, has_status_line: bool) -> ProgramHead:
+def _read(data: bytes, dialect: Dialect, status: int) -> ProgramHead:
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][:-2]
-    if not has_status_line:
-        return _redirected([_field(line) for line in lines])
-    match = _STATUS_LINE.fullmatch(lines[0]) if lines else None
+    if dialect is Dialect.HTTP or (dialect is Dialect.PHP and lines and lines[0][:5].upper() == b"HTTP/"):
+        return _after_status_line(lines, _STATUS_LINE if dialect is Dialect.HTTP else _PHP_STATUS_LINE)
+    fields = [_field(line) for line in lines]
+    if dialect is Dialect.PHP:
+        said = _status(fields)
+        return _head(status if said in (None, 200) else said, fields)
+    return _cgi(fields, status)
+
+
+def _after_status_line(lines: list[bytes], form: re.Pattern[bytes]) -> ProgramHead:
+    match = form.fullmatch(lines[0]) if lines else None
     if match is None or not _STATUS.fullmatch(match[1].decode()):
         raise MalformedHead(f"expected a status line, not {_shown(lines)}")
     return _head(int(match[1]), [_field(line) for line in lines[1:]])
@@ -129,26 +155,34 @@ def _shown(lines: list[bytes]) -> str:
     return lines[0][:30].decode("utf-8", "surrogateescape") if lines else "nothing"
 
 
-def _status(fields: Fields) -> int:
-    """The last Status, 200 where there is none."""
+def _status(fields: Fields) -> int | None:
+    """The last Status."""
     said = [value for name, value in fields if name.lower() == "status"]
     if not said:
-        return 200
+        return None
     match = _STATUS.fullmatch(said[-1])
     if match is None:
         raise MalformedHead(f"Invalid status line: {said[-1][:30]}")
     return int(match[1])
 
 
-def _redirected(fields: Fields) -> ProgramHead:
-    """What Location means where the status is 200: another page of this server's, or a redirect (RFC 3875, 6.2)."""
-    status = _status(fields)
+def _cgi(fields: Fields, unsaid: int) -> ProgramHead:
+    """The head of a CGI program.
+
+    Where the status is 200, Location means another page of this server's, or a redirect (RFC 3875, 6.2). Of the dates
+    that a Last-Modified may have, in any of their forms, the latest counts; what is none is not sent.
+    """
+    said = _status(fields)
+    status = unsaid if said is None else said
     location = next((value for name, value in fields if name.lower() == "location"), "")
-    if status != 200 or not location:
-        return _head(status, fields)
-    if location.startswith("/"):
+    if status == 200 and location.startswith("/"):
         return ProgramHead(200, [], local_redirect=location)
-    return _head(302, fields)
+    head = _head(
+        302 if status == 200 and location else status, [field for field in fields if field[0].lower() != _DATED]
+    )
+    dates = [parse_date(value) or 0 for name, value in fields if name.lower() == _DATED]
+    latest = max(dates, default=0)
+    return replace(head, says_status=said is not None, modified=latest if latest > 0 else None)
 
 
 def _head(status: int, fields: Fields) -> ProgramHead:

@@ -15,6 +15,7 @@ from ownhost.apps import fastcgi
 from ownhost.apps.answer import SourceError, answer, keep
 from ownhost.apps.app import App
 from ownhost.apps.backends import Connection
+from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.complaints import Complaints, LineComplaints, RecordComplaints
 from ownhost.apps.php_errors import PHPComplaints
 from ownhost.apps.wire import SocketWire, StreamWire, Wire, connect_unix
@@ -34,6 +35,7 @@ async def ask_app(
     variables: Mapping[str, str],
     content: Content | None,
     timeout: float = 0.0,
+    dialect: Dialect = Dialect.CGI,
 ) -> Response:
     """The response of an app, started if need be. Raises HTTPError 500, 503, 504."""
     lease = await launcher.lease(app)
@@ -45,7 +47,7 @@ async def ask_app(
     except BaseException:
         lease.end()
         raise
-    return await answer(request, conversation, app.module, timeout=timeout)
+    return await answer(request, conversation, app.module, dialect=dialect, timeout=timeout)
 
 
 def _complaints(request: Request, lease: Lease, app: App) -> Complaints:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ownhost.apps.answer import launcher_of
 from ownhost.apps.app import FOLDER, SOCKET, App, Protocol
+from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.environment import environment
 from ownhost.apps.fastcgi_client import ask_app
 from ownhost.config.module_table import DONE_WHERE_INSTALLED
@@ -39,7 +40,14 @@ LONGEST_REQUEST = 3_600  # seconds; a script that waits for ever uses no process
 CONFIG = "fpm.conf"
 
 # php.ini's word does not count for these. mod_php knows no .user.ini; and PHP_SELF is right only with fix_pathinfo.
-_FIXED = ("-d", "user_ini.filename=", "-d", "cgi.fix_pathinfo=1", "-d", "fastcgi.logging=1")
+_FIXED = (
+    *("-d", "user_ini.filename="),
+    *("-d", "cgi.fix_pathinfo=1"),
+    *("-d", "fastcgi.logging=1"),
+    # A status line that a script has written comes as it is, and Status else, even for 200 (cgi_head.Dialect).
+    *("-d", "cgi.nph=1"),
+    *("-d", "cgi.rfc2616_headers=1"),
+)
 # A variable of one of these names, set by SetEnv or out of a client's field, would be a setting for php-fpm.
 _SETTINGS = frozenset(("PHP_VALUE", "PHP_ADMIN_VALUE"))
 
@@ -57,7 +65,7 @@ async def run(request: Request, body: RequestBody) -> Response:
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
     app = known(request, "php", app_of)
-    return await ask_app(request, launcher, app, php_environment(base, request), content)
+    return await ask_app(request, launcher, app, php_environment(base, request), content, dialect=Dialect.PHP)
 
 
 def app_of(request: Request) -> App:

@@ -10,6 +10,7 @@ from socket import SHUT_WR, SocketType
 from ownhost.apps import fastcgi_client, forwarding, http_client, scgi, uwsgi
 from ownhost.apps.answer import SourceError, answer, keep, respond
 from ownhost.apps.backends import Connection, connect, timeout_of
+from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.environment import encoded
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
@@ -57,9 +58,9 @@ async def run(request: Request, backend: Backend, body: RequestBody) -> Response
         raise HTTPError(500, f"{request.uri}: {error}", module=f"proxy_{backend.scheme}") from None
     source = Bytes(connection)
     keep(source.send(head, content))
-    is_uwsgi = backend.scheme == "uwsgi"
+    dialect = Dialect.HTTP if backend.scheme == "uwsgi" else Dialect.CGI
     module = f"proxy_{backend.scheme}"
-    return _seen(request, await answer(request, source, module, has_status_line=is_uwsgi, timeout=timeout))
+    return _seen(request, await answer(request, source, module, dialect=dialect, timeout=timeout))
 
 
 def _seen(request: Request, response: Response) -> Response:

@@ -30,10 +30,11 @@ def _matches(value: str, etag: str | None, exists: bool, weakly: bool) -> bool:
     return etag is not None and any(equal(tag, etag) for tag in _tags(value))
 
 
-def evaluate(head: Head, etag: str | None, modified: float | None, exists: bool = True) -> int | None:
+def evaluate(head: Head, etag: str | None, modified: float | None, now: float, *, exists: bool = True) -> int | None:
     """What the preconditions of a request come to: None (go on), 304 or 412, in the order of section 13.2.2.
 
-    `etag` is the selected representation's, quotes included; `modified` its time in seconds since the epoch.
+    `etag` is the selected representation's, quotes included; `modified` its time in seconds since the epoch. An
+    If-Modified-Since that is later than `now` is none, as to Apache.
     """
     values = head.values
     safe = head.method in ("GET", "HEAD")
@@ -50,7 +51,7 @@ def evaluate(head: Head, etag: str | None, modified: float | None, exists: bool 
             return 304 if safe else 412
     elif safe and (value := values.get("if-modified-since")) is not None and seconds is not None:
         date = parse_date(value)
-        if date is not None and seconds <= date:
+        if date is not None and seconds <= date <= now:
             return 304
     return None
 

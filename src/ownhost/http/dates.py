@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import calendar
+import re
 import time
+from datetime import date
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_FORMS = (
-    "%a, %d %b %Y %H:%M:%S GMT",  # IMF-fixdate
-    "%A, %d-%b-%y %H:%M:%S GMT",  # RFC 850
-    "%a %b %d %H:%M:%S %Y",  # asctime
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+# Behind a word for the weekday. What stands for a zone is not read: it can only be GMT.
+_FORMS = tuple(
+    re.compile(rf"\s*[^\s ]+ {form}")
+    for form in (
+        f"(?P<day>[0-9]{{1,2}}) (?P<month>[A-Z][a-z]{{2}}) (?P<year>[0-9]{{4}}) {_TIME} ",  # IMF-fixdate
+        f"(?P<day>[0-9]{{2}})-(?P<month>[A-Z][a-z]{{2}})-(?P<year>[0-9]{{2}}) {_TIME} ",  # RFC 850
+        f"(?P<month>[A-Z][a-z]{{2}}) (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})",  # asctime
+    )
 )
 
 
@@ -21,22 +28,35 @@ def format_date(seconds: float) -> str:
 
 
 def parse_date(text: str) -> int | None:
-    """Seconds since the epoch; None where the text is no HTTP date (which a recipient then ignores)."""
+    """Seconds since the epoch; None where the text is no HTTP date (which a recipient then ignores).
+
+    As lenient as Apache (apr_date_parse_http), since what is compared are dates that were sent as they came.
+    """
     for form in _FORMS:
-        try:
-            parsed = time.strptime(text, form)
-        except ValueError:
-            continue
-        return _seconds(parsed, two_digits="%y" in form)
+        match = form.match(text)
+        if match is not None:
+            return _seconds(match)
     return None
 
 
-def _seconds(parsed: time.struct_time, two_digits: bool) -> int:
-    year = parsed.tm_year
-    # RFC 9110: a two-digit year that seems more than 50 years ahead is the latest past one with those digits.
-    if two_digits:
+def _seconds(match: re.Match[str]) -> int | None:
+    hour, minute, second = (int(match[name]) for name in ("hour", "minute", "second"))
+    year = _full_year(match["year"])
+    try:
+        date(year, month := _MONTHS.index(match["month"]) + 1, day := int(match["day"]))
+    except ValueError:
+        return None
+    if hour > 23 or minute > 59 or second > 61:  # with leap seconds, as C counts them
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second))
+
+
+def _full_year(digits: str) -> int:
+    """A year. One of two digits that seems more than 50 years ahead is the latest past one with those digits."""
+    year = int(digits)
+    if len(digits) == 2:
         this_year = time.gmtime().tm_year
-        year = this_year // 100 * 100 + year % 100
+        year += this_year // 100 * 100
         if year > this_year + 50:
             year -= 100
-    return calendar.timegm((year, *parsed[1:6], 0, 0, 0))
+    return year

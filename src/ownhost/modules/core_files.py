@@ -211,7 +211,7 @@ def _respond(request: Request, descriptor: int) -> Response:
         etag = _etag(request, stat)
         fields = _fields(request, stat, etag)
         if not request.error_status:
-            status = conditional.evaluate(request.head, etag, stat.st_mtime)
+            status = conditional.evaluate(request.head, etag, stat.st_mtime, request.time)
             if status == 304:
                 return Response(304, fields)
             if status is not None:

@@ -289,12 +289,18 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
 
 
 def _stand_for(response: Response, error: HTTPError) -> None:
-    """Have a page answer in the place of an error: now, or once a program has made it."""
+    """Have a page answer in the place of an error: now, or once a program has made it, which may say another status."""
     if response.deferred is not None:
-        response.after.append(lambda final: _stand_for(final, error))
+        response.after.append(lambda final: _add_to(final, error))
         return
     if response.status == 200:
         response.status = error.status
+    _add_to(response, error)
+
+
+def _add_to(response: Response, error: HTTPError) -> None:
+    """Give a page what belongs to the error in whose place it is sent."""
+    response.first_status = error.status
     response.headers += [field for field in error.headers if response.header(field[0].lower()) is None]
     response.close = response.close or error.status in _LAST
 
