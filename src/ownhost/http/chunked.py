@@ -118,4 +118,4 @@ class Dechunker:
 
 
 def _malformed(why: str) -> HTTPError:
-    return HTTPError(400, f"a malformed chunked body: {why}", level=Level.INFO)
+    return HTTPError(400, f"AH01590: Error reading/parsing chunk: {why}", module="http", level=Level.INFO)

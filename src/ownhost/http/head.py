@@ -275,9 +275,9 @@ def _read_framing(head: _Block, values: dict[str, str]) -> None:
     coding, length = values.get("transfer-encoding"), values.get("content-length")
     if coding is not None:
         if length is not None:
-            raise HTTPError(400, "both Transfer-Encoding and Content-Length")
+            raise _malformed("both Transfer-Encoding and Content-Length")
         if head.minor == 0:
-            raise HTTPError(400, "Transfer-Encoding in a HTTP/1.0 request")
+            raise _malformed("Transfer-Encoding in a HTTP/1.0 request")
         if coding.lower() != "chunked":
             raise HTTPError(501, f"AH02539: client sent unknown Transfer-Encoding ({coding})", level=Level.DEBUG)
         head.chunked = True
