@@ -25,8 +25,13 @@ def test_output_that_is_no_terminal_is_plain(capsys):
     assert capsys.readouterr().out == "NAME\n[bold]alice\n"
 
 
-def test_a_terminal_gets_every_cell_literally(capsys, monkeypatch):
+def on_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has 80 columns, whatever it says
+
+
+def test_a_terminal_gets_every_cell_literally(capsys, monkeypatch):
+    on_a_terminal(monkeypatch)
     print_table(("NAME", "UID"), [("[bold]alice", "50001")])
     out = capsys.readouterr().out
     assert "[bold]alice" in out
@@ -39,7 +44,7 @@ LONG = "/etc/apache2/sites-enabled/a-rather-long-name.example.conf:12"
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 @pytest.mark.parametrize("sentences", [(), ("WHAT",)])
 def test_no_cell_is_folded_in_its_middle(columns, sentences, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    on_a_terminal(monkeypatch)
     monkeypatch.setenv("COLUMNS", str(columns))
     text = "a sentence of several words that may go on in a further line of its own cell"
     print_table(("NAME", "DECLARED AT", "WHAT"), [("alice.example", LONG, text), ("b", LONG, "x")], sentences)
@@ -49,7 +54,7 @@ def test_no_cell_is_folded_in_its_middle(columns, sentences, capsys, monkeypatch
 
 
 def test_sentences_go_on_in_further_lines_between_words(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    on_a_terminal(monkeypatch)
     monkeypatch.setenv("COLUMNS", "60")
     words = "one two three four five six seven eight nine ten eleven twelve"
     print_table(("NAME", "WHAT"), [("alice.example", words)], ("WHAT",))

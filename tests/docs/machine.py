@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from apart import apart
 from certificates import Authority
 
 ACCOUNTS = {"alice": 1001, "bob": 1002, "carol": 1003}  # beside Debian's
@@ -72,7 +73,7 @@ class Machine:
     @contextmanager
     def running(self, *command: str) -> Iterator[subprocess.Popen[str]]:
         """An `ownhost` command on this machine, with its output and messages; ended at the end."""
-        enter = ("unshare", "--net", "--mount", "--propagation", "private", "sh", "-ec", _ENTER, "sh", str(self.folder))
+        enter = (*apart("--net"), "sh", "-ec", _ENTER, "sh", str(self.folder))
         arguments = (*enter, sys.executable, "-m", "ownhost", *command)
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from apart import apart
+
 PAGE = Path(__file__).parents[2] / "docs" / "first-site.md"
 # What a test cannot do: the packages are here already, and there is no systemd; Ownhost runs from this checkout.
 NOT_HERE = ("sudo ./scripts/install", "sudo apt-get ", "sudo systemctl disable ")
@@ -57,8 +59,7 @@ def script() -> tuple[str, list[tuple[int, str]]]:
 
 def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
     text, shown = script()
-    command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-    command += ["sh", "-ec", THROWN_AWAY, "sh", str(tmp_path)]
+    command = [*apart("--net", "--pid", "--fork", "--kill-child"), "sh", "-ec", THROWN_AWAY, "sh", str(tmp_path)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     said = dict(re.findall(r"^==(\d+)\n(.*?)^==$", done.stdout, re.MULTILINE | re.DOTALL))

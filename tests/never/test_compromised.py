@@ -40,9 +40,11 @@ FIXED, COMPUTED = 1, 2  # server ids
 def server(world: World) -> Server:
     """alice.test is alice's; any.test is served as whom an expression names, within a range."""
     computed = world.virtual_host("any", ALICE, "AssignUserIDExpr games\nAssignGroupIDExpr games\n")
-    return world.server(
+    started = world.server(
         "LimitUIDRange 2 60000\nLimitGIDRange 2 60000\n" + world.virtual_host("alice", ALICE) + computed
     )
+    eventually(lambda: {process.role for process in started.processes()} >= {"gate", "logger"})
+    return started
 
 
 @contextmanager

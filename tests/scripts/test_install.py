@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from apart import apart
 from harness import BOB
 from installing import install
 
@@ -91,7 +92,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(environment: Path) -> Iterator[Machine]:
     folder = Path(tempfile.mkdtemp(prefix="ownhost-test-"))
     folder.chmod(0o711)
-    setup = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", SETUP.format(folder)]
+    setup = [*apart("--net"), "sh", "-c", SETUP.format(folder)]
     with subprocess.Popen(setup, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
