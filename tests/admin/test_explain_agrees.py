@@ -223,7 +223,7 @@ CASES = [
     Case("plain.test", "/a.html", 403, 'serve it as #50001: AssignUserID "#50001" "#50001"; or `chmod o+x ', uid=WWW),
     Case("nobody.test", "/", 500, "there is no user named 'no-such-user'"),
     Case("root.test", "/", 500, "LimitUIDRange"),
-    Case("faulty.test", "/", 500, "this virtual host has an error in it: @FILE@:"),
+    Case("faulty.test", "/", 500, "500: its virtual host has an error in it: KeepAlive: expected On or Off"),
     Case("faulty.test", "/", 500, "unknown directive NoSuchDirective"),
     Case("nowhere.test", "/x", 404, "/no does not exist", uid=WWW),
     Case("other.test", "/", 200, "/alice/index.html is sent"),

@@ -73,16 +73,6 @@ def _plain(error: HTTPError | None, status: int) -> str:
     return rest if colon and code.startswith("AH") and code[2:].isdigit() else text
 
 
-def _fault(_found: Explanation, outcome: Outcome) -> Iterator[Cause]:
-    fault = outcome.request.virtual_host.fault
-    if fault is None:
-        return
-    more = f" (and {len(fault.problems) - 1} more)" if len(fault.problems) > 1 else ""
-    yield Cause(f"this virtual host has an error in it: {fault.problems[0]}{more}")
-    for problem in fault.problems:
-        yield Cause(problem.message, str(problem.source), "correct the line, and start again")
-
-
 def _kernel(found: Explanation, outcome: Outcome) -> Iterator[Cause]:
     error = outcome.error
     if not isinstance(error, AccessRefused):
@@ -234,7 +224,6 @@ def redirect_of(request: Request) -> Redirect | None:
 
 
 _FINDERS: tuple[Callable[[Explanation, Outcome], Iterator[Cause]], ...] = (
-    _fault,
     _kernel,
     _access,
     _no_exec,

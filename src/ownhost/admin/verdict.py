@@ -54,7 +54,7 @@ def judge_fault(found: Explanation, fault: Fault) -> None:
     also = f", and {len(more)} more" if more else ""
     found.status = 500
     found.verdict = f"500: its virtual host has an error in it: {first.message}{also}"
-    causes = [Cause(line_at(problem.source, problem.message), str(problem.source)) for problem in fault.problems]
+    causes = [Cause(problem.message, str(problem.source)) for problem in fault.problems]
     causes[0].fix = "mend it: nothing of a virtual host with an error is served; ownhost check says all errors"
     found.causes += causes
 
