@@ -218,6 +218,15 @@ def test_tls_is_explained(world: World) -> None:
     assert explained(config, "http://shared.test:8080/")["tls"] == ""
 
 
+def test_a_host_that_must_be_known(world: World) -> None:
+    world.site("shared", ALICE, {"index.html": "alice\n"}, mode=0o755)
+    config = world.server("StrictHostCheck On\n" + BODY, start=False).config
+    found = explained(config, "http://unknown.test:8080/")
+    assert found["status"] == 400
+    assert "no virtual host there goes by unknown.test" in found["verdict"]
+    assert explained(config, "http://x.wild.test:8080/")["status"] == 200
+
+
 MATTERS = """\
 <VirtualHost *:8080>
 ServerName x.test

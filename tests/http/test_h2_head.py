@@ -130,6 +130,8 @@ def test_malformed(fields: Fields) -> None:
         (changed(":authority", ""), 400),
         (changed(":authority", "user@site.test"), 400),
         (changed(":authority", "a b"), 400),
+        (changed(":authority", "0x7f.1"), 400),
+        (changed(":authority", "127.01.0.1:8443"), 400),
         (changed(":path", "no-slash"), 400),
         (changed(":path", "https://site.test/"), 400),
         (changed(":path", "*"), 400),

@@ -73,6 +73,18 @@ def test_another_owners_host_is_421_and_the_connection_goes_on(world: World, sit
     assert not [process for process in server.processes("worker") if process.uid == BOB]
 
 
+def test_hosts_that_nobody_goes_by_are_refused_where_they_must_be_known(world: World, sites: Sites) -> None:
+    server = world.server("StrictHostCheck On\n" + sites.virtual_host("alice", ALICE) + sites.virtual_host("bob", BOB))
+    with sites.connect(server) as sock:
+        assert ask(sock, "alice.test").content == b"alice\n"
+        assert ask(sock, "bob.test").status == 421
+        assert ask(sock, "unknown.test").status == 400
+    for version in ("--http1.1", "--http2"):
+        said = curl(sites, server, "alice.test", "/", version, "-w", "%{http_code}", "-H", "Host: unknown.test")
+        assert said.stdout.endswith(b"400"), said
+    assert "AH10157: Requested hostname 'unknown.test' did not match any ServerName/ServerAlias" in server.log()
+
+
 def test_a_421_leaves_no_body_in_the_stream(world: World, sites: Sites) -> None:
     server = world.server(sites.virtual_host("alice", ALICE) + sites.virtual_host("bob", BOB))
     with sites.connect(server) as sock:

@@ -13,7 +13,7 @@ from ownhost.http.limits import head_limits
 from ownhost.http.message import Head, HTTPError
 from ownhost.http.tls import VERSIONS, TLSFacts, TLSPolicy
 from ownhost.modules.ssl.directives import SSL_ENGINE, policy_of
-from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex
+from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, refuses
 from ownhost.request.request import Endpoints
 
 LOOPBACK = "127.0.0.1"  # who asks, and is asked, unless said otherwise
@@ -67,6 +67,9 @@ def read_question(config: Config, question: Question) -> Asked:
     asked = Asked(head, endpoints, server, chosen, named, _not_listening(config, local, port))
     if not asked.refused:
         _agree_on_tls(asked, config.servers[names.default])
+        if refuses(server, head.host) and (not asked.refused or asked.status == 421):
+            why = f"StrictHostCheck is on, and no virtual host there goes by {head.host}"
+            asked.refused, asked.status = why, 400
     return asked
 
 

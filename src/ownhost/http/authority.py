@@ -9,6 +9,14 @@ import functools
 import ipaddress
 import re
 
+# A number, or a last label that begins with none of the letters, would be an address to some: it must be one, in the
+# usual form of IPv4 (RFC 1123, 2.1; RFC 3986, 7.4). No label is empty.
+_NUMBER = "(?:0|[1-9][0-9]*)"
+_NAME = re.compile(
+    rf"{_NUMBER}(?:\.{_NUMBER}){{3}}"
+    r"|[a-z0-9_-]*[a-z_-][a-z0-9_-]*"
+    r"|(?:[a-z0-9_-]+\.)+[a-z][a-z0-9_-]*"
+)
 _AUTHORITY = re.compile(rb"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 
 Authority = tuple[str, int | None]
@@ -26,7 +34,7 @@ def parse_authority(raw: bytes) -> Authority | None:
     if match is None:
         return None
     port = int(match[3]) if match[3] else None
-    if port is not None and port > 65535:
+    if port is not None and not 0 < port <= 65535:
         return None
     if match[2] is not None:
         try:
@@ -34,6 +42,4 @@ def parse_authority(raw: bytes) -> Authority | None:
         except ValueError:
             return None
     host = match[1].decode().lower().removesuffix(".")
-    if not host or ".." in host or host.startswith(".") or host.endswith("."):
-        return None
-    return host, port
+    return (host, port) if _NAME.fullmatch(host) else None

@@ -37,6 +37,7 @@ from ownhost.config.server_name import SERVER_NAME, ServerName
 __all__ = [
     "SERVER_ALIASES",
     "SERVER_NAME",
+    "STRICT_HOST_CHECK",
     "USE_CANONICAL_NAME",
     "USE_CANONICAL_PHYSICAL_PORT",
     "HostIndex",
@@ -138,6 +139,20 @@ def own_names(server: VirtualHost, main: VirtualHost) -> list[str]:
     return [name] if name else []
 
 
+def goes_by(server: VirtualHost, host: str) -> bool:
+    """Whether a host name is written down as a virtual host's: as ServerName, as ServerAlias, or in <VirtualHost>."""
+    settings = server.settings
+    written = (f"[{name}]" if ":" in name else name for name in server.hosts)
+    return host in (settings[SERVER_NAME].host, *written) or any(
+        wildcard(alias).fullmatch(host) for alias in settings[SERVER_ALIASES]
+    )
+
+
+def refuses(server: VirtualHost, host: str) -> bool:
+    """Whether StrictHostCheck keeps requests for a host from the virtual host that they fall to."""
+    return server.settings[STRICT_HOST_CHECK] and bool(host) and not goes_by(server, host)
+
+
 def wildcard(alias: str) -> re.Pattern[str]:
     """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special.
 
@@ -164,6 +179,7 @@ def parse_canonical(call: Call) -> bool:
 
 
 SERVER_ALIASES: Setting[tuple[str, ...]] = Setting("ServerAlias", ())
+STRICT_HOST_CHECK = Setting("StrictHostCheck", False)
 USE_CANONICAL_NAME = Setting("UseCanonicalName", False)
 USE_CANONICAL_PHYSICAL_PORT = Setting("UseCanonicalPhysicalPort", False)
 
@@ -200,6 +216,19 @@ declare(
         "Not needed since Apache 2.4: virtual hosts at one address are told apart by name.",
         ignored(),
         answer=Answer.NO_EFFECT,
+    )
+)
+declare(
+    Directive(
+        "StrictHostCheck",
+        "core",
+        "On|Off",
+        SERVERS,
+        "Whether requests for a host that no virtual host at the address goes by are refused with 400, "
+        "not answered by the first.",
+        flag(),
+        setting=STRICT_HOST_CHECK,
+        default="Off",
     )
 )
 declare(

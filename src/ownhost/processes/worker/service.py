@@ -27,7 +27,7 @@ from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.sending import Sending
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
-from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
+from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, STRICT_HOST_CHECK
 from ownhost.request.names import server_token
 from ownhost.request.site import Site
 
@@ -59,6 +59,7 @@ class Service:
         self.read_timeout = settings[REQUEST_READ_TIMEOUT]
         self.streams = stream_limits(settings)
         self.token = server_token(settings)
+        self.checks_hosts = settings[STRICT_HOST_CHECK]
         self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
         self.access_log = AccessLog(server, lambda target: writers[target].write)
 

@@ -53,6 +53,7 @@ from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
@@ -73,6 +74,18 @@ def _misdirected(connection: Client, asked: str) -> HTTPError:
     named = f"{tls.server_name} provided via SNI" if tls is not None and tls.server_name else "(no SNI was provided)"
     reason = f"AH02032: Hostname {named} and hostname {asked} provided via HTTP have no compatible SSL setup"
     return HTTPError(421, reason, module="ssl", level=Level.ERROR)
+
+
+def _unnamed(service: Service, asked: str) -> HTTPError:
+    """The error for a request for a host that nobody goes by, where StrictHostCheck is on."""
+    server = service.site.virtual_host
+    if server.id:
+        number = "AH10157"
+        where = f"in the matching virtual host (default vhost for current connection is {server.source})"
+    else:
+        number, where = "AH10156", "in the global server configuration"
+    reason = f"{number}: Requested hostname '{asked}' did not match any ServerName/ServerAlias {where}"
+    return HTTPError(400, reason, level=Level.WARN)
 
 
 def main(channel: Channel) -> NoReturn:
@@ -329,11 +342,14 @@ class Worker:
         found = self.names.get(key)
         if isinstance(found, str):
             raise HTTPError(500, found, module="mpm_itk")
+        answers = found
         if endpoints.secure:
-            return self.admit(connection, found, head.host) if found is not None or key in self.names else None
-        if found is None and connection.fresh:
+            answers = self.admit(connection, found, head.host) if found is not None or key in self.names else None
+        elif found is None and connection.fresh:
             raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
-        return found
+        if found is not None and found.checks_hosts and refuses(found.site.virtual_host, head.host):
+            connection.denial = _unnamed(found, head.host)
+        return answers
 
     def admit(self, connection: Client, found: Service | None, asked: str) -> Service:
         """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
