@@ -50,7 +50,7 @@ def outcome(parts: list[bytes], dialect: Dialect) -> tuple[ProgramHead, bytes] |
         (b"Content-Length: -5\n\n", ProgramHead(200, []), b""),
         (
             b"Connection: close, X-Hop\nTransfer-Encoding: chunked\nx-hop: 1\nUpgrade: h2c\nY: z\n\n",
-            ProgramHead(200, [("Y", "z")]),
+            ProgramHead(200, [("Y", "z")], chunked=True),
             b"",
         ),
     ],
@@ -96,16 +96,26 @@ def test_the_longest_head() -> None:
         (b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n", ProgramHead(404, [("A", "b")])),
         (b"HTTP/1.0 200\n\n", ProgramHead(200, [])),
         (b"HTTP/1.1 200 OK\nLocation: /a\n\n", ProgramHead(200, [("Location", "/a")])),
+        (b"HTTP/1.1 200 OK\nA: b\n  c\n\td \n\n", ProgramHead(200, [("A", "b c d")])),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\n\n", ProgramHead(200, [])),
+        (b"HTTP/1.1 200\nTransfer-Encoding: Chunked\n\n", ProgramHead(200, [], chunked=True)),
     ],
 )
 def test_heads_with_a_status_line(data: bytes, expected: ProgramHead) -> None:
     assert read([data], Dialect.HTTP) == (expected, b"")
 
 
-@pytest.mark.parametrize("data", [b"A: b\n\n", b"\n", b"HTTP/1.1 100 x\n\n", b"HTTP/2 200\n\n", b"HTTP/1.1 20\n\n"])
+@pytest.mark.parametrize("data", [b"A: b\n\n", b"\n", b"HTTP/1.1 101 x\n\n", b"HTTP/2 200\n\n", b"HTTP/1.1 20\n\n"])
 def test_status_lines_that_are_refused(data: bytes) -> None:
     with pytest.raises(MalformedHead, match="expected a status line"):
         read([data], Dialect.HTTP)
+
+
+def test_interim_heads() -> None:
+    parser = HeadParser(Dialect.HTTP)
+    rest = parser.feed(b"HTTP/1.1 102 Processing\nA: b\n\nHTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 OK\n\nbody")
+    assert [(head.status, head.fields) for head in parser.interims] == [(102, [("A", "b")]), (103, [])]
+    assert (parser.head is not None and parser.head.status, rest) == (200, b"body")
 
 
 LINES = st.lists(
@@ -116,6 +126,8 @@ LINES = st.lists(
             b"Location: /x",
             b"Location: http://x",
             b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 100 Continue",
+            b" folded",
             b"",
             b"\r",
             b"Content-Length: 1",

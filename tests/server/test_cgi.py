@@ -160,6 +160,32 @@ def test_a_script_that_speaks_for_itself(world: World) -> None:
     assert (response.status, response.getheader("X-Own"), content(response)) == (203, "1", b"own\n")
 
 
+CHUNKED = "#!/bin/sh\nprintf 'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\\r\nhello\\r\n"
+
+
+def test_a_script_that_speaks_for_itself_in_every_way(world: World) -> None:
+    """What a browser gets of interim answers, folded lines and chunks is what the script meant."""
+    files: dict[str, str | bytes] = {
+        "nph-102": said("HTTP/1.1 102 Processing", "X-At: 1", "", "HTTP/1.1 200 OK", "X: a", "\tb", "", "body"),
+        "nph-100": said("HTTP/1.1 100 Continue", "", "HTTP/1.1 404 No", "", "body"),
+        "nph-chunks": f"{CHUNKED}6;x\\r\n world\\r\n0\\r\n\\r\n'\n",
+        "nph-cut": f"{CHUNKED}6\\r\n wo'\n",
+    }
+    server = world.server(world.virtual_host("alice", ALICE, "ScriptAlias / @DIR@/alice/\n", files))
+
+    def raw(path: str, version: str = "1.1") -> bytes:
+        return server.raw(f"GET /{path} HTTP/{version}\r\nHost: alice.test\r\nConnection: close\r\n\r\n".encode())
+
+    answer = raw("nph-102")
+    assert answer.startswith(b"HTTP/1.1 102 Processing\r\nX-At: 1\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert b"\r\nX: a b\r\n" in answer
+    assert raw("nph-102", "1.0").startswith(b"HTTP/1.1 200 OK\r\n")  # which knows no interim answers
+    assert raw("nph-100").startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\n")
+    response = server.get("alice.test", "/nph-chunks")
+    assert (response.status, content(response)) == (200, b"hello world")
+    assert not raw("nph-cut").endswith(b"0\r\n\r\n"), "it must not look complete"
+
+
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [

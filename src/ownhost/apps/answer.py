@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from ownhost.apps.cgi_head import Dialect, HeadParser, MalformedHead, ProgramHead
+from ownhost.apps.dechunked import Dechunked
 from ownhost.apps.partial import cut, joined
 from ownhost.apps.sendfile import file_named, send_instead
+from ownhost.apps.source import Source, SourceError
 from ownhost.apps.spool import Flow, Spool
 from ownhost.http import conditional
 from ownhost.http.dates import format_date
-from ownhost.http.limits import TIMEOUT
+from ownhost.http.limits import TIMEOUT, head_limits
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.request import bugs, serve
 from ownhost.request.programs import Launcher
@@ -22,22 +24,6 @@ from ownhost.request.request import Level, Request
 
 _OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that are not for an error's page
 _running: set[asyncio.Task[None]] = set()  # tasks that nobody else holds on to
-
-
-class Source(Protocol):
-    """What a program says, as it says it."""
-
-    ended: bool  # there is no more, without asking
-
-    async def read(self, deadline: float) -> bytes:
-        """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (monotonic time)."""
-
-    def close(self) -> None:
-        """Nobody listens any more."""
-
-
-class SourceError(Exception):
-    """A program's answer ends before it is complete, or is none. One sentence for the error log."""
 
 
 class NoBody:
@@ -75,18 +61,19 @@ async def answer(
     dialect: Dialect = Dialect.CGI,
     timeout: float = 0.0,
     broken: int = 500,
+    body: RequestBody | None = None,
 ) -> Response:
     """The response that a program makes.
 
     Raises HTTPError: 412, 500, 502 for a head that is none, 504 for one that is late.
 
     `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
-    `broken` is the status where there is no head at all.
+    `broken` is the status where there is no head at all; `body` hears of interim responses.
     """
     parser = HeadParser(dialect, status=request.error_status or 200)
     timeout = timeout or request.site.settings[TIMEOUT]
     try:
-        rest = await _read_head(request, source, parser, module, timeout)
+        rest = await _read_head(request, source, parser, module, timeout, body)
     except (SourceError, OSError) as error:
         source.close()
         raise HTTPError(broken, f"{request.filename}: {error}", module=module) from None
@@ -108,6 +95,8 @@ async def answer(
         except HTTPError:
             source.close()
             raise
+    if head.chunked:
+        source, rest = Dechunked(source, rest, head_limits(request.site.settings)), b""
     return respond(request, response, source, rest, module, timeout, head.content_length)
 
 
@@ -177,12 +166,18 @@ def _begin(source: Source, pump: Coroutine[Any, Any, None]) -> asyncio.Task[None
     return task
 
 
-async def _read_head(request: Request, source: Source, parser: HeadParser, module: str, timeout: float) -> bytes:
+async def _read_head(
+    request: Request, source: Source, parser: HeadParser, module: str, timeout: float, body: RequestBody | None
+) -> bytes:
     """Read up to the end of the head; what came behind it."""
     try:
         while True:
             data = await next_piece(source, timeout)
             rest = parser.feed(data)
+            while parser.interims:
+                interim = parser.interims.pop(0)
+                if body is not None:
+                    await body.tell(interim.status, interim.fields)
             if parser.head is not None:
                 return rest
             if not data:

@@ -75,7 +75,8 @@ async def run(request: Request, body: RequestBody) -> Response:
     output = Output(execution, request, heard)
     try:
         is_whole = name.startswith("nph-")
-        response = await answer(request, output, "cgi", dialect=Dialect.HTTP if is_whole else Dialect.CGI)
+        dialect = Dialect.HTTP if is_whole else Dialect.CGI
+        response = await answer(request, output, "cgi", dialect=dialect, body=body)
         response.as_sent = is_whole
         return response
     except HTTPError as error:

@@ -2,7 +2,7 @@
 
     head = [status-line] *(field newline) newline
     status-line = "HTTP/1." DIGIT SP 3DIGIT [SP reason] newline      ; not from CGI programs: see Dialect
-    field = name ":" *blank value *blank
+    field = name ":" *blank value *blank [newline 1*blank value]     ; folded in Dialect.HTTP only
     value = *(HTAB / %x20-7E / %x80-FF)
     newline = LF / CR LF
 
@@ -26,6 +26,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] +([0-9]{3})(?: [\t -~\x80-\xff]*)?")
 _PHP_STATUS_LINE = re.compile(rb"[Hh][Tt][Tt][Pp]/[0-9.]+ +([0-9]{3})(?: [\t -~\x80-\xff]*)?")  # as scripts write it
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~\x80-\xff]*)")
 _STATUS = re.compile(r"([2-5][0-9][0-9])(?:[\t ].*)?")
+_INTERIM = re.compile(rb"1(?!01)[0-9][0-9]")  # but not a switch of protocols
 _LENGTH = re.compile(r"[0-9]{1,18}")
 # What the server says itself, or what is put elsewhere in a Head.
 _OURS = ("status", "content-length", "date", "server")
@@ -38,7 +39,7 @@ class Dialect(Enum):
     """How a program says its status."""
 
     CGI = "cgi"  # in Status; where it says none, the status is not its word
-    HTTP = "http"  # in a status line: nph- programs, servers that speak uwsgi
+    HTTP = "http"  # in a status line, as HTTP has it: nph- programs, servers that speak uwsgi
     PHP = (
         "php"  # in a status line where a script has written one; else in Status, which php-fpm always says (`apps.php`)
     )
@@ -75,6 +76,7 @@ class ProgramHead:
     says_status: bool = True  # it is the program's own word
     modified: int | None = None  # seconds since the epoch
     content_length: int | None = None  # None where it says none, or nonsense
+    chunked: bool = False  # what follows is in the chunked transfer coding
     local_redirect: str = ""
 
 
@@ -86,6 +88,7 @@ class HeadParser:
 
     def __init__(self, dialect: Dialect = Dialect.CGI, *, status: int = 200, limit: int = MAX_HEAD) -> None:
         self.head: ProgramHead | None = None  # until it is complete
+        self.interims: list[ProgramHead] = []  # 1xx that came before it
         self.dialect = dialect
         self.status = status  # where the program says none
         self._limit = limit
@@ -97,15 +100,22 @@ class HeadParser:
             return data
         searched = max(0, len(self._buffer) - 2)  # the end's first bytes may be there already
         self._buffer += data
-        match = _END.search(self._buffer, searched)
-        end = len(self._buffer) if match is None else match.end()
-        if end > self._limit:
-            raise MalformedHead(f"its fields are longer than {self._limit} bytes")
-        if match is None:
-            return b""
-        read = _read_remembered if end <= LONGEST_REMEMBERED else _read
-        self.head = read(bytes(self._buffer[:end]), self.dialect, self.status)
-        body = bytes(self._buffer[end:])
+        while self.head is None:
+            match = _END.search(self._buffer, searched)
+            end = len(self._buffer) if match is None else match.end()
+            if end > self._limit:
+                raise MalformedHead(f"its fields are longer than {self._limit} bytes")
+            if match is None:
+                return b""
+            read = _read_remembered if end <= LONGEST_REMEMBERED else _read
+            head = read(bytes(self._buffer[:end]), self.dialect, self.status)
+            del self._buffer[:end]
+            searched = 0
+            if head.status >= 200:
+                self.head = head
+            else:
+                self.interims.append(head)
+        body = bytes(self._buffer)
         self._buffer.clear()
         return body
 
@@ -120,7 +130,7 @@ class HeadParser:
 def _read(data: bytes, dialect: Dialect, status: int) -> ProgramHead:
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][:-2]
     if dialect is Dialect.HTTP or (dialect is Dialect.PHP and lines and lines[0][:5].upper() == b"HTTP/"):
-        return _after_status_line(lines, _STATUS_LINE if dialect is Dialect.HTTP else _PHP_STATUS_LINE)
+        return _after_status_line(lines, dialect)
     fields = [_field(line) for line in lines]
     if dialect is Dialect.PHP:
         said = _status(fields)
@@ -128,11 +138,25 @@ def _read(data: bytes, dialect: Dialect, status: int) -> ProgramHead:
     return _cgi(fields, status)
 
 
-def _after_status_line(lines: list[bytes], form: re.Pattern[bytes]) -> ProgramHead:
+def _after_status_line(lines: list[bytes], dialect: Dialect) -> ProgramHead:
+    form = _STATUS_LINE if dialect is Dialect.HTTP else _PHP_STATUS_LINE
     match = form.fullmatch(lines[0]) if lines else None
-    if match is None or not _STATUS.fullmatch(match[1].decode()):
+    interim = match is not None and dialect is Dialect.HTTP and _INTERIM.fullmatch(match[1])
+    if match is None or not (interim or _STATUS.fullmatch(match[1].decode())):
         raise MalformedHead(f"expected a status line, not {_shown(lines)}")
-    return _head(int(match[1]), [_field(line) for line in lines[1:]])
+    rest = _unfolded(lines[1:]) if dialect is Dialect.HTTP else lines[1:]
+    return _head(int(match[1]), [_field(line) for line in rest])
+
+
+def _unfolded(lines: list[bytes]) -> list[bytes]:
+    """Lines, each with those that it goes on in (RFC 9112, 5.2)."""
+    found: list[bytes] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and found:
+            found[-1] += b" " + line.strip(b" \t")
+        else:
+            found.append(line)
+    return found
 
 
 # Most of a program's responses have the same head.
@@ -188,6 +212,10 @@ def _cgi(fields: Fields, unsaid: int) -> ProgramHead:
 def _head(status: int, fields: Fields) -> ProgramHead:
     lengths = {value for name, value in fields if name.lower() == "content-length"}
     length = lengths.pop() if len(lengths) == 1 else ""
+    chunked = any(name.lower() == "transfer-encoding" and value.lower() == "chunked" for name, value in fields)
     return ProgramHead(
-        status, end_to_end(fields, but=_OURS), content_length=int(length) if _LENGTH.fullmatch(length) else None
+        status,
+        end_to_end(fields, but=_OURS),
+        content_length=int(length) if _LENGTH.fullmatch(length) and not chunked else None,
+        chunked=chunked,
     )

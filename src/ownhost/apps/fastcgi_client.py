@@ -12,12 +12,13 @@ import contextlib
 from collections.abc import Mapping
 
 from ownhost.apps import fastcgi
-from ownhost.apps.answer import SourceError, answer, keep
+from ownhost.apps.answer import answer, keep
 from ownhost.apps.app import App
 from ownhost.apps.backends import Connection
 from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.complaints import Complaints, LineComplaints, RecordComplaints
 from ownhost.apps.php_errors import PHPComplaints
+from ownhost.apps.source import SourceError
 from ownhost.apps.wire import SocketWire, StreamWire, Wire, connect_unix
 from ownhost.http.message import Content, HTTPError, Response
 from ownhost.request.programs import Launcher, Lease

@@ -8,10 +8,11 @@ import socket
 from socket import SHUT_WR, SocketType
 
 from ownhost.apps import fastcgi_client, forwarding, http_client, scgi, uwsgi
-from ownhost.apps.answer import SourceError, answer, keep, respond
+from ownhost.apps.answer import answer, keep, respond
 from ownhost.apps.backends import Connection, connect, timeout_of
 from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.environment import encoded
+from ownhost.apps.source import SourceError
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
 from ownhost.modules.proxying.backend import SPEAK_HTTP, Backend
