@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +64,9 @@ class Machine:
         return Path(f"/proc/{self.pid}/root{name}")
 
     def command(self, *command: str | Path) -> list[str]:
-        return ["nsenter", f"--target={self.pid}", "--mount", "--net", f"--wd={ROOT}", *map(str, command)]
+        # Its root is named, as it may be that of a chroot.
+        enter = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--root", "--wd"]
+        return [*enter, "sh", "-c", f'cd {shlex.quote(str(ROOT))}; exec "$@"', "sh", *map(str, command)]
 
     def run(self, *command: str | Path, status: int = 0) -> str:
         """What a command says, on both outputs."""
