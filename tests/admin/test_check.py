@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, World, eventually
+from harness import ALICE, BOB, World, eventually, free_port
 from installing import install
 
 GOOD = "Listen 127.0.0.1:@PORT@\nServerName main.test\nErrorLog @DIR@/error.log\nUser www-data\nGroup www-data\n"
@@ -65,6 +65,10 @@ ERRORS = {
     "an owner's log program": Case(host('ErrorLog "|/no/such"'), True, "cannot start the log program", 500),
     "an owner's include": Case(host("Include none.conf"), True, "cannot read", 500),
     "an owner's two mistakes": Case(host("KeepAlive x\nErrorLog @DIR@/none/log"), True, "there is no folder", 500),
+}
+FINE = {
+    "all of IPv4 beside all of IPv6": GOOD + "Listen [::]:1@PORT@\nListen 0.0.0.0:1@PORT@\n",
+    "and in the other order": GOOD + "Listen 0.0.0.0:1@PORT@\nListen 1@PORT@\n",
 }
 NOTES = {
     "an undefined variable": Case(host("ServerAdmin ${NOBODY}"), True, "${NOBODY} is not defined"),
@@ -121,6 +125,15 @@ def test_errors(world: World, name: str) -> None:
     assert done.stdout.count("is answered with 500") == (len(answer["problems"]) if case.alice == 500 else 0)
     assert "Traceback" not in done.stderr
     assert_runs(world, case)
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_is_fine(world: World, name: str) -> None:
+    text = FINE[name].replace("1@PORT@", str(free_port())) + HOST.format(extra="")
+    server = world.server(text, preamble=False, start=False)
+    done = check(server.config)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Syntax OK\n", "")
+    assert_runs(world, Case(text, True, ""))
 
 
 @pytest.mark.parametrize("name", NOTES)

@@ -327,7 +327,7 @@ class _Builder:
         return [(address, host.lower()) for address in found]
 
     def listeners(self) -> list[Listener]:
-        """The Listen lines, with host names resolved."""
+        """The Listen lines, with host names resolved. All of IPv4 is part of all of IPv6, where both are listed."""
         found: dict[ListenAddress, Listener] = {}
         for listener in self.main.settings[LISTENERS]:
             try:
@@ -339,7 +339,8 @@ class _Builder:
                 if one.address in found:
                     self.listen_problem(listener, f"{one.address} is in {found[one.address].source} already")
                 found[one.address] = one
-        return list(found.values())
+        every = {ListenAddress(IPV4_ANY, address.port) for address in found if address.host in ("", "::")}
+        return [listener for address, listener in found.items() if address not in every]
 
     def listen_problem(self, listener: Listener, message: str) -> None:
         place = self.listen_places[listener.source]
@@ -364,6 +365,9 @@ def _with_parameters(node: Node, children: list[Node]) -> tuple[Node, list[Node]
 def _is_forbidden(error: BaseException | None) -> bool:
     """Whether an error came of a file that this process may not look at."""
     return error is not None and (isinstance(error, PermissionError) or _is_forbidden(error.__context__))
+
+
+IPV4_ANY = "0.0.0.0"  # noqa: S104 - a name
 
 
 def _subject(section: Section) -> str:
