@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Coroutine
 from math import inf
-from socket import MSG_DONTWAIT, SocketType, socket, socketpair
+from socket import MSG_DONTWAIT, SocketType
 from typing import TYPE_CHECKING, Any
 
 from ownhost.http import framing
@@ -20,12 +20,12 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
-from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import TOO_LONG
-from ownhost.processes.mailbox import MAX_MOVES, MAX_READ_AHEAD, Handover, Return, send_return
+from ownhost.processes.mailbox import MAX_READ_AHEAD, Handover
+from ownhost.processes.worker import moving
 from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
-from ownhost.processes.worker.pump import in_clear, pump
+from ownhost.processes.worker.pump import in_clear
 from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, push
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
@@ -140,14 +140,14 @@ class Connection(Client):
                 self.refuse(error)
                 return
             if service is None:
-                self.seek(head)
+                moving.seek(self, head)
                 return
             self.service = service
             request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
             try:
                 response = self.respond(service, request)
             except Elsewhere as elsewhere:
-                self.hand_back(elsewhere.assignment)
+                moving.hand_back(self, elsewhere.assignment)
                 return
             self.fresh = False
             self.buffer = self.buffer[end:]
@@ -514,68 +514,6 @@ class Connection(Client):
         except Exception as another:
             bugs.report(self.log, another)
             self.close()
-
-    def hand_back(self, whose: Assignment | None) -> None:
-        """Give the connection to whom the next request belongs to, with the bytes read so far."""
-        if self.moves >= MAX_MOVES:
-            self.log(Level.ERROR, "core", f"a request was passed on {self.moves} times and belongs nowhere")
-            self.refuse(HTTPError(500, "its identity cannot be told"))
-            return
-        if self.worker.stopping:  # the gates have gone before
-            self.refuse(HTTPError(503, "the server is stopping, and the request is another identity's"))
-            return
-        self.pause()
-        try:
-            if isinstance(self.sock, TLSSocket):
-                self.relay(self.sock, whose)
-                return
-            message = Return(whose, self.moves, self.ticket, self.buffer, self.origin)
-            send_return(self.worker.mailbox, [self.sock.fileno()], message)
-        except OSError as error:
-            self.refuse(HTTPError(503, f"the gates don't take the connection back: {error.strerror}"))
-            return
-        self.close()
-
-    def relay(self, client: TLSSocket, whose: Assignment | None) -> None:
-        """Over TLS the stream cannot move: it goes on in clear, from here to whoever its requests are for."""
-        facts = self.endpoints.tls
-        assert facts is not None
-        ours, theirs = socketpair()
-        ours.setblocking(False)
-        origin = f"{facts.server}\0{facts.to_text()}"
-        message = Return(whose, self.moves, self.ticket, self.buffer, origin, relay=True)
-        try:
-            send_return(self.worker.mailbox, [client.fileno(), theirs.fileno()], message)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.buffer = b""
-        self.leave()
-        self.begin_task(self.pass_on(client, ours))
-
-    async def pass_on(self, client: TLSSocket, ours: socket) -> None:
-        """Relay until one side ends."""
-        with ours:
-            await pump(self.worker.loop, client, ours, (self.service or self.worker.default).timeout)
-        self.close()
-
-    def seek(self, head: Head) -> None:
-        """Nobody here knows whose a name is: the gates do."""
-        if self.endpoints.secure:
-            self.begin_task(self.ask(head.host))
-        else:
-            self.hand_back(None)
-
-    async def ask(self, host: str) -> None:
-        """Over TLS: which virtual host is it? Then go on with the request."""
-        known = await self.worker.ask(self.endpoints, host)
-        self.task = None
-        if known:
-            self.serve()
-        else:
-            self.refuse(HTTPError(503, "the gates don't answer"))
 
     def close_if_idle(self, *, at_once: bool = False) -> None:
         if self.watched == READ and self.task is None and not self.buffer:
