@@ -8,8 +8,8 @@ from __future__ import annotations
 import stat
 
 from ownhost.config.arguments import ignored, keyword
-from ownhost.config.directive import ANYWHERE, SERVERS, Answer, Directive, Override, Setting, Where, declare
-from ownhost.config.model import VirtualHost
+from ownhost.config.directive import ANYWHERE, SERVERS, Answer, Directive, Override, Setting, Settings, Where, declare
+from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules import output_filters
 from ownhost.request.links import OPTIONS, Option
@@ -61,7 +61,16 @@ for _name, _where, _override in (
 
 def uses(server: VirtualHost) -> bool:
     """Whether Options let any file have includes."""
-    return server.says(OPTIONS)
+    return _lets(server.settings) or any(map(_section_lets, server.sections))
+
+
+def _section_lets(section: Section) -> bool:
+    return _lets(section.settings) or any(map(_section_lets, section.sections))
+
+
+def _lets(settings: Settings) -> bool:
+    options = settings[OPTIONS]
+    return Option.INCLUDES in options or bool(options.added & Option.INCLUDES)
 
 
 def fixup(request: Request) -> Response | None:

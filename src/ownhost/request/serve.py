@@ -174,7 +174,10 @@ def handle(request: Request) -> Response:
     handler = handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name or DEFAULT_HANDLER)
     if handler is None:
         if is_program(name):
-            why = f"{request.filename}: there is no handler {name!r}; the file itself is not sent instead"
+            unloaded = (
+                "" if request.site.virtual_host.loaded is None else " among the modules that LoadModule lines name"
+            )
+            why = f"{request.filename}: there is no handler {name!r}{unloaded}; the file itself is not sent instead"
             raise HTTPError(500, why)
         handler = handlers[DEFAULT_HANDLER]
     if request.pure:
