@@ -58,8 +58,9 @@ def test_one_client_more_is_refused_whoever_serves(limited: Server, held: Held) 
         assert response.status == 503
         assert response.getheader("Connection") == "close"
     assert limited.get("bob.test").status == 200, "another virtual host has no limit"
-    eventually(lambda: "MaxClientsVHost 2 reached for alice.test" in limited.log())
-    line = next(line for line in limited.log().splitlines() if "MaxClientsVHost" in line)
+    said = f"MaxClientsVhost reached for alice.test:{limited.port}, refusing client."
+    eventually(lambda: said in limited.log())
+    line = next(line for line in limited.log().splitlines() if said in line)
     assert "[mpm_itk:warn]" in line
     for _ in range(3):  # those that are in stay in
         first.request("GET", "/", headers={"Host": "alice.test"})

@@ -76,9 +76,10 @@ def test_several_ranges(server: Server) -> None:
         WHOLE[-10:] + b"\r\n",
     ]
     assert f"Content-Type: text/x\r\nContent-Range: bytes 10-19/{SIZE}".encode() in parts[1]
-    for unordered in ("150000-150009,10-19", "0-9,5-14"):
-        response = server.get("alice.test", path, Range=f"bytes={unordered}")
-        assert (response.status, content(response)) == (200, WHOLE), "it would have to be kept"
+    response = server.get("alice.test", path, Range="bytes=150000-150009,10-19")
+    assert (response.status, content(response)) == (200, WHOLE), "it would have to be kept"
+    response = server.get("alice.test", path, Range="bytes=0-9,5-14")
+    assert (response.status, content(response)) == (206, WHOLE[:15]), "what overlaps is one range"
     assert server.get("alice.test", "/cgi/out?100", Range="bytes=90-99,0-9").status == 206, "it is here at once"
 
 
