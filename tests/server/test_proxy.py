@@ -331,6 +331,13 @@ def test_servers_that_do_not_answer(world: World, behind: Backend, path: str, st
     eventually(lambda: f"127.0.0.1:{behind.port}" in server.log())
 
 
+def test_a_request_that_no_head_can_say_is_an_error_at_once(world: World, behind: Backend) -> None:
+    said = f'ProxyPass / http://127.0.0.1:{behind.port}/\nRequestHeader set X "a\vb"'
+    server = front(world, said)
+    assert server.get("alice.test", "/x").status == 500
+    eventually(lambda: "a request that HTTP has no words for" in server.log())
+
+
 def test_a_response_that_breaks_off_is_seen_to(server: Server) -> None:
     answer = server.raw(b"GET /b/half HTTP/1.1\r\nHost: alice.test\r\n\r\n")
     assert b"Content-Length: 100\r\n" in answer

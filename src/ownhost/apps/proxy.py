@@ -142,15 +142,17 @@ async def _ask_http(
     conversation = Conversation(connection, reuses=forwarding.keeps_connection(request, backend))
     version = "1.0" if "force-proxy-request-1.0" in request.env else "1.1"
     try:
-        sending = asyncio.ensure_future(conversation.send(request.method, target, fields, content, version))
-        conversation.sending = sending
+        conversation.begin(request.method, target, fields, content, version)
         head = await conversation.read_head(timeout, body if forwarding.hears_of_interims(request) else None)
         if isinstance(head, http_client.Switched):
             _check_protocol(head.protocol, forwarding.asked_upgrade(request, backend))
     except TimeoutError:
         conversation.close()
         raise HTTPError(504, f"timeout reading from {backend.authority}", module="proxy_http") from None
-    except (http_client.BackendError, OSError, ValueError) as error:  # OSError: of TLS, too
+    except ValueError as error:
+        conversation.close()
+        raise HTTPError(500, f"{request.uri}: {error}", module="proxy_http") from None
+    except (http_client.BackendError, OSError) as error:  # OSError: of TLS, too
         conversation.close()
         if connection.used and not conversation.heard:
             raise _Stale from None
@@ -180,12 +182,16 @@ class Conversation:
         self.ended = False
         self.content: list[bytes] = []  # of the body, come with the head
 
-    async def send(
+    def begin(
         self, method: str, target: str, fields: list[tuple[str, str]], content: Content | None, version: str
     ) -> None:
-        """Send the request, while its answer may come already. Raises ValueError."""
+        """Begin to send the request, while its answer may come already. Raises ValueError for what no head can say."""
+        size = 0 if content is None else content.size
+        self.connection.writer.write(self.exchange.request(method, target, fields, size, version))
+        self.sending = asyncio.ensure_future(self._send(content))
+
+    async def _send(self, content: Content | None) -> None:
         writer, exchange = self.connection.writer, self.exchange
-        writer.write(exchange.request(method, target, fields, 0 if content is None else content.size, version))
         with contextlib.suppress(OSError):
             for piece in () if content is None else content.pieces():
                 writer.write(exchange.body(piece))
