@@ -20,14 +20,19 @@ from pathlib import Path
 
 PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, wherever the checkout is
 ALICE, BOB, CAROL = 50001, 50002, 50003
+_GIVEN: set[int] = set()  # ports: the kernel may choose one again before anything listens on it
 WWW = 50080  # User and Group of servers under test: no account, no rights
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port of loopback that nothing listens on, and that nobody here was given before."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = int(sock.getsockname()[1])
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def eventually(what: Callable[[], object], seconds: float = 10.0, message: str = "") -> object:
