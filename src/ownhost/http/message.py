@@ -107,6 +107,7 @@ class FileBody:
     fd: int
     parts: Parts
     by_kernel: bool = True  # sendfile(2); otherwise read and sent
+    by_map: bool = True  # large ranges are sent from where they are mapped, by mmap(2)
 
     @property
     def length(self) -> int:

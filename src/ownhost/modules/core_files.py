@@ -86,6 +86,7 @@ def parse_allow_override(call: Call) -> None:
 FILE_ETAG: Setting[ETagParts] = Setting("FileETag", ETagParts(), merge_etag)
 ACCEPT_PATH_INFO = Setting("AcceptPathInfo", "Default")
 ENABLE_SENDFILE = Setting("EnableSendfile", True)
+ENABLE_MMAP = Setting("EnableMMAP", True)
 
 for _directive in (
     Directive(
@@ -127,9 +128,10 @@ for _directive in (
         "core",
         "On|Off",
         ANYWHERE,
-        "Whether files are mapped into memory. They never are.",
+        "Whether files of a MiB and more are sent from where they are mapped into memory.",
         flag(),
-        answer=Answer.NO_EFFECT,
+        setting=ENABLE_MMAP,
+        default="On",
         override=Override.FILE_INFO,
     ),
     Directive(
@@ -232,7 +234,7 @@ def _respond(request: Request, descriptor: int) -> Response:
 
 
 def _body(request: Request, descriptor: int, parts: list[bytes | tuple[int, int]]) -> FileBody:
-    return FileBody(descriptor, parts, request.settings[ENABLE_SENDFILE])
+    return FileBody(descriptor, parts, request.settings[ENABLE_SENDFILE], request.settings[ENABLE_MMAP])
 
 
 def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import FileBody, Response
@@ -126,7 +126,7 @@ class Memory:
         if not same(os.fstat(descriptor), answer.stat):
             os.close(descriptor)
             return None
-        return response.again(FileBody(descriptor, response.body.parts, response.body.by_kernel))
+        return response.again(replace(response.body, fd=descriptor))
 
     def remember(self, request: Request, response: Response) -> None:
         """Remember the answer to a request, where it is one that the next request for the path will get, too."""

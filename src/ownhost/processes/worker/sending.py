@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 from collections import deque
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from ownhost.request.request import Request
 if TYPE_CHECKING:
     from ownhost.processes.worker.h2_output import Transport
 
-PER_TURN = 1 << 20  # bytes of a response that are sent before other connections get their turn
-COPIED = 65_536  # bytes of a file that are read at a time where the kernel does not send it itself
+PER_TURN = 1 << 22  # bytes of a response that are sent before other connections get their turn: about a millisecond
+COPIED = 65_536  # bytes of a file that are read at a time where it is neither mapped nor the kernel's to send
+MAPPED = 1 << 20  # bytes of a range that make it worth mapping
+WINDOW = 1 << 24  # bytes that are mapped at a time
 RECEIVE_SIZE = 65_536
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 SEND_MORE = SEND | int(MSG_MORE)  # what follows is to go out in the same packet
@@ -37,6 +40,27 @@ class TooSlow(Gone):
     """Nothing came, or nothing was taken, for too long."""
 
 
+class Window:
+    """A part of a file that is mapped into memory. Raises OSError, ValueError where that cannot be."""
+
+    __slots__ = ("_mapped", "start", "view")
+
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        self.start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        size = min(offset + length - self.start, WINDOW)
+        self._mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=self.start)
+        self.view = memoryview(self._mapped)
+
+    def holds(self, offset: int) -> bool:
+        """Whether a byte of the file is in it."""
+        return self.start <= offset < self.start + len(self.view)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self.view.release()
+        self._mapped.close()
+
+
 @dataclass(slots=True, eq=False)
 class Sending:
     """A response on its way."""
@@ -49,6 +73,7 @@ class Sending:
     file: FileBody | None = None  # what follows what is sent first: a file,
     stream: Stream | None = None  # or what a program says
     left: deque[bytes | tuple[int, int]] = field(default_factory=deque)  # of what is here: bytes, ranges of the file
+    window: Window | None = None  # what is mapped of the file
     head: bytes = b""  # as sent
     sent: int = 0  # bytes, head included
     content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
@@ -57,6 +82,8 @@ class Sending:
 
     def close(self) -> None:
         """Nothing more of it is sent."""
+        if self.window is not None:
+            self.window.close()
         for body in (self.file, self.stream):
             if body is not None:
                 body.close()
@@ -77,12 +104,11 @@ def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
             rest = part[sent:]
         else:
             assert sending.file is not None
-            # Another worker that has the socket, too, could have sendfile(2) wait: that takes no flag (PassedSocket).
-            if type(sock) is not SocketType or not sending.file.by_kernel:
+            if isinstance(sock, TLSSocket):
                 _read_some(left, sending.file)
                 continue
             offset, length = part
-            sent = _send_file(sock, sending.file, offset, min(length, PER_TURN))
+            sent = _way(sock, sending.file, length)(sock, sending, offset, length)
             rest = (offset + sent, length - sent) if sent < length else b""
         sending.sent += sent
         if rest:
@@ -92,12 +118,45 @@ def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
     return not left
 
 
-def _send_file(sock: SocketType, file: FileBody, offset: int, size: int) -> int:
+SendRange = Callable[[SocketType, Sending, int, int], int]  # of (offset, length): how much the socket took
+
+
+def _way(sock: SocketType, file: FileBody, length: int) -> SendRange:
+    """The cheapest way to send a range of a file: docs/benchmarks.md has what each costs."""
+    if file.by_map and length >= MAPPED:
+        return _send_mapped
+    # Another worker that has the socket, too, could have sendfile(2) wait: that takes no flag (PassedSocket).
+    if file.by_kernel and type(sock) is SocketType:
+        return _send_file
+    return _send_copied
+
+
+def _send_mapped(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
+    """Send some of a file from where it is mapped. Raises as `push`: only the kernel reads there, so nothing faults."""
+    file, window = sending.file, sending.window
+    assert file is not None
+    if window is None or not window.holds(offset):
+        if window is not None:
+            window.close()
+        try:
+            sending.window = window = Window(file.fd, offset, length)
+        except (OSError, ValueError):  # a file system without mmap(2), or the file is shorter by now
+            file.by_map = False
+            return 0
+    data = window.view[offset - window.start :]
+    if os.fstat(file.fd).st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
+        raise Gone
+    return sock.send(data, SEND_MORE if len(data) < length or len(sending.left) > 1 else SEND)
+
+
+def _send_file(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
     """Have the kernel send some of a file: how much it took; nothing where it cannot. Raises as `push`."""
+    file = sending.file
+    assert file is not None
     if sock.gettimeout() != 0:
         sock.setblocking(False)
     try:
-        sent = os.sendfile(sock.fileno(), file.fd, offset, size)
+        sent = os.sendfile(sock.fileno(), file.fd, offset, min(length, PER_TURN))
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
@@ -108,8 +167,17 @@ def _send_file(sock: SocketType, file: FileBody, offset: int, size: int) -> int:
     return sent
 
 
+def _send_copied(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
+    """Read some of a file, and send it. What the socket does not take is read once more. Raises as `push`."""
+    assert sending.file is not None
+    data = os.pread(sending.file.fd, min(length, COPIED), offset)
+    if not data:
+        raise Gone
+    return sock.send(data, SEND_MORE if len(sending.left) > 1 else SEND)
+
+
 def _read_some(left: deque[bytes | tuple[int, int]], file: FileBody) -> None:
-    """Put bytes of a file in the place of the range that is next."""
+    """Put bytes of a file in the place of its range: TLS wants the same ones again where it had to wait."""
     offset, length = left.popleft()
     data = os.pread(file.fd, min(length, COPIED), offset)
     if not data:
