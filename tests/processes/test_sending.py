@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -164,3 +165,21 @@ def test_a_client_that_is_gone(ends: Ends, make: Make) -> None:
     ends[1].close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         push_on(ends[0], sending)
+
+
+def test_a_client_that_resets_leaves_nothing_open(ends: Ends, make: Make) -> None:
+    ours, client = ends
+    sending = make((0, len(CONTENT)))
+    with pytest.raises(BlockingIOError):
+        push_on(ours, sending)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    file = sending.file
+    assert file is not None
+    try:
+        push_on(ours, sending)
+    except OSError:  # a response ends while the error is at hand, with all that its traceback holds
+        sending.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.fd)
+    sending.file = sending.window = None

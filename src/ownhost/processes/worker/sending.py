@@ -143,10 +143,10 @@ def _send_mapped(sock: SocketType, sending: Sending, offset: int, length: int) -
         except (OSError, ValueError):  # a file system without mmap(2), or the file is shorter by now
             file.by_map = False
             return 0
-    data = window.view[offset - window.start :]
-    if os.fstat(file.fd).st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
-        raise Gone
-    return sock.send(data, SEND_MORE if len(data) < length or len(sending.left) > 1 else SEND)
+    with window.view[offset - window.start :] as data:  # an error's traceback would hold it, and the window open
+        if os.fstat(file.fd).st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
+            raise Gone
+        return sock.send(data, SEND_MORE if len(data) < length or len(sending.left) > 1 else SEND)
 
 
 def _send_file(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
