@@ -22,7 +22,7 @@ from typing import Any
 import measure
 import programs
 import sites
-from servers import APACHE, APACHE_COMMAND, APART, EVERYWHERE, OWNHOST, Cores, Server, running
+from servers import APACHE, APACHE_COMMAND, APART, EVERYWHERE, OWNHOST, Cores, Peer, Server, running
 
 import encrypted
 from ownhost import __version__
@@ -62,19 +62,37 @@ def measure_files(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """All measurements with files: what each server's name stands for when idle, and each load's results by server."""
     rounds, seconds, _ = effort(options)
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "seconds_per_round": seconds, "files": {}}
-    with contextlib.ExitStack() as started:
-        servers = []
-        for port, peer in enumerate(sites.PEERS, options.port):
-            files = peer.configure(folder / f"files-{port}", folder / "sites", port)
-            servers.append(started.enter_context(running(peer.program, files, port)))
+    peers = Peers(folder, "files", sites.PEERS, folder / "sites", options.port)
+    with peers.running(EVERYWHERE) as servers:
         owners = [server for server in servers if server.program in BY_OWNER]
         for server in owners:
             figures[server.program.name] = {"idle": measure.first_requests(server)}
         for load in measure.LOADS:
-            figures["files"][load.name] = in_turns(owners if load.by_owner else servers, load, options)
+            if not load.apart:
+                figures["files"][load.name] = in_turns(owners if load.by_owner else servers, load, options)
         for server in owners:
             figures[server.program.name]["alternation"] = measure.alternation(server)
+    with peers.running(APART) as servers:
+        for load in measure.LOADS:
+            if load.apart:
+                figures["files"][load.name] = in_turns(servers, load, options)
     return figures
+
+
+class Peers:
+    """The servers that are compared: each configured once, on a port of its own, and started as often as needed."""
+
+    def __init__(self, folder: Path, name: str, peers: Sequence[Peer], served: Path, port: int) -> None:
+        self.peers = [
+            (port, peer.program, peer.configure(folder / f"{name}-{port}", served, port))
+            for port, peer in enumerate(peers, port)
+        ]
+
+    @contextlib.contextmanager
+    def running(self, cores: Cores) -> Iterator[list[Server]]:
+        """All of them, on these cores."""
+        with contextlib.ExitStack() as started:
+            yield [started.enter_context(running(program, files, port, cores)) for port, program, files in self.peers]
 
 
 def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -82,11 +100,8 @@ def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any
     figures: dict[str, Any] = {}
     for kind in programs.KINDS:
         figures[kind.name] = {}
-        with contextlib.ExitStack() as started:
-            servers = []
-            for port, peer in enumerate(kind.peers, options.port):
-                files = peer.configure(folder / f"{kind.path.strip('/')}-{port}", folder / "programs", port)
-                servers.append(started.enter_context(running(peer.program, files, port)))
+        peers = Peers(folder, kind.path.strip("/"), kind.peers, folder / "programs", options.port)
+        with peers.running(EVERYWHERE) as servers:
             for server in servers:
                 measure.check(server, programs.OWNERS, kind.path)
             for load in measure.PROGRAM_LOADS:
@@ -97,19 +112,12 @@ def measure_programs(folder: Path, options: argparse.Namespace) -> dict[str, Any
 def measure_encrypted(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """All measurements over TLS. Keys: load, server name."""
     figures: dict[str, Any] = {}
-    ports = [(port, peer) for port, peer in enumerate(encrypted.PEERS, options.port)]
-    files = {port: peer.configure(folder / f"encrypted-{port}", folder / "sites", port) for port, peer in ports}
-
-    @contextlib.contextmanager
-    def peers(cores: Cores) -> Iterator[list[Server]]:
-        with contextlib.ExitStack() as started:
-            yield [started.enter_context(running(peer.program, files[port], port, cores)) for port, peer in ports]
-
-    with peers(EVERYWHERE) as servers:
+    peers = Peers(folder, "encrypted", encrypted.PEERS, folder / "sites", options.port)
+    with peers.running(EVERYWHERE) as servers:
         for load in encrypted.WRK_LOADS:
             figures[load.name] = in_turns(servers, load, options, scheme="https")
         figures[encrypted.MULTIPLEXED] = taking_turns(servers, encrypted.multiplexed, encrypted.MULTIPLEXED, options)
-    with peers(APART) as servers:
+    with peers.running(APART) as servers:
         load = encrypted.APART_LOAD
         figures[load.name] = in_turns(servers, load, options, scheme="https")
     return figures

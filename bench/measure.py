@@ -30,6 +30,7 @@ class Load:
     asked: tuple[str, ...] = ()  # host, path, host, path...: asked in turn, where given
     path: str = FILE  # else this is asked for
     by_owner: bool = False  # only what serves as the owner can do it
+    apart: bool = False  # servers and clients have half of the cores each
 
 
 NEW_CONNECTION = Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close"))
@@ -38,8 +39,8 @@ PROGRAM_LOADS = (NEW_CONNECTION, KEEP_ALIVE)
 LOADS = (
     NEW_CONNECTION,
     KEEP_ALIVE,
-    Load("100 KiB, keep-alive", 16, 2, KEEP_ALIVE.headers, path=LARGE),
-    Load("10 MiB, keep-alive", 4, 2, KEEP_ALIVE.headers, path=HUGE),
+    Load("100 KiB, keep-alive", 16, 2, KEEP_ALIVE.headers, path=LARGE, apart=True),
+    Load("10 MiB, keep-alive", 4, 2, KEEP_ALIVE.headers, path=HUGE, apart=True),
     Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, FILE, BOB.host, FILE)),
     Load(
         "users by expression alternating on one keep-alive connection",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import socket
 import threading
@@ -414,3 +416,30 @@ def test_without_sendfile(world: World) -> None:
     assert server.get("alice.test", "/large.bin").content == content  # type: ignore[attr-defined]
     part = server.get("alice.test", "/large.bin", Range="bytes=500000-")
     assert part.content == content[500_000:]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["EnableMMAP On", "EnableMMAP Off", "EnableMMAP Off\nEnableSendfile Off"])
+def test_a_large_file_that_changes_between_requests_of_one_connection(world: World, how: str) -> None:
+    contents = [os.urandom(size) for size in (3_000_000, 3_000_000, 1_500_000, 20_000_000)]
+    server = site(world, {"large": contents[0], "other": contents[1], "small": "small"}, how)
+    root = world.folder / "alice"
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+
+    def get(path: str, **fields: str) -> bytes:
+        connection.request("GET", path, headers={"Host": "alice.test", **fields})
+        return connection.getresponse().read()
+
+    with contextlib.closing(connection):
+        assert [get("/large"), get("/other"), get("/large")] == [contents[0], contents[1], contents[0]]
+        with (root / "large").open("r+b") as file:  # the same file, shorter, then longer
+            file.write(contents[2])
+            file.truncate()
+        assert [get("/large"), get("/small"), get("/large")] == [contents[2], b"small", contents[2]]
+        (root / "large").write_bytes(contents[3])
+        assert get("/large") == contents[3]
+        assert get("/large", Range="bytes=5-2000000") == contents[3][5:2_000_001]
+        assert get("/large", Range="bytes=17000000-") == contents[3][17_000_000:]
+        (root / "new").write_bytes(contents[1])
+        (root / "new").chmod(0o644)
+        (root / "new").rename(root / "large")
+        assert get("/large") == contents[1]

@@ -26,7 +26,7 @@ from ownhost.processes.worker import moving
 from ownhost.processes.worker.client import Client, begin_task, guarded
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear
-from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, push
+from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, Window, push
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
@@ -58,6 +58,7 @@ class Connection(Client):
         "task",
         "waiting_since",
         "watched",
+        "window",
     )
 
     def __init__(self, worker: Worker, sock: SocketType | TLSSocket, handover: Handover) -> None:
@@ -73,6 +74,7 @@ class Connection(Client):
         self.closed = False
         self.task: asyncio.Task[None] | None = None
         self.waiting_since = 0.0  # loop time
+        self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
         self.first_byte = 0.0  # loop time of the first byte of an incomplete head; 0 for none
 
     # Reading
@@ -269,6 +271,7 @@ class Connection(Client):
         sending = Sending(request, response, keep, head_in=self.head_size)
         data = service.frame(sending, self.handled)
         self.sending = sending
+        sending.window, self.window = self.window, None
         if sending.file is not None:
             sending.left.extend((data, *sending.file.parts))
             return self.push(sending)
@@ -371,6 +374,8 @@ class Connection(Client):
         """A response is out, or the client left: log it, then close or be ready for the next request."""
         keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
+        if keep and sending.file is not None:
+            self.window, sending.window = sending.window, None
         sending.close()
         if not self.record(service, sending, aborted=aborted):
             keep = sending.keep = False
@@ -530,6 +535,7 @@ class Connection(Client):
         self.closed = True
         self.worker.deadlines.drop(self)
         self.leave()
+        self.window = None
         if linger:
             self.worker.lingering.close(self.sock)
         else:

@@ -41,19 +41,24 @@ class TooSlow(Gone):
 
 
 class Window:
-    """A part of a file that is mapped into memory. Raises OSError, ValueError where that cannot be."""
+    """A part of a file that is mapped into memory, as long as its connection is asked for that file.
 
-    __slots__ = ("_mapped", "start", "view")
+    A file that is mapped keeps its inode's number, so the number tells it. Raises OSError, ValueError where that
+    cannot be.
+    """
 
-    def __init__(self, fd: int, offset: int, length: int) -> None:
+    __slots__ = ("_file", "_mapped", "start", "view")
+
+    def __init__(self, fd: int, stat: os.stat_result, offset: int, length: int) -> None:
+        self._file = stat.st_dev, stat.st_ino
         self.start = offset - offset % mmap.ALLOCATIONGRANULARITY
         size = min(offset + length - self.start, WINDOW)
         self._mapped = mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=self.start)
         self.view = memoryview(self._mapped)
 
-    def holds(self, offset: int) -> bool:
-        """Whether a byte of the file is in it."""
-        return self.start <= offset < self.start + len(self.view)
+    def holds(self, stat: os.stat_result, offset: int) -> bool:
+        """Whether a byte of a file is in it."""
+        return self.start <= offset < self.start + len(self.view) and self._file == (stat.st_dev, stat.st_ino)
 
     def close(self) -> None:
         """Unmap it."""
@@ -82,11 +87,16 @@ class Sending:
 
     def close(self) -> None:
         """Nothing more of it is sent."""
-        if self.window is not None:
-            self.window.close()
+        self.let_go_of_window()
         for body in (self.file, self.stream):
             if body is not None:
                 body.close()
+
+    def let_go_of_window(self) -> None:
+        """Unmap what is mapped."""
+        if self.window is not None:
+            self.window.close()
+            self.window = None
 
 
 def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
@@ -135,16 +145,17 @@ def _send_mapped(sock: SocketType, sending: Sending, offset: int, length: int) -
     """Send some of a file from where it is mapped. Raises as `push`: only the kernel reads there, so nothing faults."""
     file, window = sending.file, sending.window
     assert file is not None
-    if window is None or not window.holds(offset):
-        if window is not None:
-            window.close()
+    stat = os.fstat(file.fd)
+    if window is None or not window.holds(stat, offset):
+        sending.let_go_of_window()
         try:
-            sending.window = window = Window(file.fd, offset, length)
+            sending.window = window = Window(file.fd, stat, offset, length)
         except (OSError, ValueError):  # a file system without mmap(2), or the file is shorter by now
             file.by_map = False
             return 0
-    with window.view[offset - window.start :] as data:  # an error's traceback would hold it, and the window open
-        if os.fstat(file.fd).st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
+    begin = offset - window.start
+    with window.view[begin : begin + length] as data:  # an error's traceback would hold it, and the window open
+        if stat.st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
             raise Gone
         return sock.send(data, SEND_MORE if len(data) < length or len(sending.left) > 1 else SEND)
 
