@@ -23,6 +23,7 @@ from ownhost.admin.table import print_table
 
 START = 30.0  # seconds that the server may take until it listens
 PROGRAM = "/whoami.cgi"
+LOOK = 0.2  # seconds between looks whether the server is still there
 STOP = 10.0  # seconds that it may take to end
 
 
@@ -52,7 +53,8 @@ def serve(process: subprocess.Popen[bytes], port: int, configuration: Path) -> i
         print(f"  http://{owner.host}:{port}/   (uid {owner.id})")
     print(f"\nThe configuration is {configuration}")
     print("Ctrl-C ends it.", flush=True)
-    process.wait()
+    while process.poll() is None:  # a signal that comes just before a wait without end would be seen after it only
+        time.sleep(LOOK)
     return _fail("the server has ended; what it said is above.")
 
 
