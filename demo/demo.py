@@ -30,7 +30,7 @@ STOP = 10.0  # seconds that it may take to end
 def main() -> int:
     """Serve until Ctrl-C, or check and stop. The exit code."""
     options = _options()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if not _is_free(options.port):
         return _fail(f"port {options.port} is taken; choose another one with --port N.")
