@@ -96,12 +96,13 @@ class Process:
         return False
 
     def descriptors(self) -> dict[int, str]:
-        """Open descriptors and what they are."""
+        """Open descriptors and what they are; one that is gone has none."""
         folder = Path(f"/proc/{self.pid}/fd")
         result = {}
-        for entry in folder.iterdir():
-            with contextlib.suppress(OSError):
-                result[int(entry.name)] = str(entry.readlink())
+        with contextlib.suppress(FileNotFoundError):
+            for entry in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    result[int(entry.name)] = str(entry.readlink())
         return result
 
     def memory(self) -> Iterator[bytes]:

@@ -53,9 +53,9 @@ def lines(server: Server) -> int:
 
 def test_a_line_is_kept_for_as_long_as_a_lease_is(world: World) -> None:
     server = serve(world)
-    pids = {text(server, path) for path in ("/pid.php", "/exits.php", "/complains.php", "/pid.php")}
-    assert len(pids) == 1
-    assert lines(server) == 1
+    paths = ("/pid.php", "/exits.php", "/complains.php", "/pid.php")
+    # A lease ends after an idle second, which a busy machine may take between two requests.
+    eventually(lambda: len({text(server, path) for path in paths}) == 1 and lines(server) == 1, 60)
     eventually(lambda: lines(server) == 0)
     assert text(server, "/pid.php")
 
