@@ -90,6 +90,20 @@ LOGGER = Policy(
     ((ALLOW, (*LIVING, *EPOLL, *TALKING)), (KILL, (*BECOMING, *RUNNING, *LOOKING, *IO_URING))),
 )
 
+# An examiner reads its owner's files, and says what it saw. It makes no socket, and starts nothing.
+READING = (
+    "open", "openat", "pread64", "readlink", "readlinkat", "stat", "stat64", "lstat", "lstat64", "newfstatat",
+    "fstatat64", "statx", "access", "faccessat", "faccessat2", "getdents", "getdents64", "dup", "getcwd", "ioctl",
+    "memfd_create", "ftruncate", "ftruncate64",
+)  # fmt: skip
+EXAMINER = Policy(
+    refuse(errno.EPERM),
+    (
+        (ALLOW, (*LIVING, *READING, "sendmsg", "sendto", "recvmsg", "recvfrom")),
+        (KILL, (*BECOMING, *RUNNING, *LOOKING, *IO_URING)),
+    ),
+)
+
 # A worker opens its owner's files and, later, connects to backends: only the rest is refused. Refusals are errors,
 # not deaths, so that a test, or an administrator with strace, sees them.
 WORKER = Policy(

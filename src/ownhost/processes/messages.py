@@ -154,6 +154,35 @@ class Stop(Message):
     """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Certified(Message):
+    """examiner -> supervisor: a virtual host's certificate number `place` is for these names, one a line.
+
+    `since` and `until`: when it is valid, in seconds since 1970.
+    """
+
+    server: int
+    place: int
+    since: int
+    until: int
+    names: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable(Message):
+    """examiner -> supervisor: why a virtual host cannot speak TLS with what a setting names.
+
+    `scope` 0: with its clients; else with servers behind it, where scope number `scope` - 1 of its own counts.
+    `passing`: a file could not be read, and perhaps can be later.
+    """
+
+    server: int
+    scope: int
+    setting: str
+    reason: str
+    passing: bool
+
+
 MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -172,6 +201,8 @@ MESSAGES: dict[str, type[Message]] = {
         Ready,
         Failed,
         Stop,
+        Certified,
+        Unusable,
     )
 }
 
@@ -183,6 +214,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "examiner": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
@@ -191,6 +223,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
+    "examiner": (Certified, Unusable, Failed),
 }
 
 _DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number

@@ -19,7 +19,6 @@ from typing import Any
 
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.identity.identity import Assignment, Identity
-from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import LogTarget
@@ -70,6 +69,7 @@ class WorkerSlice:
     default: Assignment  # what User and Group say
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
+    own_logs: dict[LogTarget, int | None] = field(default_factory=dict)  # to be opened here, and their modes
     counts: list[Count] = field(default_factory=list)
     # command -> where it is talked to, and where it complains
     programs: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
@@ -80,9 +80,12 @@ class WorkerSlice:
 
 @dataclass(slots=True)
 class TLSGiven:
-    """What a worker needs to speak TLS for one virtual host. `files` names descriptors by number."""
+    """What a worker needs to speak TLS for one virtual host.
 
-    files: KeyFiles
+    `opened` has the descriptors of its files and folders, by name, as far as they are root's to open.
+    """
+
+    opened: dict[str, list[int]]
     secret: TicketSecret
     protocols: tuple[str, ...]  # that ALPN may choose
     problem: str = ""  # why it cannot
@@ -106,7 +109,19 @@ class LauncherSlice:
     at_once: int  # requests that the identity's programs serve at the same time
     queue: int  # requests that wait beside them
     servers: list[VirtualHost]  # whose error logs are written to (routing.logging_view)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
+    own_logs: dict[LogTarget, int | None] = field(default_factory=dict)  # to be opened here, and their modes
+
+
+@dataclass(slots=True)
+class ExaminerSlice:
+    """What an examiner is told: one owner's virtual hosts, and which of their files are to be looked at."""
+
+    servers: list[VirtualHost]
+    tls: set[int]  # ids of those that speak TLS with clients
+    backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
+    opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
 
 
 @dataclass(slots=True)

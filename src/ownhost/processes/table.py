@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import logger, program
+from ownhost.processes import examiner, logger, program
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.messages import Channel
@@ -39,6 +39,7 @@ PROCESSES: dict[str, Process] = {
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse),
         Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
+        Process("examiner", examiner.main, examiner.rehearse),
         Process("program", program.main, program.rehearse, no_new_privs=False),
     )
 }

@@ -148,7 +148,7 @@ class _Way:
             except OSError:
                 os.close(found)
                 raise
-            self.enter(found, os.path.normpath(os.path.join(self.where, part)))
+            self.enter(found, os.path.normpath(f"{self.where}/{part}"))
         return Place(self.here)
 
     def enter(self, folder: int, where: str) -> None:

@@ -26,9 +26,9 @@ from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.running import Running
 from ownhost.processes.launcher.turns import Lease, Turns
-from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
+from ownhost.processes.ownlog import open_writers
 from ownhost.processes.slices import LauncherSlice, receive_slice
 from ownhost.request.errorlog import ERROR_LOG, ErrorLog
 
@@ -57,10 +57,12 @@ class Launcher:
         self.channel = channel
         self.orders = socket.socket(fileno=descriptors[0])
         self.slice = slice_
-        self.writers = {
-            target: LogWriter(descriptors[place], lambda flush: self.loop.call_soon(flush))
-            for target, place in slice_.logs.items()
-        }
+        self.writers = open_writers(
+            slice_,
+            descriptors,
+            lambda flush: self.loop.call_soon(flush),
+            lambda seconds, flush: self.loop.call_later(seconds, flush),
+        )
         self.error_logs = {  # by server id
             server.id: ErrorLog(server, self.writers[server.settings[ERROR_LOG]].write) for server in slice_.servers
         }

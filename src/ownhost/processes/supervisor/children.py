@@ -101,9 +101,10 @@ class Children:
         self.send_forks()
         return child
 
-    def exited(self, exited: Exited) -> Child:
-        """A child is gone."""
-        return self.born.pop(exited.pid)
+    def exited(self, exited: Exited) -> Child | None:
+        """A child is gone; None for one that nobody waits for any more."""
+        child = self.born.pop(exited.pid)
+        return child if child.role != "examiner" else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""

@@ -111,6 +111,7 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:

@@ -7,9 +7,10 @@ single virtual hosts is found, too, and the server starts all the same, unless i
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,22 +18,32 @@ from ownhost.config.directive import ConfigError, Problem, Setting
 from ownhost.config.model import Config, VirtualHost
 from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
+from ownhost.identity.identity import Identity
+from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
+from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes import faulty
 from ownhost.processes.descriptors import raise_limit
+from ownhost.processes.keyfiles import KeyProblem
+from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusable
 from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
-from ownhost.processes.supervisor.keys import Keys
+from ownhost.processes.supervisor.children import Children
+from ownhost.processes.supervisor.examination import DEADLINE, Examination, Job
+from ownhost.processes.supervisor.forking import ForkserverProcess, start_forkserver
+from ownhost.processes.supervisor.keys import Keys, tls_servers
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, mode_of, open_target, targets, try_log
 from ownhost.processes.supervisor.logs import Logs
+from ownhost.processes.supervisor.named_files import NamedFiles
 from ownhost.processes.supervisor.plan import Plan
+from ownhost.processes.trusted import NotRoots
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
 NO_BACKEND = "requests that need it are answered with 500"
 NO_TLS = "its connections end before they are encrypted"
 
 
-@dataclass(slots=True)
+@dataclass
 class Preparation:
     """What there is once the steps are taken. `end` closes it, when no process is left."""
 
@@ -44,12 +55,37 @@ class Preparation:
     logs: Logs = field(init=False)
     keys: Keys = field(default_factory=Keys)
     backend_files: BackendFiles = field(default_factory=BackendFiles)
+    files: NamedFiles = field(default_factory=NamedFiles)  # that both of them name
+    forkserver: ForkserverProcess | None = None  # a trial starts one when it needs it
     listeners: list[socket.socket] = field(default_factory=list)
-    pid_file: startup.PidFile = field(init=False)
+    pid_file: startup.PidFile = field(default_factory=startup.PidFile)
     errors: list[Problem] = field(default_factory=list)  # of a trial: why the server would not start
     notes: list[Problem] = field(default_factory=list)
     end: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     as_root: bool = field(default_factory=lambda: os.geteuid() == 0)  # whether identities are looked up as for root
+
+    @property
+    def owners(self) -> frozenset[int]:
+        """The groups of those who serve."""
+        identities = self.plan.identities if self.has_plan else ()
+        return frozenset(gid for one in identities for gid in (one.gid, *one.groups))
+
+    @functools.cached_property
+    def children(self) -> Children:
+        """The processes that the forkserver makes."""
+        if self.forkserver is None:
+            self.forkserver = start_forkserver()
+            self.end.callback(self.forkserver.end)
+        return Children(Channel(self.forkserver.control, TO_SUPERVISOR["forkserver"]))
+
+    def identity_for(self, server: VirtualHost) -> tuple[int, Identity] | None:
+        """Who looks at a server's files: its own identity, and its number. None where there is none."""
+        if os.geteuid() != 0:
+            return 0, startup.own_identity()
+        if not self.has_plan or server.id in dict(self.plan.refused_servers()):
+            return None
+        number = self.plan.own(server)
+        return number, self.plan.identities[number]
 
     def take_steps(self) -> None:
         """Take them all. Raises ConfigError unless it is a trial."""
@@ -119,15 +155,20 @@ def give_up_rights(start: Preparation) -> None:
 def open_logs(start: Preparation) -> None:
     """Every log. Where one of the main server's cannot be opened, nobody starts; others cost their virtual hosts."""
     opened: dict[LogTarget, int | PipedLog] = {}
+    left: dict[LogTarget, int | None] = {}  # to those who write them, and the modes that they are made with
     own: list[Problem] = []
     blamed: list[tuple[int, Setting[Any], Problem]] = []
     for target, servers in targets(start.config).items():
+        mode = mode_of(start.config, servers)
         try:
             if start.trial:
-                try_log(target)
+                try_log(target, start.owners)
             else:
-                opened[target] = open_target(target, mode_of(start.config, servers))
+                opened[target] = open_target(target, mode, start.owners)
         except LogError as error:
+            if isinstance(error.__cause__, NotRoots) and target != start.config.main.settings[ERROR_LOG]:
+                left[target] = mode
+                continue
             found = [(id_, *_log_problem(start.config.servers[id_], target, error)) for id_ in sorted(servers)]
             if start.only_root_knows(found[0][2], forbidden=error.forbidden):
                 continue
@@ -142,7 +183,7 @@ def open_logs(start: Preparation) -> None:
         if start.has_plan:
             start.plan = startup.plan(start.config, as_root=start.as_root)
     if not start.trial:
-        start.logs = start.end.enter_context(contextlib.closing(Logs(start.config, start.plan, opened)))
+        start.logs = start.end.enter_context(contextlib.closing(Logs(start.config, start.plan, opened, left)))
 
 
 def _log_problem(server: VirtualHost, target: LogTarget, error: LogError) -> tuple[Setting[Any], Problem]:
@@ -159,20 +200,63 @@ def _log_problem(server: VirtualHost, target: LogTarget, error: LogError) -> tup
 
 def open_keys(start: Preparation) -> None:
     """Certificates and keys. Those that do not fit cost their virtual host."""
-    start.keys = start.end.enter_context(contextlib.closing(Keys.open(start.config)))
+    _open_keys(start, tls_servers(start.config))
+
+
+def _open_keys(start: Preparation, servers: Iterable[VirtualHost]) -> None:
+    start.files = start.end.enter_context(contextlib.closing(NamedFiles(start.owners)))
+    start.keys = Keys.open(servers, start.files)
     for id_ in sorted(start.keys.forbidden):
         if start.only_root_knows(start.keys.broken[id_], forbidden=True):
             del start.keys.broken[id_]
-    if start.has_plan:
-        start.keys.protocols = alpn.offered(start.plan, start.keys.names)
 
 
 def open_backend_files(start: Preparation) -> None:
     """What TLS with servers behind this one takes. What is missing costs the requests that need it."""
-    start.backend_files = start.end.enter_context(contextlib.closing(BackendFiles.open(start.config)))
+    start.backend_files = BackendFiles.open(start.config, start.files)
     for problem in start.backend_files.forbidden:
         if not start.only_root_knows(problem, forbidden=True):
             start.backend_files.problems.append(problem)
+
+
+def examine(start: Preparation) -> None:
+    """Have those files looked at by their owners' processes."""
+    _examine(start, start.config.servers)
+    if start.has_plan:
+        start.keys.protocols = alpn.offered(start.plan, start.keys.names)
+
+
+def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
+    jobs = _jobs(start, servers)
+    for said in Examination(start.children).look(jobs) if jobs else ():
+        server = start.config.servers[said.server]
+        if isinstance(said, Unusable) and said.passing:
+            problem = KeyProblem(server, said.setting, said.reason).problem
+            if start.only_root_knows(problem, forbidden=True):
+                continue
+        if isinstance(said, Certified) or said.scope == 0:
+            start.keys.take(server, said)
+        else:
+            start.backend_files.take(server, said)
+    for server in start.keys.sound:
+        if not start.keys.of(server) and server.id not in start.keys.broken and start.identity_for(server):
+            what = f"its certificate could not be looked at within {DEADLINE:.0f} s: its clients are not offered HTTP/2"
+            start.notes.append(Problem(server.origins.get(SSL_CERTIFICATES.name, server.source), what))
+
+
+def _jobs(start: Preparation, servers: Iterable[VirtualHost]) -> list[Job]:
+    """What there is to look at: a job for each owner."""
+    jobs: dict[int, Job] = {}
+    sound = {server.id for server in start.keys.sound}
+    for server in servers:
+        backends = start.backend_files.to_examine(server)
+        found = start.identity_for(server) if server.id in sound or backends else None
+        if found is None:
+            continue
+        job = jobs.setdefault(found[0], Job(*found))
+        opened = {**start.keys.opened(server), **start.backend_files.opened(server)}
+        job.add(server, server.id in sound, backends, opened)
+    return list(jobs.values())
 
 
 def be_strict(start: Preparation) -> None:
@@ -194,14 +278,40 @@ def listen(start: Preparation) -> None:
 
 def write_pid(start: Preparation) -> None:
     """The PidFile, if there is to be one."""
-    if not start.trial:
-        start.pid_file = startup.PidFile(start.config)
-        return
     try:
-        startup.try_pid_file(start.config)
+        if start.trial:
+            startup.find_pid_file(start.config, start.owners)
+        else:
+            start.pid_file.write(start.config, start.owners)
+    except NotRoots as error:
+        name = start.config.main.settings[PID_FILE]
+        what = f"the PidFile {name} is not written: {error.strerror}"
+        start.notes.append(Problem(startup.pid_file_source(start.config), what))
     except startup.Forbidden as error:
         if not start.only_root_knows(error.problems[0], forbidden=True):
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was seen of a server's keys: names, what is wrong, what only root could see."""
+
+    names: tuple[str, ...]
+    problem: Problem | None = None
+    unseen: Problem | None = None
+
+
+def look_at_keys(config: Config, server: VirtualHost) -> Looked:
+    """What a start would find out about the keys of one server."""
+    start = Preparation(config, trial=True)
+    with start.end:
+        with contextlib.suppress(ConfigError):
+            number_identities(start)
+        start.notes.clear()
+        _open_keys(start, [server])
+        _examine(start, [server])
+    unseen = next(iter(start.notes), None)
+    return Looked(tuple(start.keys.names.get(server.id, ())), start.keys.broken.get(server.id), unseen)
 
 
 def with_faults(config: Config) -> Config:
@@ -220,6 +330,7 @@ STEPS: tuple[Step, ...] = (
     open_logs,
     open_keys,
     open_backend_files,
+    examine,
     be_strict,
     listen,
     write_pid,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ownhost.modules.ssl.directives import SSL_ENGINE
-from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, LauncherSlice, TLSGiven, WorkerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
@@ -43,10 +42,6 @@ class Provisions(Generic[Told]):
         """Give one more descriptor; its number in the slice."""
         self.descriptors.append(descriptor)
         return len(self.descriptors) - 1
-
-    def add_once(self, descriptor: int) -> int:
-        """The same for one that may be given already."""
-        return self.descriptors.index(descriptor) if descriptor in self.descriptors else self.add(descriptor)
 
 
 class Provider:
@@ -85,7 +80,13 @@ class Provider:
         return given
 
     def _give_logs(self, given: Provisions[Told], targets: Iterable[LogTarget]) -> None:
-        for target in targets:
+        wanted = list(targets)
+        left = given.slice.own_logs = {one: self.logs.left[one] for one in wanted if one in self.logs.left}
+        if left and self.logs.main not in wanted:
+            wanted.append(self.logs.main)  # where it says what keeps it from opening one
+        for target in wanted:
+            if target in left:
+                continue
             shared = self.logs.shared_number(target)
             if shared is None:
                 given.slice.logs[target] = given.add(self.logs.descriptor(target))
@@ -128,16 +129,23 @@ class Provider:
                 continue
             secret = self.secrets.setdefault((number, server.id), TicketSecret.new())
             secret.advance()
-            broken = self.keys.broken.get(server.id)
-            files = KeyFiles() if broken else self.keys.files[server.id].mapped(given.add_once)
+            broken = None if server.id in self.keys.passing else self.keys.broken.get(server.id)
+            opened = {} if broken else self._give_opened(given, self.keys.opened(server))
             protocols = self.keys.protocols.get(server.id, ("http/1.1",))
-            given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
+            given.slice.tls[server.id] = TLSGiven(opened, secret, protocols, str(broken) if broken else "")
+
+    @staticmethod
+    def _give_opened(given: Provisions[WorkerSlice], opened: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+        """Descriptors for one virtual host alone, which closes them when it has read them."""
+        numbers: dict[int, int] = {}
+        for descriptor in (one for descriptors in opened.values() for one in descriptors):
+            if descriptor not in numbers:
+                numbers[descriptor] = given.add(descriptor)
+        return {name: [numbers[one] for one in descriptors] for name, descriptors in opened.items()}
 
     def _give_backend_files(self, given: Provisions[WorkerSlice], number: int) -> None:
         """What TLS with servers behind this one takes. Keys go to the virtual host's own identity alone."""
         for server in given.slice.servers:
             own = self.plan.own(server) == number
-            named = self.backend_files.named(server, secret=own)
-            given.slice.opened[server.id] = {
-                name: [given.add_once(descriptor) for descriptor in descriptors] for name, descriptors in named.items()
-            }
+            opened = self.backend_files.opened(server, secret=own)
+            given.slice.opened[server.id] = self._give_opened(given, opened)

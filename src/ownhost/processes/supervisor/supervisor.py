@@ -34,9 +34,7 @@ from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
-    Channel,
     Exited,
     Failed,
     Mailbox,
@@ -54,7 +52,8 @@ from ownhost.processes.messages import (
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import startup
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
@@ -86,10 +85,10 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -105,7 +104,7 @@ class Supervisor:
     def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
         self.plan = start.plan
         self.forkserver = forkserver
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
+        self.children = start.children
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
@@ -214,6 +213,8 @@ class Supervisor:
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
+        if child is None:
+            return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""

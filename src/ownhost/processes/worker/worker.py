@@ -33,9 +33,9 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.identity import seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.ownlog import open_writers
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
@@ -53,6 +53,7 @@ from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -168,7 +169,7 @@ class Worker:
         self.loop = loop
         self.slice = slice_
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
+        writers = open_writers(slice_, descriptors, loop.call_soon, loop.call_later)
         self.writers = list(writers.values())
         clients = _counters(slice_, descriptors)
         self.programs = {
@@ -194,7 +195,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)

@@ -1,0 +1,143 @@
+"""A log in a folder that others than root may write to: opened by whoever writes it, as himself, and tried again.
+
+Whatever stands in the way there (a link, a FIFO that nobody reads, no folder, no room) costs lines of this log. Their
+number is said in it once it can be written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.slices import LauncherSlice, WorkerSlice
+from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
+from ownhost.request.request import Level
+
+AGAIN = 10.0  # seconds between two attempts to open a log
+MODE = 0o666  # of a new log, less the umask, as in Apache
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+LINK = "it is a symbolic link, which a log must not be"
+NEITHER = "it is neither a file nor a terminal"
+
+
+class OwnLog(LogWriter):
+    """Collects lines, and opens the log when there is one to be written.
+
+    `later` calls something after so many seconds; `complain` is told why the log cannot be opened, once for each
+    reason, and that it can be again.
+    """
+
+    __slots__ = ("complain", "later", "mode", "not_before", "path", "reason")
+
+    def __init__(
+        self,
+        path: str,
+        mode: int | None,
+        schedule: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object],
+        complain: Callable[[str], None],
+    ) -> None:
+        super().__init__(-1, schedule)
+        self.path = path
+        self.mode = mode
+        self.later = later
+        self.complain = complain
+        self.not_before = 0.0
+        self.reason = ""  # why the last attempt failed
+
+    def flush(self) -> None:
+        """Write what there is, if the log can be opened."""
+        self.due = False
+        if self.fd >= 0 or self._open():
+            super().flush()
+
+    def finish(self) -> None:
+        """Write the rest at the end of the process, unless there is no log."""
+        self.not_before = 0.0
+        if self.fd >= 0 or not self.lines or self._open():
+            super().finish()
+
+    def _open(self) -> bool:
+        """Try to open the log, unless that was tried a moment ago."""
+        now = time.monotonic()
+        if now < self.not_before:
+            return False
+        try:
+            self.fd = open_own(self.path, self.mode)
+        except OSError as error:
+            self.not_before = now + AGAIN
+            self.later(AGAIN, self.flush)
+            self._say(why(self.path, error))
+            return False
+        if self.reason:
+            self.complain(f"the log {self.path} can be opened again")
+        return True
+
+    def _say(self, reason: str) -> None:
+        if reason != self.reason:
+            self.reason = reason
+            self.complain(f"cannot open the log {self.path}: {reason}; trying again every {AGAIN:.0f} s")
+
+
+def open_writers(
+    slice_: WorkerSlice | LauncherSlice,
+    descriptors: Sequence[int],
+    schedule: Callable[[Callable[[], None]], object],
+    later: Callable[[float, Callable[[], None]], object],
+) -> dict[LogTarget, LogWriter]:
+    """What writes the logs of a process: those that it was given, and its own."""
+    writers = {target: LogWriter(descriptors[place], schedule) for target, place in slice_.logs.items()}
+    if slice_.own_logs:
+        main = ErrorLog(slice_.main, writers[slice_.main.settings[ERROR_LOG]].write)
+        for target, mode in slice_.own_logs.items():
+            writers[target] = OwnLog(
+                target.value, mode, schedule, later, lambda why: main.log(Level.ERROR, "core", why)
+            )
+    return writers
+
+
+def open_own(path: str, mode: int | None) -> int:
+    """Open a log as who we are, for appending, without waiting for anybody. Raises OSError."""
+    try:
+        descriptor = os.open(path, FLAGS)
+    except FileNotFoundError:
+        try:
+            return make(path, mode)
+        except FileExistsError:  # another process of ours was there before
+            descriptor = os.open(path, FLAGS)
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
+        os.close(descriptor)
+        raise OSError(errno.ENXIO, NEITHER)
+    return descriptor
+
+
+def make(name: str, mode: int | None, folder: int | None = None) -> int:
+    """Make a log that is not there. Raises OSError."""
+    descriptor = os.open(name, FLAGS | os.O_CREAT | os.O_EXCL, MODE if mode is None else mode, dir_fd=folder)
+    if mode is not None:
+        with contextlib.suppress(OSError):  # file systems that know no modes
+            os.fchmod(descriptor, mode)
+    return descriptor
+
+
+def why(path: str, error: OSError) -> str:
+    """Why a log cannot be opened, in words that go behind a colon."""
+    folder = Path(path).parent
+    match error.errno:
+        case errno.ENOENT:
+            return f"there is no folder {folder}; create it first"
+        case errno.ENOTDIR:
+            return f"{folder} is no folder"
+        case errno.EISDIR | errno.ENXIO:
+            return NEITHER
+        case errno.ELOOP if error.strerror == os.strerror(errno.ELOOP):
+            return LINK
+        case _:
+            return error.strerror or str(error)
