@@ -81,7 +81,8 @@ def open_folder(path: Path, owners: Collection[int] = ()) -> int:
 
 def reopen(found: int, flags: int) -> int:
     """Open the very file that a descriptor of a `Place` is of. Raises OSError."""
-    return os.open(f"/proc/self/fd/{found}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    also = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    return os.open(f"/proc/self/fd/{found}", flags & ~os.O_NOFOLLOW | also)  # this name is a link, to that file
 
 
 def is_roots(path: Path, owners: Collection[int] = ()) -> bool:
