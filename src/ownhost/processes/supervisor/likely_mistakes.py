@@ -34,19 +34,22 @@ _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # what a LocationMatch begins wit
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
 
 
-def notes(config: Config) -> list[Problem]:
-    """All remarks, each once, but for those on certificates."""
+def notes(config: Config, may_look: Callable[[str], bool]) -> list[Problem]:
+    """All remarks, each once, but for those on certificates. `may_look`: at which paths in the file system."""
     found = [note for find in _NOTES for note in find(config)]
+    found += [note for look in _LOOKS for note in look(config, may_look)]
     return list(dict.fromkeys(found))
 
 
-def _missing_roots(config: Config) -> Iterator[Problem]:
+def _missing_roots(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
     """A DocumentRoot that is not there. One that only its owner may see is not looked for."""
     for server in config.servers:
         source = server.origins.get(DOCUMENT_ROOT.name)
         if source is None or server.settings[VIRTUAL_DOCUMENT_ROOT] is not None:
             continue
         root = server.settings[DOCUMENT_ROOT]
+        if not may_look(root):
+            continue
         try:
             os.stat(root)
         except (FileNotFoundError, NotADirectoryError):
@@ -131,10 +134,12 @@ def _unmatched_locations(config: Config) -> Iterator[Problem]:
             yield Problem(section.source, f"<LocationMatch {pattern}> matches nothing; write <LocationMatch {better}>")
 
 
-def _misspelt_directories(config: Config) -> Iterator[Problem]:
+def _misspelt_directories(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
     """A Directory that is not there, beside one that is called nearly so."""
     for section in _sections(config):
-        if section.kind is SectionKind.DIRECTORY and section.regex is None and (near := _near(section.pattern)):
+        if section.kind is not SectionKind.DIRECTORY or section.regex is not None or not may_look(section.pattern):
+            continue
+        if near := _near(section.pattern):
             path = section.pattern.rstrip("/")
             yield Problem(section.source, f"<Directory {path}> is for a folder that does not exist{near}")
 
@@ -206,11 +211,10 @@ def _other_names(config: Config, server: VirtualHost, source: Source, certified:
 
 
 _NOTES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
-    _missing_roots,
     _shadowed,
     _unknown_formats,
     _unmatched_locations,
     _unmatched_rules,
     _unlike_aliases,
-    _misspelt_directories,
 )
+_LOOKS = (_missing_roots, _misspelt_directories)

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ownhost.config.directive import ConfigError, Problem, Setting
@@ -22,7 +23,7 @@ from ownhost.identity.identity import Identity
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
-from ownhost.processes import faulty
+from ownhost.processes import faulty, trusted
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.keyfiles import KeyProblem
 from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusable
@@ -99,10 +100,14 @@ class Preparation:
 
     def remarks(self) -> list[Problem]:
         """What is remarkable, and no error; in a trial, also what cannot be said without root."""
-        found = [*self.config.notes, *self.notes, *likely_mistakes.notes(self.config)]
+        found = [*self.config.notes, *self.notes, *likely_mistakes.notes(self.config, self.may_look)]
         if self.has_plan:
-            found += [*alpn.notes(self.plan, self.keys.names), *pythons.notes(self.plan)]
+            found += [*alpn.notes(self.plan, self.keys.names), *pythons.notes(self.plan, self.may_look)]
         return found
+
+    def may_look(self, path: str) -> bool:
+        """Whether this process is to look at what a path leads to. A server leaves owners' folders to their owners."""
+        return self.trial or trusted.is_roots(Path(path), self.owners)
 
     def costs(self) -> list[Problem]:
         """What costs single virtual hosts, and how."""
