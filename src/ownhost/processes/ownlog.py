@@ -60,7 +60,7 @@ class OwnLog(LogWriter):
     def finish(self) -> None:
         """Write the rest at the end of the process, unless there is no log."""
         self.not_before = 0.0
-        if self.fd >= 0 or not self.lines or self._open():
+        if self.fd >= 0 or (self.lines and self._open()):
             super().finish()
 
     def _open(self) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_LINKS = 40  # followed on the way to one file, as in the kernel
-SYSTEM_GROUPS = range(1_000)  # login.defs(5), SYS_GID_MAX: on some systems /var/log is such a group's, too
+SYSTEM_GROUPS = range(1_000)  # login.defs(5), SYS_GID_MAX: on some systems such a group may write to /var/log
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -149,7 +149,7 @@ class _Way:
             except OSError:
                 os.close(found)
                 raise
-            self.enter(found, os.path.normpath(f"{self.where}/{part}"))
+            self.enter(found, os.path.normpath(f"{self.where.rstrip('/')}/{part}"))
         return Place(self.here)
 
     def enter(self, folder: int, where: str) -> None:
@@ -168,8 +168,10 @@ class _Way:
             return True
         if mode & stat.S_ISVTX:
             return False  # `check_sticky` sees whose each name is
-        by_group = mode & stat.S_IWGRP and gid and (gid not in SYSTEM_GROUPS or gid in self.owners)
-        return bool(mode & stat.S_IWOTH or by_group)
+        if mode & stat.S_IWOTH:
+            return True
+        by_group = gid not in SYSTEM_GROUPS or gid in self.owners
+        return bool(mode & stat.S_IWGRP) and (by_group or _has_access_list(self.here))
 
     def check_sticky(self, part: str, status: os.stat_result) -> None:
         """In a folder with the sticky bit, only root's files keep their names. Raises NotRoots for another."""
@@ -187,6 +189,15 @@ class _Way:
         if self.links > MAX_LINKS:
             raise OSError(errno.ELOOP, f"{part} on the way to it is one of more than {MAX_LINKS} symbolic links")
         return Path(os.readlink("", dir_fd=found))
+
+
+def _has_access_list(folder: int) -> bool:
+    """Whether others are named who may write, of whom the mode does not tell (acl(5))."""
+    try:
+        os.getxattr(f"/proc/self/fd/{folder}", "system.posix_acl_access")
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.EOPNOTSUPP)
+    return True
 
 
 def _open_root() -> int:
