@@ -1,6 +1,6 @@
 """An examiner.
 
-NAME        finds out whether an owner's keys and certificates can be used, and ends with the answer
+NAME        finds out whether what an owner has for TLS can be used, and perhaps his logs; ends with the answer
 TRUSTS      the supervisor; of what it reads nothing
 RUNS AS     the owner, as his workers do; no capabilities, undumpable, an allow-list of system calls
 TALKS TO    the supervisor: it is sent what is to be looked at, and says what it saw in words
@@ -26,6 +26,7 @@ from ownhost.http.tls_client import make_client_context
 from ownhost.identity import seccomp
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_KEYS, policy_of
 from ownhost.modules.ssl.proxy_directives import ENGINE, named_files, proxy_tls, scopes
+from ownhost.processes import ownlog
 from ownhost.processes.keyfiles import KeyProblem, named, read_credentials, unreadable
 from ownhost.processes.messages import Certified, Channel, Message, Unusable
 from ownhost.processes.slices import ExaminerSlice, receive_slice
@@ -54,6 +55,9 @@ def main(channel: Channel) -> NoReturn:
                 channel.send(said)
         for said in examine_backends(server, slice_.backends.get(server.id, ()), files):
             channel.send(said)
+        for log in slice_.logs.get(server.id, ()):
+            if trouble := ownlog.trouble(log):
+                channel.send(Unusable(server.id, -1, log, trouble[:LONGEST_TEXT], passing=True))
     raise SystemExit(0)
 
 

@@ -170,10 +170,10 @@ class Certified(Message):
 
 @dataclass(frozen=True, slots=True)
 class Unusable(Message):
-    """examiner -> supervisor: why a virtual host cannot speak TLS with what a setting names.
+    """examiner -> supervisor: why a virtual host cannot use what a setting names.
 
-    `scope` 0: with its clients; else with servers behind it, where scope number `scope` - 1 of its own counts.
-    `passing`: a file could not be read, and perhaps can be later.
+    `scope` 0: with its clients; above, with servers behind it, where scope number `scope` - 1 of its own counts. Below,
+    it is a log that cannot be opened. `passing`: a file could not be read, and perhaps can be later.
     """
 
     server: int

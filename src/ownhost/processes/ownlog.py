@@ -104,13 +104,31 @@ def open_writers(
 
 def open_own(path: str, mode: int | None) -> int:
     """Open a log as who we are, for appending, without waiting for anybody. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        return _open(path)
+    with contextlib.suppress(FileExistsError):  # another process of ours was there before
+        return make(path, mode)
+    return _open(path)
+
+
+def trouble(path: str) -> str:
+    """What keeps us from opening a log, as far as that shows without making one; "" for nothing."""
     try:
-        descriptor = os.open(path, FLAGS)
-    except FileNotFoundError:
         try:
-            return make(path, mode)
-        except FileExistsError:  # another process of ours was there before
-            descriptor = os.open(path, FLAGS)
+            os.close(_open(path))
+        except FileNotFoundError:
+            if not os.access(Path(path).parent, os.F_OK):
+                raise
+            if not os.access(Path(path).parent, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    except OSError as error:
+        return f"cannot open the log {path}: {why(path, error)}"
+    return ""
+
+
+def _open(path: str) -> int:
+    """Open what is there. Raises OSError."""
+    descriptor = os.open(path, FLAGS)
     kind = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
         os.close(descriptor)

@@ -122,6 +122,7 @@ class ExaminerSlice:
     tls: set[int]  # ids of those that speak TLS with clients
     backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
     opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
+    logs: dict[int, list[str]]  # server id -> logs that its own processes are going to open
 
 
 @dataclass(slots=True)

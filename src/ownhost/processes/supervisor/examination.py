@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ownhost.config.model import VirtualHost
 from ownhost.identity.identity import Identity
 from ownhost.processes.messages import Certified, Exited, Failed, ProtocolError, Started, Unusable
 from ownhost.processes.slices import ExaminerSlice
@@ -39,17 +38,11 @@ class Job:
 
     number: int  # of the identity
     who: Identity
-    content: ExaminerSlice = field(default_factory=lambda: ExaminerSlice([], set(), {}, {}))
+    content: ExaminerSlice = field(default_factory=lambda: ExaminerSlice([], set(), {}, {}, {}))
     descriptors: list[int] = field(default_factory=list)
 
-    def add(
-        self, server: VirtualHost, tls: bool, backends: tuple[int, ...], opened: Mapping[str, Sequence[int]]
-    ) -> None:
-        """Have one more server looked at: as one that speaks TLS itself, and these scopes; with what root opened."""
-        self.content.servers.append(server)
-        if tls:
-            self.content.tls.add(server.id)
-        self.content.backends[server.id] = backends
+    def give(self, opened: Mapping[str, Sequence[int]]) -> None:
+        """Give what root opened."""
         for name, descriptors in opened.items():
             if name not in self.content.opened:
                 first = len(self.descriptors)

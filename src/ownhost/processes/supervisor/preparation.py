@@ -57,6 +57,7 @@ class Preparation:
     keys: Keys = field(default_factory=Keys)
     backend_files: BackendFiles = field(default_factory=BackendFiles)
     files: NamedFiles = field(default_factory=NamedFiles)  # that both of them name
+    tried: dict[LogTarget, set[int]] = field(default_factory=dict)  # in a trial: logs for their writers to try
     forkserver: ForkserverProcess | None = None  # a trial starts one when it needs it
     listeners: list[socket.socket] = field(default_factory=list)
     pid_file: startup.PidFile = field(default_factory=startup.PidFile)
@@ -173,8 +174,9 @@ def open_logs(start: Preparation) -> None:
         except LogError as error:
             if isinstance(error.__cause__, NotRoots) and target != start.config.main.settings[ERROR_LOG]:
                 left[target] = mode
+                start.tried.update({target: servers} if start.trial else {})
                 continue
-            found = [(id_, *_log_problem(start.config.servers[id_], target, error)) for id_ in sorted(servers)]
+            found = [(id_, *_log_problem(start.config.servers[id_], target, str(error))) for id_ in sorted(servers)]
             if start.only_root_knows(found[0][2], forbidden=error.forbidden):
                 continue
             if 0 in servers:
@@ -191,7 +193,7 @@ def open_logs(start: Preparation) -> None:
         start.logs = start.end.enter_context(contextlib.closing(Logs(start.config, start.plan, opened, left)))
 
 
-def _log_problem(server: VirtualHost, target: LogTarget, error: LogError) -> tuple[Setting[Any], Problem]:
+def _log_problem(server: VirtualHost, target: LogTarget, reason: str) -> tuple[Setting[Any], Problem]:
     setting = next(
         (
             setting
@@ -200,7 +202,7 @@ def _log_problem(server: VirtualHost, target: LogTarget, error: LogError) -> tup
         ),
         ERROR_LOG,
     )
-    return setting, Problem(server.origins.get(setting.name, server.source), str(error))
+    return setting, Problem(server.origins.get(setting.name, server.source), reason)
 
 
 def open_keys(start: Preparation) -> None:
@@ -235,6 +237,12 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
     jobs = _jobs(start, servers)
     for said in Examination(start.children).look(jobs) if jobs else ():
         server = start.config.servers[said.server]
+        if isinstance(said, Unusable) and said.scope < 0:
+            _, problem = _log_problem(server, LogTarget("file", said.setting), said.reason)
+            start.notes.append(
+                Problem(problem.source, f"{problem.message}: its lines wait and are lost until it can be")
+            )
+            continue
         if isinstance(said, Unusable) and said.passing:
             problem = KeyProblem(server, said.setting, said.reason).problem
             if start.only_root_knows(problem, forbidden=True):
@@ -255,12 +263,19 @@ def _jobs(start: Preparation, servers: Iterable[VirtualHost]) -> list[Job]:
     sound = {server.id for server in start.keys.sound}
     for server in servers:
         backends = start.backend_files.to_examine(server)
-        found = start.identity_for(server) if server.id in sound or backends else None
+        logs = [target.value for target, writers in start.tried.items() if server.id in writers]
+        found = start.identity_for(server) if server.id in sound or backends or logs else None
         if found is None:
             continue
         job = jobs.setdefault(found[0], Job(*found))
-        opened = {**start.keys.opened(server), **start.backend_files.opened(server)}
-        job.add(server, server.id in sound, backends, opened)
+        content = job.content
+        content.servers.append(server)
+        content.backends[server.id], content.logs[server.id] = backends, logs
+        if server.id in sound:
+            content.tls.add(server.id)
+            job.give(start.keys.opened(server))
+        if backends:
+            job.give(start.backend_files.opened(server))
     return list(jobs.values())
 
 
