@@ -10,13 +10,12 @@ import contextlib
 import select
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from ownhost.identity.identity import Identity
 from ownhost.processes.messages import Certified, Exited, Failed, ProtocolError, Started, Unusable
-from ownhost.processes.slices import ExaminerSlice
 from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.jobs import Job
 
 DEADLINE = 5.0  # seconds that an examiner has, from its birth
 AT_ONCE = 16  # examiners that are at work
@@ -30,24 +29,6 @@ class ForkserverGone(Exception):
 
     def __str__(self) -> str:
         return "the forkserver ended while the server started; its words stand above"
-
-
-@dataclass(slots=True)
-class Job:
-    """What one examiner is to look at, and as whom."""
-
-    number: int  # of the identity
-    who: Identity
-    content: ExaminerSlice = field(default_factory=lambda: ExaminerSlice([], set(), {}, {}, {}))
-    descriptors: list[int] = field(default_factory=list)
-
-    def give(self, opened: Mapping[str, Sequence[int]]) -> None:
-        """Give what root opened."""
-        for name, descriptors in opened.items():
-            if name not in self.content.opened:
-                first = len(self.descriptors)
-                self.descriptors += descriptors
-                self.content.opened[name] = list(range(first, len(self.descriptors)))
 
 
 @dataclass(slots=True)

@@ -19,7 +19,6 @@ from ownhost.config.directive import ConfigError, Problem, Setting
 from ownhost.config.model import Config, VirtualHost
 from ownhost.identity import become
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
-from ownhost.identity.identity import Identity
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
@@ -30,8 +29,9 @@ from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusab
 from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Children
-from ownhost.processes.supervisor.examination import DEADLINE, Examination, Job
+from ownhost.processes.supervisor.examination import DEADLINE, Examination
 from ownhost.processes.supervisor.forking import ForkserverProcess, start_forkserver
+from ownhost.processes.supervisor.jobs import make_jobs
 from ownhost.processes.supervisor.keys import Keys, tls_servers
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, mode_of, open_target, targets, try_log
 from ownhost.processes.supervisor.logs import Logs
@@ -79,15 +79,6 @@ class Preparation:
             self.forkserver = start_forkserver()
             self.end.callback(self.forkserver.end)
         return Children(Channel(self.forkserver.control, TO_SUPERVISOR["forkserver"]))
-
-    def identity_for(self, server: VirtualHost) -> tuple[int, Identity] | None:
-        """Who looks at a server's files: its own identity, and its number. None where there is none."""
-        if os.geteuid() != 0:
-            return 0, startup.own_identity()
-        if not self.has_plan or server.id in dict(self.plan.refused_servers()):
-            return None
-        number = self.plan.own(server)
-        return number, self.plan.identities[number]
 
     def take_steps(self) -> None:
         """Take them all. Raises ConfigError unless it is a trial."""
@@ -234,7 +225,11 @@ def examine(start: Preparation) -> None:
 
 
 def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
-    jobs = _jobs(start, servers)
+    logs: dict[int, list[str]] = {}
+    for target, writers in start.tried.items():
+        for id_ in writers:
+            logs.setdefault(id_, []).append(target.value)
+    jobs = make_jobs(servers, start.plan if start.has_plan else None, start.keys, start.backend_files, logs)
     for said in Examination(start.children).look(jobs) if jobs else ():
         server = start.config.servers[said.server]
         if isinstance(said, Unusable) and said.scope < 0:
@@ -251,32 +246,11 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
             start.keys.take(server, said)
         else:
             start.backend_files.take(server, said)
+    asked = {id_ for job in jobs for id_ in job.content.tls}
     for server in start.keys.sound:
-        if not start.keys.of(server) and server.id not in start.keys.broken and start.identity_for(server):
+        if server.id in asked and not start.keys.of(server) and server.id not in start.keys.broken:
             what = f"its certificate could not be looked at within {DEADLINE:.0f} s: its clients are not offered HTTP/2"
             start.notes.append(Problem(server.origins.get(SSL_CERTIFICATES.name, server.source), what))
-
-
-def _jobs(start: Preparation, servers: Iterable[VirtualHost]) -> list[Job]:
-    """What there is to look at: a job for each owner."""
-    jobs: dict[int, Job] = {}
-    sound = {server.id for server in start.keys.sound}
-    for server in servers:
-        backends = start.backend_files.to_examine(server)
-        logs = [target.value for target, writers in start.tried.items() if server.id in writers]
-        found = start.identity_for(server) if server.id in sound or backends or logs else None
-        if found is None:
-            continue
-        job = jobs.setdefault(found[0], Job(*found))
-        content = job.content
-        content.servers.append(server)
-        content.backends[server.id], content.logs[server.id] = backends, logs
-        if server.id in sound:
-            content.tls.add(server.id)
-            job.give(start.keys.opened(server))
-        if backends:
-            job.give(start.backend_files.opened(server))
-    return list(jobs.values())
 
 
 def be_strict(start: Preparation) -> None:
