@@ -48,7 +48,8 @@ def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
         try:
             _contexts[key] = make_client_context(want.tls.policy, read_credentials(want.tls, request.site.opened))
         except OSError as error:
-            why = f"{error.filename} cannot be read: {error.strerror}"
+            how = "cannot be read" if error.filename in request.site.opened.given else "was not given to this process"
+            why = f"{error.filename} {how}: {error.strerror}"
             raise HTTPError(500, f"no other server can be spoken to with TLS: {why}", module="ssl") from None
         except OpenSSLError as error:
             about = f"{error.about}: " if error.about else ""
