@@ -2,7 +2,7 @@
 
 NAME        finds out whether what an owner has for TLS can be used, and perhaps his logs; ends with the answer
 TRUSTS      the supervisor; of what it reads nothing
-RUNS AS     the owner where they are in his folders, else User; no capabilities, undumpable, an allow-list of system calls
+RUNS AS     the owner, where they are in his folders, else User; no capabilities; an allow-list of system calls
 TALKS TO    the supervisor: it is sent what is to be looked at, and says what it saw in words
 ENDS WHEN   it has said all, or takes longer than the supervisor waits
 
