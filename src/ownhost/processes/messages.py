@@ -215,6 +215,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
     "examiner": (Begin, Descriptors),
+    "sweeper": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
@@ -224,6 +225,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "program": (Failed,),
     "launcher": (Failed,),
     "examiner": (Certified, Unusable, Failed),
+    "sweeper": (Failed,),
 }
 
 _DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number

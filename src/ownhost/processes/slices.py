@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ownhost.apps.spooling import Spooling
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.identity.identity import Assignment, Identity
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
@@ -76,6 +77,7 @@ class WorkerSlice:
     tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
     opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+    spooling: Spooling = field(default_factory=Spooling)  # what it may keep in files
 
 
 @dataclass(slots=True)
@@ -112,6 +114,7 @@ class LauncherSlice:
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: dict[LogTarget, int] = field(default_factory=dict)
     own_logs: dict[LogTarget, int | None] = field(default_factory=dict)  # to be opened here, and their modes
+    state: str = ""  # the folder for sockets and the like; "" for the system's /tmp
 
 
 @dataclass(slots=True)
@@ -123,6 +126,13 @@ class ExaminerSlice:
     backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
     opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
     logs: dict[int, list[str]]  # server id -> logs that its own processes are going to open
+
+
+@dataclass(slots=True)
+class SweeperSlice:
+    """What a sweeper is told: the folder to be emptied."""
+
+    folder: str
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import examiner, logger, program
+from ownhost.processes import examiner, logger, program, sweeper
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.messages import Channel
@@ -40,6 +40,7 @@ PROCESSES: dict[str, Process] = {
         Process("logger", logger.main, logger.rehearse),
         Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
         Process("examiner", examiner.main, examiner.rehearse),
+        Process("sweeper", sweeper.main, sweeper.rehearse),
         Process("program", program.main, program.rehearse, no_new_privs=False),
     )
 }

@@ -146,7 +146,7 @@ class Launcher:
             if pool is not None:
                 self.leaving.add(pool)
                 pool.retire()
-            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget, self.slice.state)
         return pool
 
     def every_pool(self) -> list[Pool]:

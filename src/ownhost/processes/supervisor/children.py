@@ -27,6 +27,7 @@ from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
 
+BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -104,7 +105,7 @@ class Children:
     def exited(self, exited: Exited) -> Child | None:
         """A child is gone; None for one that nobody waits for any more."""
         child = self.born.pop(exited.pid)
-        return child if child.role != "examiner" else None
+        return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""

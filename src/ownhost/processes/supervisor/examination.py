@@ -11,11 +11,11 @@ import select
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ownhost.identity.identity import Identity
 from ownhost.processes.messages import Certified, Exited, Failed, ProtocolError, Started, Unusable
 from ownhost.processes.supervisor.children import Child, Children
-from ownhost.processes.supervisor.jobs import Job
 
 DEADLINE = 5.0  # seconds that an examiner has, from its birth
 AT_ONCE = 16  # examiners that are at work
@@ -29,6 +29,18 @@ class ForkserverGone(Exception):
 
     def __str__(self) -> str:
         return "the forkserver ended while the server started; its words stand above"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A process to be started, as whom, what it is told, and the servers that it may speak of."""
+
+    role: str
+    number: int  # of the identity
+    who: Identity
+    content: object
+    descriptors: list[int] = field(default_factory=list)
+    servers: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -49,9 +61,9 @@ class Examination:
         self.poll = select.poll()
         self.poll.register(children.control.fileno(), select.POLLIN)
 
-    def look(self, jobs: Sequence[Job]) -> Iterator[Certified | Unusable]:
+    def look(self, orders: Sequence[Order]) -> Iterator[Certified | Unusable]:
         """What they say. Raises ForkserverGone."""
-        waiting = deque(jobs)
+        waiting = deque(orders)
         while waiting or self.running:
             while waiting and self._at_work() < AT_ONCE:
                 self._start(waiting.popleft())
@@ -67,11 +79,10 @@ class Examination:
         children = [one.child for one in self.running.values()]
         return sum(not child.pid or now - child.since < STANDS_STILL for child in children)
 
-    def _start(self, job: Job) -> None:
-        child = self.children.fork("examiner", job.number, job.who, job.content, job.descriptors)
+    def _start(self, order: Order) -> None:
+        child = self.children.fork(order.role, order.number, order.who, order.content, order.descriptors)
         child.stopping = True  # whatever it ends with
-        servers = frozenset(server.id for server in job.content.servers)
-        self.running[child.channel.fileno()] = _Examiner(child, servers, WORDS * len(servers))
+        self.running[child.channel.fileno()] = _Examiner(child, order.servers, 1 + WORDS * len(order.servers))
         self.poll.register(child.channel.fileno(), select.POLLIN)
 
     def _hear_forkserver(self) -> None:

@@ -17,6 +17,7 @@ from ownhost.modules.ssl.proxy_directives import named_files, scopes
 from ownhost.processes.keyfiles import named
 from ownhost.processes.slices import DEFAULT_IDENTITY, ExaminerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
+from ownhost.processes.supervisor.examination import Order
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.startup import own_identity
@@ -33,6 +34,11 @@ class Job:
     content: ExaminerSlice = field(default_factory=lambda: ExaminerSlice([], set(), {}, {}, {}))
     descriptors: list[int] = field(default_factory=list)
 
+    def order(self) -> Order:
+        """The job as it is given out."""
+        servers = frozenset(server.id for server in self.content.servers)
+        return Order("examiner", self.number, self.who, self.content, self.descriptors, servers)
+
     def give(self, opened: Mapping[str, Sequence[int]]) -> None:
         """Give what root opened."""
         for name, descriptors in opened.items():
@@ -42,14 +48,14 @@ class Job:
                 self.content.opened[name] = list(range(first, len(self.descriptors)))
 
 
-def make_jobs(
+def make_orders(
     servers: Iterable[VirtualHost],
     plan: Plan | None,
     keys: Keys,
     backend_files: BackendFiles,
     logs: Mapping[int, Sequence[str]],
-) -> list[Job]:
-    """The jobs. `logs`: those that servers' owners are to try, by server id.
+) -> list[Order]:
+    """The orders. `logs`: those that servers' owners are to try, by server id.
 
     Who has no identity is not looked at.
     """
@@ -82,7 +88,7 @@ def make_jobs(
             job.give(keys.opened(server))
         if backends:
             job.give(backend_files.opened(server))
-    return list(made.values())
+    return [job.order() for job in made.values()]
 
 
 def _names(server: VirtualHost) -> set[str]:

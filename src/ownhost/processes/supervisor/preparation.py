@@ -26,17 +26,19 @@ from ownhost.processes import faulty, trusted
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.keyfiles import KeyProblem
 from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusable
+from ownhost.processes.slices import DEFAULT_IDENTITY, SweeperSlice
 from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Children
-from ownhost.processes.supervisor.examination import DEADLINE, Examination
+from ownhost.processes.supervisor.examination import DEADLINE, Examination, Order
 from ownhost.processes.supervisor.forking import ForkserverProcess, start_forkserver
-from ownhost.processes.supervisor.jobs import make_jobs
+from ownhost.processes.supervisor.jobs import make_orders
 from ownhost.processes.supervisor.keys import Keys, tls_servers
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, mode_of, open_target, targets, try_log
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.named_files import NamedFiles
 from ownhost.processes.supervisor.plan import Plan
+from ownhost.processes.supervisor.state import State
 from ownhost.processes.trusted import NotRoots
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
@@ -60,6 +62,7 @@ class Preparation:
     tried: dict[LogTarget, set[int]] = field(default_factory=dict)  # in a trial: logs for their writers to try
     forkserver: ForkserverProcess | None = None  # a trial starts one when it needs it
     listeners: list[socket.socket] = field(default_factory=list)
+    state: State = field(init=False)
     pid_file: startup.PidFile = field(default_factory=startup.PidFile)
     errors: list[Problem] = field(default_factory=list)  # of a trial: why the server would not start
     notes: list[Problem] = field(default_factory=list)
@@ -139,6 +142,25 @@ def number_identities(start: Preparation) -> None:
         start.as_root = True
         start.plan = startup.plan(start.config, as_root=True)
     start.has_plan = True
+
+
+def make_state(start: Preparation) -> None:
+    """A folder for each owner's programs. What servers that were killed have left is removed, as its owners."""
+    if start.trial:
+        return
+    start.state = start.end.enter_context(contextlib.closing(State.open(start.config, start.owners)))
+    dead = list(start.state.dead())
+    orders = [
+        Order("sweeper", DEFAULT_IDENTITY, who, SweeperSlice(f"{state.path}/{who.uid}-{who.gid}"))
+        for state in (start.state, *dead)
+        for who in state.left()
+    ]
+    for _ in Examination(start.children).look(orders) if orders else ():
+        pass  # sweepers say nothing
+    for state in dead:
+        state.close()
+    for identity in start.plan.identities:
+        start.state.of(identity)
 
 
 def give_up_rights(start: Preparation) -> None:
@@ -229,8 +251,8 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
     for target, writers in start.tried.items():
         for id_ in writers:
             logs.setdefault(id_, []).append(target.value)
-    jobs = make_jobs(servers, start.plan if start.has_plan else None, start.keys, start.backend_files, logs)
-    for said in Examination(start.children).look(jobs) if jobs else ():
+    orders = make_orders(servers, start.plan if start.has_plan else None, start.keys, start.backend_files, logs)
+    for said in Examination(start.children).look(orders) if orders else ():
         server = start.config.servers[said.server]
         if isinstance(said, Unusable) and said.scope < 0:
             _, problem = _log_problem(server, LogTarget("file", said.setting), said.reason)
@@ -246,7 +268,7 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
             start.keys.take(server, said)
         else:
             start.backend_files.take(server, said)
-    asked = {id_ for job in jobs for id_ in job.content.tls}
+    asked = {id_ for order in orders for id_ in order.servers}
     for server in start.keys.sound:
         if server.id in asked and not start.keys.of(server) and server.id not in start.keys.broken:
             what = f"its certificate could not be looked at within {DEADLINE:.0f} s: its clients are not offered HTTP/2"
@@ -320,6 +342,7 @@ Step = Callable[[Preparation], None]
 STEPS: tuple[Step, ...] = (
     find_addresses,
     number_identities,
+    make_state,
     give_up_rights,
     open_logs,
     open_keys,

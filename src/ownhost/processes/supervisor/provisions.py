@@ -19,6 +19,7 @@ from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.plan import Counted, Plan
+from ownhost.processes.supervisor.state import State
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 from ownhost.request.module import MODULES
@@ -53,12 +54,14 @@ class Provider:
         logs: Logs,
         keys: Keys,
         backend_files: BackendFiles,
+        state: State,
         new_sender: Callable[[int], tuple[int, int]],
     ) -> None:
         self.plan = plan
         self.logs = logs
         self.keys = keys
         self.backend_files = backend_files
+        self.state = state
         self.secrets: dict[tuple[int, int], TicketSecret] = {}  # by identity number and server id
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
@@ -66,6 +69,7 @@ class Provider:
     def provide_launcher(self, number: int, orders: int) -> Provisions[LauncherSlice]:
         """What a launcher of this identity is given."""
         given = Provisions(self.plan.launcher_slice(number), [orders])
+        given.slice.state = self.state.of(self.plan.identities[number])
         self._give_logs(given, {server.settings[ERROR_LOG] for server in given.slice.servers})
         return given
 

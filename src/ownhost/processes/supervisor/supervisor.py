@@ -108,7 +108,7 @@ class Supervisor:
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, start.state, self.new_sender)
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)

@@ -25,6 +25,7 @@ from typing import NoReturn
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
@@ -168,6 +169,7 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
         writers = open_writers(slice_, descriptors, loop.call_soon, loop.call_later)
         self.writers = list(writers.values())
