@@ -100,8 +100,8 @@ class Flow:
         while not (self.abandoned or self._takes(len(data))):
             self._changed.clear()
             await self._changed.wait()
-        if self.abandoned:
-            return False
+        if self.abandoned or not data:
+            return not self.abandoned
         if self._fits_in_memory(len(data)):
             self._waiting.append(data)
             self._in_memory += len(data)
