@@ -8,6 +8,7 @@ it is locked.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -176,6 +177,8 @@ def _make(path: Path, owners: Collection[int]) -> int:
     place = trusted.walk(path, owners)
     try:
         if not place.name:
+            if os.fstat(place.folder).st_uid not in (0, os.geteuid()):
+                raise PermissionError(errno.EACCES, "it is another user's")
             return trusted.reopen(place.folder, _FOLDER)
         os.mkdir(place.name, 0o755, dir_fd=place.folder)
         folder = os.open(place.name, _FOLDER, dir_fd=place.folder)
