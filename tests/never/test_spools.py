@@ -12,6 +12,7 @@ from pathlib import Path
 from harness import ALICE, Process, Server, World, eventually
 
 MIB = 1 << 20
+EIGHT = f"SpoolMaxAnswer {8 * MIB}\n"
 LARGE = f"#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nexec head -c {64 * MIB} /dev/zero\n"
 HOLDS = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nwc -c\n"
 RUNS = "<Directory @DIR@/alice>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n"
@@ -55,7 +56,8 @@ def running(server: Server) -> list[Process]:
 
 
 def test_a_program_waits_for_clients_that_read_nothing(world: World) -> None:
-    server = world.server(world.virtual_host("alice", ALICE, RUNS, {"large.cgi": LARGE, "index.html": "."}))
+    files: dict[str, str | bytes] = {"large.cgi": LARGE, "index.html": "."}
+    server = world.server(EIGHT + world.virtual_host("alice", ALICE, RUNS, files))
     clients = [slow_client(server, "/large.cgi") for _ in range(3)]
     eventually(lambda: kept(server) > 3 * 7 * MIB)
     assert len(running(server)) == 3
@@ -72,7 +74,7 @@ def test_a_program_waits_for_clients_that_read_nothing(world: World) -> None:
 
 
 def test_a_client_that_leaves_ends_the_program_that_waits_for_it(world: World) -> None:
-    server = world.server(world.virtual_host("alice", ALICE, RUNS, {"large.cgi": LARGE}))
+    server = world.server(EIGHT + world.virtual_host("alice", ALICE, RUNS, {"large.cgi": LARGE}))
     with slow_client(server, "/large.cgi"):
         eventually(lambda: kept(server) > 7 * MIB)
         assert running(server)

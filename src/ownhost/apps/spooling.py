@@ -16,8 +16,8 @@ from ownhost.config.arguments import integer, path
 from ownhost.config.directive import SERVER_ONLY, Directive, Setting, Settings, declare
 
 SPOOL_DIRECTORY = Setting("SpoolDirectory", "/var/tmp")  # noqa: S108 - files without a name
-SPOOL_MAX_ANSWER = Setting("SpoolMaxAnswer", 8 << 20)  # bytes
-SPOOL_MAX_SIZE = Setting("SpoolMaxSize", 1 << 30)  # bytes
+SPOOL_MAX_ANSWER = Setting("SpoolMaxAnswer", 32 << 20)  # bytes
+SPOOL_MAX_SIZE = Setting("SpoolMaxSize", 2 << 30)  # bytes
 
 for _directive in (
     Directive(
@@ -38,7 +38,7 @@ for _directive in (
         "How much of a program's answer waits for a slow client before the program waits, too.",
         integer(65_536),
         setting=SPOOL_MAX_ANSWER,
-        default="8388608",
+        default="33554432",
     ),
     Directive(
         "SpoolMaxSize",
@@ -49,7 +49,7 @@ for _directive in (
         "has no room are answered 503; 413 where it alone is larger.",
         integer(1 << 20),
         setting=SPOOL_MAX_SIZE,
-        default="1073741824",
+        default="2147483648",
     ),
 ):
     declare(_directive)
@@ -60,8 +60,8 @@ class Spooling:
     """What a process may keep in files, and what it does. Sizes are bytes."""
 
     folder: str = "/var/tmp"  # noqa: S108 - see above
-    most_of_answer: int = 8 << 20
-    most: int = 1 << 30
+    most_of_answer: int = 32 << 20
+    most: int = 2 << 30
     used: int = 0
 
     def has_room(self, size: int) -> bool:
