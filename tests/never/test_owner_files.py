@@ -180,16 +180,16 @@ def test_the_main_error_log_is_in_root_folders_or_the_server_says_so_and_ends(wo
 
 
 def test_a_pid_file_in_an_owners_folder_is_not_written(world: World) -> None:
-    run = world.site("run", ALICE, {"x": ""})
+    pids = world.site("pids", ALICE, {"x": ""})
     secret = world.folder / "secret"
     secret.write_text("root's\n")
-    done_by_alice(lambda: os.symlink(secret, run / "pid"))
-    server = world.server(f"PidFile {run}/pid\n" + world.virtual_host("bob", BOB))
+    done_by_alice(lambda: os.symlink(secret, pids / "pid"))
+    server = world.server(f"PidFile {pids}/pid\n" + world.virtual_host("bob", BOB))
     assert server.get("bob.test").status == 200
-    eventually(lambda: f"the PidFile {run}/pid is not written: others than root may write to {run}" in server.log())
+    eventually(lambda: f"the PidFile {pids}/pid is not written: others than root may write to {pids}" in server.log())
     assert server.stop() == 0
     assert secret.read_text() == "root's\n"
-    assert (run / "pid").is_symlink()
+    assert (pids / "pid").is_symlink()
 
 
 def test_a_link_that_is_exchanged_while_it_is_looked_at(world: World) -> None:
