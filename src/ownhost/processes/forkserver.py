@@ -28,6 +28,7 @@ from setproctitle import setproctitle
 
 from ownhost.identity import become, prctl
 from ownhost.identity.identity import Identity
+from ownhost.identity.seccomp import SeccompError
 from ownhost.processes.descendants import end_all, kill, strangers
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
@@ -51,8 +52,11 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service manager tells all: it is the supervisor's
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
-    for process in PROCESSES.values():
-        process.rehearse()
+    try:
+        for process in PROCESSES.values():
+            process.rehearse()
+    except SeccompError:  # the supervisor says why
+        sys.exit(1)
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
     Forkserver(channel).run()
