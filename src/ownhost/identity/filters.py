@@ -21,7 +21,7 @@ import mmap
 import socket
 import termios
 
-from ownhost.identity.bpf import ALLOW, KILL, OWN_PID, Case, Policy, Rule, Test, refuse
+from ownhost.identity.bpf import ALLOW, KILL, OWN_PID, Policy, Rule, Test, refuse
 
 COMMON = 424  # from this number on (pidfd_send_signal, Linux 5.1) calls have one number on all architectures
 NEWEST = 470  # listns, Linux 6.19: the newest call that was looked at when these tables were written
@@ -48,11 +48,6 @@ def without(place: int, bits: int) -> Test:
 def only(place: int, bits: int) -> Test:
     """A long without any other bit than these."""
     return long(place, 0, free=bits)
-
-
-def _cases(rule: Rule) -> tuple[Case, ...]:
-    assert not isinstance(rule, int)
-    return rule
 
 
 def allowed(*names: str) -> dict[str, Rule]:
@@ -124,7 +119,8 @@ TALKING: dict[str, Rule] = {
         (
             word(1, socket.SOL_SOCKET),
             word(
-                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, SO_PASSRIGHTS,
+                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, socket.SO_LINGER,
+                SO_PASSRIGHTS,
             ),
         ),
         (
@@ -135,10 +131,6 @@ TALKING: dict[str, Rule] = {
         (word(1, socket.IPPROTO_IPV6), word(2, IPV6_RECVERR)),
     ),
 }  # fmt: skip
-# A socket that somebody hostile has had must not make its last close(2) wait.
-UNLINGERING: dict[str, Rule] = {
-    "setsockopt": (*_cases(TALKING["setsockopt"]), (word(1, socket.SOL_SOCKET), word(2, socket.SO_LINGER)))
-}
 
 SOCK_TYPE = 0xF  # the bits of socket(2)'s type that are no flags
 STREAM, DATAGRAM, SEQPACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
@@ -158,7 +150,7 @@ READING = allowed(
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
 GATE = Policy(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **UNLINGERING, **allowed("accept4", "accept", "setitimer")},
+    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")},
     refusal=REFUSED,
     otherwise=REFUSED,
     newer=MISSING,
@@ -167,7 +159,7 @@ GATE = Policy(
 
 # The logger takes lines in and writes them to what it was given.
 LOGGER = Policy(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **UNLINGERING},
+    {**HOSTILE, **LIVING, **EPOLL, **TALKING},
     refusal=REFUSED,
     otherwise=REFUSED,
     newer=MISSING,
@@ -176,7 +168,7 @@ LOGGER = Policy(
 
 # Whoever parses keys and certificates has them open, or opens them to read; OpenSSL reads them from a memory file.
 PARSER = Policy(
-    {**HOSTILE, **LIVING, **READING, **allowed("memfd_create", "ftruncate", "fcntl", "sysinfo")},
+    {**HOSTILE, **LIVING, **READING, **allowed("memfd_create", "ftruncate", "sysinfo")},
     refusal=REFUSED,
     otherwise=REFUSED,
     newer=MISSING,
