@@ -31,7 +31,7 @@ from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import landlock, seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes import mailbox
@@ -137,6 +137,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
