@@ -62,6 +62,7 @@ def test_a_worker_writes_where_it_was_told_alone(tmp_path: Path) -> None:
         attempt("folder", lambda: os.mkdir("spool/folder"))
         attempt("exec", lambda: os.execv("/bin/true", ["true"]))
         attempt("device", lambda: open("/dev/zero", "wb"))
+        attempt("nothing", lambda: open("/dev/null", "wb").write(b"x"))
         attempt("own memory", lambda: open("/proc/self/mem", "r+b"))
         def spooled():
             with tempfile.TemporaryFile(dir=folder + "/spool") as file:
@@ -77,7 +78,7 @@ def test_a_worker_writes_where_it_was_told_alone(tmp_path: Path) -> None:
         "write", "append", "truncate", "make", "remove", "rename", "symlink", "fifo", "folder", "exec", "device",
         "own memory",
     ]  # fmt: skip
-    worked = ["read", "list", "append to what is open", "spool", "memory file"]
+    worked = ["read", "list", "append to what is open", "spool", "memory file", "nothing"]
     said = dict(line.rsplit(" ", 1) for line in run(code, tmp_path))
     assert {name for name, word in said.items() if word == "worked"} == set(worked)
     moved = [said.pop(name) for name in ("link", "out of the spool")]  # from one folder into another

@@ -13,6 +13,7 @@ import platform
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -311,5 +312,18 @@ def test_a_log_program_below_the_supervisor_works(world: World) -> None:
 
 @pytest.mark.parametrize("role", ["GATE", "WORKER", "LOGGER", "PARSER", "SUPERVISOR"])
 def test_no_other_table_of_calls(role: str) -> None:
-    """x32 has numbers of its own (i386's are tried in tests/identity/test_bpf.py)."""
+    """x32 has numbers of its own, i386 an entry of its own."""
     assert set(tried(role, ALICE, {"x32 getpid": (0x4000_0000 + 39,)}).values()) == {"SIGSYS"}
+    code = f"""
+        import ctypes, mmap, os
+        from ownhost.identity import prctl, seccomp
+        memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        memory.write(b"\\xb8\\x14\\0\\0\\0\\xcd\\x80\\xc3")  # mov eax, 20 (getpid); int 0x80; ret
+        call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(memory)))
+        prctl.set_no_new_privs()
+        seccomp.install(seccomp.{role})
+        call()
+        os._exit(0)
+    """
+    status = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60).returncode
+    assert status in (-signal.SIGSYS, -signal.SIGSEGV)  # the latter where the kernel has no such entry

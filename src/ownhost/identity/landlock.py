@@ -66,6 +66,7 @@ _TCP = {4: TCP.BIND | TCP.CONNECT}
 _OUTSIDE = {6: Outside.ABSTRACT_SOCKETS | Outside.SIGNALS}
 
 _FOR_A_FILE = Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV
+_OF_A_DEVICE = Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV
 
 ALL_FILES = Files(0xFFFF)
 READING = Files.READ_FILE | Files.READ_DIR
@@ -96,7 +97,8 @@ def reading_only(writable: Iterable[str]) -> Fence:
 
     It may connect to any port. Of its own it takes one (ProxySourceAddress) that the kernel chooses: port 0.
     """
-    beneath = tuple((folder, SPOOLING) for folder in writable)
+    # What is opened behind a fence keeps its rights wherever it goes: a program may have /dev/null from its worker.
+    beneath = ((os.devnull, _OF_A_DEVICE), *((folder, SPOOLING) for folder in writable))
     outside = Outside.ABSTRACT_SOCKETS | Outside.SIGNALS
     return Fence(ALL_FILES & ~READING, TCP.BIND, outside, beneath, ((0, TCP.BIND),))
 
