@@ -139,6 +139,12 @@ def test_groups_are_numbered_as_written() -> None:
     assert Pattern("(x)").names == ()
 
 
+def test_named_groups() -> None:
+    pattern = Pattern("(?<a>x)|(?<a>y)(?<b>.?)")
+    assert (pattern.named("x"), pattern.named("y"), pattern.named("z")) == ({"a": "x"}, {"a": "y", "b": ""}, None)
+    assert Pattern("x").named("x") == {}
+
+
 def test_what_is_around_it() -> None:
     assert Pattern("(b)").split("äbc") == ("ä", ("b", "b"), "c")
     assert Pattern("b").split("ac") is None

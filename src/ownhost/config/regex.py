@@ -70,6 +70,7 @@ _set_heap_limit = _function("set_heap_limit", c_int, c_void_p, c_uint32)
 # Called for each search: its arguments are made once, of the very types that it takes, and not converted each time.
 _match = _function("match", c_int)
 _TO_THE_NUL, _START, _NO_OPTIONS = c_size_t(-1), c_size_t(0), c_uint32(0)
+_UNSET = c_size_t(-1).value  # the place of a group that took no part
 
 
 class PatternFailed(Exception):
@@ -166,6 +167,13 @@ class Pattern:
         if len(data) == len(text):
             return tuple([text[start:end] for start, end in zip(ends, ends, strict=True)])
         return tuple([data[start:end].decode(*_ENCODING) for start, end in zip(ends, ends, strict=True)])
+
+    def named(self, text: str) -> dict[str, str] | None:
+        """The named groups that take part in what `search` finds; None where that is nothing. Raises PatternFailed."""
+        found = self.search(text)
+        if not found:
+            return None
+        return {name: found[group] for group, name in self.names if _room.offsets[2 * group] != _UNSET}
 
     def split(self, text: str) -> tuple[str, tuple[str, ...], str] | None:
         """What `search` finds, between the text before it and the text behind it. Raises PatternFailed."""

@@ -96,13 +96,15 @@ def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
     if not condition:
         return True
     request = exchange.request
-    if isinstance(condition, Condition):
-        try:
-            return request is None or holds(condition, request, _sent(exchange), sent=True)
-        except PatternFailed as error:
-            bugs.report(request.log, error)
-            return True
-    return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
+    if isinstance(condition, str):
+        return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
+    if request is None:
+        return True
+    try:
+        return holds(condition, request, _sent(exchange), sent=True)
+    except PatternFailed as error:
+        bugs.report(request.log, error)
+        return True
 
 
 def _sent(exchange: Exchange) -> Response:

@@ -155,10 +155,9 @@ class Sections:
         """Those whose regular expression finds something; their named groups become variables."""
         for section in sections:
             assert section.regex is not None
-            groups = section.regex.search(text)
-            if groups:
-                for group, name in section.regex.names:
-                    found.variables[f"MATCH_{name.upper()}"] = groups[group]
+            named = section.regex.named(text)
+            if named is not None:
+                found.variables |= {f"MATCH_{name.upper()}": value for name, value in named.items()}
                 yield section
 
     def _add_files(self, found: Match, sections: Iterable[Section], target: Target) -> None:
