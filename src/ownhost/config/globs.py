@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ownhost.config.directive import Source
 from ownhost.config.regex import Pattern
 
 
@@ -23,12 +24,12 @@ def is_glob(text: str) -> bool:
     return False
 
 
-def compile_glob(pattern: str, *, within_path: bool) -> Pattern:
+def compile_glob(pattern: str, source: Source | None = None, *, within_path: bool) -> Pattern:
     """A pattern as a regular expression that is anchored at both ends.
 
     With `within_path`, `*`, `?` and `[...]` never match a "/": each stands for a part of one component.
     """
-    return Pattern(rf"\A{translate(pattern, within_path=within_path)}\z")
+    return Pattern(rf"\A{translate(pattern, within_path=within_path)}\z", source=source)
 
 
 def translate(pattern: str, *, within_path: bool) -> str:

@@ -101,11 +101,11 @@ def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
         pattern = posixpath.normpath(pattern)
     elif kind is K.PROXY:
         pattern = re.sub("^proxy:", "", pattern, flags=re.IGNORECASE)
-    return Section(kind, pattern, source, _glob(kind, pattern))
+    return Section(kind, pattern, source, _glob(kind, pattern, source))
 
 
-def _glob(kind: SectionKind, pattern: str) -> Pattern | None:
-    return compile_glob(pattern, within_path=kind in (K.DIRECTORY, K.LOCATION)) if is_glob(pattern) else None
+def _glob(kind: SectionKind, pattern: str, source: Source) -> Pattern | None:
+    return compile_glob(pattern, source, within_path=kind in (K.DIRECTORY, K.LOCATION)) if is_glob(pattern) else None
 
 
 def _directory(path: str) -> str:

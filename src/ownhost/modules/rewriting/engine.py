@@ -83,7 +83,7 @@ class Engine:
             if self.request.is_subrequest and rule.flags & (RuleFlag.NO_SUBREQUEST | RuleFlag.REDIRECT):
                 continue
             if not self.applies(rule):
-                while RuleFlag.CHAIN in rule and place < len(rules):
+                while rule.chained and place < len(rules):
                     rule = rules[place]
                     place += 1
                 continue

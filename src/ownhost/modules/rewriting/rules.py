@@ -91,6 +91,7 @@ class Rule:
     substitution: Template | None  # None for "-"
     written: str  # the substitution as written
     flags: RuleFlag = NO_FLAGS
+    chained: bool = False  # the flag CHAIN, which is asked of every rule that does not apply
     conditions: tuple[RuleCondition, ...] = ()
     status: int = 302  # of a redirect, or of the answer where `answers`
     answers: bool = False  # [F], [G], and [R] with a status that is no redirect
@@ -174,6 +175,7 @@ def parse_rule(call: Call) -> Rule:
         substitution=None if substitution == "-" or draft.answers else template,
         written=substitution,
         flags=draft.flags,
+        chained=RuleFlag.CHAIN in draft.flags,
         status=draft.status,
         answers=draft.answers,
         escapes=draft.made_escapes(),
