@@ -65,7 +65,7 @@ def test_a_gate_is_told_no_more_than_it_needs(tmp_path: Path) -> None:
 
 def test_what_runs_away_is_left_to_a_worker(tmp_path: Path) -> None:
     slow = chooser(tmp_path, 'RewriteEngine on\nRewriteRule "^/(a+)+$" - [E=WHO:x]\nAssignUserIDExpr %{reqenv:WHO}')
-    assert slow.choose(head("/" + "a" * 60 + "!"), HERE) is None
+    assert slow.choose(head("/" + "a" * 60 + "!"), HERE) == Assignment(), "which will refuse it"
 
 
 def test_the_alarm_is_off_afterwards() -> None:
