@@ -79,7 +79,7 @@ def test_more_orders_than_the_channel_has_room_for_come_in_their_order(ends: tup
         children, forkserver = ends
         wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], []
         for order in wanted:
-            children.kill(Child("worker", 1, forkserver, 0.0, pid=order.pid))
+            children.kill(Child("worker", 1, forkserver, Watched(page), 0.0, pid=order.pid))
         assert children.forkserver.waiting, "there was room for all of them"
         async with asyncio.timeout(10):
             while len(found) < len(wanted):
