@@ -1,7 +1,8 @@
 """Session keyrings: what keys(7) a process possesses through whoever started it.
 
-A session keyring is inherited by fork and execve, whatever becomes of the uid, and what a process possesses it may read.
-So a child of root's would have the keys of root's session, and all owners' processes would share one keyring.
+A session keyring is inherited by fork and execve, whatever becomes of the uid, and what a process possesses it may
+read. So a child of root's would have the keys of root's session, and all owners' processes would share one
+keyring.
 
 Sources: keyrings(7), session-keyring(7), keyctl(2).
 """
@@ -28,7 +29,7 @@ def session_keyring() -> int:
 
 
 def join_new_session_keyring() -> None:
-    """Leave the session keyring for an empty one that nobody else has. Raises OSError (EDQUOT: the user has too many)."""
+    """Leave the session keyring for an empty one of one's own. Raises OSError (EDQUOT: the user has too many keys)."""
     try:
         system_call("keyctl", JOIN_SESSION_KEYRING, None)
     except OSError as error:
@@ -39,4 +40,3 @@ def join_new_session_keyring() -> None:
 def read_keyring(serial: int) -> None:
     """Read a keyring. Raises OSError where this process may not."""
     system_call("keyctl", READ, serial, None, 0)
-

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from ownhost.identity import prctl
 from ownhost.identity.system_calls import system_call
@@ -51,7 +52,7 @@ class Seen:
     descriptors: frozenset[int] | None
     dumpable: bool
     environment: frozenset[str] | None  # names
-    group: str  # control group, version 2: its path; "" where there is none
+    control_group: str  # of version 2: its path; "" where there is none
 
 
 def look(pid: int = 0) -> Seen:
@@ -87,7 +88,7 @@ def look(pid: int = 0) -> Seen:
         descriptors=_descriptors(pid),
         dumpable=_dumpable(pid),
         environment=None if pid else frozenset(os.environ),
-        group=_group(folder),
+        control_group=_group(folder),
     )
 
 
@@ -117,13 +118,13 @@ def _personality(pid: int) -> int | None:
 
 def _folder(pid: int) -> str | None:
     with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid or 'self'}/cwd")
+        return str(Path(f"/proc/{pid or 'self'}/cwd").readlink())
     return None
 
 
 def _descriptors(pid: int) -> frozenset[int] | None:
     try:
-        found = frozenset(map(int, os.listdir(f"/proc/{pid or 'self'}/fd")))
+        found = frozenset(int(entry.name) for entry in Path(f"/proc/{pid or 'self'}/fd").iterdir())
     except OSError:
         return None
     return found if pid else frozenset(filter(_is_open, found))  # reading the folder took one, too

@@ -18,7 +18,8 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 from ownhost.identity import capabilities, keyrings, prctl
 from ownhost.identity.capabilities import Capability
@@ -65,11 +66,12 @@ class Before:
 class Wanted:
     """What a child is to be.
 
-    `owners`: it runs for an owner; else it is a neutral process, which everybody depends on. `processes` is the soft and
-    the hard RLIMIT_NPROC; None leaves it. `session`: it has one of its own. `control` is the descriptor of its channel,
-    which becomes CONTROL; None: it is a part of a command, or a program to be, and its descriptors, its environment and
-    its folder are somebody else's care. `ignored` are signals. `parent` is the process whose end is its own, too; 0: none.
-    `control_group` is the folder of the control group that is made for it; "": it stays in the server's.
+    `owners`: it runs for an owner; else it is a neutral process, which everybody depends on. `processes` is the
+    soft and the hard RLIMIT_NPROC; None leaves it. `session`: it has one of its own. `control` is the descriptor
+    of its channel, which becomes CONTROL; None: it is a part of a command, or a program to be, and its
+    descriptors, its environment and its folder are somebody else's care. `ignored` are signals. `parent` is the
+    process whose end is its own, too; 0: none. `control_group` is the folder of the control group that is made for
+    it; "": it stays in the server's.
     """
 
     identity: Identity
@@ -82,7 +84,7 @@ class Wanted:
     control: int | None = None
     ignored: frozenset[signal.Signals] = OF_PYTHON
     parent: int = 0
-    control_group: str = ""
+    control_group: Path | None = None
 
     @classmethod
     def program(cls, parent: int) -> Wanted:
@@ -267,7 +269,7 @@ def _attempt_limits(wanted: Wanted) -> Iterator[Attempt]:
     for kind, name, _ in _limits(wanted):
         soft, hard = resource.getrlimit(kind)
         if hard != UNLIMITED:
-            yield f"more of {name}", lambda kind=kind, soft=soft, hard=hard: resource.setrlimit(kind, (soft, hard + 1))
+            yield f"more of {name}", partial(resource.setrlimit, kind, (soft, hard + 1))
 
 
 def _wrong_limits(seen: Seen, wanted: Wanted) -> str:
@@ -293,7 +295,7 @@ def _write_score(score: int) -> None:
 
 
 def _shed_oom_score(wanted: Wanted) -> None:
-    if wanted.owners:
+    if wanted.owners and wanted.before.root:
         _write_score(_score(wanted))
 
 
@@ -303,7 +305,7 @@ def _attempt_oom_score(wanted: Wanted) -> Iterator[Attempt]:
 
 
 def _wrong_oom_score(seen: Seen, wanted: Wanted) -> str:
-    if not wanted.owners:
+    if not (wanted.owners and wanted.before.root):
         return ""
     return "" if seen.oom_score >= _score(wanted) else _differs("oom_score_adj", seen.oom_score, _score(wanted))
 
@@ -351,24 +353,24 @@ def _wrong_scheduling(seen: Seen, wanted: Wanted) -> str:
 
 def _shed_control_group(wanted: Wanted) -> None:
     if wanted.control_group:
-        os.mkdir(wanted.control_group, 0o755)
+        wanted.control_group.mkdir(mode=0o755)
         _enter(wanted.control_group)
 
 
-def _enter(folder: str) -> None:
-    with open(f"{folder}/cgroup.procs", "w") as file:
+def _enter(folder: Path) -> None:
+    with open(folder / "cgroup.procs", "w") as file:
         file.write("0")
 
 
 def _attempt_control_group(wanted: Wanted) -> Iterator[Attempt]:
-    if wanted.control_group:
-        yield "the server's control group", lambda: _enter(os.path.dirname(wanted.control_group))
+    if group := wanted.control_group:
+        yield "the server's control group", lambda: _enter(group.parent)
 
 
 def _wrong_control_group(seen: Seen, wanted: Wanted) -> str:
     if not wanted.control_group:
         return ""
-    return _differs("the control group", os.path.basename(seen.group), os.path.basename(wanted.control_group))
+    return _differs("the control group", seen.control_group.rpartition("/")[2], wanted.control_group.name)
 
 
 # Users, groups, capabilities: credentials(7), capabilities(7). The bounding set goes while CAP_SETPCAP is there. Groups
@@ -450,7 +452,9 @@ def _attempt_keyring(wanted: Wanted) -> Iterator[Attempt]:
 
 
 def _wrong_keyring(_seen: Seen, wanted: Wanted) -> str:
-    return "the session keyring is still the parent's" if wanted.before.keyring == keyrings.session_keyring() != 0 else ""
+    return (
+        "the session keyring is still the parent's" if wanted.before.keyring == keyrings.session_keyring() != 0 else ""
+    )
 
 
 # no_new_privs: no set-user-id program helps, and seccomp filters need no privilege (PR_SET_NO_NEW_PRIVS(2const)).
@@ -478,8 +482,8 @@ def _wrong_dumpable(seen: Seen, wanted: Wanted) -> str:
     return _differs("dumpable", seen.dumpable, False) if wanted.control is not None else ""
 
 
-# Its parent's end is its own (PR_SET_PDEATHSIG(2const)). Last, because a change of credentials clears it; the parent may
-# have ended before it took effect.
+# Its parent's end is its own (PR_SET_PDEATHSIG(2const)). Last, because a change of credentials clears it; the
+# parent may have ended before it took effect.
 
 
 def _shed_life(wanted: Wanted) -> None:
@@ -515,8 +519,8 @@ LINES: tuple[Line, ...] = (
 def shed(wanted: Wanted) -> None:
     """Walk the list: give all up, try to get it back, look at what is left. For life.
 
-    Raises BecomeError, OSError: upon either, the caller must end the process. Started without root's rights there is less
-    to give up, and all to verify.
+    Raises BecomeError, OSError: upon either, the caller must end the process. Started without root's rights there
+    is less to give up, and all to verify.
     """
     for line in LINES:
         line.shed(wanted)
@@ -538,7 +542,7 @@ def _try_to_regain(wanted: Wanted) -> None:
 
 
 def shed_for_program(wanted: Wanted) -> None:
-    """What a child sheds before it is a program of an owner's: all else it does not have from the process that forks it."""
+    """What a child sheds before it is a program of an owner's: its launcher has shed the rest already."""
     for line in LINES:
         if line.programs:
             line.shed(wanted)

@@ -41,7 +41,7 @@ for _directive in (
         "ownhost",
         "number",
         SERVER_ONLY,
-        "How many workers there may be, over all identities. At that number, those that have no connection leave first; "
+        "How many workers there may be, over all identities. At that number, those without a connection leave first; "
         "who finds no room within ten seconds is answered 503. By default it is what memory, processes and open files "
         "of the machine allow. Ownhost's own directive.",
         integer(1),
@@ -64,7 +64,7 @@ for _directive in (
         "ownhost",
         "octal",
         SERVER_ONLY,
-        "The file mode creation mask of owners' processes, whatever the server was started with. Ownhost's own directive.",
+        "The file mode creation mask of owners' processes, whatever the server was started with. Ownhost's own.",
         octal(0o777),
         setting=UMASK,
         default="022",

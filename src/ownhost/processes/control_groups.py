@@ -1,10 +1,11 @@
 """Control groups of our own: what is in one is ended as a whole, however fast it forks.
 
 Where the server's control group (version 2) was delegated to it, each launcher and each program is put into a group of
-its own below it, before it is its owner, and the kernel ends all of that group at once (`cgroup.kill`, from Linux 5.14).
-Only root may write there, so nobody leaves. Elsewhere `descendants` ends them in rounds.
+its own below it, before it is its owner, and the kernel ends all of that group at once (`cgroup.kill`, from Linux
+5.14). Only root may write there, so nobody leaves. Elsewhere `descendants` ends them in rounds.
 
-Delegated is what its manager has marked so: systemd does where a unit says Delegate=yes. Nobody else's group is touched.
+Delegated is what its manager has marked so: systemd does where a unit says Delegate=yes. Nobody else's group is
+touched.
 
 Sources: cgroups(7); Documentation/admin-guide/cgroup-v2.rst of Linux; systemd's "Control Group APIs and Delegation".
 """
@@ -63,9 +64,9 @@ class ControlGroups:
             self.end()  # of a server that was killed, and had this group before
             self.folder.mkdir(exist_ok=True)
 
-    def name(self, number: int) -> str:
-        """The folder of a child's group, which the child makes; "" where there are none."""
-        return str(self.folder / str(number)) if self.folder is not None else ""
+    def name(self, number: int) -> Path | None:
+        """The folder of a child's group, which the child makes; None where there are none."""
+        return self.folder / str(number) if self.folder is not None else None
 
     def end_one(self, number: int) -> None:
         """End all in one group, and remove it as soon as nothing of it is left."""

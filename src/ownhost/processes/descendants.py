@@ -3,10 +3,10 @@
 A process that has adopted orphans (PR_SET_CHILD_SUBREAPER) becomes the parent of every process below it whose own
 parent ended. So a launcher knows all that its programs left running, and the forkserver what a launcher did.
 
-Processes may fork and leave faster than they can be counted. So they are ended in rounds: all that are found are stopped,
-parents first, until a round finds none that still runs; only then are they killed, so that none sees another's end and
-starts a new one. A stopped process counts for RLIMIT_NPROC, and may start nothing any more where the kernel lets us say
-so; so rounds come to an end.
+Processes may fork and leave faster than they can be counted. So they are ended in rounds: all that are found are
+stopped, parents first, until a round finds none that still runs; only then are they killed, so that none sees
+another's end and starts a new one. A stopped process counts for RLIMIT_NPROC, and may start nothing any more where
+the kernel lets us say so; so rounds come to an end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import resource
 import signal
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 MOMENT = 0.001  # seconds for the killed to end
 NO_MORE = (0, 0)  # of RLIMIT_NPROC: who has it never starts another process
@@ -31,8 +32,8 @@ def _children_of(pid: int) -> list[int]:
     """The children of all threads of a process; none where it is gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError), open(thread / "children") as file:
                 found += map(int, file.read().split())
     return found
 

@@ -2,9 +2,9 @@
 
 NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
 TRUSTS      the supervisor; nothing else speaks to it
-RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and SYS_RESOURCE alone
-TALKS TO    the supervisor, over one channel
-ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
+RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and
+SYS_RESOURCE alone TALKS TO    the supervisor, over one channel ENDS WHEN   the channel ends, as it does when the
+supervisor dies; all that runs below it is ended first
 
 It is a program of its own, started with an empty environment before the configuration is read: all modules are
 imported, and no owner's data is in its memory. A child gets its slice over a channel that the forkserver only
@@ -143,7 +143,7 @@ class Forkserver:
             session=True,
             control=control,
             parent=parent,
-            control_group="" if process.no_new_privs else self.groups.name(order.serial),
+            control_group=None if process.no_new_privs else self.groups.name(order.serial),
         )
 
     def reap(self) -> None:

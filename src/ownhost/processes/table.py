@@ -23,8 +23,8 @@ class Process:
     """A role that the forkserver can fork.
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
-    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. `no_new_privs`: no program
-    that it executes can gain privileges; owners' own programs may (sudo, sendmail).
+    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. `no_new_privs`: no
+    program that it executes can gain privileges; owners' own programs may (sudo, sendmail).
     """
 
     role: str

@@ -38,7 +38,18 @@ from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITIN
 from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Shut, Stop, Want, close_at_once
+from ownhost.processes.messages import (
+    Channel,
+    Mailbox,
+    Message,
+    Named,
+    ProtocolError,
+    Ready,
+    Shut,
+    Stop,
+    Want,
+    close_at_once,
+)
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog

@@ -1,8 +1,9 @@
 """Signals in an event loop that anybody of the same uid may flood with them.
 
 asyncio's own way has the C library's handler write each signal into a pipe, and complain where that is full: by a lock
-that the interpreter may hold just then. Whoever ends faster than a loop can collect would so stop it for ever, in a futex
-and with SIGCHLD blocked. Here the pipe only wakes the loop, a full one does that, too, and handlers are Python's.
+that the interpreter may hold just then. Whoever ends faster than a loop can collect would so stop it for ever, in
+a futex and with SIGCHLD blocked. Here the pipe only wakes the loop, a full one does that, too, and handlers are
+Python's.
 """
 
 from __future__ import annotations

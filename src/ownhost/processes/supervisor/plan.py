@@ -74,7 +74,7 @@ class Plan:
         return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
 
     def processes(self, number: int) -> tuple[int, int]:
-        """RLIMIT_NPROC of an identity's processes, soft and hard; empty: it is the one that started the server."""
+        """RLIMIT_NPROC of an identity's processes, soft and hard."""
         servers = [self.config.servers[id_] for id_ in self.serves[number]]
         return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
 

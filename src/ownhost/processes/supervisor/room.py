@@ -1,7 +1,7 @@
 """Room for workers: how many there may be over all identities, who waits for room, who makes it.
 
-An owner of a thousand names, or a client that asks each name once, would else start a worker for each. Pure: it is given
-the time, and holds no process.
+An owner of a thousand names, or a client that asks each name once, would else start a worker for each. Pure: it is
+given the time, and holds no process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Worker = TypeVar("Worker")
 def sensible(memory: int, pids: int, descriptors: int) -> int:
     """How many workers a machine has room for: bytes of memory, pids, and open files that the supervisor has left.
 
-    A worker is one process, and may come with a launcher and programs. The supervisor has a handful of descriptors for it.
+    A worker is one process, and may come with a launcher and programs. The supervisor has a handful of descriptors
+    for it.
     """
     return max(LEAST, min(memory // 2 // OF_A_WORKER, pids // PIDS_EACH, descriptors // 8))
 

@@ -113,6 +113,7 @@ class Supervisor:
         self.forkserver = forkserver
         settings = self.plan.config.main.settings
         self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]), settings[UMASK])
+        self.is_root = os.geteuid() == 0
         self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
         self.keys = start.keys
@@ -197,7 +198,9 @@ class Supervisor:
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
-        processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+        processes: Sequence[int] = ()  # without root, the limits are the caller's
+        if self.is_root:
+            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
         child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
