@@ -39,12 +39,15 @@ def _children_of(pid: int) -> list[int]:
 
 
 def strangers(*known: Collection[int]) -> list[int]:
-    """The children that nobody here started and that still run. Those that ended are collected."""
-    found = []
-    for pid in children():
-        if not any(pid in ones for ones in known) and os.waitpid(pid, os.WNOHANG)[0] == 0:
-            found.append(pid)
-    return found
+    """The children that nobody here started and that still run. Those that ended are collected.
+
+    Whoever was seen may have left, with a child that comes to us instead: then it is looked for again.
+    """
+    while True:
+        seen = [pid for pid in children() if not any(pid in ones for ones in known)]
+        running = [pid for pid in seen if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        if running or not seen:
+            return running
 
 
 def end_all(seconds: float) -> bool:
