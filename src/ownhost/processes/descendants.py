@@ -73,18 +73,26 @@ def end_strangers(known: Collection[int], seconds: float) -> bool:
 
 
 def _halt(known: Collection[int], immune: set[int], until: float) -> set[int]:
-    """Stop strangers and all below them, until none is found that was not stopped before. Those that are."""
+    """Stop strangers and all below them, until none is found that was not stopped before. Those that are.
+
+    None is collected meanwhile: who has ended counts for RLIMIT_NPROC until then, and leaves less room for others.
+    """
     halted: set[int] = set()
     unexplored: set[int] = set()  # whose own children were not looked for since they were stopped
     while time.monotonic() < until:
-        new = set(strangers(known, immune, halted))
+        # The youngest first: they stand last in the list, and who forks and leaves is not there for long.
+        new = [pid for pid in reversed(children()) if pid not in halted and pid not in immune and pid not in known]
         if not new:
-            new = {child for pid in unexplored for child in _children_of(pid)} - halted - immune
+            new = [child for pid in unexplored for child in _children_of(pid) if child not in halted | immune]
             unexplored.clear()
             if not new:
                 break
-        halted |= {pid for pid in new if _stop(pid, immune)}
-        unexplored |= new  # also below what is immune
+        stopped = [pid for pid in new if _stop(pid, immune)]
+        for pid in stopped:
+            with contextlib.suppress(OSError):  # of the own uid, or with CAP_SYS_RESOURCE
+                resource.prlimit(pid, resource.RLIMIT_NPROC, NO_MORE)
+        halted.update(stopped)
+        unexplored.update(new)  # also below what is immune
     return halted
 
 
@@ -97,6 +105,4 @@ def _stop(pid: int, immune: set[int]) -> bool:
     except PermissionError:
         immune.add(pid)
         return False
-    with contextlib.suppress(OSError):  # of the own uid, or with CAP_SYS_RESOURCE
-        resource.prlimit(pid, resource.RLIMIT_NPROC, NO_MORE)
     return True
