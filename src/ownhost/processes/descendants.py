@@ -51,39 +51,36 @@ def strangers(*known: Collection[int]) -> list[int]:
 
 
 def end_all(seconds: float) -> bool:
-    """End everything below this process. Whether that is done: it takes `seconds` at most."""
-    return end_strangers((), seconds)
-
-
-def end_strangers(known: Collection[int], seconds: float) -> bool:
-    """End all below this process but what it knows, and what is below that: see `end_all`.
+    """End everything below this process. Whether that is done: it takes `seconds` at most, and some milliseconds.
 
     What this process may not end is left: a set-user-id program.
     """
     until = time.monotonic() + seconds
     immune: set[int] = set()
-    while strangers(known, immune):
-        for pid in _halt(known, immune, until):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+    while strangers(immune):
+        immune |= end_below(os.getpid(), immune, until - time.monotonic())
         if time.monotonic() > until:
             return False
         time.sleep(MOMENT)
     return True
 
 
-def _halt(known: Collection[int], immune: set[int], until: float) -> set[int]:
-    """Stop strangers and all below them, until none is found that was not stopped before. Those that are.
+def end_below(parent: int, known: Collection[int], seconds: float) -> set[int]:
+    """End all below a process but those that are known, and what is below these. Those that may not be ended.
 
-    None is collected meanwhile: who has ended counts for RLIMIT_NPROC until then, and leaves less room for others.
+    All are stopped first. None is collected meanwhile: who has ended counts for RLIMIT_NPROC until then, and
+    leaves less room for others. So whoever calls this for its own children has to collect them, and to look again.
     """
+    until = time.monotonic() + seconds
+    passed = set(known)
     halted: set[int] = set()
+    immune: set[int] = set()
     unexplored: set[int] = set()  # whose own children were not looked for since they were stopped
     while time.monotonic() < until:
         # The youngest first: they stand last in the list, and who forks and leaves is not there for long.
-        new = [pid for pid in reversed(children()) if pid not in halted and pid not in immune and pid not in known]
+        new = [pid for pid in reversed(_children_of(parent)) if pid not in passed]
         if not new:
-            new = [child for pid in unexplored for child in _children_of(pid) if child not in halted | immune]
+            new = [child for pid in unexplored for child in _children_of(pid) if child not in passed]
             unexplored.clear()
             if not new:
                 break
@@ -92,8 +89,12 @@ def _halt(known: Collection[int], immune: set[int], until: float) -> set[int]:
             with contextlib.suppress(OSError):  # of the own uid, or with CAP_SYS_RESOURCE
                 resource.prlimit(pid, resource.RLIMIT_NPROC, NO_MORE)
         halted.update(stopped)
+        passed.update(new)
         unexplored.update(new)  # also below what is immune
-    return halted
+    for pid in halted:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return immune
 
 
 def _stop(pid: int, immune: set[int]) -> bool:

@@ -31,14 +31,15 @@ from ownhost.identity.identity import Identity
 from ownhost.identity.shedding import CONTROL, Before, Wanted, shed
 from ownhost.processes import control_groups, pulse
 from ownhost.processes.control_groups import ControlGroups
-from ownhost.processes.descendants import end_all, end_strangers
+from ownhost.processes.descendants import end_all, end_below, strangers
 from ownhost.processes.descriptors import close_all, raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.table import PROCESSES
 
 END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
 HIGHEST = -20  # of nice values: the most that a process gets of a processor
-BRIEFLY = 0.02  # seconds that what an ended launcher left running may take of everybody's, at a time
+ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
+AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
 def main() -> NoReturn:
@@ -73,7 +74,8 @@ class Forkserver:
         self.groups = groups
         self.before = Before.now()  # what its children are, before they shed it
         self.children: dict[int, int] = {}  # pid -> serial number of the order
-        self.has_strangers = False  # that could not be ended yet
+        self.ender: Ender | None = None  # that ends what an owner's launcher left running
+        self.has_failed = False  # the last one of these
         # A child's end wakes the loop through this pipe.
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -87,14 +89,11 @@ class Forkserver:
         poll.register(self.channel.fileno(), select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
-            woken = self.has_strangers
-            for descriptor, _ in poll.poll(BRIEFLY * 1_000 if self.has_strangers else None):
+            for descriptor, _ in poll.poll():
                 if descriptor == self.wake_read:
-                    woken = True
+                    self.reap()
                 else:
                     self.take_message()
-            if woken:
-                self.reap()
 
     def take_message(self) -> None:
         """Obey one message; at the end of the channel, end everything."""
@@ -119,6 +118,10 @@ class Forkserver:
     def fork(self, order: Fork, control: int, page: int) -> None:
         """Fork one process and tell the supervisor its pid."""
         parent = os.getpid()
+        replaced = self.ender if self.ender is not None and self.ender.owner.uid == order.uid else None
+        if replaced is not None:
+            replaced.stop()
+            self.ender = None
         try:
             pid = os.fork()
         except OSError as error:
@@ -129,6 +132,8 @@ class Forkserver:
         if pid > 0:
             self.children[pid] = order.serial
         self.channel.send(Started(order.serial, max(pid, 0)))
+        if replaced is not None:
+            self.reap()
 
     def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
         """What a child is to be."""
@@ -155,7 +160,23 @@ class Forkserver:
             if pid:
                 self.groups.end_one(self.children.pop(pid))
                 self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
-        self.has_strangers = not end_strangers(self.children, BRIEFLY)
+        if self.ender is not None and self.ender.has_ended():
+            self.has_failed, self.ender = self.ender.failed, None
+        if self.ender is None and (left := strangers(self.children)):
+            self.end_strangers(left[0])
+
+    def end_strangers(self, pid: int) -> None:
+        """Have a process and its like ended. Such may fork without end, and nobody else is to wait for that.
+
+        So it takes a process that is their owner, and sees them below this one.
+        """
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{pid}")
+            if self.has_failed or not self.before.root or not status.st_uid or not status.st_gid:
+                self.has_failed = False
+                end_below(os.getpid(), self.children, AT_A_TIME)  # set-user-id programs are among them
+            else:
+                self.ender = Ender(Identity(status.st_uid, status.st_gid, (), f"#{status.st_uid}"), self)
 
     def end(self) -> NoReturn:
         """The supervisor is gone: so is everything."""
@@ -181,6 +202,41 @@ def _child(wanted: Wanted, role: str, page: int) -> NoReturn:
         _say_why(role)
     finally:
         os._exit(status)
+
+
+class Ender:
+    """A process that ends what is left of an owner's below the forkserver, as that owner."""
+
+    def __init__(self, owner: Identity, forkserver: Forkserver) -> None:
+        self.owner = owner
+        self.failed = False
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._work(Wanted(owner, forkserver.before, session=True, control=CONTROL, parent=parent), forkserver)
+
+    def _work(self, wanted: Wanted, forkserver: Forkserver) -> NoReturn:
+        status = 1
+        try:
+            os.close(CONTROL)
+            os.open(os.devnull, os.O_RDWR)  # in its place: the channel is not this process's
+            shed(wanted)
+            setproctitle(f"ownhost: ending what is left of {self.owner.name}")
+            end_below(wanted.parent, {*forkserver.children, os.getpid()}, ROUND)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def has_ended(self) -> bool:
+        """Whether it is through, with or without success."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        self.failed = status != 0
+        return pid != 0
+
+    def stop(self) -> None:
+        """End it: it does not know of a child that is about to come."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 def _say_why(role: str) -> None:
