@@ -21,7 +21,7 @@ import pytest
 from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
-from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
+from ownhost.identity.shedding import LIKELIER, LINES, OF_PYTHON, Before, Wanted
 from ownhost.identity.system_calls import system_call
 
 CGI = f"""#!{PYTHON}
@@ -108,7 +108,7 @@ def wrong(process: Process, server: Server) -> list[str]:
         processes=(0, 0) if neutral else (1_024, 1_024),
         session=not is_program,
         control=None if is_program else 3,
-        ignored=frozenset() if is_program else Wanted.ignored,
+        ignored=frozenset() if is_program else OF_PYTHON,
     )
     seen: Seen = replace(look(process.pid), descriptors=None)  # a role opens more
     if process.title.startswith("php-fpm"):
@@ -168,7 +168,7 @@ TRY = """
 
 
 def test_a_program_takes_nothing_back(started: Server) -> None:
-    assert inside(started, TRY).splitlines() == ["0o644", "(1024, 1024)", "0"]
+    assert inside(started, TRY).splitlines() == ["0o644", "(1024, 1024) 0"]
 
 
 def test_owners_go_first_when_memory_is_short(started: Server) -> None:

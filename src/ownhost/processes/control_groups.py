@@ -25,7 +25,7 @@ MOMENT = 0.005  # seconds for the killed to end
 def delegated() -> Path | None:
     """The folder of this process's control group, where that is ours to divide; None where it is not."""
     try:
-        folder = _own(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+        folder = own_group(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
     except OSError:
         return None
     if folder is None or not _is_marked(folder) or not os.access(folder, os.W_OK):
@@ -33,7 +33,7 @@ def delegated() -> Path | None:
     return folder if (folder / "cgroup.kill").exists() else None
 
 
-def _own(groups: str, mounts: str) -> Path | None:
+def own_group(groups: str, mounts: str) -> Path | None:
     """From /proc/self/cgroup and /proc/self/mountinfo, where this process's group of version 2 is: see proc(5)."""
     group = next((line[3:] for line in groups.splitlines() if line.startswith("0::/")), None)
     if group is None:

@@ -61,6 +61,6 @@ class Room:
 
 
 def longest_idle(idle: Iterable[tuple[Worker, float]], many: int) -> list[Worker]:
-    """Of workers and for how long each is idle (seconds; 0: it is not), those that leave first."""
+    """Of workers and for how long each is idle (seconds; 0: it is not), those that leave first; `many` at most."""
     found = sorted((one for one in idle if one[1] > 0), key=lambda one: -one[1])
-    return [worker for worker, _ in found[:many]]
+    return [worker for worker, _ in found[: max(0, many)]]
