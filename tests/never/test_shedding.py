@@ -21,7 +21,7 @@ import pytest
 from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
-from ownhost.identity.shedding import LIKELIER, LINES, OF_PYTHON, Before, Wanted
+from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
 from ownhost.identity.system_calls import system_call
 
 CGI = f"""#!{PYTHON}
@@ -108,11 +108,8 @@ def wrong(process: Process, server: Server) -> list[str]:
         processes=(0, 0) if neutral else (1_024, 1_024),
         session=not is_program,
         control=None if is_program else 3,
-        ignored=frozenset() if is_program else OF_PYTHON,
     )
     seen: Seen = replace(look(process.pid), descriptors=None)  # a role opens more
-    if process.title.startswith("php-fpm"):
-        seen = replace(seen, ignored=0)  # it ignores SIGPIPE itself, as libraries do
     return [f"{line.name}: {found}" for line in LINES if line.name != "keyring" and (found := line.wrong(seen, wanted))]
 
 
@@ -130,7 +127,7 @@ def test_a_look_finds_what_a_child_has_kept(started: Server) -> None:
     """The same look at the supervisor, which sheds none of it, finds all: else it would look at nothing."""
     supervisor = started.processes("supervisor")[0]
     found = " ".join(wrong(supervisor, started))
-    for name in ("signals", "umask", "limits", "OOM score", "uids", "groups", "capabilities", "session"):
+    for name in ("signals", "umask", "limits", "OOM score", "capabilities", "session"):
         assert f"{name}: " in found, (name, found)
 
 
