@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness import ALICE, PYTHON, World, eventually
 from ownhost.processes.control_groups import MARKS, ControlGroups, delegated, own_group
 
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -51,6 +54,7 @@ def group() -> Iterator[Path]:
     try:
         yield made
     finally:
+        ControlGroups(made).end()
         (made / "cgroup.kill").write_text("1")
         made.rmdir()
 
@@ -84,6 +88,7 @@ def crowd(group: Path, number: int) -> int:
 
 def test_a_group_ends_as_a_whole_and_the_others_go_on(group: Path) -> None:
     groups = ControlGroups(group)
+    groups.begin()
     pids = []
     for number in (1, 2):
         name = groups.name(number)
@@ -99,10 +104,40 @@ def test_a_group_ends_as_a_whole_and_the_others_go_on(group: Path) -> None:
 
 
 def test_what_a_killed_server_left_ends_with_the_next_ones_start(group: Path) -> None:
-    name = ControlGroups(group).name(7)
+    before = ControlGroups(group)
+    before.begin()
+    name = before.name(7)
     assert name is not None
     name.mkdir()
     pid = crowd(name, 3)
-    ControlGroups(group)
+    ControlGroups(group).begin()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
-    (group / "ownhost").rmdir()
+
+
+def test_a_server_puts_each_owners_programs_into_a_group_of_their_own(group: Path, world: World) -> None:
+    """Nobody leaves it, all in it ends with its launcher, and nothing of it outlives the server."""
+    script = f"#!{PYTHON}\nimport os\nprint('Content-Type: text/plain\\n')\nprint(open('/proc/self/cgroup').read())\n"
+    script += (
+        "try: open('/proc/self/cgroup'), open('@GROUP@/cgroup.procs', 'w')\nexcept PermissionError: print('refused')\n"
+    )
+    script += "if os.fork() == 0:\n for n in 0, 1, 2: os.close(n)\n os.setsid()\n import time; time.sleep(60)\n"
+    files: dict[str, str | bytes] = {"index.html": "alice\n", "run.cgi": script.replace("@GROUP@", str(group))}
+    extra = "AddHandler cgi-script .cgi\n<Location />\nOptions +ExecCGI\n</Location>\n"
+    server = world.server(world.virtual_host("alice", ALICE, extra, files), start=False)
+    starter = world.folder / "starter"
+    starter.write_text(f'#!/bin/sh\necho 0 >{group}/cgroup.procs\nexec {sys.executable} "$@"\n')
+    starter.chmod(0o755)
+    server.start(python=str(starter))
+    said = server.get("alice.test", "/run.cgi").content.decode()
+    (launcher,) = server.processes("launcher")
+    assert f"{group.name}/ownhost/" in said
+    assert "refused" in said
+    left = eventually(lambda: [one for one in server.processes() if one.uid == ALICE and not one.role])
+    os.kill(launcher.pid, signal.SIGKILL)
+    eventually(lambda: not any(process.alive for process in left))
+    assert "no control group" not in server.log()
+    assert server.get("alice.test", "/run.cgi").status == 200
+    everybody = server.processes()
+    assert server.stop() == 0
+    assert not any(process.alive for process in everybody)
+    assert not (group / "ownhost").exists()

@@ -60,8 +60,11 @@ class ControlGroups:
     def __init__(self, delegated: Path | None) -> None:
         self.folder = delegated / FOLDER if delegated is not None else None
         self.ended: set[Path] = set()  # that could not be removed yet
+
+    def begin(self) -> None:
+        """Be ready for children. What a server left here that was killed is ended first."""
         if self.folder is not None:
-            self.end()  # of a server that was killed, and had this group before
+            self.end()
             self.folder.mkdir(exist_ok=True)
 
     def name(self, number: int) -> Path | None:

@@ -59,6 +59,7 @@ def main() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
     groups = ControlGroups(control_groups.delegated())
+    groups.begin()
     for process in PROCESSES.values():
         process.rehearse()
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter

@@ -32,6 +32,7 @@ from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
 from ownhost.modules.owners import MAX_WORKERS, UMASK
+from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
@@ -71,6 +72,10 @@ CORES = len(os.sched_getaffinity(0))
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
 LOOK_FOR_ROOM = 0.1  # seconds between two looks for a worker that could leave
 SAY_FULL_AGAIN = 60.0  # seconds
+NOT_DELEGATED = (
+    "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
+    "what owners' programs leave running is ended one by one"
+)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
 
@@ -101,6 +106,7 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
         print(error, file=sys.stderr)
     finally:
         forkserver.end()
+        ControlGroups(delegated()).end()  # it may have been killed before it could
         ended.close()
     return 1
 
@@ -190,6 +196,8 @@ class Supervisor:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
+        if delegated() is None:
+            self.logs.error(Level.INFO, NOT_DELEGATED)
         for note in folded(self.remarks()):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
