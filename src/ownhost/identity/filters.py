@@ -204,18 +204,22 @@ SYSTEM = (
     "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree",
     "mount_setattr", "unshare", "setns", "bpf", "perf_event_open", "userfaultfd", "add_key", "request_key",
     "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff",
-    "open_by_handle_at", "name_to_handle_at", "personality", "quotactl", "quotactl_fd", "acct", "settimeofday",
+    "open_by_handle_at", "name_to_handle_at", "quotactl", "quotactl_fd", "acct", "settimeofday",
     "clock_settime", "clock_adjtime", "adjtimex", "sethostname", "setdomainname", "syslog", "iopl", "ioperm",
     "lookup_dcookie", "nfsservctl", "vhangup", "migrate_pages", "move_pages", "vmsplice", "memfd_secret", "modify_ldt",
     "fanotify_init", "fanotify_mark", "remap_file_pages", "pidfd_getfd", "kcmp", "ptrace", "process_vm_readv",
     "process_vm_writev", "process_madvise",
 )  # fmt: skip
-KEYCTL_JOIN_SESSION_KEYRING = 1
+KEYCTL_GET_KEYRING_ID, KEYCTL_JOIN_SESSION_KEYRING, KEY_SPEC_SESSION_KEYRING = 0, 1, 0xFFFF_FFFD
 
 DENIED: dict[str, Rule] = {
     **dict.fromkeys(SYSTEM, REFUSED),
     **dict.fromkeys(IO_URING, MISSING),
-    "keyctl": ((word(0, KEYCTL_JOIN_SESSION_KEYRING), long(1, 0)),),  # with no name: a new one
+    "keyctl": (
+        (word(0, KEYCTL_GET_KEYRING_ID), word(1, KEY_SPEC_SESSION_KEYRING), word(2, 0)),
+        (word(0, KEYCTL_JOIN_SESSION_KEYRING), long(1, 0)),  # without a name: a new one
+    ),
+    "personality": ((word(0, 0, 0xFFFF_FFFF),),),  # the usual one; which it is
     "clone": ((without(0, CLONE_NEW),),),
     "clone3": MISSING,  # its flags are in memory, where no filter looks: C libraries use clone
     # Local ones, TCP, UDP, and what getifaddrs(3) asks for: no raw ones, no other protocol of the kernel's.
