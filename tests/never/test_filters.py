@@ -37,7 +37,7 @@ def server(world: World) -> Server:
 
 
 def filters_of(process: Process) -> list[bytes]:
-    """The filters that a process is under, the newest first, as the kernel has them (ptrace(2), as root)."""
+    """The filters that a process is under, the oldest first, as the kernel has them (ptrace(2), as root)."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.restype = ctypes.c_long
     number = ctypes.c_long
@@ -66,7 +66,18 @@ def test_each_process_is_under_its_roles_filter(server: Server, role: str) -> No
     policy = getattr(seccomp, role.upper())
     for process in server.processes(role):
         assert (process.status["Seccomp"], process.status["NoNewPrivs"]) == ("2", "1")
-        assert filters_of(process)[0] == seccomp.compiled(policy).encode(process.pid), role
+        assert filters_of(process)[-1] == seccomp.compiled(policy).encode(process.pid), role
+
+
+def test_what_is_near_the_network_is_under_its_parents_filter_too(server: Server) -> None:
+    above, confined = server.processes("forkserver")
+    assert above.status["Seccomp"] == above.status["NoNewPrivs"] == "0", "programs inherit what it has"
+    assert confined.status["NoNewPrivs"] == "1"
+    assert confined.status["CapBnd"] == confined.status["CapPrm"] == above.status["CapPrm"]
+    filter_ = seccomp.compiled(seccomp.FORKSERVER).encode(confined.pid)
+    assert filters_of(confined) == [filter_]
+    for role in ("gate", "worker", "logger"):
+        assert [filters_of(process)[0] for process in server.processes(role)] == [filter_]
 
 
 def test_programs_of_owners_are_under_no_filter(server: Server) -> None:
@@ -310,7 +321,12 @@ def test_a_log_program_below_the_supervisor_works(world: World) -> None:
     eventually(lambda: Path(copy).exists() and "GET / HTTP/1.1" in copy.read_text())
 
 
-@pytest.mark.parametrize("role", ["GATE", "WORKER", "LOGGER", "PARSER", "SUPERVISOR"])
+def test_a_confined_forkserver_executes_nothing() -> None:
+    said = tried("FORKSERVER", 0, {name: NEVER[name] for name in (*SYSTEM, "execve", "execveat")})
+    assert {name: word for name, word in said.items() if word not in ("EPERM", "ENOSYS")} == {}
+
+
+@pytest.mark.parametrize("role", ["GATE", "WORKER", "LOGGER", "PARSER", "SUPERVISOR", "FORKSERVER"])
 def test_no_other_table_of_calls(role: str) -> None:
     """x32 has numbers of its own, i386 an entry of its own."""
     assert set(tried(role, ALICE, {"x32 getpid": (0x4000_0000 + 39,)}).values()) == {"SIGSYS"}

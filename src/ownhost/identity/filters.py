@@ -227,5 +227,15 @@ DENIED: dict[str, Rule] = {
     "socketpair": (PAIR,),
 }
 
+# The confined forkserver and all its children: gates, workers, the logger. They execute nothing; each has its own
+# filter beside this one. Above it, the forkserver of owners' programs has none.
+FORKSERVER = Policy(
+    {**DENIED, **dict.fromkeys(RUNNING, REFUSED)},
+    refusal=REFUSED,
+    otherwise=ALLOW,
+    newer=MISSING,
+    new_from=NEWEST + 1,
+)
+
 # The supervisor, and the programs that logs are piped into.
 SUPERVISOR = Policy(DENIED, refusal=REFUSED, otherwise=ALLOW, newer=MISSING, new_from=NEWEST + 1)

@@ -206,6 +206,10 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Failed,),
 }
 
+# The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
+# confined one, below it.
+UNCONFINED = ("launcher", "program")
+
 _DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number
 
 
