@@ -20,9 +20,9 @@ MACHINES = ("aarch64", "x86_64")
 PID = 4_321
 WORD, LONG = (1 << 32) - 1, (1 << 64) - 1
 POLICIES = {
-    name: getattr(seccomp, name) for name in ("FORKSERVER", "GATE", "LOGGER", "PARSER", "SUPERVISOR", "WORKER")
-    if hasattr(seccomp, name)
-}  # fmt: skip
+    name: getattr(seccomp, name)
+    for name in ("EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "SUPERVISOR", "WORKER")
+}
 
 
 @functools.cache

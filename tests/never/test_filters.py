@@ -244,7 +244,7 @@ def tried(policy: str, uid: int, calls: dict[str, tuple[object, ...]]) -> dict[s
     return dict(line.split("=") for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("role", ["GATE", "LOGGER", "PARSER", "WORKER"])
+@pytest.mark.parametrize("role", ["GATE", "FRONT", "LOGGER", "EXAMINER", "WORKER"])
 def test_what_only_an_attacker_asks_for_is_refused(role: str) -> None:
     said = tried(role, ALICE, NEVER)
     assert len(said) == len(NEVER)
@@ -274,12 +274,10 @@ def test_a_gate_and_a_logger_make_no_socket_and_open_no_file() -> None:
     }
     for role in ("GATE", "LOGGER"):
         assert set(tried(role, ALICE, calls).values()) == {"EPERM"}
-    assert tried("PARSER", ALICE, {name: calls[name] for name in ("a TCP socket", "a pair", "connect", "unlink")}) == {
-        "a TCP socket": "EPERM",
-        "a pair": "EPERM",
-        "connect": "EPERM",
-        "unlink": "EPERM",
-    }
+    from_examiners = ("a TCP socket", "a local socket", "a pair", "connect", "bind", "a thread", "unlink")
+    said = tried("EXAMINER", ALICE, {name: calls[name] for name in from_examiners})
+    assert set(said.values()) == {"EPERM"}
+    assert tried("FRONT", ALICE, calls) == {**dict.fromkeys(calls, "EPERM"), "a pair": "EFAULT"}
 
 
 def test_a_workers_own_work_goes_on() -> None:
@@ -326,7 +324,7 @@ def test_a_confined_forkserver_executes_nothing() -> None:
     assert {name: word for name, word in said.items() if word not in ("EPERM", "ENOSYS")} == {}
 
 
-@pytest.mark.parametrize("role", ["GATE", "WORKER", "LOGGER", "PARSER", "SUPERVISOR", "FORKSERVER"])
+@pytest.mark.parametrize("role", ["GATE", "FRONT", "WORKER", "LOGGER", "EXAMINER", "SUPERVISOR", "FORKSERVER"])
 def test_no_other_table_of_calls(role: str) -> None:
     """x32 has numbers of its own, i386 an entry of its own."""
     assert set(tried(role, ALICE, {"x32 getpid": (0x4000_0000 + 39,)}).values()) == {"SIGSYS"}

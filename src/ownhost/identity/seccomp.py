@@ -14,10 +14,13 @@ from functools import cache
 
 from ownhost.identity.bpf import Architecture, Policy, Program, compile_policy
 from ownhost.identity.call_numbers import this_machine
-from ownhost.identity.filters import FORKSERVER, GATE, LOGGER, PARSER, SUPERVISOR, WORKER
+from ownhost.identity.filters import EXAMINER, FORKSERVER, FRONT, GATE, LOGGER, SUPERVISOR, WORKER
 from ownhost.identity.system_calls import system_call
 
-__all__ = ["FORKSERVER", "GATE", "LOGGER", "PARSER", "SUPERVISOR", "WORKER", "SeccompError", "compiled", "install"]
+__all__ = [
+    "EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "SUPERVISOR", "WORKER",
+    "SeccompError", "compiled", "install",
+]  # fmt: skip
 
 _SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _ALL_THREADS = 1  # SECCOMP_FILTER_FLAG_TSYNC
