@@ -15,6 +15,7 @@ import pytest
 PRELUDE = """
 import errno, os, signal, socket, sys
 from ownhost.identity import become, capabilities, prctl, seccomp
+from ownhost.identity.shedding import BecomeError
 from ownhost.identity.identity import Identity
 OWNER = Identity(50001, 50002, (50003, 50004), "owner")
 
@@ -79,7 +80,7 @@ def test_nobody_becomes_root(who: str) -> None:
     code = f"""
         try:
             become.become(Identity({who}, "root"))
-        except become.BecomeError as error:
+        except BecomeError as error:
             print(error)
     """
     assert run(code) == (0, ["nothing is ever served as uid 0 or with gid 0"])
@@ -92,10 +93,12 @@ def test_a_way_back_is_noticed() -> None:
         capabilities.keep = lambda kept: None
         try:
             become.become(OWNER)
-        except become.BecomeError as error:
+        except BecomeError as error:
             print(error)
     """
-    assert run(code) == (0, ["setuid(0) worked after all privileges were dropped"])
+    status, (line,) = run(code)
+    assert status == 0
+    assert line.endswith(" worked after all privileges were dropped")
 
 
 def test_without_root_only_the_callers_own_identity_is_verified() -> None:
@@ -105,7 +108,7 @@ def test_without_root_only_the_callers_own_identity_is_verified() -> None:
         print("verified")
         try:
             become.become(Identity(50009, 50002, (), "somebody"))
-        except become.BecomeError:
+        except BecomeError:
             print("refused")
     """
     assert run(code) == (0, ["verified", "refused"])

@@ -123,6 +123,14 @@ def check_available() -> None:
     _library()
 
 
+def number_of(name: str) -> int:
+    """The number of a system call on this architecture. Raises SeccompError."""
+    number = int(_library().seccomp_syscall_resolve_name(name.encode()))
+    if number < 0:
+        raise SeccompError(f"libseccomp does not know the system call {name}")
+    return number
+
+
 class _Program(ctypes.Structure):
     """struct sock_fprog: a filter as the kernel takes it."""
 

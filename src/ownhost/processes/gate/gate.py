@@ -38,7 +38,18 @@ from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITIN
 from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
+from ownhost.processes.messages import (
+    Channel,
+    Mailbox,
+    Message,
+    Named,
+    ProtocolError,
+    Ready,
+    Shut,
+    Stop,
+    Want,
+    close_at_once,
+)
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
@@ -169,6 +180,8 @@ class Gate:
         match message:
             case Mailbox():
                 self.open_mailbox(message.identity, descriptors[0])
+            case Shut():
+                self.shut_mailbox(message.identity)
             case Named():
                 self.take_name(message)
             case Stop():
@@ -187,6 +200,11 @@ class Gate:
         box = SocketType(-1, -1, -1, descriptor)
         if self.delivery.open(identity, box):
             self.handlers[descriptor] = lambda: self.attend(identity, box)
+
+    def shut_mailbox(self, identity: int) -> None:
+        """Nobody reads a mailbox any more: the next connection asks for it."""
+        if (descriptor := self.delivery.shut(identity)) is not None:
+            del self.handlers[descriptor]
 
     def attend(self, identity: int, box: SocketType) -> None:
         """Something is in a mailbox for us, or there is room in it again."""

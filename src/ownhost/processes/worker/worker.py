@@ -36,6 +36,7 @@ from ownhost.processes import mailbox
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
@@ -205,6 +206,7 @@ class Worker:
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.lingering = Lingering(loop, self.end_if_done)
+        self.pulse = OWN.pulse
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -219,6 +221,7 @@ class Worker:
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
+        self.note_idle()
         self.loop.run_forever()
         for writer in self.writers:
             writer.finish()
@@ -242,6 +245,7 @@ class Worker:
                 received = mailbox.receive_handover(self.mailbox)
             except BlockingIOError:
                 self.full_batches = 0
+                self.note_idle()
                 return
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
@@ -263,6 +267,7 @@ class Worker:
                 Handshake(self, sock, handover, service).begin()
             else:
                 Connection(self, sock, handover).begin()
+        self.note_idle()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
@@ -369,14 +374,21 @@ class Worker:
     def adopt(self, connection: Client | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
+        self.pulse.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Client | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.note_idle()
             self.title_changed()
             self.end_if_done()
+
+    def note_idle(self) -> None:
+        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
+        if not self.connections:
+            self.pulse.idle_since = time.monotonic()
 
     def end_if_done(self) -> None:
         """At a stop: leave once the last client has."""
