@@ -28,6 +28,7 @@ from setproctitle import setproctitle
 
 from ownhost.identity import become, keyrings, prctl
 from ownhost.identity.identity import Identity
+from ownhost.identity.seccomp import SeccompError
 from ownhost.identity.shedding import CONTROL, Before, Wanted, shed
 from ownhost.processes import control_groups, pulse
 from ownhost.processes.control_groups import ControlGroups
@@ -60,8 +61,11 @@ def main() -> NoReturn:
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
     groups = ControlGroups(control_groups.delegated())
     groups.begin()
-    for process in PROCESSES.values():
-        process.rehearse()
+    try:
+        for process in PROCESSES.values():
+            process.rehearse()
+    except SeccompError:  # the supervisor says why
+        sys.exit(1)
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
     Forkserver(channel, groups).run()

@@ -19,7 +19,7 @@ import socket
 import time
 from typing import NoReturn
 
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING
 from ownhost.processes.messages import Channel, Sender, Stop
 from ownhost.processes.slices import receive_slice
@@ -41,6 +41,7 @@ def main(channel: Channel) -> NoReturn:
     relay = Relay()
     channel.sock.setblocking(False)
     relay.selector.register(channel.fileno(), selectors.EVENT_READ, None)
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.LOGGER)
     stopping = False
     while not (stopping and not relay.senders):

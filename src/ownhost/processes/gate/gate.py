@@ -27,7 +27,7 @@ from ownhost.http.client_hello import ClientHello
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.peek import Peek, peek
 from ownhost.http.tls import INTERNAL_ERROR
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes import mailbox
@@ -81,6 +81,7 @@ def main(channel: Channel) -> None:
     install_alarm()
     gc.collect()
     gc.freeze()
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.GATE)
     gate.run()
 

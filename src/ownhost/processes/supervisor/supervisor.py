@@ -28,6 +28,7 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
+from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
@@ -194,6 +195,8 @@ class Supervisor:
             found = self.plan.config.servers[server]
             if found.fault is None:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
+        if reason := landlock.missing():
+            self.logs.error(Level.NOTICE, reason)
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
         if delegated() is None:

@@ -19,6 +19,7 @@ import pickle
 import pwd
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,8 +31,9 @@ from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
+from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes import mailbox
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
@@ -58,6 +60,7 @@ from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
+TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - as tempfile looks for one
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
@@ -92,6 +95,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
+    landlock.restrict(landlock.reading_only(_writable(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -100,6 +104,15 @@ def main(channel: Channel) -> NoReturn:
     gc.freeze()
     worker.run()
     raise SystemExit(0)
+
+
+def _writable(slice_: WorkerSlice) -> Iterator[str]:
+    """The folders that a worker writes to: where spools are, and its virtual hosts' ScriptLog."""
+    yield from TEMPORARY
+    for server in slice_.servers:
+        if log := server.settings[SCRIPT_LOG]:
+            yield str(Path(log).parent)
+            yield str(Path(os.path.realpath(log)).parent)  # it may be a link
 
 
 def rehearse() -> None:
@@ -125,6 +138,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
