@@ -1,15 +1,16 @@
 """Writing log lines from a worker or a gate: whole lines, many at a time, never waiting.
 
 The same code writes to a file opened for appending, to a pipe and to the logger's socket: one write is one
-batch of whole lines, and none is torn, whoever else writes there.
+batch of whole lines, and none is torn, whoever else writes there. What the other end does not take in time is dropped,
+and counted: a file has a line that says so, the logger is told (`tell_logger`) and says whose lines they were.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
+import stat
 import time
 from collections.abc import Callable
 
@@ -17,17 +18,46 @@ BATCH = 32_768  # bytes per write: a message that the logger takes, a pipe takes
 LONGEST_LINE = 16_384  # bytes
 MOST_WAITING = 262_144  # bytes kept while the other end does not take them
 PATIENCE = 1.0  # seconds that the other end gets for the last lines
+TRY_AGAIN = 0.1  # seconds
+LOST = b"(%d lines are lost: the log was not taken in time)\n"
+IS_LOST = b"\0"  # begins what tells the logger how many lines are lost: no line begins with it
 RETRY = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 
 
+def is_loggers(fd: int) -> bool:
+    """Whether a log is written by the logger: what is open is a socket then."""
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)
+
+
+def say_lost(lines: int) -> bytes:
+    """What a log itself says of lines that are lost."""
+    return LOST % lines
+
+
+def tell_logger(lines: int) -> bytes:
+    """What the logger is told of them."""
+    return IS_LOST + b"%d\n" % lines
+
+
 class LogWriter:
-    """Collects lines and writes them when the event loop's turn is over (`schedule`)."""
+    """Collects lines and writes them when the event loop's turn is over (`schedule`).
 
-    __slots__ = ("due", "fd", "lines", "lost", "schedule", "size", "torn")
+    `later` has something done in so many seconds: where it is there, what the other end does not take is tried again.
+    """
 
-    def __init__(self, fd: int, schedule: Callable[[Callable[[], None]], object]) -> None:
+    __slots__ = ("due", "fd", "later", "lines", "lost", "note", "schedule", "size", "torn")
+
+    def __init__(
+        self,
+        fd: int,
+        schedule: Callable[[Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], object] | None = None,
+        note: Callable[[int], bytes] = say_lost,
+    ) -> None:
         self.fd = fd
         self.schedule = schedule
+        self.later = later
+        self.note = note
         self.lines: list[bytes] = []
         self.size = 0  # bytes in `lines`
         self.lost = 0  # lines, since the log last said so
@@ -58,6 +88,7 @@ class LogWriter:
                 rest = batch[os.write(self.fd, batch) :]
             except OSError as error:
                 if error.errno in RETRY:
+                    self._try_again()
                     return
                 self._remove(count)  # the disk is full, the logger is gone: there is nobody to tell
                 self.lost += count
@@ -80,10 +111,22 @@ class LogWriter:
             poll.poll(left * 1_000)
             self.flush()
 
+    def _try_again(self) -> None:
+        if self.later is not None and not self.due:
+            self.due = True
+            self.later(TRY_AGAIN, self.flush)
+
     def _say_what_is_lost(self) -> None:
-        note = b"(%d lines are lost: the log was not taken in time)\n" % self.lost
-        with contextlib.suppress(OSError):
+        note = self.note(self.lost)
+        try:
             os.write(self.fd, b"\n" + note if self.torn else note)
+        except OSError as error:
+            if error.errno in RETRY and self.later is not None:
+                self.lines.append(note)
+                self.size += len(note)
+                self.lost = 0
+                self._try_again()
+        else:
             self.lost, self.torn = 0, False
 
     def _batch(self) -> tuple[int, bytes]:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import logger, program
+from ownhost.processes import program
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
+from ownhost.processes.logger import logger
 from ownhost.processes.messages import Channel
 from ownhost.processes.worker import worker
 
