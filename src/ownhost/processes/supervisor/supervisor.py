@@ -241,6 +241,8 @@ class Supervisor:
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker" and not self.ending:
+            if failed and not policy.workers:
+                self.end_launcher(child.number)
             self.attend(child.number)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
@@ -345,6 +347,13 @@ class Supervisor:
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
         child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def end_launcher(self, number: int) -> None:
+        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        for child in self.children:
+            if child.role == "launcher" and child.number == number:
+                child.stopping = True
+                self.children.dismiss(child)
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""
