@@ -42,6 +42,7 @@ from ownhost.request.request import Level
 
 SETTLE = 1.0  # seconds that programs get at the end to take what waits for them
 TELL = 1.0  # seconds between two lines that say what was lost of the same log
+MOST_PIDS = 4_096  # that are remembered of one log
 LAST = 1_024  # messages of one sender that are still taken at the end: more than its socket holds
 
 
@@ -113,6 +114,7 @@ class Relay:
         self.slow: dict[Log, list[Line]] = {}  # logs with lines that wait, and who has more for them
         self.hungry: list[tuple[float, int, Line]] = []  # a heap: who has used up a budget, until then
         self.tickets = count()
+        self.introduced: dict[Log, dict[int, Speaker]] = {}  # by pid
         self.untold: dict[tuple[Speaker, Log], Told] = {}
         main = slice_.servers[0]
         self.own = ErrorLog(main, lambda line: self.write(logs[slice_.main], line.encode("utf-8", "surrogateescape")))
@@ -229,6 +231,8 @@ class Relay:
         line.speaker.budget.spend(len(data), now)
         heard = line.says.hear(data, pid, time.time())
         if heard.lines:
+            if isinstance(line.says, ErrorLines):
+                self.introduce(line, pid)
             self.write(line.log, heard.lines)
         if heard.lost or heard.refused:
             self.note(line, heard, now)
@@ -250,6 +254,18 @@ class Relay:
             self.selector.unregister(log.fd)
             for line in self.slow.pop(log):
                 self.hear_again(line)
+
+    def introduce(self, line: Line, pid: int) -> None:
+        """Say in an error log, once, whose a pid is that is new there: a log is read long after a process is gone."""
+        known = self.introduced.setdefault(line.log, {})
+        if known.get(pid) is line.speaker:
+            return
+        if len(known) >= MOST_PIDS:
+            known.clear()
+        known[pid] = line.speaker
+        said: list[str] = []
+        ErrorLog(self.slice.servers[0], said.append).log(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
+        self.write(line.log, "".join(said).encode("utf-8", "surrogateescape"))
 
     # What is lost
 

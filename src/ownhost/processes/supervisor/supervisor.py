@@ -286,7 +286,7 @@ class Supervisor:
         if self.stopping:
             return
         self.gates[number].started()
-        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "a gate", 0))
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
         descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
         os.close(log.sending)
