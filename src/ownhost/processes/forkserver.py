@@ -154,7 +154,7 @@ def _child(order: Fork, control: int, parent: int) -> NoReturn:
         prctl.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-        setproctitle(f"ownhost: {order.role} {order.name}")
+        setproctitle(f"ownhost: {order.role} {order.name}" if process.is_an_owners else f"ownhost: {order.role}")
         _leave_terminal()
         channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[order.role])
         process.main(channel)

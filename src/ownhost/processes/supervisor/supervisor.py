@@ -138,7 +138,7 @@ class Supervisor:
         self.finished = self.loop.create_future()
         self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
         self.take_signals()
-        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
+        setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
         self.start_logger()
         for number in self.gates:
