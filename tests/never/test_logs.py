@@ -160,6 +160,19 @@ def test_a_flood_is_cut_to_a_budget_and_told_and_nobody_waits(two: Server) -> No
     assert sum(len(line) for line in two.log().splitlines() if "flooding" in line) < 4_000 * 2_000 // 2
 
 
+def test_a_flood_into_a_log_of_ones_own(world: World) -> None:
+    """It is root's file, and root's disk."""
+    extra = "ErrorLog @DIR@/alice.log\nWSGIScriptAlias /app @DIR@/alice/app.wsgi\n"
+    server = world.server(
+        "LogRateLimit 100000 200000\n" + world.virtual_host("alice", ALICE, extra, {"app.wsgi": WSGI})
+    )
+    run(server, "import os\nfor _ in range(2_000): os.write(2, b'flooding ' + b'x' * 2_000 + b'\\n')")
+    said = r"^\[[^]]+\] \[core:warn\] \[pid \d+\] \d+ lines are lost: more than LogRateLimit 100000"
+    eventually(lambda: re.search(said, server.log("alice.log"), re.MULTILINE), 30)
+    assert len(server.log("alice.log")) < 1_000_000
+    assert all(line.startswith("[") for line in server.log("alice.log").splitlines())
+
+
 def test_a_flood_of_a_worker_that_was_taken_over(two: Server) -> None:
     with taken_over(two) as way:
         pid = os.fork()

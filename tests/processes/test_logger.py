@@ -17,10 +17,10 @@ from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.config.server_name import SERVER_NAME, ServerName
 from ownhost.processes import passrights
-from ownhost.processes.logger.budget import PER_MESSAGE, Budget
+from ownhost.processes.budget import PER_MESSAGE, Budget
 from ownhost.processes.logger.log import Log
 from ownhost.processes.logger.logger import Relay
-from ownhost.processes.logwriter import BATCH, LogWriter, tell_logger
+from ownhost.processes.logwriter import BATCH, LONGEST_LINE, LogWriter
 from ownhost.processes.messages import Sender
 from ownhost.processes.slices import NO_IDENTITY, LoggerSlice
 from ownhost.request.errorlog import ERROR_LOG_FORMAT, ErrorLog
@@ -75,7 +75,7 @@ class Room:
 
     def error_log(self, who: int, of: int) -> Callable[[str], None]:
         """Logs a message as a process of one identity, in the name of a virtual host."""
-        writer = LogWriter(self.sender(who).fileno(), lambda flush: flush(), note=tell_logger)
+        writer = LogWriter(self.sender(who).fileno(), lambda flush: flush(), to_logger=True)
         log = ErrorLog(server(of), writer.write, shared=True)
         return lambda message: log.log(Level.ERROR, "core", message)
 
@@ -125,6 +125,15 @@ def test_a_line_has_the_name_and_the_pid_of_who_sends(room: Rooms) -> None:
     made.error_log(ALICE, ALICE)("it broke")
     made.turns(2)
     assert made.read() == [f"alice.test core:error {os.getpid()} it broke"]
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\x00", "\\"])
+def test_a_long_message_is_a_long_line(room: Rooms, character: str) -> None:
+    made = room()
+    made.error_log(ALICE, ALICE)(character * 100_000)
+    made.turns(2)
+    (line,) = made.read()
+    assert LONGEST_LINE // 4 < len(line.encode()) < LONGEST_LINE
 
 
 def test_a_log_says_whose_a_pid_is(room: Rooms) -> None:
@@ -185,7 +194,7 @@ def test_gates_speak_for_the_main_server_alone(room: Rooms) -> None:
 def test_an_identity_that_an_expression_names_speaks_for_its_one_virtual_host(room: Rooms) -> None:
     made = room()
     for of in (ALICE, BOB):
-        writer = LogWriter(made.sender(9, one=BOB).fileno(), lambda flush: flush(), note=tell_logger)
+        writer = LogWriter(made.sender(9, one=BOB).fileno(), lambda flush: flush(), to_logger=True)
         ErrorLog(server(of), writer.write, shared=True).log(Level.ERROR, "core", "m")
     made.turns(5)
     assert [line.split()[0] for line in made.read()] == ["bob.test"]
@@ -272,7 +281,7 @@ def test_a_budget_fills_again(room: Rooms) -> None:
 def test_what_a_sender_has_dropped_is_said_once_and_whose_it_was(room: Rooms) -> None:
     made = room(rate=1.0, burst=30_000)
     sock = made.sender(ALICE, ACCESS, "access")
-    writer = LogWriter(sock.fileno(), lambda flush: flush(), note=tell_logger)
+    writer = LogWriter(sock.fileno(), lambda flush: flush(), to_logger=True)
     written = 0
     while writer.lost < 100:
         writer.write(f"{written} {'x' * 5_000}\n")

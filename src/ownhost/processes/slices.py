@@ -15,6 +15,7 @@ import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from ownhost.config.model import ListenAddress, VirtualHost
@@ -69,10 +70,14 @@ class GateSlice:
 
 @dataclass(slots=True)
 class LogPlaces:
-    """Where lines of error logs and of access logs go, as numbers of descriptors."""
+    """Where lines of error logs and of access logs go, as numbers of descriptors.
+
+    `rate` is how much a process may write to error logs of its own: bytes a second, and at once.
+    """
 
     error: dict[LogTarget, int] = field(default_factory=dict)
     access: dict[LogTarget, int] = field(default_factory=dict)
+    rate: tuple[float, float] = (inf, inf)
 
 
 @dataclass(slots=True)

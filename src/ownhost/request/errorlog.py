@@ -156,8 +156,8 @@ declare(
         syntax="bytes-per-second [burst-bytes]|Off",
         where=SERVER_ONLY,
         default="1048576 8388608",
-        help="How much each identity may have written to logs that it shares with others. What is more is dropped, and "
-        "its lines are counted in the error log. Ownhost's own directive.",
+        help="How much each identity may have written to logs that it shares with others, and each of its processes to "
+        "its own error log. What is more is dropped, and counted in the error log. Ownhost's own directive.",
         parse=parse_rate_limit,
         setting=LOG_RATE_LIMIT,
     )
@@ -216,10 +216,17 @@ class ErrorLog:
         here = request is not None and LOG_LEVEL in request.settings  # a section may say its own
         levels = request.settings[LOG_LEVEL] if request is not None and here else self.levels
         if level <= levels.of(module) or level == Level.NOTICE:
-            self.write(
-                self.line(
-                    errorformat.Entry(
-                        time.time(), level, module, pid or self.pid, self.server, message, client, request
-                    )
-                )
-            )
+            self.write(self.made(level, module, message, client, request, pid))
+
+    def made(
+        self,
+        level: Level,
+        module: str,
+        message: str,
+        client: str = "",
+        request: Request | None = None,
+        pid: int = 0,
+    ) -> str:
+        """What is written of a message, whatever LogLevel says."""
+        entry = errorformat.Entry(time.time(), level, module, pid or self.pid, self.server, message, client, request)
+        return self.line(entry)

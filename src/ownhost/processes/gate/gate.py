@@ -36,7 +36,7 @@ from ownhost.processes.gate.assignments import Assignments, Name
 from ownhost.processes.gate.choosing import Chooser, TooSlow, install_alarm
 from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITING, Client, Delivery
 from ownhost.processes.gate.returns import unmapped
-from ownhost.processes.logwriter import LogWriter, tell_logger
+from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
 from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
 from ownhost.processes.slices import GateSlice, receive_slice
@@ -98,7 +98,7 @@ class Gate:
         self.timeout = self.slice.main.settings[TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append, note=tell_logger).write, shared=True)
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.next_look = 0.0  # monotonic seconds

@@ -30,7 +30,7 @@ from typing import NoReturn
 
 from ownhost.identity import seccomp
 from ownhost.processes import passrights
-from ownhost.processes.logger.budget import Budget
+from ownhost.processes.budget import Budget
 from ownhost.processes.logger.log import Log
 from ownhost.processes.logger.speaker import AccessLines, ErrorLines, Heard, Speaker
 from ownhost.processes.logwriter import BATCH
@@ -263,9 +263,8 @@ class Relay:
         if len(known) >= MOST_PIDS:
             known.clear()
         known[pid] = line.speaker
-        said: list[str] = []
-        ErrorLog(self.slice.servers[0], said.append).log(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
-        self.write(line.log, "".join(said).encode("utf-8", "surrogateescape"))
+        said = self.own.made(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
+        self.write(line.log, said.encode("utf-8", "surrogateescape"))
 
     # What is lost
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ownhost.config.model import VirtualHost
-from ownhost.processes.logger.budget import Budget
+from ownhost.processes.budget import Budget
 from ownhost.processes.logger.log import cut
 from ownhost.processes.logwriter import IS_LOST
 from ownhost.request.errorformat import Format

@@ -23,7 +23,7 @@ from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.logsenders import LogSender
 from ownhost.processes.supervisor.plan import Counted, Plan
 from ownhost.processes.tickets import TicketSecret
-from ownhost.request.errorlog import ERROR_LOG, LogTarget
+from ownhost.request.errorlog import ERROR_LOG, LOG_RATE_LIMIT, LogTarget
 from ownhost.request.module import MODULES
 
 Command = tuple[str, ...]
@@ -90,6 +90,7 @@ class Provider:
     def _give_logs(
         self, given: Provisions[Told], number: int, error: Iterable[LogTarget], access: Iterable[LogTarget] = ()
     ) -> None:
+        given.slice.logs.rate = self.plan.config.main.settings[LOG_RATE_LIMIT]
         for target in error:
             given.slice.logs.error[target] = self._give_log(given, number, target, "error")
         for target in access:

@@ -1,4 +1,4 @@
-"""How much one identity may have written in a time: a bucket that fills at a rate, and never beyond its size."""
+"""How much may be written to a log in a time: a bucket that fills at a rate, and never beyond its size. Pure."""
 
 from __future__ import annotations
 
