@@ -152,8 +152,8 @@ def test_what_a_gate_obtains_is_a_worker_and_nothing_else(server: Server) -> Non
 NOT_A_GATES = [
     Want(10_000),
     Want(-1),
-    Fork(1, "worker", 0, 0, [], "root", 0),
-    Fork(1, "program", ALICE, ALICE, [], "x", 0),
+    Fork(1, "worker", 0, 0, [], "root", 0, [], 0),
+    Fork(1, "program", ALICE, ALICE, [], "x", 0, [], 0),
     Signal(1, 9),
     Started(1, 1),
     Exited(1, 0),

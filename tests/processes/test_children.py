@@ -11,6 +11,7 @@ import pytest
 
 from ownhost.identity.identity import Identity
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Fork, Message, Signal, Started, channel_pair
+from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.slices import ProgramSlice
 from ownhost.processes.supervisor.children import Child, Children
 
@@ -78,8 +79,9 @@ def test_more_orders_than_the_channel_has_room_for_come_in_their_order(ends: tup
     async def work() -> None:
         children, forkserver = ends
         wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], []
+        page = new_page()
         for order in wanted:
-            children.kill(Child("worker", 1, forkserver, 0.0, pid=order.pid))
+            children.kill(Child("worker", 1, forkserver, Watched(page), 0.0, pid=order.pid))
         assert children.forkserver.waiting, "there was room for all of them"
         async with asyncio.timeout(10):
             while len(found) < len(wanted):

@@ -33,7 +33,7 @@ def test_all_are_served_whoever_dies_and_a_stop_ends_all(world: World, number: i
     hosts = [
         world.virtual_host(f"owner{number}", FIRST + number, files={"index.html": "."}) for number in range(OWNERS)
     ]
-    server = world.server('CustomLog @DIR@/access.log "%{Host}i"\n' + "".join(hosts))
+    server = world.server('MaxWorkers 400\nCustomLog @DIR@/access.log "%{Host}i"\n' + "".join(hosts))
     all_of_them = Counter({b"200": OWNERS})
     assert ask_all(server) == all_of_them
     assert len(server.processes("worker")) == OWNERS

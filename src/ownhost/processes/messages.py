@@ -39,7 +39,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Fork(Message):
-    """supervisor -> forkserver: fork a process for `role` as this identity. One descriptor: its control end."""
+    """supervisor -> forkserver: fork a process for `role` as this identity. Descriptors: its control end, its page.
+
+    `processes` is RLIMIT_NPROC, soft and hard; empty where it has none of its own. `umask` is what it starts with.
+    """
 
     serial: int
     role: str
@@ -48,6 +51,8 @@ class Fork(Message):
     groups: list[int]
     name: str
     nice: int
+    processes: list[int]
+    umask: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,13 @@ class Want(Message):
 @dataclass(frozen=True, slots=True)
 class Mailbox(Message):
     """supervisor -> gate: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
+
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shut(Message):
+    """supervisor -> gate: nobody is left to read this identity's mailbox: forget it, and ask for it again."""
 
     identity: int
 
@@ -176,6 +188,7 @@ MESSAGES: dict[str, type[Message]] = {
         Descriptors,
         Want,
         Mailbox,
+        Shut,
         Whose,
         Named,
         Sender,
@@ -189,7 +202,7 @@ MESSAGES: dict[str, type[Message]] = {
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Named, Stop),
+    "gate": (Begin, Descriptors, Mailbox, Shut, Named, Stop),
     "worker": (Begin, Descriptors, Stop),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
@@ -204,7 +217,8 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Failed,),
 }
 
-_DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}  # of those: at most
+# Descriptors that go with a message: so many; with `Descriptors`, up to so many.
+_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
 
 
 def encode(message: Message) -> bytes:

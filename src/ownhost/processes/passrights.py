@@ -83,4 +83,4 @@ def end(sock: socket.socket, *, refuses: bool) -> None:
 
 def too_many() -> bool:
     """Whether so much is kept that this process should leave, and another one take its place."""
-    return len(kept) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    return bool(kept) and len(kept) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2

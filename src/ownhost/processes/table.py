@@ -24,24 +24,24 @@ class Process:
     """A role that the forkserver can fork.
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
-    `no_new_privs`: no program that it executes can gain privileges; owners' own programs may (sudo, sendmail).
-    `is_an_owners`: it runs as an owner, whose account its title names. Everybody on the machine can read titles, so
-    they say nothing else of an owner.
+    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. Everybody on the machine
+    can read titles, so they name an owner's account, and say nothing else of anybody. `no_new_privs`: no program that
+    it executes can gain privileges; owners' own programs may (sudo, sendmail).
     """
 
     role: str
     main: Callable[[Channel], None]
     rehearse: Callable[[], None]
+    owners: bool = True
     no_new_privs: bool = True
-    is_an_owners: bool = True
 
 
 PROCESSES: dict[str, Process] = {
     process.role: process
     for process in (
-        Process("gate", gate.main, gate.rehearse, is_an_owners=False),
+        Process("gate", gate.main, gate.rehearse, owners=False),
         Process("worker", worker.main, worker.rehearse),
-        Process("logger", logger.main, logger.rehearse, is_an_owners=False),
+        Process("logger", logger.main, logger.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
         Process("program", program.main, program.rehearse, no_new_privs=False),
     )

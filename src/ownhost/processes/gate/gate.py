@@ -27,7 +27,7 @@ from ownhost.http.client_hello import ClientHello
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.peek import Peek, peek
 from ownhost.http.tls import INTERNAL_ERROR
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes import mailbox
@@ -38,7 +38,18 @@ from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITIN
 from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
+from ownhost.processes.messages import (
+    Channel,
+    Mailbox,
+    Message,
+    Named,
+    ProtocolError,
+    Ready,
+    Shut,
+    Stop,
+    Want,
+    close_at_once,
+)
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
@@ -70,6 +81,7 @@ def main(channel: Channel) -> None:
     install_alarm()
     gc.collect()
     gc.freeze()
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.GATE)
     gate.run()
 
@@ -169,6 +181,8 @@ class Gate:
         match message:
             case Mailbox():
                 self.open_mailbox(message.identity, descriptors[0])
+            case Shut():
+                self.shut_mailbox(message.identity)
             case Named():
                 self.take_name(message)
             case Stop():
@@ -187,6 +201,11 @@ class Gate:
         box = SocketType(-1, -1, -1, descriptor)
         if self.delivery.open(identity, box):
             self.handlers[descriptor] = lambda: self.attend(identity, box)
+
+    def shut_mailbox(self, identity: int) -> None:
+        """Nobody reads a mailbox any more: the next connection asks for it."""
+        if (descriptor := self.delivery.shut(identity)) is not None:
+            del self.handlers[descriptor]
 
     def attend(self, identity: int, box: SocketType) -> None:
         """Something is in a mailbox for us, or there is room in it again."""

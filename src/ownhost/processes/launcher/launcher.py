@@ -22,6 +22,7 @@ from setproctitle import setproctitle
 from ownhost.apps.app import App
 from ownhost.identity import prctl
 from ownhost.processes.descendants import end_all, strangers
+from ownhost.processes.launcher import signals
 from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.running import Running
@@ -32,7 +33,7 @@ from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.slices import LauncherSlice, receive_slice
 
 IDLE = 60.0  # seconds without an order
-LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
+LEAVE = 1.5  # seconds that apps get to end with the launcher, and what is left then: less than a stop waits
 LOOK_AGAIN = 0.02  # seconds
 
 
@@ -69,11 +70,10 @@ class Launcher:
         self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
-        self.loop.add_signal_handler(signal.SIGTERM, self.finish)
         # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
         # channel's end follows it, for one to see whom its owner stopped, too.
         prctl.set_parent_death_signal(signal.SIGCONT)
-        self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
+        signals.handle(self.loop, {signal.SIGTERM: self.finish, signal.SIGCHLD: self.collect})
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.orders.fileno(), self.take_order)
@@ -180,7 +180,7 @@ class Launcher:
             pool.end()
         while self.every_pool() and self.loop.time() < give_up:
             await asyncio.sleep(LOOK_AGAIN)
-        end_all()
+        end_all(LEAVE)
         for pool in self.every_pool():
             pool.clear()
         for writer in self.writers.all():

@@ -28,7 +28,7 @@ from itertools import count
 from math import inf
 from typing import NoReturn
 
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.processes import passrights
 from ownhost.processes.budget import Budget
 from ownhost.processes.logger.log import Log
@@ -59,6 +59,7 @@ def main(channel: Channel) -> NoReturn:
     relay = Relay(slice_, [Log(descriptor) for descriptor in descriptors])
     channel.sock.setblocking(False)
     relay.selector.register(channel.fileno(), selectors.EVENT_READ, None)
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.LOGGER)
     while not passrights.too_many():
         if relay.run_once() and not take_messages(channel, relay):

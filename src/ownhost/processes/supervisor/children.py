@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -14,6 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ownhost.identity.identity import Identity
+from ownhost.identity.shedding import UMASK
+from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
     Channel,
@@ -24,6 +25,7 @@ from ownhost.processes.messages import (
     Started,
     channel_pair,
 )
+from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
@@ -41,6 +43,7 @@ class Child:
     role: str
     number: int  # of its identity, or of the gate
     channel: Channel
+    pulse: Watched
     since: float
     pid: int = 0  # until `Started`
     log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
@@ -54,35 +57,48 @@ class Child:
         self.outbox = Outbox(self.channel)
 
     def hang_up(self) -> None:
-        """Close its channel."""
+        """Close its channel, and look at its page no more."""
         self.outbox.forget()
         self.channel.close()
+        self.pulse.close()
 
 
 class Children:
     """All of them. `control` is the channel to the forkserver."""
 
-    def __init__(self, control: Channel) -> None:
+    def __init__(self, control: Channel, umask: int = UMASK) -> None:
         self.control = control
+        self.umask = umask
         self.forkserver = Outbox(control, most=inf)  # what there is to do for so many processes, and no more
         control.sock.setblocking(False)
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
-        self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
+        self.to_fork: deque[tuple[Fork, list[int]]] = deque()  # orders, and what goes with them
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
         return iter((*self.born.values(), *self.unborn.values()))
 
-    def fork(self, role: str, number: int, who: Identity, content: object, descriptors: list[int]) -> Child:
-        """Have a process forked; its slice waits in its channel for it."""
+    def fork(
+        self,
+        role: str,
+        number: int,
+        who: Identity,
+        content: object,
+        descriptors: list[int],
+        processes: Sequence[int] = (),
+    ) -> Child:
+        """Have a process forked; its slice waits in its channel for it. `processes` is RLIMIT_NPROC, soft and hard."""
+        page = new_page()
         ours, theirs = channel_pair()
         ours.setblocking(False)
-        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), time.monotonic())
+        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), Watched(page), time.monotonic())
         send_slice(child.channel, content, descriptors)
         self.serial += 1
-        order = Fork(self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice)
-        self.to_fork.append((order, theirs.detach()))
+        order = Fork(
+            self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice, list(processes), self.umask
+        )
+        self.to_fork.append((order, [theirs.detach(), page]))
         self.unborn[self.serial] = child
         self.send_forks()
         return child
@@ -90,9 +106,9 @@ class Children:
     def send_forks(self) -> None:
         """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
-            order, descriptor = self.to_fork.popleft()
-            self._order(order, [descriptor])
-            os.close(descriptor)
+            order, descriptors = self.to_fork.popleft()
+            self._order(order, descriptors)
+            close_all(descriptors)
 
     def started(self, started: Started) -> Child:
         """A child has a pid now, or none: it could not be forked."""

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 
+END = 10.0  # seconds: more than the forkserver takes
+
 
 class ForkserverProcess:
     """The forkserver, as its parent sees it."""
@@ -21,7 +23,7 @@ class ForkserverProcess:
         """End the forkserver and with it every process, and wait for that."""
         self.control.close()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=END)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -19,6 +19,7 @@ from ownhost.config.directive import Problem, Source
 from ownhost.config.model import Config, VirtualHost
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import make_context
+from ownhost.identity import landlock, prctl, seccomp
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
 from ownhost.processes import trusted
 from ownhost.processes.faulty import tls_problem
@@ -166,12 +167,19 @@ class Keys:
 
 
 def in_a_child(work: Callable[[], Any]) -> Any:
-    """The result of `work`, done by a child that is gone afterwards, with all that it read."""
+    """The result of `work`, done by a child that is gone afterwards, with all that it read. It may do little else."""
+    from cryptography import x509
+
+    assert x509 is not None  # loaded before the filter: nothing can be behind it
+    seccomp.compiled(seccomp.PARSER)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            prctl.set_no_new_privs()
+            landlock.restrict(landlock.NOTHING)
+            seccomp.install(seccomp.PARSER)
             with open(writing, "w") as pipe:
                 json.dump(work(), pipe)
             status = 0

@@ -23,6 +23,7 @@ from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
@@ -72,6 +73,11 @@ class Plan:
         """The servers of an identity whose clients are counted."""
         servers = (self.config.servers[id_] for id_ in self.serves[number])
         return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
+
+    def processes(self, number: int) -> tuple[int, int]:
+        """RLIMIT_NPROC of an identity's processes, soft and hard."""
+        servers = [self.config.servers[id_] for id_ in self.serves[number]]
+        return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
 
     def gate_slice(self, secret: bytes) -> GateSlice:
         """What every gate is told."""

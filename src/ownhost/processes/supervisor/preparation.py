@@ -15,7 +15,7 @@ from typing import Any
 
 from ownhost.config.directive import ConfigError, Problem, Setting
 from ownhost.config.model import Config, VirtualHost
-from ownhost.identity import become
+from ownhost.identity import become, prctl, seccomp
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
 from ownhost.processes import faulty
@@ -114,6 +114,8 @@ def give_up_rights(start: Preparation) -> None:
         raise_limit()
         if os.geteuid() == 0:
             become.limit_supervisor(keep_capabilities=not start.config.main.settings[ENABLE_CAPABILITIES])
+        prctl.set_no_new_privs()
+        seccomp.install(seccomp.SUPERVISOR)
 
 
 def open_logs(start: Preparation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,12 @@ class PidFile:
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
+
+
+def machine() -> tuple[int, int, int]:
+    """What this machine has for workers: bytes of memory, pids, open files of this process."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory, int(Path("/proc/sys/kernel/pid_max").read_text()), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def notify_systemd(state: str) -> None:

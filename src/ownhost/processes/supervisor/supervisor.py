@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,12 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
+from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.modules.owners import MAX_WORKERS, UMASK
+from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
@@ -45,6 +48,7 @@ from ownhost.processes.messages import (
     ProtocolError,
     Ready,
     Sender,
+    Shut,
     Started,
     Stop,
     Want,
@@ -60,12 +64,20 @@ from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
+from ownhost.processes.supervisor.room import Room, longest_idle, sensible
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
+NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
+LOOK_FOR_ROOM = 0.1  # seconds between two looks for a worker that could leave
+SAY_FULL_AGAIN = 60.0  # seconds
+NOT_DELEGATED = (
+    "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
+    "what owners' programs leave running is ended one by one"
+)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
 
@@ -96,6 +108,7 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
         print(error, file=sys.stderr)
     finally:
         forkserver.end()
+        ControlGroups(delegated()).end()  # it may have been killed before it could
         ended.close()
     return 1
 
@@ -106,7 +119,10 @@ class Supervisor:
     def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
         self.plan = start.plan
         self.forkserver = forkserver
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
+        settings = self.plan.config.main.settings
+        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]), settings[UMASK])
+        self.is_root = os.geteuid() == 0
+        self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
@@ -119,6 +135,7 @@ class Supervisor:
         self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1)
         self.ready: set[int] = set()  # gates that accept connections
+        self.said_full = -SAY_FULL_AGAIN  # monotonic seconds
         self.stopping = False  # nothing new begins
         self.ending = False  # nothing is finished, either
         self.finished: asyncio.Future[int]
@@ -179,8 +196,12 @@ class Supervisor:
             found = self.plan.config.servers[server]
             if found.fault is None:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
+        if reason := landlock.missing():
+            self.logs.error(Level.NOTICE, reason)
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
+        if delegated() is None:
+            self.logs.error(Level.INFO, NOT_DELEGATED)
         for note in folded(self.remarks()):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
@@ -189,7 +210,10 @@ class Supervisor:
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
-        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors)
+        processes: Sequence[int] = ()  # without root, the limits are the caller's
+        if self.is_root:
+            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
@@ -240,10 +264,8 @@ class Supervisor:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
-        elif child.role == "worker" and not self.ending:
-            if failed and not policy.workers:
-                self.end_launcher(child.number)
-            self.attend(child.number)
+        elif child.role == "worker":
+            self.on_worker_gone(child.number, failed=failed)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
@@ -296,6 +318,7 @@ class Supervisor:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
         service.policy.started()
+        self.room.workers += 1
         self.unwatch(service)
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
@@ -327,7 +350,72 @@ class Supervisor:
             self.loop.call_later(wait, self.attend, number)
             return
         service.watched = True
-        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
+        self.loop.add_reader(service.workers.fileno(), self.start_or_wait, number)
+
+    # Room for workers
+
+    def start_or_wait(self, number: int) -> None:
+        """Start a worker for what waits in a mailbox, now or as soon as there is room for it."""
+        if self.room.is_full:
+            self.unwatch(self.services[number])
+            self.wait_for_room(number)
+        else:
+            self.start_worker(number)
+
+    def wait_for_room(self, number: int) -> None:
+        """All workers that there may be are there: who has nothing to do leaves."""
+        now = time.monotonic()
+        if not self.room.waiting:
+            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
+        self.room.wait(number, now)
+        self.make_room(now)
+        if now - self.said_full >= SAY_FULL_AGAIN:
+            self.said_full = now
+            self.logs.error(Level.WARN, f"MaxWorkers {self.room.most} are there: others wait until one can leave")
+
+    def make_room(self, now: float) -> None:
+        """Ask as many idle workers to leave as others wait for their place."""
+        workers = [child for child in self.children if child.role == "worker"]
+        leaving = sum(child.stopping for child in workers)
+        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.stopping)
+        for child in longest_idle(idle, len(self.room.waiting) - leaving):
+            child.stopping = True
+            self.children.tell(child, Stop())
+
+    def look_for_room(self) -> None:
+        """As long as somebody waits: a worker may have become idle."""
+        now = time.monotonic()
+        for number in self.room.give_up(now):
+            self.attend(number)
+        if self.room.waiting:
+            self.make_room(now)
+            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
+
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
+        """There is room for one more; and what is left in a mailbox is somebody else's to read."""
+        self.room.workers -= 1
+        if self.ending:
+            return
+        if not self.services[number].policy.workers:
+            self.tell_gates(Shut(number))
+            if failed:
+                self.end_launcher(number)
+        self.attend(number)
+        while (following := self.room.next()) is not None:
+            service = self.services[following]
+            self.tell_gates(Mailbox(following), [service.gates.fileno()])
+            if service.policy.wanted(time.monotonic()):
+                self.start_worker(following)
+            else:
+                self.attend(following)
+
+    def tell_gates(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Tell all gates something."""
+        for child in self.children:
+            if child.role == "gate":
+                self.children.tell(child, message, descriptors)
+
+    # Launchers
 
     def attend_orders(self, number: int) -> None:
         """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
@@ -405,6 +493,9 @@ class Supervisor:
             self.children.kill(child)
             return
         service = self.service(message.identity)
+        if self.room.is_full and not service.policy.workers:
+            self.wait_for_room(message.identity)
+            return
         self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
         # A first request need not wait until it has arrived in the mailbox.
         if service.policy.wanted(time.monotonic()):
@@ -422,7 +513,9 @@ class Supervisor:
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
-        if not self.stopping and self.services[child.number].policy.busy(time.monotonic()):
+        if self.stopping or self.room.is_full:
+            return
+        if self.services[child.number].policy.busy(time.monotonic()):
             self.start_worker(child.number)
 
     # The end

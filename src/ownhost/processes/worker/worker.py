@@ -19,6 +19,7 @@ import pickle
 import pwd
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,12 +31,14 @@ from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
+from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes import mailbox
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
@@ -57,6 +60,7 @@ from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
+TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - as tempfile looks for one
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
@@ -91,6 +95,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
+    landlock.restrict(landlock.reading_only(_writable(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -99,6 +104,15 @@ def main(channel: Channel) -> NoReturn:
     gc.freeze()
     worker.run()
     raise SystemExit(0)
+
+
+def _writable(slice_: WorkerSlice) -> Iterator[str]:
+    """The folders that a worker writes to: where spools are, and its virtual hosts' ScriptLog."""
+    yield from TEMPORARY
+    for server in slice_.servers:
+        if log := server.settings[SCRIPT_LOG]:
+            yield str(Path(log).parent)
+            yield str(Path(os.path.realpath(log)).parent)  # it may be a link
 
 
 def rehearse() -> None:
@@ -124,6 +138,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
@@ -205,6 +220,7 @@ class Worker:
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.lingering = Lingering(loop, self.end_if_done)
+        self.pulse = OWN.pulse
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -219,6 +235,7 @@ class Worker:
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
+        self.note_idle()
         self.loop.run_forever()
         for writer in self.writers:
             writer.finish()
@@ -242,6 +259,7 @@ class Worker:
                 received = mailbox.receive_handover(self.mailbox)
             except BlockingIOError:
                 self.full_batches = 0
+                self.note_idle()
                 return
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
@@ -263,6 +281,7 @@ class Worker:
                 Handshake(self, sock, handover, service).begin()
             else:
                 Connection(self, sock, handover).begin()
+        self.note_idle()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
@@ -369,14 +388,21 @@ class Worker:
     def adopt(self, connection: Client | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
+        self.pulse.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Client | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.note_idle()
             self.title_changed()
             self.end_if_done()
+
+    def note_idle(self) -> None:
+        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
+        if not self.connections:
+            self.pulse.idle_since = time.monotonic()
 
     def end_if_done(self) -> None:
         """At a stop: leave once the last client has."""
