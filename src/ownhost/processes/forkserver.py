@@ -227,8 +227,9 @@ def _child(wanted: Wanted, role: str, page: int) -> NoReturn:
     try:
         pulse.OWN.pulse = pulse.own_page(page)
         shed(wanted)
-        setproctitle(f"ownhost: {role} {wanted.identity.name}")
-        PROCESSES[role].main(Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[role]))
+        process = PROCESSES[role]
+        setproctitle(f"ownhost: {role} {wanted.identity.name}" if process.owners else f"ownhost: {role}")
+        process.main(Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[role]))
         status = 0
     except SystemExit as leaving:
         status = int(leaving.code or 0)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import logger, program
+from ownhost.processes import program
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
+from ownhost.processes.logger import logger
 from ownhost.processes.messages import UNCONFINED, Channel
 from ownhost.processes.worker import worker
 
@@ -23,7 +24,8 @@ class Process:
     """A role that the forkserver can fork.
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
-    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it.
+    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. Everybody on the machine
+    can read titles, so they name an owner's account, and say nothing else of anybody.
     """
 
     role: str

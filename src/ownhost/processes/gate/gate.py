@@ -110,7 +110,7 @@ class Gate:
         self.timeout = self.slice.main.settings[TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.next_look = 0.0  # monotonic seconds

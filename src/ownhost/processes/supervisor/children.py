@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from ownhost.identity.identity import Identity
 from ownhost.identity.shedding import UMASK
@@ -30,6 +31,9 @@ from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
 
+if TYPE_CHECKING:
+    from ownhost.processes.supervisor.logsenders import LogSender
+
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -43,7 +47,7 @@ class Child:
     pulse: Watched
     since: float
     pid: int = 0  # until `Started`
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False

@@ -28,6 +28,7 @@ from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
+from ownhost.processes.messages import Sender
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
@@ -118,6 +119,12 @@ class Plan:
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
         )
+
+    def sender(self, number: int, log: int, kind: str) -> Sender:
+        """Who sends lines for a shared log: a process of this identity."""
+        listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
+        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        return Sender(log, kind, number, self.identities[number].name, server)
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""

@@ -56,10 +56,11 @@ from ownhost.processes.messages import (
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
@@ -126,14 +127,14 @@ class Supervisor:
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.log_senders = LogSenders(self.children)
+        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.log_senders.new)
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
         self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1)
-        self.logger: Child | None = None
         self.ready: set[int] = set()  # gates that accept connections
         self.said_full = -SAY_FULL_AGAIN  # monotonic seconds
         self.stopping = False  # nothing new begins
@@ -156,7 +157,7 @@ class Supervisor:
         for control in self.children.controls:
             self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
-        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
+        setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
         self.start_logger()
         for number in self.gates:
@@ -251,7 +252,7 @@ class Supervisor:
         """Forget a child, and let its policy say what comes next."""
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
-        close_all([descriptor for _, descriptor in child.senders])
+        self.log_senders.leave(child.log_senders)
         for board, page in child.pages:
             board.give_back(page)
         for program in child.programs:
@@ -267,12 +268,12 @@ class Supervisor:
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
-            self.on_worker_gone(child.number)
+            self.on_worker_gone(child.number, failed=failed)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
-        if child is self.logger:
-            self.logger = None
+        if child is self.log_senders.logger:
+            self.log_senders.logger = None
         if self.stopping:
             self.go_on_stopping()
 
@@ -301,22 +302,20 @@ class Supervisor:
         if self.stopping:
             return
         self.logger_policy.started()
-        shared = self.logs.shared_descriptors()
-        self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
-        for child in self.children:
-            for log, descriptor in child.senders:
-                self.children.tell(self.logger, Sender(log), [descriptor])
+        content = self.logs.logger_slice(self.plan)
+        logger = self.fork("logger", 0, DEFAULT_IDENTITY, content, self.logs.shared_descriptors())
+        self.log_senders.serve(logger)
 
     def start_gate(self, number: int) -> None:
         """Start a gate; the listeners are the same for all."""
         if self.stopping:
             return
         self.gates[number].started()
-        log, sender = self.new_sender(self.logs.main_log)
-        descriptors = [*(listener.fileno() for listener in self.listeners), sender]
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
+        descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
-        os.close(sender)
-        child.senders.append((self.logs.main_log, log))
+        os.close(log.sending)
+        child.log_senders.append(log)
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
@@ -326,19 +325,11 @@ class Supervisor:
         self.unwatch(service)
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
-        child.senders, child.pages = given.senders, given.pages
+        child.log_senders, child.pages = given.log_senders, given.pages
         close_all(given.ends)
         for command, ends in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
-
-    def new_sender(self, log: int) -> tuple[int, int]:
-        """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
-        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sending.setblocking(False)
-        if self.logger is not None:
-            self.children.tell(self.logger, Sender(log), [receiving.fileno()])
-        return receiving.detach(), sending.detach()
 
     # Mailboxes
 
@@ -403,13 +394,15 @@ class Supervisor:
             self.make_room(now)
             self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
 
-    def on_worker_gone(self, number: int) -> None:
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
         """There is room for one more; and what is left in a mailbox is somebody else's to read."""
         self.room.workers -= 1
         if self.ending:
             return
         if not self.services[number].policy.workers:
             self.tell_gates(Shut(number))
+            if failed:
+                self.end_launcher(number)
         self.attend(number)
         while (following := self.room.next()) is not None:
             service = self.services[following]
@@ -443,8 +436,15 @@ class Supervisor:
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
-        child.senders = given.senders
+        child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def end_launcher(self, number: int) -> None:
+        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        for child in self.children:
+            if child.role == "launcher" and child.number == number:
+                child.stopping = True
+                self.children.dismiss(child)
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""

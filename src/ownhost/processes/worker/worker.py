@@ -33,7 +33,7 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, ProtocolError
 from ownhost.processes.pulse import OWN
@@ -119,7 +119,7 @@ def rehearse() -> None:
     box, gates = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs = {settings[ERROR_LOG]: 2}
+        slice_.logs.error[settings[ERROR_LOG]] = 2
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.waiting.close()
@@ -172,8 +172,8 @@ class Worker:
         self.loop = loop
         self.slice = slice_
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
-        self.writers = list(writers.values())
+        writers = LogWriters(slice_.logs, descriptors, loop)
+        self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
