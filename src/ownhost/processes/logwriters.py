@@ -32,7 +32,7 @@ class LogWriters:
         """A virtual host's error log. What the logger does for shared ones is done here for one's own: LogRateLimit."""
         target: LogTarget = server.settings[ERROR_LOG]
         writer = self._error[target]
-        if is_loggers(writer.fd):
+        if writer.to_logger:
             return ErrorLog(server, writer.write, shared=True)
         log = ErrorLog(server, writer.write)
         if writer.budget is None:

@@ -265,6 +265,7 @@ class Relay:
             known.clear()
         known[pid] = line.speaker
         said = self.own.made(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
+        line.speaker.budget.spend(len(said), time.monotonic())
         self.write(line.log, said.encode("utf-8", "surrogateescape"))
 
     # What is lost
