@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
+from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
-from ownhost.identity.syscalls import number_of
 from ownhost.identity.system_calls import system_call
 
 CGI = f"""#!{PYTHON}

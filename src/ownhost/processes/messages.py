@@ -220,6 +220,10 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 # Descriptors that go with a message: so many; with `Descriptors`, up to so many.
 _DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
 
+# The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
+# confined one, below it.
+UNCONFINED = ("launcher", "program")
+
 
 def encode(message: Message) -> bytes:
     """A message as bytes."""

@@ -1,4 +1,4 @@
-"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkserver does the doing."""
+"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkservers do the doing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ownhost.identity.shedding import UMASK
 from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
+    UNCONFINED,
     Channel,
     Exited,
     Fork,
@@ -64,13 +65,15 @@ class Child:
 
 
 class Children:
-    """All of them. `control` is the channel to the forkserver."""
+    """All of them. `control` is the channel to the forkserver, `confined` that to the confined one below it."""
 
-    def __init__(self, control: Channel, umask: int = UMASK) -> None:
-        self.control = control
+    def __init__(self, control: Channel, confined: Channel, umask: int = UMASK) -> None:
+        self.controls = control, confined
         self.umask = umask
-        self.forkserver = Outbox(control, most=inf)  # what there is to do for so many processes, and no more
-        control.sock.setblocking(False)
+        # What there is to do for so many processes, and no more.
+        self.forkserver, self.confined = (Outbox(channel, most=inf) for channel in self.controls)
+        for channel in self.controls:
+            channel.sock.setblocking(False)
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
         self.to_fork: deque[tuple[Fork, list[int]]] = deque()  # orders, and what goes with them
@@ -107,7 +110,7 @@ class Children:
         """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
             order, descriptors = self.to_fork.popleft()
-            self._order(order, descriptors)
+            self._order(order.role, order, descriptors)
             close_all(descriptors)
 
     def started(self, started: Started) -> Child:
@@ -138,7 +141,7 @@ class Children:
         """End a process; one that is being forked, once it is there."""
         child.doomed = True
         if child.pid:
-            self._order(Signal(child.pid, signal.SIGKILL))
+            self._order(child.role, Signal(child.pid, signal.SIGKILL))
 
     def dismiss(self, child: Child) -> None:
         """Have a process end at once, its last lines written: the channel's end says so. `kill` what does not."""
@@ -148,7 +151,8 @@ class Children:
         else:
             self.kill(child)
 
-    def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
-        """Have the forkserver do something. Where it is gone, so is all that it forked, as the supervisor will hear."""
+    def _order(self, role: str, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
+        """Have a role's forkserver do something. Where it is gone, so is all that it forked: that is heard."""
+        forkserver = self.forkserver if role in UNCONFINED else self.confined
         with contextlib.suppress(ConnectionError):
-            self.forkserver.put(order, descriptors)
+            forkserver.put(order, descriptors)

@@ -171,7 +171,7 @@ def in_a_child(work: Callable[[], Any]) -> Any:
     from cryptography import x509
 
     assert x509 is not None  # loaded before the filter: nothing can be behind it
-    seccomp.compiled(seccomp.PARSER)
+    seccomp.compiled(seccomp.EXAMINER)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -179,7 +179,7 @@ def in_a_child(work: Callable[[], Any]) -> Any:
         try:
             prctl.set_no_new_privs()
             landlock.restrict(landlock.NOTHING)
-            seccomp.install(seccomp.PARSER)
+            seccomp.install(seccomp.EXAMINER)
             with open(writing, "w") as pipe:
                 json.dump(work(), pipe)
             status = 0

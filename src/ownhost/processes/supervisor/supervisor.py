@@ -120,7 +120,8 @@ class Supervisor:
         self.plan = start.plan
         self.forkserver = forkserver
         settings = self.plan.config.main.settings
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]), settings[UMASK])
+        control, confined = (Channel(end, TO_SUPERVISOR["forkserver"]) for end in forkserver.controls)
+        self.children = Children(control, confined, settings[UMASK])
         self.is_root = os.geteuid() == 0
         self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
@@ -153,7 +154,8 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
-        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
+        for control in self.children.controls:
+            self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
         setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
@@ -206,7 +208,7 @@ class Supervisor:
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    # The forkserver
+    # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
@@ -217,17 +219,18 @@ class Supervisor:
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
-    def on_forkserver(self) -> None:
-        """Take what the forkserver says."""
+    def on_forkserver(self, control: Channel) -> None:
+        """Take what a forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.children.control.fileno())
-            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.loop.remove_reader(control.fileno())
+            if not self.finished.done():
+                self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:

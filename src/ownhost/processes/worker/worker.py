@@ -19,7 +19,6 @@ import pickle
 import pwd
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,7 +32,6 @@ from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes import mailbox
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
@@ -54,13 +52,13 @@ from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
-TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - as tempfile looks for one
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
@@ -95,7 +93,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    landlock.restrict(landlock.reading_only(_writable(slice_)))
+    landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -104,15 +102,6 @@ def main(channel: Channel) -> NoReturn:
     gc.freeze()
     worker.run()
     raise SystemExit(0)
-
-
-def _writable(slice_: WorkerSlice) -> Iterator[str]:
-    """The folders that a worker writes to: where spools are, and its virtual hosts' ScriptLog."""
-    yield from TEMPORARY
-    for server in slice_.servers:
-        if log := server.settings[SCRIPT_LOG]:
-            yield str(Path(log).parent)
-            yield str(Path(os.path.realpath(log)).parent)  # it may be a link
 
 
 def rehearse() -> None:
