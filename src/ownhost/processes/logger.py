@@ -22,6 +22,7 @@ from typing import NoReturn
 from ownhost.identity import seccomp
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING
 from ownhost.processes.messages import Channel, Sender, Stop
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import receive_slice
 
 SETTLE = 1.0  # seconds that programs get at the end to take what waits for them
@@ -90,7 +91,10 @@ class Relay:
     def run_once(self, timeout: float | None = None) -> bool:
         """One turn: a message from each sender that has one. Whether the supervisor has something to say."""
         control = False
-        for key, _ in self.selector.select(timeout):
+        OWN.pulse.busy_since = 0.0
+        ready = self.selector.select(timeout)
+        OWN.pulse.busy_since = time.monotonic()
+        for key, _ in ready:
             if key.data is None:
                 control = True
             elif isinstance(key.data, Log):

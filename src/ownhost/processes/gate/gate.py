@@ -50,6 +50,7 @@ from ownhost.processes.messages import (
     Want,
     close_at_once,
 )
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
@@ -127,8 +128,12 @@ class Gate:
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
+        pulse = OWN.pulse
         while not (self.stopping and not self.holds_clients):
-            for descriptor, _ in self.epoll.poll(self.patience):
+            pulse.busy_since = 0.0
+            events = self.epoll.poll(self.patience)
+            pulse.busy_since = time.monotonic()
+            for descriptor, _ in events:
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:

@@ -28,6 +28,7 @@ from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
+from ownhost.processes.supervisor.words import Bucket
 
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
@@ -47,10 +48,13 @@ class Child:
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    gone: bool = False  # it has ended, or is taken for that
+    bucket: Bucket = field(init=False)  # of what it may say
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
+        self.bucket = Bucket.of(self.role, self.since)
 
     def hang_up(self) -> None:
         """Close its channel, and look at its page no more."""
@@ -73,7 +77,7 @@ class Children:
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
-        return iter((*self.born.values(), *self.unborn.values()))
+        return iter([child for child in (*self.born.values(), *self.unborn.values()) if not child.gone])
 
     def fork(
         self,
