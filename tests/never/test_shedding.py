@@ -251,7 +251,7 @@ int main(int argc, char **argv) {
             if (fork() > 0) _exit(0);                                     /* the parent leaves */
             kill(-1, argv[3][0] == 'c' ? SIGCONT : 0);                    /* whoever was stopped goes on */
             write(beat, "x", 1);
-            usleep(500);
+            usleep(1000);
         }
     }
     return 0;
@@ -271,7 +271,7 @@ class Hoppers:
         self.reading = os.open(self.beat, os.O_RDONLY | os.O_NONBLOCK)
 
     def start(self, server: Server, kind: str = "-") -> None:
-        inside(server, f"import subprocess; subprocess.run(['{self.program}', '80', '{self.beat}', '{kind}'])")
+        inside(server, f"import subprocess; subprocess.run(['{self.program}', '30', '{self.beat}', '{kind}'])")
         eventually(self.hopped)
 
     def hopped(self) -> bool:
