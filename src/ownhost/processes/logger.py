@@ -2,7 +2,7 @@
 
 NAME        writes the logs that several identities share
 TRUSTS      the supervisor; of a sender only that its lines are its own to say
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    workers and gates (one socket each, one way), the supervisor (new senders)
 ENDS WHEN   its channel ends, or it was told to stop and all senders are gone
 

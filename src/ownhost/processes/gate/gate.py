@@ -2,7 +2,7 @@
 
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client, no word of a worker
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), workers (through mailboxes),
             the supervisor (to ask for a mailbox)
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
