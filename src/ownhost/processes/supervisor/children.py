@@ -30,6 +30,7 @@ from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
 from ownhost.processes.supervisor.words import Bucket
 
+PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -47,6 +48,7 @@ class Child:
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
+    asked_to_leave: float = -inf  # when, if it has nothing to do: monotonic seconds
     doomed: bool = False  # it is to be ended as soon as it has a pid
     gone: bool = False  # it has ended, or is taken for that
     bucket: Bucket = field(init=False)  # of what it may say
@@ -55,6 +57,10 @@ class Child:
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
         self.bucket = Bucket.of(self.role, self.since)
+
+    def is_leaving(self, now: float) -> bool:
+        """Whether it was asked to leave just now. One that does not has something to do, or does not care."""
+        return now - self.asked_to_leave < PATIENCE
 
     def hang_up(self) -> None:
         """Close its channel, and look at its page no more."""

@@ -41,6 +41,7 @@ from ownhost.processes.messages import (
     Channel,
     Exited,
     Failed,
+    Leave,
     Mailbox,
     Message,
     Named,
@@ -245,7 +246,7 @@ class Supervisor:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
             self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
-        self.gone(child, End.of(exited.status, told=child.stopping))
+        self.gone(child, End.of(exited.status, told=child.stopping or child.is_leaving(time.monotonic())))
 
     def gone(self, child: Child, end: End) -> None:
         """Forget a child, and let its policy say what comes next."""
@@ -390,11 +391,11 @@ class Supervisor:
     def make_room(self, now: float) -> None:
         """Ask as many idle workers to leave as others wait for their place."""
         workers = [child for child in self.children if child.role == "worker"]
-        leaving = sum(child.stopping for child in workers)
-        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.stopping)
+        leaving = sum(child.is_leaving(now) for child in workers)
+        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
         for child in longest_idle(idle, len(self.room.waiting) - leaving):
-            child.stopping = True
-            self.children.tell(child, Stop())
+            child.asked_to_leave = now
+            self.children.tell(child, Leave())
 
     def look_for_room(self) -> None:
         """As long as somebody waits: a worker may have become idle."""

@@ -35,7 +35,7 @@ from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import Handover, Question
-from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.messages import Busy, Channel, Leave, ProtocolError
 from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -426,14 +426,21 @@ class Worker:
     # The end
 
     def take_message(self) -> None:
-        """The supervisor says stop, or is gone."""
+        """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
         if received is None:
             self.loop.stop()
+        elif isinstance(received[0], Leave):
+            self.leave()
         else:
             self.stop()
+
+    def leave(self) -> None:
+        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if not (self.connections or self.lingering):
+            self.loop.stop()
 
     def stop(self) -> None:
         """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""
