@@ -299,7 +299,8 @@ def hoppers(world: World) -> Iterator[Hoppers]:
 
 @pytest.fixture
 def three(world: World) -> Server:
-    return world.server(host(world, "alice", ALICE) + host(world, "bob", BOB) + world.virtual_host("carol", CAROL))
+    hosts = host(world, "alice", ALICE) + host(world, "bob", BOB) + world.virtual_host("carol", CAROL)
+    return world.server(f"MaxOwnerProcesses 120\n{hosts}")  # others use this machine, too
 
 
 @pytest.mark.parametrize("kind", ["-", "continues"])
