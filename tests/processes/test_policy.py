@@ -110,7 +110,7 @@ def test_a_neutral_process_that_was_killed_or_has_served_is_replaced_at_once() -
 
 def test_no_neutral_process_is_missing_for_longer_than_a_second() -> None:
     policy = SpawnPolicy(limit=1, neutral=True)
-    for now in range(20):
+    for now in range(2_000):
         policy.started()
         policy.ended(now, lived=0.0, end=End.FAILED)
         assert not policy.wanted(now)

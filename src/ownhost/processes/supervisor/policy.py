@@ -16,6 +16,7 @@ from enum import Enum, auto
 EARLY_DEATH = 10.0  # seconds: a process that fails sooner than this counts against its identity
 FIRST_WAIT = 0.25  # seconds before the start after one early death
 LONGEST_WAIT = 60.0  # seconds
+DOUBLINGS = 16  # of the first wait: more than the longest takes
 LONGEST_OF_NEUTRAL = 1.0  # seconds: so long at most is a gate or the logger missing
 BUSY_INTERVAL = 0.25  # seconds between two extra workers
 
@@ -82,7 +83,7 @@ class SpawnPolicy:
             self.not_before = now
             return
         longest = LONGEST_OF_NEUTRAL if self.neutral else LONGEST_WAIT
-        self.not_before = now + min(FIRST_WAIT * 2**self.early_deaths, longest)
+        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, DOUBLINGS), longest)
         self.early_deaths += 1
 
     def _is_early(self, lived: float, end: End) -> bool:
