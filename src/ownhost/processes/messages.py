@@ -177,6 +177,11 @@ class Stop(Message):
     """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Leave(Message):
+    """supervisor -> worker: others need your place. Leave, unless you have a connection: then nothing was said."""
+
+
 MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -196,6 +201,7 @@ MESSAGES: dict[str, type[Message]] = {
         Ready,
         Failed,
         Stop,
+        Leave,
     )
 }
 
@@ -203,7 +209,7 @@ MESSAGES: dict[str, type[Message]] = {
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
     "gate": (Begin, Descriptors, Mailbox, Shut, Named, Stop),
-    "worker": (Begin, Descriptors, Stop),
+    "worker": (Begin, Descriptors, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),

@@ -30,10 +30,12 @@ from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
+from ownhost.processes.supervisor.words import Bucket
 
 if TYPE_CHECKING:
     from ownhost.processes.supervisor.logsenders import LogSender
 
+PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -51,11 +53,19 @@ class Child:
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
+    asked_to_leave: float = -inf  # when, if it has nothing to do: monotonic seconds
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    gone: bool = False  # it has ended, or is taken for that
+    bucket: Bucket = field(init=False)  # of what it may say
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
+        self.bucket = Bucket.of(self.role, self.since)
+
+    def is_leaving(self, now: float) -> bool:
+        """Whether it was asked to leave just now. One that does not has something to do, or does not care."""
+        return now - self.asked_to_leave < PATIENCE
 
     def hang_up(self) -> None:
         """Close its channel, and look at its page no more."""
@@ -80,7 +90,7 @@ class Children:
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
-        return iter((*self.born.values(), *self.unborn.values()))
+        return iter([child for child in (*self.born.values(), *self.unborn.values()) if not child.gone])
 
     def fork(
         self,

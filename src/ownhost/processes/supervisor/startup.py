@@ -15,6 +15,7 @@ from ownhost.config.model import Config, ListenAddress
 from ownhost.identity.accounts import look_up as look_up_account
 from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
+from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved_for
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
@@ -55,10 +56,12 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         return look_up_account(assignment, uids, gids)
 
     if as_root:
-        neutral = look_up_account(default, ALL_BUT_ROOT, ALL_BUT_ROOT)  # serves nobody: no range speaks of it
+        roles = _roles(config)
+        anybody = reserved_for(roles, lambda assignment: look_up_account(assignment, ALL_BUT_ROOT, ALL_BUT_ROOT))
+        neutral = anybody(default)  # serves nobody: no range speaks of it
         if isinstance(neutral, Identity):
             neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
-        return make_plan(config, look_up, neutral)
+        return make_plan(config, reserved_for(roles, look_up), neutral, roles)
     own = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
 
     def look_up_own(assignment: Assignment) -> Identity:
@@ -69,7 +72,16 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         message = f"{who}: start as root, or serve only your own files"
         raise NeedsRoot([Problem(main.source, message)], message)
 
-    return make_plan(config, look_up_own, own)
+    return make_plan(config, look_up_own, own, dict.fromkeys(RESERVED, own))
+
+
+def _roles(config: Config) -> dict[str, Identity]:
+    """Who gates, logger and front run as. Raises ConfigError."""
+    main = config.main
+    found = identities_of(main.settings[ROLE_USERS])
+    if isinstance(found, Refusal):
+        raise ConfigError([Problem(main.origins.get(ROLE_USERS.name, main.source), found.reason)])
+    return found
 
 
 def check_listeners(config: Config) -> None:
