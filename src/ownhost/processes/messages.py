@@ -182,6 +182,35 @@ class Leave(Message):
     """supervisor -> worker: others need your place. Leave, unless you have a connection: then nothing was said."""
 
 
+@dataclass(frozen=True, slots=True)
+class Certified(Message):
+    """examiner -> supervisor: a virtual host's certificate number `place` is for these names, one a line.
+
+    `since` and `until`: when it is valid, in seconds since 1970.
+    """
+
+    server: int
+    place: int
+    since: int
+    until: int
+    names: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable(Message):
+    """examiner -> supervisor: why a virtual host cannot use what a setting names.
+
+    `scope` 0: with its clients; above, with servers behind it, where scope number `scope` - 1 of its own counts. Below,
+    it is a log that cannot be opened. `passing`: a file could not be read, and perhaps can be later.
+    """
+
+    server: int
+    scope: int
+    setting: str
+    reason: str
+    passing: bool
+
+
 MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -202,6 +231,8 @@ MESSAGES: dict[str, type[Message]] = {
         Failed,
         Stop,
         Leave,
+        Certified,
+        Unusable,
     )
 }
 
@@ -213,6 +244,8 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "examiner": (Begin, Descriptors),
+    "sweeper": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
@@ -221,6 +254,8 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
+    "examiner": (Certified, Unusable, Failed),
+    "sweeper": (Failed,),
 }
 
 # Descriptors that go with a message: so many; with `Descriptors`, up to so many.

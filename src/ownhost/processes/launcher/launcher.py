@@ -82,7 +82,7 @@ class Launcher:
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
-        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop)
+        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop, self.slice.servers, self.slice.main)
         self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
@@ -155,7 +155,7 @@ class Launcher:
             if pool is not None:
                 self.leaving.add(pool)
                 pool.retire()
-            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget, self.slice.state)
         return pool
 
     def every_pool(self) -> list[Pool]:

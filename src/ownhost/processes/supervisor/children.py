@@ -35,6 +35,7 @@ from ownhost.processes.supervisor.words import Bucket
 if TYPE_CHECKING:
     from ownhost.processes.supervisor.logsenders import LogSender
 
+BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
 PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
@@ -134,9 +135,10 @@ class Children:
         self.send_forks()
         return child
 
-    def exited(self, exited: Exited) -> Child:
-        """A child is gone."""
-        return self.born.pop(exited.pid)
+    def exited(self, exited: Exited) -> Child | None:
+        """A child is gone; None for one that nobody waits for any more."""
+        child = self.born.pop(exited.pid)
+        return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
@@ -109,6 +110,7 @@ class Plan:
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+            spooling=spooling(self.config.main.settings),
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
@@ -119,6 +121,7 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
 
     def sender(self, number: int, log: int, kind: str) -> Sender:

@@ -32,12 +32,11 @@ from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
-from ownhost.modules.owners import MAX_WORKERS, UMASK
+from ownhost.modules.owners import MAX_WORKERS
 from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
     Channel,
     Exited,
@@ -59,7 +58,8 @@ from ownhost.processes.messages import (
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.policy import End, SpawnPolicy
@@ -101,10 +101,10 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -122,15 +122,16 @@ class Supervisor:
         self.plan = start.plan
         self.forkserver = forkserver
         settings = self.plan.config.main.settings
-        control, confined = (Channel(end, TO_SUPERVISOR["forkserver"]) for end in forkserver.controls)
-        self.children = Children(control, confined, settings[UMASK])
+        self.children = start.children
         self.is_root = os.geteuid() == 0
         self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
         self.log_senders = LogSenders(self.children)
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.log_senders.new)
+        self.provider = Provider(
+            self.plan, self.logs, self.keys, start.backend_files, start.state, self.log_senders.new
+        )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
@@ -247,7 +248,7 @@ class Supervisor:
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
-        if child.gone:
+        if child is None or child.gone:
             return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"

@@ -25,6 +25,7 @@ from typing import NoReturn
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
@@ -55,6 +56,7 @@ from ownhost.processes.worker.waiting import Waiting
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -172,8 +174,9 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = LogWriters(slice_.logs, descriptors, loop)
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
         self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
@@ -199,7 +202,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
