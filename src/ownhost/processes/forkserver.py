@@ -123,10 +123,13 @@ class Forkserver:
         poll.register(self.wake_read, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == self.wake_read:
-                    self.reap()
-                else:
-                    self.take_message()
+                try:
+                    if descriptor == self.wake_read:
+                        self.reap()
+                    else:
+                        self.take_message()
+                except ConnectionError:  # there is nobody to tell what happened
+                    self.end()
 
     def take_message(self) -> None:
         """Obey one message; at the end of the channel, end everything."""

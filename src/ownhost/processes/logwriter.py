@@ -63,6 +63,7 @@ class LogWriter:
         "retrying",
         "schedule",
         "size",
+        "to_logger",
         "torn",
     )
 
@@ -77,6 +78,7 @@ class LogWriter:
         self.fd = fd
         self.schedule = schedule
         self.later = later
+        self.to_logger = to_logger
         self.longest = BATCH if to_logger else LONGEST_LINE  # bytes of a line; the logger cuts its lines itself
         self.note: Callable[[int], bytes] = tell_logger if to_logger else say_lost
         self.budget: Budget | None = None

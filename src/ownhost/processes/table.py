@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import program
+from ownhost.processes import examiner, program, sweeper
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.logger import logger
@@ -46,6 +46,8 @@ PROCESSES: dict[str, Process] = {
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse),
+        Process("examiner", examiner.main, examiner.rehearse),
+        Process("sweeper", sweeper.main, sweeper.rehearse),
         Process("program", program.main, program.rehearse),
     )
 }

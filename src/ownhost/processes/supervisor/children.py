@@ -30,10 +30,13 @@ from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
+from ownhost.processes.supervisor.words import Bucket
 
 if TYPE_CHECKING:
     from ownhost.processes.supervisor.logsenders import LogSender
 
+BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
+PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -51,11 +54,19 @@ class Child:
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
+    asked_to_leave: float = -inf  # when, if it has nothing to do: monotonic seconds
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    gone: bool = False  # it has ended, or is taken for that
+    bucket: Bucket = field(init=False)  # of what it may say
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
+        self.bucket = Bucket.of(self.role, self.since)
+
+    def is_leaving(self, now: float) -> bool:
+        """Whether it was asked to leave just now. One that does not has something to do, or does not care."""
+        return now - self.asked_to_leave < PATIENCE
 
     def hang_up(self) -> None:
         """Close its channel, and look at its page no more."""
@@ -80,7 +91,7 @@ class Children:
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
-        return iter((*self.born.values(), *self.unborn.values()))
+        return iter([child for child in (*self.born.values(), *self.unborn.values()) if not child.gone])
 
     def fork(
         self,
@@ -124,9 +135,10 @@ class Children:
         self.send_forks()
         return child
 
-    def exited(self, exited: Exited) -> Child:
-        """A child is gone."""
-        return self.born.pop(exited.pid)
+    def exited(self, exited: Exited) -> Child | None:
+        """A child is gone; None for one that nobody waits for any more."""
+        child = self.born.pop(exited.pid)
+        return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""

@@ -25,6 +25,7 @@ from typing import NoReturn
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
@@ -35,7 +36,7 @@ from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
-from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.messages import Busy, Channel, Leave, ProtocolError
 from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -55,6 +56,7 @@ from ownhost.processes.worker.waiting import Waiting
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -63,6 +65,7 @@ TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those b
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
+BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
@@ -171,8 +174,9 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = LogWriters(slice_.logs, descriptors, loop)
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
         self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
@@ -198,7 +202,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
@@ -243,6 +247,8 @@ class Worker:
 
     def take(self) -> None:
         """Take connections out of the mailbox, and serve each one's first request at once."""
+        if not self.pulse.busy_since:
+            self.beat()
         for _ in range(TAKE_BATCH):
             try:
                 received = mailbox.receive_handover(self.mailbox)
@@ -388,6 +394,18 @@ class Worker:
             self.title_changed()
             self.end_if_done()
 
+    def beat(self) -> None:
+        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
+        self.pulse.busy_since = time.monotonic()
+        self.loop.call_later(BEAT, self.beat_on)
+
+    def beat_on(self) -> None:
+        """The next beat; none where nobody is served."""
+        if self.connections or self.lingering:
+            self.beat()
+        else:
+            self.pulse.busy_since = 0.0
+
     def note_idle(self) -> None:
         """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
         if not self.connections:
@@ -414,14 +432,21 @@ class Worker:
     # The end
 
     def take_message(self) -> None:
-        """The supervisor says stop, or is gone."""
+        """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
         if received is None:
             self.loop.stop()
+        elif isinstance(received[0], Leave):
+            self.leave()
         else:
             self.stop()
+
+    def leave(self) -> None:
+        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if not (self.connections or self.lingering):
+            self.loop.stop()
 
     def stop(self) -> None:
         """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""
