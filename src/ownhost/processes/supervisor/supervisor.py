@@ -155,9 +155,7 @@ class Supervisor:
         self.take_signals()
         setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
         self.logs.watch_pipes(self.loop)
-        Watch(
-            self.children, lambda child: self.gone(child, failed=True, killed=True), self.complain, self.loop.time()
-        ).look()
+        Watch(self.children, self.forget, self.complain, time.monotonic()).look()
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
@@ -287,6 +285,10 @@ class Supervisor:
             self.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def forget(self, child: Child) -> None:
+        """Go on without a child that was killed, and that the kernel holds still."""
+        self.gone(child, failed=True, killed=True)
 
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
         """Log that processes keep dying, and that others are not started as soon as they are wanted."""
