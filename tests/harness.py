@@ -275,7 +275,7 @@ class World:
         port = free_port()
         head = (
             f'ServerRoot "@DIR@"\nListen 127.0.0.1:@PORT@\nServerName server.test\nUser "#{WWW}"\nGroup "#{WWW}"\n'
-            "ErrorLog @DIR@/error.log\nLogLevel info\n"
+            "ErrorLog @DIR@/error.log\nLogLevel info\nDefaultRuntimeDir @DIR@/run\n"
         )
         text = (head if preamble else "") + body
         config = self.folder / f"ownhost-{port}.conf"

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, BOB, CAROL, PYTHON, Process, Server, World, eventually
+from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
@@ -200,7 +201,7 @@ def secret() -> int:
 
 def test_no_program_possesses_roots_keys_or_a_neighbours(secret: int, world: World) -> None:
     server = world.server(host(world, "alice", ALICE) + host(world, "bob", BOB))
-    add_key, keyctl = (system_number(name) for name in ("add_key", "keyctl"))
+    add_key, keyctl = (number_of(name) for name in ("add_key", "keyctl"))
     search = f"call({keyctl}, 10, -3, b'user', b'roots-secret', 0)"
     own = f"{KEYS}    print({search}, call({keyctl}, 11, {secret}, b' ' * 99, 99))"
     for _ in range(2):
@@ -210,12 +211,6 @@ def test_no_program_possesses_roots_keys_or_a_neighbours(secret: int, world: Wor
     find = f"{KEYS}    print(call({keyctl}, 10, -3, b'user', b'password', 0))"
     assert inside(server, find, "bob.test") == "Required key not available\n"
     assert int(inside(server, find)) > 0, "her own programs share theirs"
-
-
-def system_number(name: str) -> int:
-    from ownhost.identity.seccomp import number_of
-
-    return number_of(name)
 
 
 # What an owner starts ends

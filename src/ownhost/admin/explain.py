@@ -25,6 +25,7 @@ from ownhost.admin.programs import program_of
 from ownhost.admin.quoting import line_at, title
 from ownhost.config.directive import SETTINGS, Setting, Settings, Source
 from ownhost.config.model import Config, Section
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.identity import become
 from ownhost.identity.accounts import is_assigned, look_up
@@ -39,7 +40,7 @@ from ownhost.identity.assignment import (
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.supervisor import keys
+from ownhost.processes.supervisor.preparation import look_at_keys
 from ownhost.request import serve
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 from ownhost.request.request import Elsewhere, Level, Request
@@ -136,7 +137,7 @@ def _explain(config: Config, question: Question) -> Explanation:
         what = f"no virtual host there goes by {asked.head.host or 'no name'}, so the first one answers"
         found.causes.append(Cause(what, found.declared, "add a ServerAlias to the one that is meant"))
     if asked.endpoints.secure:
-        verdict.judge_certificate(found, asked.head.host, *keys.examined(server))
+        verdict.judge_certificate(found, asked.head.host, look_at_keys(config, server))
     return found
 
 
@@ -328,6 +329,9 @@ class _Explainer:
             return
         except HTTPError as raised:
             error, response = raised, serve.error_response(request, raised)
+        except PatternFailed as failed:
+            error = HTTPError(500, str(failed))
+            response = serve.error_response(request, error)
         except Exception:
             error = HTTPError(500, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
             response = serve.error_response(request, error)

@@ -27,7 +27,7 @@ from ownhost.http.client_hello import ClientHello
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.peek import Peek, peek
 from ownhost.http.tls import INTERNAL_ERROR
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes import mailbox
@@ -82,6 +82,7 @@ def main(channel: Channel) -> None:
     install_alarm()
     gc.collect()
     gc.freeze()
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.GATE)
     gate.run()
 
@@ -110,7 +111,7 @@ class Gate:
         self.timeout = self.slice.main.settings[TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.next_look = 0.0  # monotonic seconds

@@ -29,12 +29,11 @@ from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.running import Running
 from ownhost.processes.launcher.turns import Lease, Turns
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
 from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import LauncherSlice, receive_slice
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog
 
 IDLE = 60.0  # seconds without an order
 LEAVE = 1.5  # seconds that apps get to end with the launcher, and what is left then: less than a stop waits
@@ -74,13 +73,7 @@ class Launcher:
         self.channel = channel
         self.orders = socket.socket(fileno=descriptors[0])
         self.slice = slice_
-        self.writers = {
-            target: LogWriter(descriptors[place], lambda flush: self.loop.call_soon(flush))
-            for target, place in slice_.logs.items()
-        }
-        self.error_logs = {  # by server id
-            server.id: ErrorLog(server, self.writers[server.settings[ERROR_LOG]].write) for server in slice_.servers
-        }
+        self.descriptors = descriptors
         self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
         self.leaving: set[Pool] = set()  # that end once they have finished, and have been replaced
@@ -89,6 +82,8 @@ class Launcher:
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
+        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop, self.slice.servers, self.slice.main)
+        self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
         # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
@@ -160,7 +155,7 @@ class Launcher:
             if pool is not None:
                 self.leaving.add(pool)
                 pool.retire()
-            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget, self.slice.state)
         return pool
 
     def every_pool(self) -> list[Pool]:
@@ -204,7 +199,7 @@ class Launcher:
         end_all(LEAVE)
         for pool in self.every_pool():
             pool.clear()
-        for writer in self.writers.values():
+        for writer in self.writers.all():
             writer.finish()
 
     def update_title(self) -> None:

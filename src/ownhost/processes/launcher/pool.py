@@ -32,13 +32,15 @@ FINISH = 60.0  # seconds that requests get which an app serves when another has 
 
 
 class Pool:
-    """One app. `ended` is called once nothing of it is left."""
+    """One app. `ended` is called once nothing of it is left. Its folder is made in `state`; "" is the system's /tmp."""
 
-    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None]) -> None:
+    def __init__(
+        self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None], state: str = ""
+    ) -> None:
         self.app = app
         self.loop = loop
         self.ended = ended
-        self.folder = Path(tempfile.mkdtemp(prefix="ownhost-"))  # 0700: only this identity can enter
+        self.folder = Path(tempfile.mkdtemp(prefix="ownhost-", dir=state or None))  # 0700: only this identity can enter
         self.path = str(self.folder / "socket")
         self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
         self.told: set[int] = set()  # processes that were told to end

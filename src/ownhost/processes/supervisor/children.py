@@ -1,4 +1,4 @@
-"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkserver does the doing."""
+"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkservers do the doing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from ownhost.identity.identity import Identity
 from ownhost.identity.shedding import UMASK
 from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
+    UNCONFINED,
     Channel,
     Exited,
     Fork,
@@ -31,6 +33,10 @@ from ownhost.processes.supervisor.bucket import Bucket
 from ownhost.processes.supervisor.outbox import Outbox
 from ownhost.processes.supervisor.words import bucket_of
 
+if TYPE_CHECKING:
+    from ownhost.processes.supervisor.logsenders import LogSender
+
+BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
 PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
@@ -45,7 +51,7 @@ class Child:
     pulse: Watched
     since: float
     pid: int = 0  # until `Started`
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
@@ -71,13 +77,15 @@ class Child:
 
 
 class Children:
-    """All of them. `control` is the channel to the forkserver."""
+    """All of them. `control` is the channel to the forkserver, `confined` that to the confined one below it."""
 
-    def __init__(self, control: Channel, umask: int = UMASK) -> None:
-        self.control = control
+    def __init__(self, control: Channel, confined: Channel, umask: int = UMASK) -> None:
+        self.controls = control, confined
         self.umask = umask
-        self.forkserver = Outbox(control, most=inf)  # what there is to do for so many processes, and no more
-        control.sock.setblocking(False)
+        # What there is to do for so many processes, and no more.
+        self.forkserver, self.confined = (Outbox(channel, most=inf) for channel in self.controls)
+        for channel in self.controls:
+            channel.sock.setblocking(False)
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
         self.to_fork: deque[tuple[Fork, list[int]]] = deque()  # orders, and what goes with them
@@ -114,7 +122,7 @@ class Children:
         """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
             order, descriptors = self.to_fork.popleft()
-            self._order(order, descriptors)
+            self._order(order.role, order, descriptors)
             close_all(descriptors)
 
     def started(self, started: Started) -> Child:
@@ -128,9 +136,10 @@ class Children:
         self.send_forks()
         return child
 
-    def exited(self, exited: Exited) -> Child:
-        """A child is gone."""
-        return self.born.pop(exited.pid)
+    def exited(self, exited: Exited) -> Child | None:
+        """A child is gone; None for one that nobody waits for any more."""
+        child = self.born.pop(exited.pid)
+        return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
@@ -145,7 +154,7 @@ class Children:
         """End a process; one that is being forked, once it is there."""
         child.doomed = True
         if child.pid:
-            self._order(Signal(child.pid, signal.SIGKILL))
+            self._order(child.role, Signal(child.pid, signal.SIGKILL))
 
     def dismiss(self, child: Child) -> None:
         """Have a process end at once, its last lines written: the channel's end says so. `kill` what does not."""
@@ -155,7 +164,8 @@ class Children:
         else:
             self.kill(child)
 
-    def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
-        """Have the forkserver do something. Where it is gone, so is all that it forked, as the supervisor will hear."""
+    def _order(self, role: str, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
+        """Have a role's forkserver do something. Where it is gone, so is all that it forked: that is heard."""
+        forkserver = self.forkserver if role in UNCONFINED else self.confined
         with contextlib.suppress(ConnectionError):
-            self.forkserver.put(order, descriptors)
+            forkserver.put(order, descriptors)

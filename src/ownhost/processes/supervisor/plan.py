@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
@@ -28,6 +29,7 @@ from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
+from ownhost.processes.messages import Sender
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
@@ -108,6 +110,7 @@ class Plan:
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+            spooling=spooling(self.config.main.settings),
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
@@ -118,7 +121,14 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
+
+    def sender(self, number: int, log: int, kind: str) -> Sender:
+        """Who sends lines for a shared log: a process of this identity."""
+        listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
+        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        return Sender(log, kind, number, self.identities[number].name, server)
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""

@@ -28,15 +28,15 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
+from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
-from ownhost.modules.owners import MAX_WORKERS, UMASK
+from ownhost.modules.owners import MAX_WORKERS
 from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
     Channel,
     Exited,
@@ -54,11 +54,13 @@ from ownhost.processes.messages import (
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.admission import Admission
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.policy import EARLY_DEATH, SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
@@ -97,10 +99,10 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -118,21 +120,23 @@ class Supervisor:
         self.plan = start.plan
         self.forkserver = forkserver
         settings = self.plan.config.main.settings
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]), settings[UMASK])
+        self.children = start.children
         self.is_root = os.geteuid() == 0
         room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.admission = Admission(room, self.children, self.attend, self.welcome, self.warn)
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.log_senders = LogSenders(self.children)
+        self.provider = Provider(
+            self.plan, self.logs, self.keys, start.backend_files, start.state, self.log_senders.new
+        )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
         self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1, neutral=True)
-        self.logger: Child | None = None
         self.ready: set[int] = set()  # gates that accept connections
         self.stopping = False  # nothing new begins
         self.ending = False  # nothing is finished, either
@@ -151,9 +155,10 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
-        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
+        for control in self.children.controls:
+            self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
-        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
+        setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
         Watch(self.children, self.forget, self.complain, time.monotonic()).look()
         self.start_logger()
@@ -203,6 +208,8 @@ class Supervisor:
             found = self.plan.config.servers[server]
             if found.fault is None:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
+        if reason := landlock.missing():
+            self.logs.error(Level.NOTICE, reason)
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
         if delegated() is None:
@@ -211,7 +218,7 @@ class Supervisor:
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    # The forkserver
+    # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
@@ -223,17 +230,18 @@ class Supervisor:
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
-    def on_forkserver(self) -> None:
-        """Take what the forkserver says."""
+    def on_forkserver(self, control: Channel) -> None:
+        """Take what a forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.children.control.fileno())
-            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.loop.remove_reader(control.fileno())
+            if not self.finished.done():
+                self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:
@@ -245,7 +253,7 @@ class Supervisor:
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
-        if child.gone:
+        if child is None or child.gone:
             return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
@@ -258,7 +266,7 @@ class Supervisor:
         child.gone = True
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
-        close_all([descriptor for _, descriptor in child.senders])
+        self.log_senders.leave(child.log_senders)
         for board, page in child.pages:
             board.give_back(page)
         for program in child.programs:
@@ -277,12 +285,12 @@ class Supervisor:
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
-            self.on_worker_gone(child.number)
+            self.on_worker_gone(child.number, failed=failed and not child.stopping)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
-        if child is self.logger:
-            self.logger = None
+        if child is self.log_senders.logger:
+            self.log_senders.logger = None
         if self.stopping:
             self.go_on_stopping()
 
@@ -315,22 +323,20 @@ class Supervisor:
         if self.stopping:
             return
         self.logger_policy.started()
-        shared = self.logs.shared_descriptors()
-        self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
-        for child in self.children:
-            for log, descriptor in child.senders:
-                self.children.tell(self.logger, Sender(log), [descriptor])
+        content = self.logs.logger_slice(self.plan)
+        logger = self.fork("logger", 0, DEFAULT_IDENTITY, content, self.logs.shared_descriptors())
+        self.log_senders.serve(logger)
 
     def start_gate(self, number: int) -> None:
         """Start a gate; the listeners are the same for all."""
         if self.stopping:
             return
         self.gates[number].started()
-        log, sender = self.new_sender(self.logs.main_log)
-        descriptors = [*(listener.fileno() for listener in self.listeners), sender]
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
+        descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
-        os.close(sender)
-        child.senders.append((self.logs.main_log, log))
+        os.close(log.sending)
+        child.log_senders.append(log)
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
@@ -341,19 +347,11 @@ class Supervisor:
         service.policy.started()
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
-        child.senders, child.pages = given.senders, given.pages
+        child.log_senders, child.pages = given.log_senders, given.pages
         close_all(given.ends)
         for command, ends in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
-
-    def new_sender(self, log: int) -> tuple[int, int]:
-        """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
-        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sending.setblocking(False)
-        if self.logger is not None:
-            self.children.tell(self.logger, Sender(log), [receiving.fileno()])
-        return receiving.detach(), sending.detach()
 
     # Mailboxes
 
@@ -380,13 +378,16 @@ class Supervisor:
         service.watched = True
         self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
 
-    def on_worker_gone(self, number: int) -> None:
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
         """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
-        if not self.ending:
-            if not self.services[number].policy.workers:
-                self.admission.shut(number)
-            self.attend(number)
-            self.admission.left()
+        if self.ending:
+            return
+        if not self.services[number].policy.workers:
+            self.admission.shut(number)
+            if failed:
+                self.end_launcher(number)
+        self.attend(number)
+        self.admission.left()
 
     def welcome(self, number: int) -> None:
         """There is room for the worker of an identity that was asked for."""
@@ -413,8 +414,15 @@ class Supervisor:
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
-        child.senders = given.senders
+        child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def end_launcher(self, number: int) -> None:
+        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        for child in self.children:
+            if child.role == "launcher" and child.number == number:
+                child.stopping = True
+                self.children.dismiss(child)
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""

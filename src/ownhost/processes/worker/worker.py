@@ -25,15 +25,16 @@ from typing import NoReturn
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
 from ownhost.processes.messages import Busy, Channel, Leave, ProtocolError
 from ownhost.processes.pulse import OWN
@@ -52,8 +53,10 @@ from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -93,6 +96,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
+    landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -118,7 +122,7 @@ def rehearse() -> None:
     box, gates = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs = {settings[ERROR_LOG]: 2}
+        slice_.logs.error[settings[ERROR_LOG]] = 2
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.waiting.close()
@@ -126,6 +130,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
@@ -169,9 +174,10 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
-        self.writers = list(writers.values())
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
+        self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
@@ -196,7 +202,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
