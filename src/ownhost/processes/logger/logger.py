@@ -229,7 +229,7 @@ class Relay:
             self.drop(line)
             line.sock.close()
             return False
-        line.speaker.budget.spend(len(data), now)
+        line.speaker.budget.spend(len(data), now, data.count(b"\n") or 1)
         heard = line.says.hear(data, pid, time.time())
         if heard.lines:
             if isinstance(line.says, ErrorLines):
