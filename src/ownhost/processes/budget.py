@@ -20,17 +20,13 @@ class Budget:
     def __post_init__(self) -> None:
         self.left = self.burst
 
-    def spend(self, size: int, now: float, lines: int = 1) -> None:
+    def spend(self, size: int, lines: int = 1) -> None:
         """So many bytes were taken, which are so many lines."""
-        self._fill(now)
         self.left -= max(size, PER_LINE * lines)
 
     def wait(self, now: float) -> float:
         """Seconds until more may be taken."""
-        self._fill(now)
-        return 0.0 if self.left > 0 else (PER_LINE - self.left) / self.rate
-
-    def _fill(self, now: float) -> None:
         if self.rate != inf:
             self.left = min(self.burst, self.left + (now - self.at) * self.rate)
-        self.at = now
+            self.at = now
+        return 0.0 if self.left > 0 else (PER_LINE - self.left) / self.rate
