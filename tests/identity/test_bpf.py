@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from ownhost.identity import bpf, seccomp
 from ownhost.identity.bpf import ALLOW, KILL, OWN_PID, Architecture, Case, Policy, Program, Test, refuse
-from ownhost.identity.syscalls import ARCHITECTURES, NONE, NUMBERS
+from ownhost.identity.call_numbers import ARCHITECTURES, NONE, NUMBERS, this_machine
 
 MACHINES = ("aarch64", "x86_64")
 PID = 4_321
 WORD, LONG = (1 << 32) - 1, (1 << 64) - 1
 POLICIES = {
-    name: getattr(seccomp, name) for name in ("FORKSERVER", "GATE", "LOGGER", "PARSER", "SUPERVISOR", "WORKER")
-    if hasattr(seccomp, name)
-}  # fmt: skip
+    name: getattr(seccomp, name)
+    for name in ("EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "SUPERVISOR", "WORKER")
+}
 
 
 @functools.cache
@@ -207,7 +207,7 @@ def headers(header: str, *defines: str) -> dict[str, int]:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_numbers_are_the_kernels() -> None:
-    x86 = headers("asm/unistd_64.h") if ARCHITECTURES["x86_64"] is seccomp.this_machine() else {}
+    x86 = headers("asm/unistd_64.h") if ARCHITECTURES["x86_64"] is this_machine() else {}
     wanted = ("RENAMEAT", "NEW_STAT", "SET_GET_RLIMIT", "TIME32_SYSCALLS", "SYS_CLONE3", "MEMFD_SECRET")
     generic = headers("asm-generic/unistd.h", "-D__BITS_PER_LONG=64", *(f"-D__ARCH_WANT_{name}" for name in wanted))
     for name, numbers in NUMBERS.items():

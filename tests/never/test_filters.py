@@ -37,7 +37,7 @@ def server(world: World) -> Server:
 
 
 def filters_of(process: Process) -> list[bytes]:
-    """The filters that a process is under, the newest first, as the kernel has them (ptrace(2), as root)."""
+    """The filters that a process is under, the oldest first, as the kernel has them (ptrace(2), as root)."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.restype = ctypes.c_long
     number = ctypes.c_long
@@ -66,7 +66,18 @@ def test_each_process_is_under_its_roles_filter(server: Server, role: str) -> No
     policy = getattr(seccomp, role.upper())
     for process in server.processes(role):
         assert (process.status["Seccomp"], process.status["NoNewPrivs"]) == ("2", "1")
-        assert filters_of(process)[0] == seccomp.compiled(policy).encode(process.pid), role
+        assert filters_of(process)[-1] == seccomp.compiled(policy).encode(process.pid), role
+
+
+def test_what_is_near_the_network_is_under_its_parents_filter_too(server: Server) -> None:
+    above, confined = server.processes("forkserver")
+    assert above.status["Seccomp"] == above.status["NoNewPrivs"] == "0", "programs inherit what it has"
+    assert confined.status["NoNewPrivs"] == "1"
+    assert confined.status["CapBnd"] == confined.status["CapPrm"] == above.status["CapPrm"]
+    filter_ = seccomp.compiled(seccomp.FORKSERVER).encode(confined.pid)
+    assert filters_of(confined) == [filter_]
+    for role in ("gate", "worker", "logger"):
+        assert [filters_of(process)[0] for process in server.processes(role)] == [filter_]
 
 
 def test_programs_of_owners_are_under_no_filter(server: Server) -> None:
@@ -233,7 +244,7 @@ def tried(policy: str, uid: int, calls: dict[str, tuple[object, ...]]) -> dict[s
     return dict(line.split("=") for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("role", ["GATE", "LOGGER", "PARSER", "WORKER"])
+@pytest.mark.parametrize("role", ["GATE", "FRONT", "LOGGER", "EXAMINER", "WORKER"])
 def test_what_only_an_attacker_asks_for_is_refused(role: str) -> None:
     said = tried(role, ALICE, NEVER)
     assert len(said) == len(NEVER)
@@ -263,12 +274,10 @@ def test_a_gate_and_a_logger_make_no_socket_and_open_no_file() -> None:
     }
     for role in ("GATE", "LOGGER"):
         assert set(tried(role, ALICE, calls).values()) == {"EPERM"}
-    assert tried("PARSER", ALICE, {name: calls[name] for name in ("a TCP socket", "a pair", "connect", "unlink")}) == {
-        "a TCP socket": "EPERM",
-        "a pair": "EPERM",
-        "connect": "EPERM",
-        "unlink": "EPERM",
-    }
+    from_examiners = ("a TCP socket", "a local socket", "a pair", "connect", "bind", "a thread", "unlink")
+    said = tried("EXAMINER", ALICE, {name: calls[name] for name in from_examiners})
+    assert set(said.values()) == {"EPERM"}
+    assert tried("FRONT", ALICE, calls) == {**dict.fromkeys(calls, "EPERM"), "a pair": "EFAULT"}
 
 
 def test_a_workers_own_work_goes_on() -> None:
@@ -310,7 +319,12 @@ def test_a_log_program_below_the_supervisor_works(world: World) -> None:
     eventually(lambda: Path(copy).exists() and "GET / HTTP/1.1" in copy.read_text())
 
 
-@pytest.mark.parametrize("role", ["GATE", "WORKER", "LOGGER", "PARSER", "SUPERVISOR"])
+def test_a_confined_forkserver_executes_nothing() -> None:
+    said = tried("FORKSERVER", 0, {name: NEVER[name] for name in (*SYSTEM, "execve", "execveat")})
+    assert {name: word for name, word in said.items() if word not in ("EPERM", "ENOSYS")} == {}
+
+
+@pytest.mark.parametrize("role", ["GATE", "FRONT", "WORKER", "LOGGER", "EXAMINER", "SUPERVISOR", "FORKSERVER"])
 def test_no_other_table_of_calls(role: str) -> None:
     """x32 has numbers of its own, i386 an entry of its own."""
     assert set(tried(role, ALICE, {"x32 getpid": (0x4000_0000 + 39,)}).values()) == {"SIGSYS"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, GATE, PYTHON, Process, Server, World, eventually, steal
 
 
 @pytest.fixture
@@ -271,5 +271,5 @@ def test_6_clients_that_never_finish_a_head_keep_nobody_out(two: Server) -> None
         sock.close()
 
 
-def test_the_default_identity_is_not_root(two: Server) -> None:
-    assert {process.uid for process in two.processes("gate")} == {WWW}
+def test_gates_are_not_root_and_nobody_who_serves(two: Server) -> None:
+    assert {process.uid for process in two.processes("gate")} == {GATE}

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, CAROL, PYTHON, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, CAROL, PYTHON, Process, Server, World, eventually
+from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
-from ownhost.identity.syscalls import number_of
 from ownhost.identity.system_calls import system_call
 
 CGI = f"""#!{PYTHON}
@@ -171,7 +171,7 @@ def test_a_program_takes_nothing_back(started: Server) -> None:
 
 def test_owners_go_first_when_memory_is_short(started: Server) -> None:
     """The OOM killer ends an owner's process before one that everybody depends on."""
-    neutral = {look(process.pid).oom_score for process in started.processes() if process.uid in (0, WWW)}
+    neutral = {look(process.pid).oom_score for process in started.processes() if process.uid not in (ALICE, BOB)}
     assert neutral == {300}
     assert {look(process.pid).oom_score for process in owners(started, ALICE)} == {300 + LIKELIER}
 
@@ -246,7 +246,7 @@ int main(int argc, char **argv) {
             if (fork() > 0) _exit(0);                                     /* the parent leaves */
             kill(-1, argv[3][0] == 'c' ? SIGCONT : 0);                    /* whoever was stopped goes on */
             write(beat, "x", 1);
-            usleep(500);
+            usleep(1000);
         }
     }
     return 0;
@@ -266,7 +266,7 @@ class Hoppers:
         self.reading = os.open(self.beat, os.O_RDONLY | os.O_NONBLOCK)
 
     def start(self, server: Server, kind: str = "-") -> None:
-        inside(server, f"import subprocess; subprocess.run(['{self.program}', '80', '{self.beat}', '{kind}'])")
+        inside(server, f"import subprocess; subprocess.run(['{self.program}', '30', '{self.beat}', '{kind}'])")
         eventually(self.hopped)
 
     def hopped(self) -> bool:
@@ -294,7 +294,8 @@ def hoppers(world: World) -> Iterator[Hoppers]:
 
 @pytest.fixture
 def three(world: World) -> Server:
-    return world.server(host(world, "alice", ALICE) + host(world, "bob", BOB) + world.virtual_host("carol", CAROL))
+    hosts = host(world, "alice", ALICE) + host(world, "bob", BOB) + world.virtual_host("carol", CAROL)
+    return world.server(f"MaxOwnerProcesses 120\n{hosts}")  # others use this machine, too
 
 
 @pytest.mark.parametrize("kind", ["-", "continues"])

@@ -38,3 +38,10 @@ def limit_supervisor(*, keep_capabilities: bool = False) -> None:
 def limit_forkserver() -> None:
     """Give up what the forkserver does not use. Its bounding set stays: owners' programs need sudo, sendmail."""
     capabilities.keep((*FORKSERVER, *capabilities.present(IF_PRESENT)))
+
+
+def limit_confined_forkserver() -> None:
+    """Give up what the confined forkserver does not use: its children execute nothing, so nothing else comes back."""
+    kept = (*FORKSERVER, *capabilities.present(IF_PRESENT))
+    capabilities.bound(kept)
+    capabilities.keep(kept)

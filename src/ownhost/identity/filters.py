@@ -2,11 +2,11 @@
 
 Two kinds:
 
-- Gates, workers, the logger and whoever parses keys have a list of what they *may* do, by call and by argument. What is
+- Gates, fronts, workers, the logger and examiners have a list of what they *may* do, by call and by argument. What is
   not on it fails: with EPERM, or, from Linux 5.1's calls on (`COMMON`), with ENOSYS, as on a kernel that does not have
-  it; then C libraries do without. For a gate, the logger and a parser, some calls (`HOSTILE`) are the end.
-- The supervisor and the forkserver have a list of what they *may not*: programs are started below them that do what
-  nobody can list.
+  it; then C libraries do without. For all of them but workers, some calls (`HOSTILE`) are the end.
+- The supervisor and the confined forkserver have a list of what they *may not*: below the one run log programs, which
+  do what nobody can list, below the other all the roles above. A call newer than `NEWEST` is not there for them.
 
 A call's rule is an action, or cases: it is allowed where all tests of one case hold, and fails with EPERM otherwise.
 docs/decisions/filters.md says what was rejected. Sources: syscalls(2) and each call's manual page; linux/sched.h,
@@ -20,6 +20,7 @@ import fcntl
 import mmap
 import socket
 import termios
+from collections.abc import Mapping
 
 from ownhost.identity.bpf import ALLOW, KILL, OWN_PID, Policy, Rule, Test, refuse
 
@@ -53,6 +54,16 @@ def only(place: int, bits: int) -> Test:
 def allowed(*names: str) -> dict[str, Rule]:
     """Calls that are allowed whatever their arguments are."""
     return dict.fromkeys(names, ALLOW)
+
+
+def may(rules: Mapping[str, Rule]) -> Policy:
+    """A list of what a process may do."""
+    return Policy(rules, refusal=REFUSED, otherwise=REFUSED, newer=MISSING, new_from=COMMON)
+
+
+def may_not(rules: Mapping[str, Rule]) -> Policy:
+    """A list of what a process may not do."""
+    return Policy(rules, refusal=REFUSED, otherwise=ALLOW, newer=MISSING, new_from=NEWEST + 1)
 
 
 # What only an attacker asks for in a process that serves: to become somebody, to run something, to look into others.
@@ -149,36 +160,35 @@ READING = allowed(
 )  # fmt: skip
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
-GATE = Policy(
+GATE = may(
     {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")},
-    refusal=REFUSED,
-    otherwise=REFUSED,
-    newer=MISSING,
-    new_from=COMMON,
+)
+
+# A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
+FRONT = may(
+    {**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)},
 )
 
 # The logger takes lines in and writes them to what it was given.
-LOGGER = Policy(
+LOGGER = may(
     {**HOSTILE, **LIVING, **EPOLL, **TALKING},
-    refusal=REFUSED,
-    otherwise=REFUSED,
-    newer=MISSING,
-    new_from=COMMON,
 )
 
-# Whoever parses keys and certificates has them open, or opens them to read; OpenSSL reads them from a memory file.
-PARSER = Policy(
-    {**HOSTILE, **LIVING, **READING, **allowed("memfd_create", "ftruncate", "sysinfo")},
-    refusal=REFUSED,
-    otherwise=REFUSED,
-    newer=MISSING,
-    new_from=COMMON,
+# An examiner finds out whether keys and certificates can be used: it reads them, and says what it saw. OpenSSL reads
+# them from a memory file.
+EXAMINER = may(
+    {
+        **HOSTILE,
+        **LIVING,
+        **READING,
+        **allowed("memfd_create", "ftruncate", "sysinfo", "dup", "sendmsg", "sendto", "recvmsg", "recvfrom"),
+    },
 )
 
 # A worker reads its owner's files, spools into files without a name, talks to its clients and to servers behind this
 # one, resolves names in threads. It starts no process, listens nowhere, changes no file's name, owner or mode.
 # Refusals are errors, not deaths: so a test, or an administrator with strace(1), sees them.
-WORKER = Policy(
+WORKER = may(
     {
         **LIVING,
         **EPOLL,
@@ -193,10 +203,6 @@ WORKER = Policy(
         "socketpair": (PAIR,),
         "clone": ((long(0, THREAD, free=THREAD_MAY),),),
     },
-    refusal=REFUSED,
-    otherwise=REFUSED,
-    newer=MISSING,
-    new_from=COMMON,
 )  # fmt: skip
 
 # What changes the system, or opens parts of the kernel that no server needs.
@@ -204,18 +210,22 @@ SYSTEM = (
     "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree",
     "mount_setattr", "unshare", "setns", "bpf", "perf_event_open", "userfaultfd", "add_key", "request_key",
     "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff",
-    "open_by_handle_at", "name_to_handle_at", "personality", "quotactl", "quotactl_fd", "acct", "settimeofday",
+    "open_by_handle_at", "name_to_handle_at", "quotactl", "quotactl_fd", "acct", "settimeofday",
     "clock_settime", "clock_adjtime", "adjtimex", "sethostname", "setdomainname", "syslog", "iopl", "ioperm",
     "lookup_dcookie", "nfsservctl", "vhangup", "migrate_pages", "move_pages", "vmsplice", "memfd_secret", "modify_ldt",
     "fanotify_init", "fanotify_mark", "remap_file_pages", "pidfd_getfd", "kcmp", "ptrace", "process_vm_readv",
     "process_vm_writev", "process_madvise",
 )  # fmt: skip
-KEYCTL_JOIN_SESSION_KEYRING = 1
+KEYCTL_GET_KEYRING_ID, KEYCTL_JOIN_SESSION_KEYRING, KEY_SPEC_SESSION_KEYRING = 0, 1, 0xFFFF_FFFD
 
 DENIED: dict[str, Rule] = {
     **dict.fromkeys(SYSTEM, REFUSED),
     **dict.fromkeys(IO_URING, MISSING),
-    "keyctl": ((word(0, KEYCTL_JOIN_SESSION_KEYRING), long(1, 0)),),  # with no name: a new one
+    "keyctl": (
+        (word(0, KEYCTL_GET_KEYRING_ID), word(1, KEY_SPEC_SESSION_KEYRING), word(2, 0)),
+        (word(0, KEYCTL_JOIN_SESSION_KEYRING), long(1, 0)),  # without a name: a new one
+    ),
+    "personality": ((word(0, 0, 0xFFFF_FFFF),),),  # the usual one; which it is
     "clone": ((without(0, CLONE_NEW),),),
     "clone3": MISSING,  # its flags are in memory, where no filter looks: C libraries use clone
     # Local ones, TCP, UDP, and what getifaddrs(3) asks for: no raw ones, no other protocol of the kernel's.
@@ -223,5 +233,11 @@ DENIED: dict[str, Rule] = {
     "socketpair": (PAIR,),
 }
 
+# The confined forkserver and all its children: gates, workers, the logger. They execute nothing; each has its own
+# filter beside this one. Above it, the forkserver of owners' programs has none.
+FORKSERVER = may_not(
+    {**DENIED, **dict.fromkeys(RUNNING, REFUSED)},
+)
+
 # The supervisor, and the programs that logs are piped into.
-SUPERVISOR = Policy(DENIED, refusal=REFUSED, otherwise=ALLOW, newer=MISSING, new_from=NEWEST + 1)
+SUPERVISOR = may_not(DENIED)

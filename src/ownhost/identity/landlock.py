@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from enum import IntFlag
 from functools import cache
 
-from ownhost.identity.prctl import libc
+from ownhost.identity.system_calls import system_call
 
-# These calls have one number on all architectures.
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _PATH_BENEATH, _NET_PORT = 1, 2  # LANDLOCK_RULE_*
 
@@ -125,8 +123,10 @@ class _Port(ctypes.Structure):
 @cache
 def version() -> int:
     """The kernel's version of Landlock; 0 where it has none, or has it switched off."""
-    found: int = libc.syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint(_VERSION))
-    return max(0, found)
+    try:
+        return system_call("landlock_create_ruleset", None, 0, _VERSION)
+    except OSError:
+        return 0
 
 
 def missing() -> str:
@@ -149,16 +149,19 @@ def restrict(fence: Fence) -> None:
     files = fence.files & _known(_FILES)
     tcp = fence.tcp & _known(_TCP)
     attributes = _Ruleset(files, tcp, fence.outside & _known(_OUTSIDE))
-    ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(ctypes.sizeof(attributes)), 0)
     try:
-        for path, allowed in fence.beneath:
-            _allow_beneath(ruleset, path, allowed & files)
-        for port, ways in fence.ports:
-            if ways & tcp:
-                _call(_ADD_RULE, ruleset, _NET_PORT, ctypes.byref(_Port(ways & tcp, port)), 0)
-        _call(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
+        ruleset = system_call("landlock_create_ruleset", bytes(attributes), ctypes.sizeof(attributes), 0)
+        try:
+            for path, allowed in fence.beneath:
+                _allow_beneath(ruleset, path, allowed & files)
+            for port, ways in fence.ports:
+                if ways & tcp:
+                    system_call("landlock_add_rule", ruleset, _NET_PORT, bytes(_Port(ways & tcp, port)), 0)
+            system_call("landlock_restrict_self", ruleset, 0)
+        finally:
+            os.close(ruleset)
+    except OSError as error:
+        raise LandlockError(f"a process cannot be put behind its fence: {error}") from None
 
 
 def _known(added: Mapping[int, int]) -> int:
@@ -179,13 +182,6 @@ def _allow_beneath(ruleset: int, path: str, allowed: int) -> None:
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
             allowed &= _FOR_A_FILE
         if allowed:
-            _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(_Beneath(allowed, parent)), 0)
+            system_call("landlock_add_rule", ruleset, _PATH_BENEATH, bytes(_Beneath(allowed, parent)), 0)
     finally:
         os.close(parent)
-
-
-def _call(number: int, *arguments: object) -> int:
-    result: int = libc.syscall(ctypes.c_long(number), *arguments)
-    if result < 0:
-        raise LandlockError(f"a process cannot be put behind its fence: {os.strerror(ctypes.get_errno())}")
-    return result

@@ -13,11 +13,14 @@ import platform
 from functools import cache
 
 from ownhost.identity.bpf import Architecture, Policy, Program, compile_policy
-from ownhost.identity.filters import GATE, LOGGER, PARSER, SUPERVISOR, WORKER
-from ownhost.identity.prctl import libc
-from ownhost.identity.syscalls import this_machine
+from ownhost.identity.call_numbers import this_machine
+from ownhost.identity.filters import EXAMINER, FORKSERVER, FRONT, GATE, LOGGER, SUPERVISOR, WORKER
+from ownhost.identity.system_calls import system_call
 
-__all__ = ["GATE", "LOGGER", "PARSER", "SUPERVISOR", "WORKER", "SeccompError", "compiled", "install"]
+__all__ = [
+    "EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "SUPERVISOR", "WORKER",
+    "SeccompError", "compiled", "install",
+]  # fmt: skip
 
 _SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _ALL_THREADS = 1  # SECCOMP_FILTER_FLAG_TSYNC
@@ -38,13 +41,15 @@ def install(policy: Policy) -> None:
     """Put all threads of this process under a filter, for good. Needs no_new_privs or root. Raises SeccompError."""
     program = compiled(policy).encode(os.getpid())
     given = _Filter(len(program) // _INSTRUCTION, program)
-    number = _machine().numbers["seccomp"]
-    result = libc.syscall(ctypes.c_long(number), _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(given))
-    if result:
-        reason = os.strerror(ctypes.get_errno())
-        if ctypes.get_errno() in (errno.ENOSYS, errno.EINVAL):
+    try:
+        stopped_at = system_call("seccomp", _SET_MODE_FILTER, _ALL_THREADS, bytes(given))
+    except OSError as error:
+        reason = error.strerror
+        if error.errno in (errno.ENOSYS, errno.EINVAL):
             reason = "this kernel is built without seccomp filters (CONFIG_SECCOMP_FILTER)"
-        raise SeccompError(f"a process cannot be put under its filter of system calls: {reason}")
+        raise SeccompError(f"a process cannot be put under its filter of system calls: {reason}") from None
+    if stopped_at:
+        raise SeccompError(f"thread {stopped_at} cannot be put under the filter of system calls of its process")
 
 
 @cache

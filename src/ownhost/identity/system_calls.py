@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 
+from ownhost.identity.call_numbers import number_of
 from ownhost.identity.prctl import libc
-from ownhost.identity.syscalls import number_of
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 
 def system_call(name: str, *arguments: int | bytes | None) -> int:
-    """Make a system call, whose result is returned. Raises OSError."""
+    """Make a system call, whose result is returned. Bytes are a structure that the kernel reads. Raises OSError."""
     words = [one if isinstance(one, bytes | None) else ctypes.c_long(one) for one in arguments]
     result = int(_syscall(ctypes.c_long(number_of(name)), *words))
     if result < 0:

@@ -1,19 +1,22 @@
-"""The forkserver.
+"""The forkservers.
 
-NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
-TRUSTS      the supervisor; nothing else speaks to it
-RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and
-SYS_RESOURCE alone TALKS TO    the supervisor, over one channel ENDS WHEN   the channel ends, as it does when the
-supervisor dies; all that runs below it is ended first
+NAME        fork gates, workers, loggers and launchers, warm; end what programs of an ended launcher left running
+TRUSTS      the supervisor; nothing else speaks to them
+RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and SYS_RESOURCE
+            alone. There are two: the forkserver has launchers and programs, and its bounding set is full, or sudo would
+            be root in name only. The confined one, forked by it, has all others, and is under no_new_privs and a filter
+TALKS TO    the supervisor, over a channel each
+ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
 
-It is a program of its own, started with an empty environment before the configuration is read: all modules are
-imported, and no owner's data is in its memory. A child gets its slice over a channel that the forkserver only
-passes on, after it has become who it is to be.
+They are one program, started with an empty environment before the configuration is read: all modules are imported, and
+no owner's data is in their memory. A child gets its slice over a channel that a forkserver only passes on, after it
+has become who it is to be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import resource
@@ -26,9 +29,9 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from ownhost.identity import become, keyrings, prctl
+from ownhost.identity import become, keyrings, prctl, seccomp
+from ownhost.identity.call_numbers import this_machine
 from ownhost.identity.identity import Identity
-from ownhost.identity.seccomp import SeccompError
 from ownhost.identity.shedding import CONTROL, Before, Wanted, shed
 from ownhost.processes import control_groups, pulse
 from ownhost.processes.control_groups import ControlGroups
@@ -44,12 +47,14 @@ AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
 def main() -> NoReturn:
-    """Run the forkserver on the channel whose descriptor its parent names as the only argument."""
-    given = int(sys.argv[1])
-    if given != CONTROL:
-        os.dup2(given, CONTROL, inheritable=False)
-        os.close(given)
-    os.set_inheritable(CONTROL, False)
+    """Run both forkservers on the channels whose descriptors their parent names as arguments."""
+    if this_machine() is None:
+        sys.exit(1)  # the supervisor says why
+    given = [int(argument) for argument in sys.argv[1:]]
+    control, confined_control = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, CONTROL + 1) for one in given)
+    close_all(given)
+    os.dup2(control, CONTROL, inheritable=False)
+    os.close(control)
     prctl.adopt_orphans()
     prctl.set_dumpable(False)
     keyrings.join_new_session_keyring()  # nothing of root's is in it, should a child ever fail to leave it
@@ -61,22 +66,47 @@ def main() -> NoReturn:
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
     groups = ControlGroups(control_groups.delegated())
     groups.begin()
-    try:
-        for process in PROCESSES.values():
-            process.rehearse()
-    except SeccompError:  # the supervisor says why
-        sys.exit(1)
+    for process in PROCESSES.values():
+        process.rehearse()
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
-    Forkserver(channel, groups).run()
+    gc.collect()
+    gc.freeze()
+    if confined := fork_confined(confined_control):
+        Forkserver(channel, groups, confined).run()
+    Forkserver(channel, ControlGroups(None)).run()
+
+
+def fork_confined(control: int) -> int:
+    """Fork the confined forkserver, which has this channel. Its pid; 0 in it.
+
+    All that has to do with the network is its child. It executes nothing, and so it can do without rights and system
+    calls that owners' programs may need: neither it nor a child of it ever gets them back.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(control, CONTROL, inheritable=False)
+        prctl.adopt_orphans()
+        setproctitle("ownhost: forkserver of gates and workers")
+        if os.geteuid() == 0:
+            become.limit_confined_forkserver()
+        prctl.set_no_new_privs()
+        seccomp.install(seccomp.FORKSERVER)
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+    os.close(control)
+    return pid
 
 
 class Forkserver:
-    """Forks on the supervisor's word, reaps, and says who left."""
+    """Forks on the supervisor's word, reaps, and says who left. `confined` is the pid of the one below it; 0: none."""
 
-    def __init__(self, channel: Channel, groups: ControlGroups) -> None:
+    def __init__(self, channel: Channel, groups: ControlGroups, confined: int = 0) -> None:
         self.channel = channel
         self.groups = groups
+        self.confined = confined
         self.before = Before.now()  # what its children are, before they shed it
         self.children: dict[int, int] = {}  # pid -> serial number of the order
         self.ender: Ender | None = None  # that ends what an owner's launcher left running
@@ -88,17 +118,18 @@ class Forkserver:
         """Serve until the channel ends."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == self.wake_read:
-                    self.reap()
-                else:
-                    self.take_message()
+                try:
+                    if descriptor == self.wake_read:
+                        self.reap()
+                    else:
+                        self.take_message()
+                except ConnectionError:  # there is nobody to tell what happened
+                    self.end()
 
     def take_message(self) -> None:
         """Obey one message; at the end of the channel, end everything."""
@@ -167,7 +198,7 @@ class Forkserver:
                 self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
         if self.ender is not None and self.ender.has_ended():
             self.has_failed, self.ender = self.ender.failed, None
-        if self.ender is None and (left := strangers(self.children)):
+        if self.ender is None and (left := strangers(self.children, (self.confined,))):
             self.end_strangers(left[0])
 
     def end_strangers(self, pid: int) -> None:
@@ -179,7 +210,8 @@ class Forkserver:
             status = os.stat(f"/proc/{pid}")
             if self.has_failed or not self.before.root or not status.st_uid or not status.st_gid:
                 self.has_failed = False
-                end_below(os.getpid(), self.children, AT_A_TIME)  # set-user-id programs are among them
+                known = {*self.children, self.confined}
+                end_below(os.getpid(), known, AT_A_TIME)  # set-user-id programs are among them
             else:
                 self.ender = Ender(Identity(status.st_uid, status.st_gid, (), f"#{status.st_uid}"), self)
 
@@ -228,7 +260,7 @@ class Ender:
             os.open(os.devnull, os.O_RDWR)  # in its place: the channel is not this process's
             shed(wanted)
             setproctitle(f"ownhost: ending what is left of {self.owner.name}")
-            end_below(wanted.parent, {*forkserver.children, os.getpid()}, ROUND)
+            end_below(wanted.parent, {*forkserver.children, forkserver.confined, os.getpid()}, ROUND)
             status = 0
         finally:
             os._exit(status)

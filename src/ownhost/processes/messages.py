@@ -177,6 +177,40 @@ class Stop(Message):
     """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Leave(Message):
+    """supervisor -> worker: others need your place. Leave, unless you have a connection: then nothing was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified(Message):
+    """examiner -> supervisor: a virtual host's certificate number `place` is for these names, one a line.
+
+    `since` and `until`: when it is valid, in seconds since 1970.
+    """
+
+    server: int
+    place: int
+    since: int
+    until: int
+    names: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable(Message):
+    """examiner -> supervisor: why a virtual host cannot use what a setting names.
+
+    `scope` 0: with its clients; above, with servers behind it, where scope number `scope` - 1 of its own counts. Below,
+    it is a log that cannot be opened. `passing`: a file could not be read, and perhaps can be later.
+    """
+
+    server: int
+    scope: int
+    setting: str
+    reason: str
+    passing: bool
+
+
 MESSAGES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -196,6 +230,9 @@ MESSAGES: dict[str, type[Message]] = {
         Ready,
         Failed,
         Stop,
+        Leave,
+        Certified,
+        Unusable,
     )
 }
 
@@ -203,10 +240,12 @@ MESSAGES: dict[str, type[Message]] = {
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
     "gate": (Begin, Descriptors, Mailbox, Shut, Named, Stop),
-    "worker": (Begin, Descriptors, Stop),
+    "worker": (Begin, Descriptors, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "examiner": (Begin, Descriptors),
+    "sweeper": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
@@ -215,10 +254,16 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
+    "examiner": (Certified, Unusable, Failed),
+    "sweeper": (Failed,),
 }
 
 # Descriptors that go with a message: so many; with `Descriptors`, up to so many.
 _DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
+
+# The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
+# confined one, below it.
+UNCONFINED = ("launcher", "program")
 
 
 def encode(message: Message) -> bytes:

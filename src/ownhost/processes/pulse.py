@@ -22,7 +22,8 @@ class Pulse(ctypes.Structure):
     """What a process says. 0 is no time."""
 
     _fields_ = (
-        ("busy_since", ctypes.c_double),  # since when its loop is at what it does; 0 while it waits
+        # Since when its loop is at one thing; 0 while it waits. A worker's says now and then that it goes on.
+        ("busy_since", ctypes.c_double),
         ("idle_since", ctypes.c_double),  # of a worker: since when it has no connection
     )
 

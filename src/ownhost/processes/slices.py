@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from ownhost.apps.spooling import Spooling
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.identity.identity import Assignment, Identity
-from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import LogTarget
@@ -77,6 +77,7 @@ class LogPlaces:
 
     error: dict[LogTarget, int] = field(default_factory=dict)
     access: dict[LogTarget, int] = field(default_factory=dict)
+    own: dict[LogTarget, int | None] = field(default_factory=dict)  # of either kind: to be opened here, and their modes
     rate: tuple[float, float] = (inf, inf)
 
 
@@ -100,13 +101,17 @@ class WorkerSlice:
     tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
     opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+    spooling: Spooling = field(default_factory=Spooling)  # what it may keep in files
 
 
 @dataclass(slots=True)
 class TLSGiven:
-    """What a worker needs to speak TLS for one virtual host. `files` names descriptors by number."""
+    """What a worker needs to speak TLS for one virtual host.
 
-    files: KeyFiles
+    `opened` has the descriptors of its files and folders, by name, as far as they are root's to open.
+    """
+
+    opened: dict[str, list[int]]
     secret: TicketSecret
     protocols: tuple[str, ...]  # that ALPN may choose
     problem: str = ""  # why it cannot
@@ -130,7 +135,27 @@ class LauncherSlice:
     at_once: int  # requests that the identity's programs serve at the same time
     queue: int  # requests that wait beside them
     servers: list[VirtualHost]  # whose error logs are written to (routing.logging_view)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     logs: LogPlaces = field(default_factory=LogPlaces)
+    state: str = ""  # the folder for sockets and the like; "" for the system's /tmp
+
+
+@dataclass(slots=True)
+class ExaminerSlice:
+    """What an examiner is told: one owner's virtual hosts, and which of their files are to be looked at."""
+
+    servers: list[VirtualHost]
+    tls: set[int]  # ids of those that speak TLS with clients
+    backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
+    opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
+    logs: dict[int, list[str]]  # server id -> logs that its own processes are going to open
+
+
+@dataclass(slots=True)
+class SweeperSlice:
+    """What a sweeper is told: the folder to be emptied."""
+
+    folder: str
 
 
 @dataclass(slots=True)

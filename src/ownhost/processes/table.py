@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import program
+from ownhost.processes import examiner, program, sweeper
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.logger import logger
-from ownhost.processes.messages import Channel
+from ownhost.processes.messages import UNCONFINED, Channel
 from ownhost.processes.worker import worker
 
 modules.load()  # so that every process forked later has all of them, already imported
@@ -25,15 +25,18 @@ class Process:
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
     `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. Everybody on the machine
-    can read titles, so they name an owner's account, and say nothing else of anybody. `no_new_privs`: no program that
-    it executes can gain privileges; owners' own programs may (sudo, sendmail).
+    can read titles, so they name an owner's account, and say nothing else of anybody.
     """
 
     role: str
     main: Callable[[Channel], None]
     rehearse: Callable[[], None]
     owners: bool = True
-    no_new_privs: bool = True
+
+    @property
+    def no_new_privs(self) -> bool:
+        """Whether no program that it executes can gain privileges: owners' own programs may (sudo, sendmail)."""
+        return self.role not in UNCONFINED
 
 
 PROCESSES: dict[str, Process] = {
@@ -42,7 +45,9 @@ PROCESSES: dict[str, Process] = {
         Process("gate", gate.main, gate.rehearse, owners=False),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
-        Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
-        Process("program", program.main, program.rehearse, no_new_privs=False),
+        Process("launcher", launcher.main, launcher.rehearse),
+        Process("examiner", examiner.main, examiner.rehearse),
+        Process("sweeper", sweeper.main, sweeper.rehearse),
+        Process("program", program.main, program.rehearse),
     )
 }

@@ -2,7 +2,7 @@
 
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client, no word of a worker
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), workers (through mailboxes),
             the supervisor (to ask for a mailbox)
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
@@ -50,6 +50,7 @@ from ownhost.processes.messages import (
     Want,
     close_at_once,
 )
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
@@ -128,8 +129,12 @@ class Gate:
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
+        pulse = OWN.pulse
         while not (self.stopping and not self.holds_clients):
-            for descriptor, _ in self.epoll.poll(self.patience):
+            pulse.busy_since = 0.0
+            events = self.epoll.poll(self.patience)
+            pulse.busy_since = time.monotonic()
+            for descriptor, _ in events:
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:

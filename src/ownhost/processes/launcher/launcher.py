@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import socket
+import time
 from typing import NoReturn
 
 from setproctitle import setproctitle
@@ -30,6 +32,7 @@ from ownhost.processes.launcher.turns import Lease, Turns
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import LauncherSlice, receive_slice
 
 IDLE = 60.0  # seconds without an order
@@ -42,12 +45,25 @@ def main(channel: Channel) -> NoReturn:
     slice_, descriptors = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
     prctl.adopt_orphans()
-    asyncio.run(Launcher(channel, descriptors, slice_).run())
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WatchedSelector())) as runner:
+        runner.run(Launcher(channel, descriptors, slice_).run())
     raise SystemExit(0)
 
 
 def rehearse() -> None:
     """There is nothing to warm that workers don't."""
+
+
+class WatchedSelector(selectors.EpollSelector):
+    """Says on this process's page whether its loop waits."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for events."""
+        OWN.pulse.busy_since = 0.0
+        try:
+            return super().select(timeout)
+        finally:
+            OWN.pulse.busy_since = time.monotonic()
 
 
 class Launcher:
@@ -66,7 +82,7 @@ class Launcher:
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
-        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop)
+        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop, self.slice.servers, self.slice.main)
         self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
@@ -139,7 +155,7 @@ class Launcher:
             if pool is not None:
                 self.leaving.add(pool)
                 pool.retire()
-            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget, self.slice.state)
         return pool
 
     def every_pool(self) -> list[Pool]:

@@ -2,7 +2,7 @@
 
 NAME        writes the logs that several identities share
 TRUSTS      the supervisor; of a sender only that its lines are its own to say
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    workers, launchers and gates (one socket each and log, one way), the supervisor (new senders)
 ENDS WHEN   its channel ends, or it is told to stop, as it is when all who send are gone; it writes what is there
 
@@ -35,6 +35,7 @@ from ownhost.processes.logger.log import Log
 from ownhost.processes.logger.speaker import AccessLines, ErrorLines, Heard, Speaker
 from ownhost.processes.logwriter import BATCH
 from ownhost.processes.messages import Channel, Sender, Stop
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import NO_IDENTITY, LoggerSlice, receive_slice
 from ownhost.request.errorformat import Format
 from ownhost.request.errorlog import ErrorLog
@@ -173,8 +174,9 @@ class Relay:
     def run_once(self, timeout: float | None = None) -> bool:
         """One turn: a message from each sender that has one. Whether the supervisor has something to say."""
         control = False
+        OWN.pulse.busy_since = 0.0
         events = self.selector.select(self.patience(timeout))
-        now = time.monotonic()
+        OWN.pulse.busy_since = now = time.monotonic()
         for key, _ in events:
             match key.data:
                 case Log() as log:

@@ -1,8 +1,10 @@
-"""The supervisor's logs: every one opened as root at start, each handed to those who write to it.
+"""The supervisor's logs: opened as root at start, each handed to those who write to it.
 
 A log file that one identity alone writes to goes to its workers as it is. What several write to (the main error log,
 as a rule), a terminal, and a program stay with the logger process: their writers get a socket, so nobody can truncate
 what others wrote, type into the terminal, or tear a line in two.
+
+A log in a folder that others than root may write to is opened by each of its writers, as himself (`ownlog`).
 """
 
 from __future__ import annotations
@@ -28,8 +30,15 @@ MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 class Logs:
     """All logs of a configuration, which are open. Those that nobody writes to after all are closed."""
 
-    def __init__(self, config: Config, plan: Plan, opened: dict[LogTarget, int | PipedLog]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        opened: dict[LogTarget, int | PipedLog],
+        left: dict[LogTarget, int | None],
+    ) -> None:
         self.config = config
+        self.left = left  # to their writers, who make them with these modes
         self.main = main = config.main.settings[ERROR_LOG]
         self.servers = targets(config)
         self.writers = {target: self._writers(servers, plan) for target, servers in self.servers.items()}

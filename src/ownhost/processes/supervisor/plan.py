@@ -1,10 +1,10 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`: gates and the logger run as that, and so does what no
-AssignUserID speaks for, unless LimitUIDRange or LimitGIDRange is against it. Assignments that come to the same
-identity share its number.
-Where expressions name whom a virtual host serves as, identities are numbered when they are first named
-(`Plan.name`), for that virtual host alone: its workers are told of no other.
+Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
+LimitUIDRange or LimitGIDRange is against it. Gates and the logger run as `roles`, which serve nobody. Assignments
+that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
+are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
+other.
 
 An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
 workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
@@ -14,9 +14,10 @@ hides whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
@@ -49,6 +50,7 @@ class Plan:
     named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
     routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
     refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
+    roles: Mapping[str, Identity] = field(default_factory=dict)  # who neutral processes run as
 
     @property
     def default(self) -> Assignment:
@@ -108,6 +110,7 @@ class Plan:
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+            spooling=spooling(self.config.main.settings),
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
@@ -118,6 +121,7 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
 
     def sender(self, number: int, log: int, kind: str) -> Sender:
@@ -207,12 +211,14 @@ class Plan:
                 served.append(server.id)
 
 
-def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> Plan:
+def make_plan(
+    config: Config, look_up: LookUp, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
+) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody.
+    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who gates and the logger are.
     """
-    plan = Plan(config, look_up)
+    plan = Plan(config, look_up, roles=roles or {})
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source

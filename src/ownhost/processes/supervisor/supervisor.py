@@ -31,17 +31,17 @@ from ownhost.config.notes import folded
 from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
-from ownhost.modules.owners import MAX_WORKERS, UMASK
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_WORKERS
 from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
     Channel,
     Exited,
     Failed,
+    Leave,
     Mailbox,
     Message,
     Named,
@@ -58,13 +58,15 @@ from ownhost.processes.messages import (
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.logsenders import LogSenders
-from ownhost.processes.supervisor.policy import SpawnPolicy
+from ownhost.processes.supervisor.policy import End, SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
 from ownhost.processes.supervisor.room import Room, longest_idle, sensible
+from ownhost.processes.supervisor.watchdog import DEATH, INTERVAL, Watchdog
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
@@ -79,7 +81,7 @@ NOT_DELEGATED = (
     "what owners' programs leave running is ended one by one"
 )
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
+GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
 
 
 @dataclass(slots=True, eq=False)
@@ -99,10 +101,10 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -120,20 +122,22 @@ class Supervisor:
         self.plan = start.plan
         self.forkserver = forkserver
         settings = self.plan.config.main.settings
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]), settings[UMASK])
+        self.children = start.children
         self.is_root = os.geteuid() == 0
         self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
         self.log_senders = LogSenders(self.children)
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.log_senders.new)
+        self.provider = Provider(
+            self.plan, self.logs, self.keys, start.backend_files, start.state, self.log_senders.new
+        )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
-        self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
-        self.logger_policy = SpawnPolicy(limit=1)
+        self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
+        self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
         self.said_full = -SAY_FULL_AGAIN  # monotonic seconds
         self.stopping = False  # nothing new begins
@@ -153,10 +157,13 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
-        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
+        for control in self.children.controls:
+            self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
         setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
+        self.watchdog = Watchdog(self.loop.time())
+        self.watch()
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
@@ -206,47 +213,52 @@ class Supervisor:
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    # The forkserver
+    # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
+        who = self.plan.roles.get(role) or self.plan.identities[identity]
         processes: Sequence[int] = ()  # without root, the limits are the caller's
         if self.is_root:
             processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
-        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors, processes)
+        child = self.children.fork(role, number, who, content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
-    def on_forkserver(self) -> None:
-        """Take what the forkserver says."""
+    def on_forkserver(self, control: Channel) -> None:
+        """Take what a forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.children.control.fileno())
-            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.loop.remove_reader(control.fileno())
+            if not self.finished.done():
+                self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:
         """A child has a pid, or could not be forked."""
         child = self.children.started(started)
         if not child.pid:
-            self.gone(child, failed=True)
+            self.gone(child, End.FAILED)
 
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
+        if child is None or child.gone:
+            return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
             self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
-        self.gone(child, failed=exited.status != 0)
+        self.gone(child, End.of(exited.status, told=child.stopping or child.is_leaving(time.monotonic())))
 
-    def gone(self, child: Child, failed: bool) -> None:
+    def gone(self, child: Child, end: End) -> None:
         """Forget a child, and let its policy say what comes next."""
+        child.gone = True
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
         self.log_senders.leave(child.log_senders)
@@ -259,13 +271,13 @@ class Supervisor:
             return
         now = time.monotonic()
         policy = self.policy_of(child)
-        policy.ended(now, now - child.since, failed)
-        if failed and policy.throttled and not child.stopping:
+        policy.ended(now, now - child.since, end)
+        if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
-            self.on_worker_gone(child.number, failed=failed)
+            self.on_worker_gone(child.number, failed=end in (End.KILLED, End.FAILED))
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
@@ -336,7 +348,8 @@ class Supervisor:
             orders = channel_pair()
             for end in orders:
                 end.setblocking(False)
-            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES), orders, SpawnPolicy(limit=1))
+            workers = SpawnPolicy(limit=CORES, leaves_after=self.plan.config.main.settings[WORKER_IDLE_TIMEOUT])
+            self.services[number] = Service(*mailbox_pair(), workers, orders, SpawnPolicy(limit=1))
             self.attend_orders(number)
         return self.services[number]
 
@@ -376,11 +389,11 @@ class Supervisor:
     def make_room(self, now: float) -> None:
         """Ask as many idle workers to leave as others wait for their place."""
         workers = [child for child in self.children if child.role == "worker"]
-        leaving = sum(child.stopping for child in workers)
-        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.stopping)
+        leaving = sum(child.is_leaving(now) for child in workers)
+        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
         for child in longest_idle(idle, len(self.room.waiting) - leaving):
-            child.stopping = True
-            self.children.tell(child, Stop())
+            child.asked_to_leave = now
+            self.children.tell(child, Leave())
 
     def look_for_room(self) -> None:
         """As long as somebody waits: a worker may have become idle."""
@@ -467,6 +480,43 @@ class Supervisor:
             return
         message, descriptors = received
         self.requests[type(message)](child, message, descriptors)
+        self.count_word(child)
+
+    def count_word(self, child: Child) -> None:
+        """Read no more of a process for a while that says too much."""
+        if child.gone or child.doomed:
+            return
+        if wait := child.bucket.take(time.monotonic()):
+            descriptor = child.channel.fileno()
+            self.loop.remove_reader(descriptor)
+            self.loop.call_later(wait, self.hear_again, child)
+
+    def hear_again(self, child: Child) -> None:
+        """A process may say something again."""
+        if not child.gone and not child.doomed:
+            self.loop.add_reader(child.channel.fileno(), self.on_message, child)
+
+    # Who stands still
+
+    def watch(self) -> None:
+        """Look now and then whether every process's loop goes on: who stands still is ended, and replaced."""
+        now = time.monotonic()
+        self.loop.call_later(INTERVAL, self.watch)
+        if not self.watchdog.look(now):
+            return
+        for child in self.children:
+            if not child.doomed and self.watchdog.stands_still(child.role, child.pulse.busy_for(now)):
+                who = f"{child.role} (pid {child.pid})"
+                self.logs.error(Level.ERROR, f"{who} stands still for {child.pulse.busy_for(now):.0f} s: it is ended")
+                self.children.kill(child)
+                self.loop.call_later(DEATH, self.replace, child)
+
+    def replace(self, child: Child) -> None:
+        """Go on without a process that was killed, though the kernel may hold it still."""
+        if not child.gone:
+            who = f"{child.role} (pid {child.pid})"
+            self.logs.error(Level.ERROR, f"{who} does not end: the kernel holds it; it is replaced all the same")
+            self.gone(child, End.KILLED)
 
     def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""

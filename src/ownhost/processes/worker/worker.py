@@ -19,13 +19,13 @@ import pickle
 import pwd
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
@@ -33,11 +33,10 @@ from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes import mailbox
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover, Question
-from ownhost.processes.messages import Busy, Channel, ProtocolError
+from ownhost.processes.messages import Busy, Channel, Leave, ProtocolError
 from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -54,17 +53,19 @@ from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import refuses
 from ownhost.request.request import Endpoints, Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
-TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - as tempfile looks for one
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
+BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
@@ -95,7 +96,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    landlock.restrict(landlock.reading_only(_writable(slice_)))
+    landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -104,15 +105,6 @@ def main(channel: Channel) -> NoReturn:
     gc.freeze()
     worker.run()
     raise SystemExit(0)
-
-
-def _writable(slice_: WorkerSlice) -> Iterator[str]:
-    """The folders that a worker writes to: where spools are, and its virtual hosts' ScriptLog."""
-    yield from TEMPORARY
-    for server in slice_.servers:
-        if log := server.settings[SCRIPT_LOG]:
-            yield str(Path(log).parent)
-            yield str(Path(os.path.realpath(log)).parent)  # it may be a link
 
 
 def rehearse() -> None:
@@ -182,8 +174,9 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = LogWriters(slice_.logs, descriptors, loop)
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
         self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
@@ -209,7 +202,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
@@ -254,6 +247,8 @@ class Worker:
 
     def take(self) -> None:
         """Take connections out of the mailbox, and serve each one's first request at once."""
+        if not self.pulse.busy_since:
+            self.beat()
         for _ in range(TAKE_BATCH):
             try:
                 received = mailbox.receive_handover(self.mailbox)
@@ -399,6 +394,18 @@ class Worker:
             self.title_changed()
             self.end_if_done()
 
+    def beat(self) -> None:
+        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
+        self.pulse.busy_since = time.monotonic()
+        self.loop.call_later(BEAT, self.beat_on)
+
+    def beat_on(self) -> None:
+        """The next beat; none where nobody is served."""
+        if self.connections or self.lingering:
+            self.beat()
+        else:
+            self.pulse.busy_since = 0.0
+
     def note_idle(self) -> None:
         """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
         if not self.connections:
@@ -425,14 +432,21 @@ class Worker:
     # The end
 
     def take_message(self) -> None:
-        """The supervisor says stop, or is gone."""
+        """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
         if received is None:
             self.loop.stop()
+        elif isinstance(received[0], Leave):
+            self.leave()
         else:
             self.stop()
+
+    def leave(self) -> None:
+        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if not (self.connections or self.lingering):
+            self.loop.stop()
 
     def stop(self) -> None:
         """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""

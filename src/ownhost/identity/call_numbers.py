@@ -1,4 +1,4 @@
-"""The numbers of system calls, for the machines that there are filters for.
+"""The numbers of system calls by name, for the machines that there are filters for.
 
 By name: on x86-64 (asm/unistd_64.h), and on 64-bit ARM and RISC-V, which number them alike (asm-generic/unistd.h). NONE
 where a call is not there: those machines came later, and have only the newer form of it. A name stands here because a
@@ -35,18 +35,18 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "getsid": (124, 156), "getsockname": (51, 204), "getsockopt": (55, 209), "gettid": (186, 178),
     "gettimeofday": (96, 169), "getuid": (102, 174), "getxattr": (191, 8), "init_module": (175, 105),
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "io_uring_setup": (425, 425), "ioctl": (16, 29),
-    "ioperm": (173, NONE), "ioprio_get": (252, 31), "ioprio_set": (251, 30),
-    "iopl": (172, NONE), "kcmp": (312, 272), "kexec_file_load": (320, 294),
-    "kexec_load": (246, 104), "keyctl": (250, 219), "lgetxattr": (192, 9), "lookup_dcookie": (212, 18),
-    "lseek": (8, 62), "lstat": (6, NONE), "madvise": (28, 233), "membarrier": (324, 283), "memfd_create": (319, 279),
-    "memfd_secret": (447, 447), "migrate_pages": (256, 238), "mmap": (9, 222), "modify_ldt": (154, NONE),
-    "mount": (165, 40), "mount_setattr": (442, 442), "move_mount": (429, 429), "move_pages": (279, 239),
-    "mprotect": (10, 226), "mremap": (25, 216), "munmap": (11, 215), "name_to_handle_at": (303, 264),
-    "nanosleep": (35, 101), "newfstatat": (262, 79), "nfsservctl": (180, 42), "open": (2, NONE),
-    "open_by_handle_at": (304, 265), "open_tree": (428, 428), "openat": (257, 56), "perf_event_open": (298, 241),
-    "personality": (135, 92), "pidfd_getfd": (438, 438), "pipe2": (293, 59), "pivot_root": (155, 41),
-    "poll": (7, NONE), "ppoll": (271, 73), "prctl": (157, 167), "pread64": (17, 67), "preadv": (295, 69),
-    "prlimit64": (302, 261), "process_madvise": (440, 440), "process_vm_readv": (310, 270),
+    "ioperm": (173, NONE), "iopl": (172, NONE), "ioprio_get": (252, 31), "ioprio_set": (251, 30), "kcmp": (312, 272),
+    "kexec_file_load": (320, 294), "kexec_load": (246, 104), "keyctl": (250, 219), "landlock_add_rule": (445, 445),
+    "landlock_create_ruleset": (444, 444), "landlock_restrict_self": (446, 446), "lgetxattr": (192, 9),
+    "lookup_dcookie": (212, 18), "lseek": (8, 62), "lstat": (6, NONE), "madvise": (28, 233), "membarrier": (324, 283),
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "migrate_pages": (256, 238), "mmap": (9, 222),
+    "modify_ldt": (154, NONE), "mount": (165, 40), "mount_setattr": (442, 442), "move_mount": (429, 429),
+    "move_pages": (279, 239), "mprotect": (10, 226), "mremap": (25, 216), "munmap": (11, 215),
+    "name_to_handle_at": (303, 264), "nanosleep": (35, 101), "newfstatat": (262, 79), "nfsservctl": (180, 42),
+    "open": (2, NONE), "open_by_handle_at": (304, 265), "open_tree": (428, 428), "openat": (257, 56),
+    "perf_event_open": (298, 241), "personality": (135, 92), "pidfd_getfd": (438, 438), "pipe2": (293, 59),
+    "pivot_root": (155, 41), "poll": (7, NONE), "ppoll": (271, 73), "prctl": (157, 167), "pread64": (17, 67),
+    "preadv": (295, 69), "prlimit64": (302, 261), "process_madvise": (440, 440), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "pselect6": (270, 72), "ptrace": (101, 117), "pwrite64": (18, 68),
     "pwritev": (296, 70), "quotactl": (179, 60), "quotactl_fd": (443, 443), "read": (0, 63), "readlink": (89, NONE),
     "readlinkat": (267, 78), "reboot": (169, 142), "recvfrom": (45, 207), "recvmmsg": (299, 243), "recvmsg": (47, 212),
@@ -78,7 +78,7 @@ def this_machine() -> Architecture | None:
 
 
 def number_of(name: str) -> int:
-    """The number of a system call on this machine. Raises OSError where it is not there."""
+    """The number of a system call on this machine. Raises OSError (ENOSYS) where it has none that is known."""
     machine = this_machine()
     number = NONE if machine is None else machine.numbers.get(name, NONE)
     if number == NONE:
