@@ -1,4 +1,4 @@
-"""The PROXY protocol: any bytes are a header, the beginning of one, or none; and a header is exactly as long as said."""
+"""The PROXY protocol: any bytes are a header, the beginning of one, or none; and its size is said exactly."""
 
 from __future__ import annotations
 
