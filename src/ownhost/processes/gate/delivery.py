@@ -82,6 +82,18 @@ class Delivery:
         self.deliver_waiting(identity)
         return True
 
+    def shut(self, identity: int) -> int | None:
+        """Forget a mailbox; who waits for room in it waits for it to be there again. Its descriptor, if it was here."""
+        box = self.mailboxes.pop(identity, None)
+        if box is None:
+            return None
+        descriptor = box.fileno()
+        self.epoll.unregister(descriptor)
+        box.close()
+        if identity in self.waiting:
+            self.want(identity)
+        return descriptor
+
     def deliver_waiting(self, identity: int) -> None:
         """Put the connections that wait into their mailbox, oldest first, as far as there is room."""
         queue = self.waiting.get(identity)

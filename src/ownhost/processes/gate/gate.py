@@ -2,7 +2,7 @@
 
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client, no word of a worker
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), workers (through mailboxes),
             the supervisor (to ask for a mailbox)
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
@@ -27,7 +27,7 @@ from ownhost.http.client_hello import ClientHello
 from ownhost.http.limits import TIMEOUT
 from ownhost.http.peek import Peek, peek
 from ownhost.http.tls import INTERNAL_ERROR
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes import mailbox
@@ -38,7 +38,19 @@ from ownhost.processes.gate.delivery import EPOLLEXCLUSIVE, MAX_WAIT, MAX_WAITIN
 from ownhost.processes.gate.returns import unmapped
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.mailbox import NotASocket, Question
-from ownhost.processes.messages import Channel, Mailbox, Message, Named, ProtocolError, Ready, Stop, Want, close_at_once
+from ownhost.processes.messages import (
+    Channel,
+    Mailbox,
+    Message,
+    Named,
+    ProtocolError,
+    Ready,
+    Shut,
+    Stop,
+    Want,
+    close_at_once,
+)
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import GateSlice, receive_slice
 from ownhost.request import bugs
 from ownhost.request.errorlog import ErrorLog
@@ -70,6 +82,7 @@ def main(channel: Channel) -> None:
     install_alarm()
     gc.collect()
     gc.freeze()
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.GATE)
     gate.run()
 
@@ -98,7 +111,7 @@ class Gate:
         self.timeout = self.slice.main.settings[TIMEOUT]
         self.turn_end: list[Callable[[], None]] = []
         *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
+        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
         self.next_look = 0.0  # monotonic seconds
@@ -116,8 +129,12 @@ class Gate:
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
+        pulse = OWN.pulse
         while not (self.stopping and not self.holds_clients):
-            for descriptor, _ in self.epoll.poll(self.patience):
+            pulse.busy_since = 0.0
+            events = self.epoll.poll(self.patience)
+            pulse.busy_since = time.monotonic()
+            for descriptor, _ in events:
                 # A handler earlier in this turn may have closed what this event was for.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
@@ -169,6 +186,8 @@ class Gate:
         match message:
             case Mailbox():
                 self.open_mailbox(message.identity, descriptors[0])
+            case Shut():
+                self.shut_mailbox(message.identity)
             case Named():
                 self.take_name(message)
             case Stop():
@@ -187,6 +206,11 @@ class Gate:
         box = SocketType(-1, -1, -1, descriptor)
         if self.delivery.open(identity, box):
             self.handlers[descriptor] = lambda: self.attend(identity, box)
+
+    def shut_mailbox(self, identity: int) -> None:
+        """Nobody reads a mailbox any more: the next connection asks for it."""
+        if (descriptor := self.delivery.shut(identity)) is not None:
+            del self.handlers[descriptor]
 
     def attend(self, identity: int, box: SocketType) -> None:
         """Something is in a mailbox for us, or there is room in it again."""

@@ -1,10 +1,10 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`: gates and the logger run as that, and so does what no
-AssignUserID speaks for, unless LimitUIDRange or LimitGIDRange is against it. Assignments that come to the same
-identity share its number.
-Where expressions name whom a virtual host serves as, identities are numbered when they are first named
-(`Plan.name`), for that virtual host alone: its workers are told of no other.
+Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
+LimitUIDRange or LimitGIDRange is against it. Gates and the logger run as `roles`, which serve nobody. Assignments
+that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
+are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
+other.
 
 An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
 workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
@@ -14,19 +14,22 @@ hides whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
+from ownhost.processes.messages import Sender
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
@@ -47,6 +50,7 @@ class Plan:
     named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
     routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
     refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
+    roles: Mapping[str, Identity] = field(default_factory=dict)  # who neutral processes run as
 
     @property
     def default(self) -> Assignment:
@@ -71,6 +75,11 @@ class Plan:
         """The servers of an identity whose clients are counted."""
         servers = (self.config.servers[id_] for id_ in self.serves[number])
         return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
+
+    def processes(self, number: int) -> tuple[int, int]:
+        """RLIMIT_NPROC of an identity's processes, soft and hard."""
+        servers = [self.config.servers[id_] for id_ in self.serves[number]]
+        return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
 
     def gate_slice(self, secret: bytes) -> GateSlice:
         """What every gate is told."""
@@ -101,6 +110,7 @@ class Plan:
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+            spooling=spooling(self.config.main.settings),
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
@@ -111,7 +121,14 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
+
+    def sender(self, number: int, log: int, kind: str) -> Sender:
+        """Who sends lines for a shared log: a process of this identity."""
+        listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
+        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        return Sender(log, kind, number, self.identities[number].name, server)
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""
@@ -194,12 +211,14 @@ class Plan:
                 served.append(server.id)
 
 
-def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> Plan:
+def make_plan(
+    config: Config, look_up: LookUp, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
+) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody.
+    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who gates and the logger are.
     """
-    plan = Plan(config, look_up)
+    plan = Plan(config, look_up, roles=roles or {})
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source

@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,23 +28,27 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
+from ownhost.identity import landlock
 from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_WORKERS
+from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import mailbox_pair
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
     Channel,
     Exited,
     Failed,
+    Leave,
     Mailbox,
     Message,
     Named,
     ProtocolError,
     Ready,
     Sender,
+    Shut,
     Started,
     Stop,
     Want,
@@ -52,21 +56,32 @@ from ownhost.processes.messages import (
     channel_pair,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
-from ownhost.processes.supervisor.policy import SpawnPolicy
+from ownhost.processes.supervisor.logsenders import LogSenders
+from ownhost.processes.supervisor.policy import End, SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
+from ownhost.processes.supervisor.room import Room, longest_idle, sensible
+from ownhost.processes.supervisor.watchdog import DEATH, INTERVAL, Watchdog
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
+NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
+LOOK_FOR_ROOM = 0.1  # seconds between two looks for a worker that could leave
+SAY_FULL_AGAIN = 60.0  # seconds
+NOT_DELEGATED = (
+    "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
+    "what owners' programs leave running is ended one by one"
+)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
+GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
 
 
 @dataclass(slots=True, eq=False)
@@ -86,15 +101,16 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
     finally:
         forkserver.end()
+        ControlGroups(delegated()).end()  # it may have been killed before it could
         ended.close()
     return 1
 
@@ -105,19 +121,25 @@ class Supervisor:
     def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
         self.plan = start.plan
         self.forkserver = forkserver
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
+        settings = self.plan.config.main.settings
+        self.children = start.children
+        self.is_root = os.geteuid() == 0
+        self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.log_senders = LogSenders(self.children)
+        self.provider = Provider(
+            self.plan, self.logs, self.keys, start.backend_files, start.state, self.log_senders.new
+        )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
         self.secret = secrets.token_bytes(32)
         self.services: dict[int, Service] = {}  # by identity number
-        self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
-        self.logger_policy = SpawnPolicy(limit=1)
-        self.logger: Child | None = None
+        self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
+        self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
+        self.said_full = -SAY_FULL_AGAIN  # monotonic seconds
         self.stopping = False  # nothing new begins
         self.ending = False  # nothing is finished, either
         self.finished: asyncio.Future[int]
@@ -135,10 +157,13 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
-        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
+        for control in self.children.controls:
+            self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
-        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
+        setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
+        self.watchdog = Watchdog(self.loop.time())
+        self.watch()
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
@@ -178,53 +203,65 @@ class Supervisor:
             found = self.plan.config.servers[server]
             if found.fault is None:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
+        if reason := landlock.missing():
+            self.logs.error(Level.NOTICE, reason)
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
+        if delegated() is None:
+            self.logs.error(Level.INFO, NOT_DELEGATED)
         for note in folded(self.remarks()):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    # The forkserver
+    # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
-        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors)
+        who = self.plan.roles.get(role) or self.plan.identities[identity]
+        processes: Sequence[int] = ()  # without root, the limits are the caller's
+        if self.is_root:
+            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+        child = self.children.fork(role, number, who, content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
-    def on_forkserver(self) -> None:
-        """Take what the forkserver says."""
+    def on_forkserver(self, control: Channel) -> None:
+        """Take what a forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.children.control.fileno())
-            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.loop.remove_reader(control.fileno())
+            if not self.finished.done():
+                self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:
         """A child has a pid, or could not be forked."""
         child = self.children.started(started)
         if not child.pid:
-            self.gone(child, failed=True)
+            self.gone(child, End.FAILED)
 
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
+        if child is None or child.gone:
+            return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
             self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
-        self.gone(child, failed=exited.status != 0)
+        self.gone(child, End.of(exited.status, told=child.stopping or child.is_leaving(time.monotonic())))
 
-    def gone(self, child: Child, failed: bool) -> None:
+    def gone(self, child: Child, end: End) -> None:
         """Forget a child, and let its policy say what comes next."""
+        child.gone = True
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
-        close_all([descriptor for _, descriptor in child.senders])
+        self.log_senders.leave(child.log_senders)
         for board, page in child.pages:
             board.give_back(page)
         for program in child.programs:
@@ -234,18 +271,18 @@ class Supervisor:
             return
         now = time.monotonic()
         policy = self.policy_of(child)
-        policy.ended(now, now - child.since, failed)
-        if failed and policy.throttled and not child.stopping:
+        policy.ended(now, now - child.since, end)
+        if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
-        elif child.role == "worker" and not self.ending:
-            self.attend(child.number)
+        elif child.role == "worker":
+            self.on_worker_gone(child.number, failed=end in (End.KILLED, End.FAILED))
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
-        if child is self.logger:
-            self.logger = None
+        if child is self.log_senders.logger:
+            self.log_senders.logger = None
         if self.stopping:
             self.go_on_stopping()
 
@@ -274,43 +311,34 @@ class Supervisor:
         if self.stopping:
             return
         self.logger_policy.started()
-        shared = self.logs.shared_descriptors()
-        self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
-        for child in self.children:
-            for log, descriptor in child.senders:
-                self.children.tell(self.logger, Sender(log), [descriptor])
+        content = self.logs.logger_slice(self.plan)
+        logger = self.fork("logger", 0, DEFAULT_IDENTITY, content, self.logs.shared_descriptors())
+        self.log_senders.serve(logger)
 
     def start_gate(self, number: int) -> None:
         """Start a gate; the listeners are the same for all."""
         if self.stopping:
             return
         self.gates[number].started()
-        log, sender = self.new_sender(self.logs.main_log)
-        descriptors = [*(listener.fileno() for listener in self.listeners), sender]
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
+        descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
-        os.close(sender)
-        child.senders.append((self.logs.main_log, log))
+        os.close(log.sending)
+        child.log_senders.append(log)
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
         service.policy.started()
+        self.room.workers += 1
         self.unwatch(service)
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
-        child.senders, child.pages = given.senders, given.pages
+        child.log_senders, child.pages = given.log_senders, given.pages
         close_all(given.ends)
         for command, ends in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
-
-    def new_sender(self, log: int) -> tuple[int, int]:
-        """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
-        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sending.setblocking(False)
-        if self.logger is not None:
-            self.children.tell(self.logger, Sender(log), [receiving.fileno()])
-        return receiving.detach(), sending.detach()
 
     # Mailboxes
 
@@ -320,7 +348,8 @@ class Supervisor:
             orders = channel_pair()
             for end in orders:
                 end.setblocking(False)
-            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES), orders, SpawnPolicy(limit=1))
+            workers = SpawnPolicy(limit=CORES, leaves_after=self.plan.config.main.settings[WORKER_IDLE_TIMEOUT])
+            self.services[number] = Service(*mailbox_pair(), workers, orders, SpawnPolicy(limit=1))
             self.attend_orders(number)
         return self.services[number]
 
@@ -334,7 +363,72 @@ class Supervisor:
             self.loop.call_later(wait, self.attend, number)
             return
         service.watched = True
-        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
+        self.loop.add_reader(service.workers.fileno(), self.start_or_wait, number)
+
+    # Room for workers
+
+    def start_or_wait(self, number: int) -> None:
+        """Start a worker for what waits in a mailbox, now or as soon as there is room for it."""
+        if self.room.is_full:
+            self.unwatch(self.services[number])
+            self.wait_for_room(number)
+        else:
+            self.start_worker(number)
+
+    def wait_for_room(self, number: int) -> None:
+        """All workers that there may be are there: who has nothing to do leaves."""
+        now = time.monotonic()
+        if not self.room.waiting:
+            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
+        self.room.wait(number, now)
+        self.make_room(now)
+        if now - self.said_full >= SAY_FULL_AGAIN:
+            self.said_full = now
+            self.logs.error(Level.WARN, f"MaxWorkers {self.room.most} are there: others wait until one can leave")
+
+    def make_room(self, now: float) -> None:
+        """Ask as many idle workers to leave as others wait for their place."""
+        workers = [child for child in self.children if child.role == "worker"]
+        leaving = sum(child.is_leaving(now) for child in workers)
+        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
+        for child in longest_idle(idle, len(self.room.waiting) - leaving):
+            child.asked_to_leave = now
+            self.children.tell(child, Leave())
+
+    def look_for_room(self) -> None:
+        """As long as somebody waits: a worker may have become idle."""
+        now = time.monotonic()
+        for number in self.room.give_up(now):
+            self.attend(number)
+        if self.room.waiting:
+            self.make_room(now)
+            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
+
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
+        """There is room for one more; and what is left in a mailbox is somebody else's to read."""
+        self.room.workers -= 1
+        if self.ending:
+            return
+        if not self.services[number].policy.workers:
+            self.tell_gates(Shut(number))
+            if failed:
+                self.end_launcher(number)
+        self.attend(number)
+        while (following := self.room.next()) is not None:
+            service = self.services[following]
+            self.tell_gates(Mailbox(following), [service.gates.fileno()])
+            if service.policy.wanted(time.monotonic()):
+                self.start_worker(following)
+            else:
+                self.attend(following)
+
+    def tell_gates(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Tell all gates something."""
+        for child in self.children:
+            if child.role == "gate":
+                self.children.tell(child, message, descriptors)
+
+    # Launchers
 
     def attend_orders(self, number: int) -> None:
         """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
@@ -352,8 +446,15 @@ class Supervisor:
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
-        child.senders = given.senders
+        child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def end_launcher(self, number: int) -> None:
+        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        for child in self.children:
+            if child.role == "launcher" and child.number == number:
+                child.stopping = True
+                self.children.dismiss(child)
 
     def unwatch(self, service: Service) -> None:
         """A worker will read the mailbox: leave it alone."""
@@ -379,6 +480,43 @@ class Supervisor:
             return
         message, descriptors = received
         self.requests[type(message)](child, message, descriptors)
+        self.count_word(child)
+
+    def count_word(self, child: Child) -> None:
+        """Read no more of a process for a while that says too much."""
+        if child.gone or child.doomed:
+            return
+        if wait := child.bucket.take(time.monotonic()):
+            descriptor = child.channel.fileno()
+            self.loop.remove_reader(descriptor)
+            self.loop.call_later(wait, self.hear_again, child)
+
+    def hear_again(self, child: Child) -> None:
+        """A process may say something again."""
+        if not child.gone and not child.doomed:
+            self.loop.add_reader(child.channel.fileno(), self.on_message, child)
+
+    # Who stands still
+
+    def watch(self) -> None:
+        """Look now and then whether every process's loop goes on: who stands still is ended, and replaced."""
+        now = time.monotonic()
+        self.loop.call_later(INTERVAL, self.watch)
+        if not self.watchdog.look(now):
+            return
+        for child in self.children:
+            if not child.doomed and self.watchdog.stands_still(child.role, child.pulse.busy_for(now)):
+                who = f"{child.role} (pid {child.pid})"
+                self.logs.error(Level.ERROR, f"{who} stands still for {child.pulse.busy_for(now):.0f} s: it is ended")
+                self.children.kill(child)
+                self.loop.call_later(DEATH, self.replace, child)
+
+    def replace(self, child: Child) -> None:
+        """Go on without a process that was killed, though the kernel may hold it still."""
+        if not child.gone:
+            who = f"{child.role} (pid {child.pid})"
+            self.logs.error(Level.ERROR, f"{who} does not end: the kernel holds it; it is replaced all the same")
+            self.gone(child, End.KILLED)
 
     def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""
@@ -405,6 +543,9 @@ class Supervisor:
             self.children.kill(child)
             return
         service = self.service(message.identity)
+        if self.room.is_full and not service.policy.workers:
+            self.wait_for_room(message.identity)
+            return
         self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
         # A first request need not wait until it has arrived in the mailbox.
         if service.policy.wanted(time.monotonic()):
@@ -422,7 +563,9 @@ class Supervisor:
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
-        if not self.stopping and self.services[child.number].policy.busy(time.monotonic()):
+        if self.stopping or self.room.is_full:
+            return
+        if self.services[child.number].policy.busy(time.monotonic()):
             self.start_worker(child.number)
 
     # The end
