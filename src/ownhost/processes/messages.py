@@ -88,7 +88,7 @@ class Descriptors(Message):
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate -> supervisor: I have a connection for this identity, and no mailbox of it."""
+    """gate -> supervisor: I have a connection for this identity, and no mailbox of it that takes any."""
 
     identity: int
 
@@ -101,12 +101,13 @@ class Mailbox(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Whose(Message):
-    """gate -> supervisor: who is this, whom a request of this server is to be served as? "" is User or Group.
+class Relay(Message):
+    """worker -> supervisor: make a pair with whoever serves a virtual host of mine as this. "" is User or Group.
 
-    For names that expressions gave: those that are written in the configuration are in the gate's slice.
+    Answered by `Relayed` or by `NotRelayed`, in any order; `serial` says to which question.
     """
 
+    serial: int
     server: int
     user: str
     group: str
@@ -114,14 +115,17 @@ class Whose(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Named(Message):
-    """supervisor -> gate: the answer to a `Whose`: the number of the identity, or -1 and why there is none."""
+class Relayed(Message):
+    """supervisor -> worker: the other end of a pair is in a mailbox. One descriptor: yours."""
 
-    server: int
-    user: str
-    group: str
-    nice: int
-    identity: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotRelayed(Message):
+    """supervisor -> worker: nobody may be asked, and why. "" is for a mailbox that is full: try again."""
+
+    serial: int
     reason: str
 
 
@@ -165,8 +169,9 @@ MESSAGES: dict[str, type[Message]] = {
         Descriptors,
         Want,
         Mailbox,
-        Whose,
-        Named,
+        Relay,
+        Relayed,
+        NotRelayed,
         Sender,
         Busy,
         Ready,
@@ -178,22 +183,22 @@ MESSAGES: dict[str, type[Message]] = {
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Named, Stop),
-    "worker": (Begin, Descriptors, Stop),
+    "gate": (Begin, Descriptors, Mailbox, Stop),
+    "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
-    "gate": (Ready, Want, Whose, Failed),
-    "worker": (Busy, Failed),
+    "gate": (Ready, Want, Failed),
+    "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
 }
 
-_DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Sender: 1}  # Descriptors: any number
+_DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1}  # Descriptors: any number
 
 
 def encode(message: Message) -> bytes:

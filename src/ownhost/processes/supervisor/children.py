@@ -25,8 +25,10 @@ from ownhost.processes.messages import (
 )
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
+from ownhost.processes.supervisor.bucket import Bucket
 from ownhost.processes.supervisor.outbox import Outbox
 
+RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker is given
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -44,6 +46,8 @@ class Child:
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    relays: Bucket = field(default_factory=lambda: Bucket(RELAYS_A_SECOND, RELAYS_AT_ONCE))
+    waiting: int = 0  # of its questions that wait for their turn
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ class SpawnPolicy:
     """One identity's workers, as numbers. Times are monotonic seconds."""
 
     limit: int
+    stays: float = 0.0  # seconds that a process stays at least: whoever leaves earlier has not done its work
     workers: int = 0  # alive, or being forked
     early_deaths: int = 0  # in a row
     not_before: float = 0.0  # no start before this time
@@ -48,9 +49,17 @@ class SpawnPolicy:
     def ended(self, now: float, lived: float, failed: bool) -> None:
         """A worker ended, `lived` seconds after its start; `failed` unless it left by itself."""
         self.workers -= 1
-        if failed and lived < EARLY_DEATH:
-            self.not_before = now + min(FIRST_WAIT * 2**self.early_deaths, LONGEST_WAIT)
-            self.early_deaths += 1
-        elif lived >= EARLY_DEATH or not failed:
+        if lived < EARLY_DEATH and (failed or lived < self.stays):
+            self.broken(now)
+        else:
             self.early_deaths = 0
             self.not_before = now
+
+    def dismissed(self) -> None:
+        """A worker ended that was told to."""
+        self.workers -= 1
+
+    def broken(self, now: float) -> None:
+        """An early death, or what is to be treated like one: what workers share is spoiled."""
+        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, 16), LONGEST_WAIT)
+        self.early_deaths += 1

@@ -13,14 +13,12 @@ import asyncio
 import contextlib
 import errno
 import os
-import secrets
 import signal
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
@@ -28,11 +26,10 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
-from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
-from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT
+from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
 from ownhost.processes.descriptors import close_all, too_few_for
-from ownhost.processes.mailbox import mailbox_pair
+from ownhost.processes.mailbox import credits_for, handover_size
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
     Busy,
@@ -41,45 +38,31 @@ from ownhost.processes.messages import (
     Failed,
     Mailbox,
     Message,
-    Named,
     ProtocolError,
     Ready,
+    Relay,
     Sender,
     Started,
     Stop,
     Want,
-    Whose,
-    channel_pair,
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.mailboxes import CORES, Services
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
+from ownhost.processes.supervisor.relaying import Relaying
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
-CORES = len(os.sched_getaffinity(0))
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
-
-
-@dataclass(slots=True, eq=False)
-class Service:
-    """An identity that somebody asked for: its mailbox and its policy. The mailbox outlives any worker."""
-
-    gates: socket.socket
-    workers: socket.socket
-    policy: SpawnPolicy
-    orders: tuple[socket.socket, socket.socket]  # to its launcher: the workers' end, and the launcher's
-    launcher: SpawnPolicy
-    watched: bool = False
-    orders_watched: bool = False
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
@@ -112,8 +95,11 @@ class Supervisor:
         self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
         self.listeners = start.listeners
         self.pid_file = start.pid_file
-        self.secret = secrets.token_bytes(32)
-        self.services: dict[int, Service] = {}  # by identity number
+        self.capacity = credits_for(len(self.plan.identities))
+        idle_timeout = self.plan.config.main.settings[WORKER_IDLE_TIMEOUT]
+        started = self.start_worker, self.start_launcher, self.end_workers
+        self.services = Services(self.capacity, idle_timeout, *started)
+        self.relaying = Relaying(self.plan, self.services, self.children.tell)
         self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1)
         self.logger: Child | None = None
@@ -125,7 +111,7 @@ class Supervisor:
         self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
             Ready: self.on_ready,
             Want: self.on_want,
-            Whose: self.on_whose,
+            Relay: self.on_relay,
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
@@ -234,13 +220,16 @@ class Supervisor:
             return
         now = time.monotonic()
         policy = self.policy_of(child)
-        policy.ended(now, now - child.since, failed)
+        if child.stopping:
+            policy.dismissed()
+        else:
+            policy.ended(now, now - child.since, failed)
         if failed and policy.throttled and not child.stopping:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker" and not self.ending:
-            self.attend(child.number)
+            self.services.attend(child.number)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
@@ -248,6 +237,11 @@ class Supervisor:
             self.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def attend_orders(self, number: int) -> None:
+        """An identity's launcher is gone: another one may come, unless the server ends."""
+        if not self.stopping:
+            self.services.attend_orders(number)
 
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
         """Log that processes keep dying, and that others are not started as soon as they are wanted."""
@@ -287,7 +281,9 @@ class Supervisor:
         self.gates[number].started()
         log, sender = self.new_sender(self.logs.main_log)
         descriptors = [*(listener.fileno() for listener in self.listeners), sender]
-        child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
+        child = self.fork(
+            "gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(handover_size(self.capacity)), descriptors
+        )
         os.close(sender)
         child.senders.append((self.logs.main_log, log))
 
@@ -295,11 +291,14 @@ class Supervisor:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
         service.policy.started()
-        self.unwatch(service)
+        self.services.unwatch(service)
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
+        given.slice.left_over = [given.add(end.fileno()) for end in service.left_over]
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.senders, child.pages = given.senders, given.pages
         close_all(given.ends)
+        while service.left_over:
+            service.left_over.pop().close()
         for command, ends in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
@@ -312,54 +311,23 @@ class Supervisor:
             self.children.tell(self.logger, Sender(log), [receiving.fileno()])
         return receiving.detach(), sending.detach()
 
-    # Mailboxes
-
-    def service(self, number: int) -> Service:
-        """The service of an identity; made when it is first asked for."""
-        if number not in self.services:
-            orders = channel_pair()
-            for end in orders:
-                end.setblocking(False)
-            self.services[number] = Service(*mailbox_pair(), SpawnPolicy(limit=CORES), orders, SpawnPolicy(limit=1))
-            self.attend_orders(number)
-        return self.services[number]
-
-    def attend(self, number: int) -> None:
-        """Have a worker started as soon as something waits in a mailbox that nobody reads."""
-        service = self.services[number]
-        if service.policy.workers or service.watched:
-            return
-        wait = service.policy.not_before - time.monotonic()
-        if wait > 0:
-            self.loop.call_later(wait, self.attend, number)
-            return
-        service.watched = True
-        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
-
-    def attend_orders(self, number: int) -> None:
-        """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
-        service = self.services[number]
-        if service.launcher.workers or service.orders_watched or self.stopping:
-            return
-        service.orders_watched = True
-        self.loop.add_reader(service.orders[1].fileno(), self.start_launcher, number)
-
     def start_launcher(self, number: int) -> None:
         """Start an identity's launcher."""
         service = self.services[number]
-        service.orders_watched = False
-        self.loop.remove_reader(service.orders[1].fileno())
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
         child.senders = given.senders
         close_all(given.ends)
 
-    def unwatch(self, service: Service) -> None:
-        """A worker will read the mailbox: leave it alone."""
-        if service.watched:
-            service.watched = False
-            self.loop.remove_reader(service.workers.fileno())
+    def end_workers(self, number: int) -> None:
+        """One of an identity's workers has shut the mailbox of all of them down: end them."""
+        who = self.plan.identities[number].name
+        self.logs.error(Level.ERROR, f"identity {who}: a process of its has shut its workers' mailbox down: they end")
+        for child in self.children:
+            if child.role == "worker" and child.number == number:
+                child.stopping = True
+                self.children.kill(child)
 
     # Requests
 
@@ -370,15 +338,19 @@ class Supervisor:
         except BlockingIOError:
             return
         except ProtocolError as error:
-            self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
-            self.loop.remove_reader(child.channel.fileno())
-            self.children.kill(child)
+            self.end_liar(child, error)
             return
         if received is None:
             self.loop.remove_reader(child.channel.fileno())  # its `Exited` follows
             return
         message, descriptors = received
         self.requests[type(message)](child, message, descriptors)
+
+    def end_liar(self, child: Child, error: ProtocolError) -> None:
+        """End a process that has said what it may not."""
+        self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
+        self.loop.remove_reader(child.channel.fileno())
+        self.children.kill(child)
 
     def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""
@@ -404,21 +376,15 @@ class Supervisor:
             self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
             self.children.kill(child)
             return
-        service = self.service(message.identity)
-        self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
-        # A first request need not wait until it has arrived in the mailbox.
-        if service.policy.wanted(time.monotonic()):
-            self.start_worker(message.identity)
-        else:
-            self.attend(message.identity)
+        self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
 
-    def on_whose(self, child: Child, message: Message, _: list[int]) -> None:
-        """A gate asks who somebody is whom an expression named: a number, or why nobody may be that."""
-        assert isinstance(message, Whose)
-        wanted = Assignment(message.user or None, message.group or None, message.nice)
-        found = self.plan.name(message.server, wanted)
-        number, reason = (-1, found.logged) if isinstance(found, Refusal) else (found, "")
-        self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason))
+    def on_relay(self, child: Child, message: Message, _: list[int]) -> None:
+        """A worker wants to relay a request; one that asks for what is not its own is ended."""
+        assert isinstance(message, Relay)
+        try:
+            self.relaying.on_relay(child, message)
+        except ProtocolError as error:
+            self.end_liar(child, error)
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
@@ -473,7 +439,7 @@ class Supervisor:
         if "gate" in roles:
             return
         self.tell_to_stop("worker")
-        waiting = not self.ending and any(_has_mail(service.workers) for service in self.services.values())
+        waiting = not self.ending and self.services.have_mail
         if "worker" in roles or waiting:
             return
         if "launcher" in roles:
@@ -498,11 +464,3 @@ class Supervisor:
 def _signal_name(number: int) -> str:
     name = next((known.name for known in signal.Signals if known == number), "a real-time signal")
     return f"by signal {number} ({name})"
-
-
-def _has_mail(mailbox: socket.socket) -> bool:
-    try:
-        mailbox.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    return True
