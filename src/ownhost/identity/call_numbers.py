@@ -56,7 +56,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "sched_yield": (24, 124), "seccomp": (317, 277), "select": (23, NONE), "sendfile": (40, 71),
     "sendmmsg": (307, 269), "sendmsg": (46, 211), "sendto": (44, 206), "set_robust_list": (273, 99),
     "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgid": (106, 144),
-    "setgroups": (116, 159), "sethostname": (170, 161), "setitimer": (38, 103), "setns": (308, 268),
+    "setgroups": (116, 159), "sethostname": (170, 161), "setns": (308, 268),
     "setregid": (114, 143), "setresgid": (119, 149), "setresuid": (117, 147), "setreuid": (113, 145),
     "setsockopt": (54, 208), "settimeofday": (164, 170), "setuid": (105, 146), "shutdown": (48, 210),
     "sigaltstack": (131, 132), "socket": (41, 198), "socketpair": (53, 199), "stat": (4, NONE), "statfs": (137, 43),

@@ -161,7 +161,7 @@ READING = allowed(
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
 GATE = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")},
+    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")},
 )
 
 # A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
