@@ -180,7 +180,7 @@ def test_the_main_error_log_is_in_root_folders_or_the_server_says_so_and_ends(wo
 
 
 def test_a_pid_file_in_an_owners_folder_is_not_written(world: World) -> None:
-    run = world.site("run", ALICE, {"x": ""})
+    run = world.site("pids", ALICE, {"x": ""})
     secret = world.folder / "secret"
     secret.write_text("root's\n")
     done_by_alice(lambda: os.symlink(secret, run / "pid"))

@@ -12,11 +12,9 @@ Connections travel in mailboxes, which have a binary form of their own: see `mai
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -24,7 +22,6 @@ from typing import Any
 from ownhost.processes import passrights
 
 MAX_MESSAGE = 65_536  # bytes
-_NO_LINGER = struct.pack("ii", 0, 0)  # struct linger: off
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
 
 
@@ -297,33 +294,6 @@ def _has_type(value: Any, wanted: str) -> bool:
     if wanted == "list[int]":
         return isinstance(value, list) and all(type(item) is int for item in value)
     return type(value).__name__ == wanted
-
-
-def let_go(descriptor: int) -> bool:
-    """Close a socket that came from somebody who may be hostile. False for what is no socket: that stays open.
-
-    One with SO_LINGER set could hold up whoever closes it last for hours, and a file of a file system that its sender
-    runs for ever.
-    """
-    try:
-        sock = socket.SocketType(-1, -1, -1, descriptor)
-    except OSError:
-        return False
-    close_at_once(sock)
-    return True
-
-
-def close_at_once(sock: socket.SocketType) -> None:
-    """Close a socket that somebody who may be hostile has had: see `let_go`."""
-    do_not_linger(sock)
-    with contextlib.suppress(OSError):
-        sock.close()
-
-
-def do_not_linger(sock: socket.socket | socket.SocketType) -> None:
-    """Have a close of a socket wait for nothing, whatever somebody else who has it may have set."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class Channel:
