@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, Server, World, eventually
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers here are x86-64's")
 
@@ -77,7 +77,23 @@ def test_what_is_near_the_network_is_under_its_parents_filter_too(server: Server
     filter_ = seccomp.compiled(seccomp.FORKSERVER).encode(confined.pid)
     assert filters_of(confined) == [filter_]
     for role in ("gate", "worker", "logger"):
-        assert [filters_of(process)[0] for process in server.processes(role)] == [filter_]
+        assert {filters_of(process)[0] for process in server.processes(role)} == {filter_}
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+def test_a_worker_writes_nowhere_else(world: World) -> None:
+    """Not even where its owner may write, and has it write: the log is a link into the site since the worker started."""
+    logs = world.site("logs", ALICE, {"empty": ""})
+    failing = "#!/bin/sh\necho no head\n"
+    extra = f"ScriptLog {logs}/script.log\n<Location />\nOptions ExecCGI\nAddHandler cgi-script .cgi\n</Location>\n"
+    server = world.server(world.virtual_host("alice", ALICE, extra, {"a.cgi": failing, "page.html": ""}))
+    assert server.get("alice.test", "/a.cgi").status == 500
+    assert "no head" in (logs / "script.log").read_text()
+    (logs / "script.log").unlink()
+    (logs / "script.log").symlink_to(world.folder / "alice/page.html")
+    assert server.get("alice.test", "/a.cgi").status == 500
+    assert (world.folder / "alice/page.html").read_text() == ""
+    eventually(lambda: f"cannot write to the ScriptLog {logs}/script.log: Permission denied" in server.log())
 
 
 def test_programs_of_owners_are_under_no_filter(server: Server) -> None:
