@@ -82,17 +82,18 @@ def test_what_is_near_the_network_is_under_its_parents_filter_too(server: Server
 
 @pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 def test_a_worker_writes_nowhere_else(world: World) -> None:
-    """Not even where its owner may write, and has it write: the log is a link into the site since the worker started."""
+    """Not even where its owner may write, and has it write: the log has become a link since the worker started."""
     logs = world.site("logs", ALICE, {"empty": ""})
+    page = world.site("other", ALICE, {"page.html": ""}) / "page.html"
     failing = "#!/bin/sh\necho no head\n"
     extra = f"ScriptLog {logs}/script.log\n<Location />\nOptions ExecCGI\nAddHandler cgi-script .cgi\n</Location>\n"
-    server = world.server(world.virtual_host("alice", ALICE, extra, {"a.cgi": failing, "page.html": ""}))
+    server = world.server(world.virtual_host("alice", ALICE, extra, {"a.cgi": failing}))
     assert server.get("alice.test", "/a.cgi").status == 500
     assert "no head" in (logs / "script.log").read_text()
     (logs / "script.log").unlink()
-    (logs / "script.log").symlink_to(world.folder / "alice/page.html")
+    (logs / "script.log").symlink_to(page)
     assert server.get("alice.test", "/a.cgi").status == 500
-    assert (world.folder / "alice/page.html").read_text() == ""
+    assert page.read_text() == ""
     eventually(lambda: f"cannot write to the ScriptLog {logs}/script.log: Permission denied" in server.log())
 
 
