@@ -46,11 +46,6 @@ def without(place: int, bits: int) -> Test:
     return Test(place, (0,), bits)
 
 
-def only(place: int, bits: int) -> Test:
-    """A long without any other bit than these."""
-    return long(place, 0, free=bits)
-
-
 def allowed(*names: str) -> dict[str, Rule]:
     """Calls that are allowed whatever their arguments are."""
     return dict.fromkeys(names, ALLOW)
@@ -125,6 +120,7 @@ IP_RECVERR, IPV6_RECVERR = 11, 25
 SO_PASSRIGHTS = 83  # Linux 6.16
 TALKING: dict[str, Rule] = {
     **allowed("recvfrom", "recvmsg", "sendto", "sendmsg", "getsockname", "getpeername", "shutdown"),
+    # SO_LINGER is there to be unset: whoever may be hostile has had the socket.
     "getsockopt": ((word(1, socket.SOL_SOCKET, socket.IPPROTO_TCP),),),
     "setsockopt": (
         (
@@ -160,19 +156,13 @@ READING = allowed(
 )  # fmt: skip
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
-GATE = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")},
-)
+GATE = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")})
 
 # A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
-FRONT = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)},
-)
+FRONT = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)})
 
 # The logger takes lines in and writes them to what it was given.
-LOGGER = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING},
-)
+LOGGER = may({**HOSTILE, **LIVING, **EPOLL, **TALKING})
 
 # An examiner finds out whether keys and certificates can be used: it reads them, and says what it saw. OpenSSL reads
 # them from a memory file.
@@ -236,9 +226,7 @@ DENIED: dict[str, Rule] = {
 
 # The confined forkserver and all its children: gates, workers, the logger. They execute nothing; each has its own
 # filter beside this one. Above it, the forkserver of owners' programs has none.
-FORKSERVER = may_not(
-    {**DENIED, **dict.fromkeys(RUNNING, REFUSED)},
-)
+FORKSERVER = may_not({**DENIED, **dict.fromkeys(RUNNING, REFUSED)})
 
 # The supervisor, and the programs that logs are piped into.
 SUPERVISOR = may_not(DENIED)
