@@ -180,6 +180,7 @@ NEVER: dict[str, tuple[object, ...]] = {
     "listen": (50, 0, 5),
     "a filter on a socket": (54, 0, 1, 26, 0, 0),  # SO_ATTACH_FILTER
     "a socket's priority": (54, 0, 1, 12, 0, 0),
+    "a socket whose close waits": (54, 0, 1, 13, 0, 0),  # SO_LINGER
     "a protocol on top of TCP": (54, 0, 6, 31, 0, 0),  # TCP_ULP
     "a firewall's table": (54, 0, 0, 64, 0, 0),  # IPT_SO_SET_REPLACE
     "a firewall's table read": (55, 0, 0, 64, 0, 0),
@@ -203,6 +204,7 @@ NEVER: dict[str, tuple[object, ...]] = {
     "inotify_init1": (294, 0),
     "fanotify_init": (300, 0, 0),
     "timer_create": (222, 0, 0, 0),
+    "setitimer": (38, 1, 0, 0),
     "vmsplice": (278, 0, 0, 0, 0),
     "splice": (275, -1, 0, -1, 0, 0, 0),
     "remap_file_pages": (216, 0, 0, 0, 0, 0),

@@ -120,14 +120,12 @@ IP_RECVERR, IPV6_RECVERR = 11, 25
 SO_PASSRIGHTS = 83  # Linux 6.16
 TALKING: dict[str, Rule] = {
     **allowed("recvfrom", "recvmsg", "sendto", "sendmsg", "getsockname", "getpeername", "shutdown"),
-    # SO_LINGER is there to be unset: whoever may be hostile has had the socket.
     "getsockopt": ((word(1, socket.SOL_SOCKET, socket.IPPROTO_TCP),),),
     "setsockopt": (
         (
             word(1, socket.SOL_SOCKET),
             word(
-                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, socket.SO_LINGER,
-                SO_PASSRIGHTS,
+                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, SO_PASSRIGHTS,
             ),
         ),
         (
@@ -156,7 +154,7 @@ READING = allowed(
 )  # fmt: skip
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
-GATE = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")})
+GATE = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")})
 
 # A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
 FRONT = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)})

@@ -12,11 +12,9 @@ Connections travel in mailboxes, which have a binary form of their own: see `mai
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -24,7 +22,6 @@ from typing import Any
 from ownhost.processes import passrights
 
 MAX_MESSAGE = 65_536  # bytes
-_NO_LINGER = struct.pack("ii", 0, 0)  # struct linger: off
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
 
 
@@ -96,7 +93,7 @@ class Descriptors(Message):
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate -> supervisor: I have a connection for this identity, and no mailbox of it."""
+    """gate -> supervisor: I have a connection for this identity, and no mailbox of it that takes any."""
 
     identity: int
 
@@ -116,12 +113,13 @@ class Shut(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Whose(Message):
-    """gate -> supervisor: who is this, whom a request of this server is to be served as? "" is User or Group.
+class Relay(Message):
+    """worker -> supervisor: make a pair with whoever serves a virtual host of mine as this. "" is User or Group.
 
-    For names that expressions gave: those that are written in the configuration are in the gate's slice.
+    Answered by `Relayed` or by `NotRelayed`, in any order; `serial` says to which question.
     """
 
+    serial: int
     server: int
     user: str
     group: str
@@ -129,14 +127,17 @@ class Whose(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Named(Message):
-    """supervisor -> gate: the answer to a `Whose`: the number of the identity, or -1 and why there is none."""
+class Relayed(Message):
+    """supervisor -> worker: the other end of a pair is in a mailbox. One descriptor: yours."""
 
-    server: int
-    user: str
-    group: str
-    nice: int
-    identity: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotRelayed(Message):
+    """supervisor -> worker: nobody may be asked, and why. "" is for a mailbox that is full: try again."""
+
+    serial: int
     reason: str
 
 
@@ -223,8 +224,9 @@ MESSAGES: dict[str, type[Message]] = {
         Want,
         Mailbox,
         Shut,
-        Whose,
-        Named,
+        Relay,
+        Relayed,
+        NotRelayed,
         Sender,
         Busy,
         Ready,
@@ -239,8 +241,8 @@ MESSAGES: dict[str, type[Message]] = {
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Shut, Named, Stop),
-    "worker": (Begin, Descriptors, Stop, Leave),
+    "gate": (Begin, Descriptors, Mailbox, Shut, Stop),
+    "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
@@ -249,8 +251,8 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
-    "gate": (Ready, Want, Whose, Failed),
-    "worker": (Busy, Failed),
+    "gate": (Ready, Want, Failed),
+    "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
@@ -259,7 +261,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 }
 
 # Descriptors that go with a message: so many; with `Descriptors`, up to so many.
-_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
+_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
 
 # The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
 # confined one, below it.
@@ -292,33 +294,6 @@ def _has_type(value: Any, wanted: str) -> bool:
     if wanted == "list[int]":
         return isinstance(value, list) and all(type(item) is int for item in value)
     return type(value).__name__ == wanted
-
-
-def let_go(descriptor: int) -> bool:
-    """Close a socket that came from somebody who may be hostile. False for what is no socket: that stays open.
-
-    One with SO_LINGER set could hold up whoever closes it last for hours, and a file of a file system that its sender
-    runs for ever.
-    """
-    try:
-        sock = socket.SocketType(-1, -1, -1, descriptor)
-    except OSError:
-        return False
-    close_at_once(sock)
-    return True
-
-
-def close_at_once(sock: socket.SocketType) -> None:
-    """Close a socket that somebody who may be hostile has had: see `let_go`."""
-    do_not_linger(sock)
-    with contextlib.suppress(OSError):
-        sock.close()
-
-
-def do_not_linger(sock: socket.socket | socket.SocketType) -> None:
-    """Have a close of a socket wait for nothing, whatever somebody else who has it may have set."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
 
 class Channel:
