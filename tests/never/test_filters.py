@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, Server, World, eventually
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers here are x86-64's")
 
@@ -77,7 +77,24 @@ def test_what_is_near_the_network_is_under_its_parents_filter_too(server: Server
     filter_ = seccomp.compiled(seccomp.FORKSERVER).encode(confined.pid)
     assert filters_of(confined) == [filter_]
     for role in ("gate", "worker", "logger"):
-        assert [filters_of(process)[0] for process in server.processes(role)] == [filter_]
+        assert {filters_of(process)[0] for process in server.processes(role)} == {filter_}
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+def test_a_worker_writes_nowhere_else(world: World) -> None:
+    """Not even where its owner may write, and has it write: the log has become a link since the worker started."""
+    logs = world.site("logs", ALICE, {"empty": ""})
+    page = world.site("other", ALICE, {"page.html": ""}) / "page.html"
+    failing = "#!/bin/sh\necho no head\n"
+    extra = f"ScriptLog {logs}/script.log\n<Location />\nOptions ExecCGI\nAddHandler cgi-script .cgi\n</Location>\n"
+    server = world.server(world.virtual_host("alice", ALICE, extra, {"a.cgi": failing}))
+    assert server.get("alice.test", "/a.cgi").status == 500
+    assert "no head" in (logs / "script.log").read_text()
+    (logs / "script.log").unlink()
+    (logs / "script.log").symlink_to(page)
+    assert server.get("alice.test", "/a.cgi").status == 500
+    assert page.read_text() == ""
+    eventually(lambda: f"cannot write to the ScriptLog {logs}/script.log: Permission denied" in server.log())
 
 
 def test_programs_of_owners_are_under_no_filter(server: Server) -> None:
@@ -163,6 +180,7 @@ NEVER: dict[str, tuple[object, ...]] = {
     "listen": (50, 0, 5),
     "a filter on a socket": (54, 0, 1, 26, 0, 0),  # SO_ATTACH_FILTER
     "a socket's priority": (54, 0, 1, 12, 0, 0),
+    "a socket whose close waits": (54, 0, 1, 13, 0, 0),  # SO_LINGER
     "a protocol on top of TCP": (54, 0, 6, 31, 0, 0),  # TCP_ULP
     "a firewall's table": (54, 0, 0, 64, 0, 0),  # IPT_SO_SET_REPLACE
     "a firewall's table read": (55, 0, 0, 64, 0, 0),
@@ -186,6 +204,7 @@ NEVER: dict[str, tuple[object, ...]] = {
     "inotify_init1": (294, 0),
     "fanotify_init": (300, 0, 0),
     "timer_create": (222, 0, 0, 0),
+    "setitimer": (38, 1, 0, 0),
     "vmsplice": (278, 0, 0, 0, 0),
     "splice": (275, -1, 0, -1, 0, 0, 0),
     "remap_file_pages": (216, 0, 0, 0, 0, 0),

@@ -46,11 +46,6 @@ def without(place: int, bits: int) -> Test:
     return Test(place, (0,), bits)
 
 
-def only(place: int, bits: int) -> Test:
-    """A long without any other bit than these."""
-    return long(place, 0, free=bits)
-
-
 def allowed(*names: str) -> dict[str, Rule]:
     """Calls that are allowed whatever their arguments are."""
     return dict.fromkeys(names, ALLOW)
@@ -130,8 +125,7 @@ TALKING: dict[str, Rule] = {
         (
             word(1, socket.SOL_SOCKET),
             word(
-                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, socket.SO_LINGER,
-                SO_PASSRIGHTS,
+                2, socket.SO_KEEPALIVE, socket.SO_RCVBUF, socket.SO_SNDBUF, socket.SO_RCVLOWAT, SO_PASSRIGHTS,
             ),
         ),
         (
@@ -160,19 +154,13 @@ READING = allowed(
 )  # fmt: skip
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
-GATE = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")},
-)
+GATE = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")})
 
 # A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
-FRONT = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)},
-)
+FRONT = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)})
 
 # The logger takes lines in and writes them to what it was given.
-LOGGER = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING},
-)
+LOGGER = may({**HOSTILE, **LIVING, **EPOLL, **TALKING})
 
 # An examiner finds out whether keys and certificates can be used: it reads them, and says what it saw. OpenSSL reads
 # them from a memory file.
@@ -236,9 +224,7 @@ DENIED: dict[str, Rule] = {
 
 # The confined forkserver and all its children: gates, workers, the logger. They execute nothing; each has its own
 # filter beside this one. Above it, the forkserver of owners' programs has none.
-FORKSERVER = may_not(
-    {**DENIED, **dict.fromkeys(RUNNING, REFUSED)},
-)
+FORKSERVER = may_not({**DENIED, **dict.fromkeys(RUNNING, REFUSED)})
 
 # The supervisor, and the programs that logs are piped into.
 SUPERVISOR = may_not(DENIED)

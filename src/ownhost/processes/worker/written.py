@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.processes.slices import WorkerSlice
 
-TEMPORARY = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - as tempfile looks for one: libraries may want one
-
 
 def written_folders(slice_: WorkerSlice) -> Iterator[str]:
     """The folders that a worker makes files in: for spools, and for what its virtual hosts have it log to."""
-    yield from TEMPORARY
     yield slice_.spooling.folder
     for target in slice_.logs.own:
         yield folder_of(target.value)
