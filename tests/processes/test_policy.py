@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from ownhost.processes.supervisor.policy import (
-    BUSY_INTERVAL,
-    FIRST_WAIT,
-    LONGEST_OF_NEUTRAL,
-    LONGEST_WAIT,
-    End,
-    SpawnPolicy,
-)
+from ownhost.processes.supervisor.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_OF_NEUTRAL, LONGEST_WAIT, SpawnPolicy
 
 
 def test_one_worker_on_demand() -> None:
@@ -44,7 +35,7 @@ def test_early_deaths_double_the_wait_up_to_a_bound() -> None:
     now, waits = 0.0, []
     for _ in range(12):
         policy.started()
-        policy.ended(now, lived=0.1, end=End.FAILED)
+        policy.ended(now, lived=0.1, failed=True)
         assert not policy.wanted(now)
         waits.append(policy.not_before - now)
         now = policy.not_before
@@ -58,7 +49,7 @@ def test_who_dies_once_does_not_keep_dying() -> None:
     throttled = []
     for now in (0.0, 1.0, 2.0):
         policy.started()
-        policy.ended(now, lived=0.1, end=End.FAILED)
+        policy.ended(now, lived=0.1, failed=True)
         throttled.append(policy.throttled)
     assert throttled == [False, True, True]
 
@@ -67,52 +58,52 @@ def test_a_good_life_ends_the_throttle() -> None:
     policy = SpawnPolicy(limit=1)
     for _ in range(2):
         policy.started()
-        policy.ended(0.0, lived=0.1, end=End.FAILED)
+        policy.ended(0.0, lived=0.1, failed=True)
     assert policy.throttled
     policy.started()
-    policy.ended(100.0, lived=99.0, end=End.FAILED)
+    policy.ended(100.0, lived=99.0, failed=True)
     assert not policy.throttled
     assert policy.wanted(100.0)
 
 
 def test_leaving_when_idle_is_no_death() -> None:
-    policy = SpawnPolicy(limit=1, leaves_after=1.0)
+    policy = SpawnPolicy(limit=1)
     policy.started()
-    policy.ended(1.0, lived=1.0, end=End.LEFT)
+    policy.ended(1.0, lived=1.0, failed=False)
     assert not policy.throttled
     assert policy.wanted(1.0)
 
 
 def test_one_that_leaves_before_it_can_have_served_is_an_early_death() -> None:
     """As a hostile worker or launcher may: it is started for a request, and leaves."""
-    policy = SpawnPolicy(limit=1, leaves_after=5.0)
+    policy = SpawnPolicy(limit=1, stays=5.0)
     for now in (0.0, 1.0):
         policy.started()
-        policy.ended(now, lived=0.1, end=End.LEFT)
+        policy.ended(now, lived=0.1, failed=False)
     assert policy.throttled
     assert not policy.wanted(1.0)
 
 
 def test_one_that_was_told_to_leave_is_no_death() -> None:
-    policy = SpawnPolicy(limit=1)
+    policy = SpawnPolicy(limit=1, stays=5.0)
     policy.started()
-    policy.ended(1.0, lived=0.1, end=End.TOLD)
-    assert policy.wanted(1.0)
+    policy.dismissed()
+    assert policy.wanted(0.0)
 
 
 def test_a_neutral_process_that_was_killed_or_has_served_is_replaced_at_once() -> None:
     policy = SpawnPolicy(limit=1, neutral=True)
-    for now, lived, end in ((0.0, 0.1, End.KILLED), (1.0, 30.0, End.FAILED), (2.0, 0.0, End.KILLED)):
+    for now, lived, killed in ((0.0, 0.1, True), (1.0, 30.0, False), (2.0, 0.0, True)):
         policy.started()
-        policy.ended(now, lived, end)
-        assert policy.wanted(now), (lived, end)
+        policy.ended(now, lived, failed=True, killed=killed)
+        assert policy.wanted(now), (lived, killed)
 
 
 def test_no_neutral_process_is_missing_for_longer_than_a_second() -> None:
     policy = SpawnPolicy(limit=1, neutral=True)
     for now in range(2_000):
         policy.started()
-        policy.ended(now, lived=0.0, end=End.FAILED)
+        policy.ended(now, lived=0.0, failed=now % 2 == 0)
         assert not policy.wanted(now)
         assert policy.wanted(now + LONGEST_OF_NEUTRAL)
 
@@ -120,22 +111,6 @@ def test_no_neutral_process_is_missing_for_longer_than_a_second() -> None:
 def test_an_owners_process_that_was_killed_waits_as_one_that_failed() -> None:
     policy = SpawnPolicy(limit=1)
     policy.started()
-    policy.ended(0.0, lived=0.1, end=End.KILLED)
+    policy.ended(0.0, lived=0.1, failed=True, killed=True)
     assert not policy.wanted(0.0)
     assert policy.wanted(FIRST_WAIT)
-
-
-@pytest.mark.parametrize(
-    ("status", "told", "end"),
-    [
-        (0, False, End.LEFT),
-        (0, True, End.TOLD),
-        (-9, True, End.TOLD),
-        (-9, False, End.KILLED),
-        (-15, False, End.KILLED),
-        (-11, False, End.FAILED),
-        (70, False, End.FAILED),
-    ],
-)
-def test_how_a_process_ended(status: int, told: bool, end: End) -> None:
-    assert End.of(status, told=told) is end

@@ -10,7 +10,7 @@ import pytest
 
 from ownhost.processes.pulse import Watched, new_page, own_page
 from ownhost.processes.supervisor.watchdog import INTERVAL, LATE, LONGEST, Watchdog
-from ownhost.processes.supervisor.words import RATES, Bucket
+from ownhost.processes.supervisor.words import OF_OTHERS, RATES, bucket_of
 
 
 @pytest.mark.parametrize("role", sorted(LONGEST))
@@ -37,23 +37,17 @@ def test_after_a_look_that_came_late_others_get_time() -> None:
     assert dog.look(dog.quiet_until)
 
 
-def test_what_is_within_the_bucket_is_taken_at_once() -> None:
-    bucket = Bucket.of("worker", 0.0)
-    rate, most = RATES["worker"]
-    waits = [bucket.take(0.0) for _ in range(int(most))]
-    assert not any(waits[:-1])
-    assert waits[-1] == pytest.approx(1 / rate)
-
-
-def test_who_says_more_waits_as_long_as_its_rate_says() -> None:
-    bucket = Bucket.of("worker", 0.0)
-    rate, most = RATES["worker"]
+@pytest.mark.parametrize("role", ["worker", "gate", "logger"])
+def test_who_says_more_than_its_bucket_has_waits_as_long_as_its_rate_says(role: str) -> None:
+    rate, most = RATES.get(role, OF_OTHERS)
+    bucket = bucket_of(role)
+    assert not any(bucket.take(1.0, 0.0) for _ in range(int(most)))
     now, words = 0.0, 0
     while now < 10.0:
-        now += bucket.take(now)
+        now += bucket.take(1.0, now)
         words += 1
-    assert words <= most + 10 * rate + 2
-    assert bucket.take(1_000.0) == 0.0, "and is full again after a while"
+    assert words <= 10 * rate + 2
+    assert bucket.take(1.0, 1_000.0) == 0.0, "and is full again after a while"
 
 
 def test_a_page_says_since_when() -> None:

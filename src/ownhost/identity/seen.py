@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from ownhost.identity import prctl
 from ownhost.identity.system_calls import system_call
@@ -19,6 +18,7 @@ from ownhost.identity.system_calls import system_call
 IOPRIO_WHO_PROCESS = 1
 IOPRIO_CLASS_SHIFT = 13
 QUERY = 0xFFFF_FFFF  # personality(2): tell, and change nothing
+LARGEST = 65_536  # bytes of a file of /proc
 UNLIMITED = -1  # resource.RLIM_INFINITY
 
 Limits = dict[str, tuple[int, int]]
@@ -40,6 +40,7 @@ class Seen:
     umask: int
     blocked: int
     ignored: int
+    caught: int
     limits: Limits
     oom_score: int
     nice: int
@@ -58,26 +59,25 @@ class Seen:
 def look(pid: int = 0) -> Seen:
     """A process as it is now; 0 is this one. Raises OSError where it is gone."""
     folder = f"/proc/{pid}" if pid else "/proc/thread-self"
-    with open(f"{folder}/status") as file:
-        status = dict(line.rstrip("\n").split(":", 1) for line in file)
-    with open(f"{folder}/stat") as file:
-        stat = file.read().rpartition(")")[2].split()
+    status = dict(line.split(b":", 1) for line in read(f"{folder}/status").splitlines())
+    stat = read(f"{folder}/stat").rpartition(b")")[2].split()
     process = pid or os.getpid()
     return Seen(
-        uids=tuple(map(int, status["Uid"].split())),
-        gids=tuple(map(int, status["Gid"].split())),
-        groups=frozenset(map(int, status["Groups"].split())),
-        effective=int(status["CapEff"], 16),
-        permitted=int(status["CapPrm"], 16),
-        inheritable=int(status["CapInh"], 16),
-        bounding=int(status["CapBnd"], 16),
-        ambient=int(status.get("CapAmb", "0"), 16),
-        no_new_privs=int(status.get("NoNewPrivs", "0")) == 1,
-        umask=int(status["Umask"], 8),
-        blocked=int(status["SigBlk"], 16),
-        ignored=int(status["SigIgn"], 16),
+        uids=tuple(map(int, status[b"Uid"].split())),
+        gids=tuple(map(int, status[b"Gid"].split())),
+        groups=frozenset(map(int, status[b"Groups"].split())),
+        effective=int(status[b"CapEff"], 16),
+        permitted=int(status[b"CapPrm"], 16),
+        inheritable=int(status[b"CapInh"], 16),
+        bounding=int(status[b"CapBnd"], 16),
+        ambient=int(status.get(b"CapAmb", b"0"), 16),
+        no_new_privs=int(status.get(b"NoNewPrivs", b"0")) == 1,
+        umask=int(status[b"Umask"], 8),
+        blocked=int(status[b"SigBlk"], 16),
+        ignored=int(status[b"SigIgn"], 16),
+        caught=int(status[b"SigCgt"], 16),
         limits=_limits(folder),
-        oom_score=_number(f"/proc/{pid or 'self'}/oom_score_adj"),
+        oom_score=int(read(f"/proc/{pid or 'self'}/oom_score_adj")),
         nice=os.getpriority(os.PRIO_PROCESS, pid),
         policy=os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK,
         io_class=system_call("ioprio_get", IOPRIO_WHO_PROCESS, pid) >> IOPRIO_CLASS_SHIFT,
@@ -92,39 +92,42 @@ def look(pid: int = 0) -> Seen:
     )
 
 
+def read(path: str) -> bytes:
+    """All of a file of /proc. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, LARGEST)
+    finally:
+        os.close(descriptor)
+
+
 def _limits(folder: str) -> Limits:
     """The table of /proc/PID/limits: columns of fixed width."""
-    with open(f"{folder}/limits") as file:
-        lines = file.read().splitlines()[1:]
-    return {line[:26].strip(): (_limit(line[26:47]), _limit(line[47:68])) for line in lines}
+    lines = read(f"{folder}/limits").splitlines()[1:]
+    return {line[:26].decode().rstrip(): (_limit(line[26:47]), _limit(line[47:68])) for line in lines}
 
 
-def _limit(text: str) -> int:
-    return UNLIMITED if text.strip() == "unlimited" else int(text)
-
-
-def _number(path: str) -> int:
-    with open(path) as file:
-        return int(file.read(), 0)
+def _limit(text: bytes) -> int:
+    return UNLIMITED if text.startswith(b"unlimited") else int(text)
 
 
 def _personality(pid: int) -> int | None:
     if not pid:
         return int(prctl.libc.personality(ctypes.c_ulong(QUERY))) & QUERY
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/personality") as file:
-        return int(file.read(), 16)
+    with contextlib.suppress(OSError):
+        return int(read(f"/proc/{pid}/personality"), 16)
     return None
 
 
 def _folder(pid: int) -> str | None:
     with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid or 'self'}/cwd").readlink())
+        return os.readlink(f"/proc/{pid or 'self'}/cwd")  # noqa: PTH115 - a Path costs more
     return None
 
 
 def _descriptors(pid: int) -> frozenset[int] | None:
     try:
-        found = frozenset(int(entry.name) for entry in Path(f"/proc/{pid or 'self'}/fd").iterdir())
+        found = frozenset(map(int, os.listdir(f"/proc/{pid or 'self'}/fd")))  # noqa: PTH208 - a Path each costs more
     except OSError:
         return None
     return found if pid else frozenset(filter(_is_open, found))  # reading the folder took one, too
@@ -142,16 +145,16 @@ def _dumpable(pid: int) -> bool:
     if not pid:
         return prctl.prctl(prctl.PR_GET_DUMPABLE) == 1
     try:
-        with open(f"/proc/{pid}/status") as file:
-            uid = int(next(line for line in file if line.startswith("Uid")).split()[2])
+        status = read(f"/proc/{pid}/status").splitlines()
+        uid = int(next(line for line in status if line.startswith(b"Uid")).split()[2])
         return os.stat(f"/proc/{pid}/environ").st_uid == uid  # root's, where it is not dumpable
     except OSError:
         return False
 
 
 def _group(folder: str) -> str:
-    with contextlib.suppress(OSError), open(f"{folder}/cgroup") as file:
-        for line in file:
-            if line.startswith("0::"):
-                return line[3:].rstrip("\n")
+    with contextlib.suppress(OSError):
+        for line in read(f"{folder}/cgroup").splitlines():
+            if line.startswith(b"0::"):
+                return os.fsdecode(line[3:])
     return ""

@@ -169,15 +169,14 @@ def _wrong_descriptors(seen: Seen, wanted: Wanted) -> str:
 # Signals: what is ignored or blocked stays so over fork and execve (signal(7)). nohup(1) ignores SIGHUP.
 
 
-def _shed_signals(wanted: Wanted) -> None:
-    default_signals(wanted.ignored)
-
-
-def default_signals(ignored: frozenset[signal.Signals] = frozenset()) -> None:
+def shed_signals(wanted: Wanted) -> None:
     """Have every signal do what it does by default, but those that are to be ignored, and block none."""
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+    changed = (wanted.before.seen.ignored | wanted.before.seen.caught) & ~_OF_THE_C_LIBRARY
+    while changed:  # a bit for each: most are as they should be
+        number = changed.bit_length()
+        changed ^= 1 << (number - 1)
+        signal.signal(number, signal.SIG_IGN if number in wanted.ignored else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
@@ -290,8 +289,11 @@ def _score(wanted: Wanted) -> int:
 
 
 def _write_score(score: int) -> None:
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(score))
+    descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    try:
+        os.write(descriptor, str(score).encode())
+    finally:
+        os.close(descriptor)
 
 
 def _shed_oom_score(wanted: Wanted) -> None:
@@ -496,7 +498,7 @@ def _shed_life(wanted: Wanted) -> None:
 LINES: tuple[Line, ...] = (
     Line("session", _shed_session, _attempt_session, _wrong_session, programs=True),
     Line("descriptors", _shed_descriptors, wrong=_wrong_descriptors),
-    Line("signals", _shed_signals, wrong=_wrong_signals, programs=True),
+    Line("signals", shed_signals, wrong=_wrong_signals, programs=True),
     Line("environment", _shed_environment, wrong=_wrong_environment),
     Line("working directory", _shed_folder, wrong=_wrong_folder),
     Line("umask", _shed_umask, wrong=_wrong_umask),

@@ -29,8 +29,9 @@ from ownhost.processes.messages import (
 from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
+from ownhost.processes.supervisor.bucket import Bucket
 from ownhost.processes.supervisor.outbox import Outbox
-from ownhost.processes.supervisor.words import Bucket
+from ownhost.processes.supervisor.words import bucket_of
 
 if TYPE_CHECKING:
     from ownhost.processes.supervisor.logsenders import LogSender
@@ -62,7 +63,7 @@ class Child:
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
-        self.bucket = Bucket.of(self.role, self.since)
+        self.bucket = bucket_of(self.role)
 
     def is_leaving(self, now: float) -> bool:
         """Whether it was asked to leave just now. One that does not has something to do, or does not care."""

@@ -1,55 +1,31 @@
-"""When to start a process: the policy, apart from the doing. Pure: it is given the time, and holds no process.
+"""When to start a worker: the policy, apart from the doing. Pure: it is given the time, and holds no process.
 
 An identity has a worker when something waits for it, one more when its workers say that they are busy, and never
 more than its limit. After an early death the next start waits a moment. An identity whose workers keep dying is
 throttled, alone: each early death in a row doubles the wait. No other identity notices.
 
-Neutral processes are everybody's: who has killed one cannot make others wait, and none waits longer than a second.
+Neutral processes are everybody's: one that was killed, or has served, is replaced at once, and none is missing for
+longer than a second.
 """
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
-EARLY_DEATH = 10.0  # seconds: a process that fails sooner than this counts against its identity
+EARLY_DEATH = 10.0  # seconds: a worker that fails sooner than this counts against its identity
 FIRST_WAIT = 0.25  # seconds before the start after one early death
 LONGEST_WAIT = 60.0  # seconds
-DOUBLINGS = 16  # of the first wait: more than the longest takes
 LONGEST_OF_NEUTRAL = 1.0  # seconds: so long at most is a gate or the logger missing
 BUSY_INTERVAL = 0.25  # seconds between two extra workers
 
 
-class End(Enum):
-    """How a process ended."""
-
-    TOLD = auto()  # as it was told
-    LEFT = auto()  # by itself, with status 0
-    KILLED = auto()  # from outside
-    FAILED = auto()
-
-    @classmethod
-    def of(cls, status: int, *, told: bool) -> End:
-        """Of a process that ended so: `status` as os.waitstatus_to_exitcode gives it."""
-        if told:
-            return cls.TOLD
-        if status == 0:
-            return cls.LEFT
-        return cls.KILLED if status in (-signal.SIGKILL, -signal.SIGTERM) else cls.FAILED
-
-
 @dataclass(slots=True)
 class SpawnPolicy:
-    """The processes of one kind that an identity has, as numbers. Times are monotonic seconds.
-
-    One that leaves by itself before `leaves_after` has not served anybody: that is an early death, too. Else a process
-    that is started and leaves could be had as often as somebody likes.
-    """
+    """One identity's workers, as numbers. Times are monotonic seconds."""
 
     limit: int
-    leaves_after: float = EARLY_DEATH
-    neutral: bool = False
+    stays: float = 0.0  # seconds that a process stays at least: whoever leaves earlier has not done its work
+    neutral: bool = False  # everybody depends on it, and no owner can end it
     workers: int = 0  # alive, or being forked
     early_deaths: int = 0  # in a row
     not_before: float = 0.0  # no start before this time
@@ -57,7 +33,7 @@ class SpawnPolicy:
 
     @property
     def throttled(self) -> bool:
-        """Whether the processes keep dying: one death is no habit."""
+        """Whether the identity's processes keep dying: one death is no habit."""
         return self.early_deaths > 1
 
     def wanted(self, now: float) -> bool:
@@ -72,27 +48,31 @@ class SpawnPolicy:
         return True
 
     def started(self) -> None:
-        """A process is being started."""
+        """A worker is being started."""
         self.workers += 1
 
-    def ended(self, now: float, lived: float, end: End) -> None:
-        """A process ended, `lived` seconds after its start."""
+    def ended(self, now: float, lived: float, failed: bool, *, killed: bool = False) -> None:
+        """A worker ended, `lived` seconds after its start; `failed` unless it left by itself. `killed`: from outside.
+
+        An owner may kill his own as often as he likes: what he gets for that is his own wait.
+        """
         self.workers -= 1
-        if not self._is_early(lived, end):
+        if self.neutral:
+            early = not killed and lived < LONGEST_OF_NEUTRAL
+        else:
+            early = lived < EARLY_DEATH and (failed or lived < self.stays)
+        if early:
+            self.broken(now)
+        else:
             self.early_deaths = 0
             self.not_before = now
-            return
-        longest = LONGEST_OF_NEUTRAL if self.neutral else LONGEST_WAIT
-        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, DOUBLINGS), longest)
-        self.early_deaths += 1
 
-    def _is_early(self, lived: float, end: End) -> bool:
-        match end:
-            case End.TOLD:
-                return False
-            case End.LEFT:
-                return lived < min(self.leaves_after, EARLY_DEATH)
-            case End.KILLED:
-                return not self.neutral and lived < EARLY_DEATH
-            case End.FAILED:
-                return lived < (LONGEST_OF_NEUTRAL if self.neutral else EARLY_DEATH)
+    def dismissed(self) -> None:
+        """A worker ended that was told to."""
+        self.workers -= 1
+
+    def broken(self, now: float) -> None:
+        """An early death, or what is to be treated like one: what workers share is spoiled."""
+        longest = LONGEST_OF_NEUTRAL if self.neutral else LONGEST_WAIT
+        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, 16), longest)
+        self.early_deaths += 1

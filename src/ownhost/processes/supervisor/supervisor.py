@@ -41,14 +41,12 @@ from ownhost.processes.messages import (
     Channel,
     Exited,
     Failed,
-    Leave,
     Mailbox,
     Message,
     Named,
     ProtocolError,
     Ready,
     Sender,
-    Shut,
     Started,
     Stop,
     Want,
@@ -58,24 +56,24 @@ from ownhost.processes.messages import (
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
+from ownhost.processes.supervisor.admission import Admission
 from ownhost.processes.supervisor.children import Child
 from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.logsenders import LogSenders
-from ownhost.processes.supervisor.policy import End, SpawnPolicy
+from ownhost.processes.supervisor.policy import EARLY_DEATH, SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
-from ownhost.processes.supervisor.room import Room, longest_idle, sensible
-from ownhost.processes.supervisor.watchdog import DEATH, INTERVAL, Watchdog
+from ownhost.processes.supervisor.room import Room, sensible
+from ownhost.processes.supervisor.watching import Watch
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
 CORES = len(os.sched_getaffinity(0))
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
-LOOK_FOR_ROOM = 0.1  # seconds between two looks for a worker that could leave
-SAY_FULL_AGAIN = 60.0  # seconds
 NOT_DELEGATED = (
     "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
     "what owners' programs leave running is ended one by one"
@@ -124,7 +122,8 @@ class Supervisor:
         settings = self.plan.config.main.settings
         self.children = start.children
         self.is_root = os.geteuid() == 0
-        self.room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
+        room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
+        self.admission = Admission(room, self.children, self.attend, self.welcome, self.warn)
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
@@ -139,7 +138,6 @@ class Supervisor:
         self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
-        self.said_full = -SAY_FULL_AGAIN  # monotonic seconds
         self.stopping = False  # nothing new begins
         self.ending = False  # nothing is finished, either
         self.finished: asyncio.Future[int]
@@ -162,8 +160,7 @@ class Supervisor:
         self.take_signals()
         setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
-        self.watchdog = Watchdog(self.loop.time())
-        self.watch()
+        Watch(self.children, self.forget, self.complain, time.monotonic()).look()
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
@@ -180,6 +177,14 @@ class Supervisor:
         else:
             trace = "".join(traceback.format_exception(error)) if error else ""
             self.logs.error(Level.CRIT, f"{context['message']}\n{trace}")
+
+    def warn(self, message: str) -> None:
+        """Write a warning to the main log."""
+        self.logs.error(Level.WARN, message)
+
+    def complain(self, message: str) -> None:
+        """Write an error to the main log."""
+        self.logs.error(Level.ERROR, message)
 
     def take_signals(self) -> None:
         """Signals as Apache takes them."""
@@ -243,7 +248,7 @@ class Supervisor:
         """A child has a pid, or could not be forked."""
         child = self.children.started(started)
         if not child.pid:
-            self.gone(child, End.FAILED)
+            self.gone(child, failed=True)
 
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
@@ -254,9 +259,9 @@ class Supervisor:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
             self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
-        self.gone(child, End.of(exited.status, told=child.stopping or child.is_leaving(time.monotonic())))
+        self.gone(child, failed=exited.status != 0, killed=exited.status in FROM_OUTSIDE)
 
-    def gone(self, child: Child, end: End) -> None:
+    def gone(self, child: Child, failed: bool, *, killed: bool = False) -> None:
         """Forget a child, and let its policy say what comes next."""
         child.gone = True
         self.loop.remove_reader(child.channel.fileno())
@@ -271,13 +276,16 @@ class Supervisor:
             return
         now = time.monotonic()
         policy = self.policy_of(child)
-        policy.ended(now, now - child.since, end)
+        if child.stopping or child.is_leaving(now):
+            policy.dismissed()
+        else:
+            policy.ended(now, now - child.since, failed, killed=killed)
         if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
-            self.on_worker_gone(child.number, failed=end in (End.KILLED, End.FAILED))
+            self.on_worker_gone(child.number, failed=failed and not child.stopping)
         elif not self.stopping:
             again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
             self.loop.call_later(max(0.0, policy.not_before - now), again)
@@ -285,6 +293,10 @@ class Supervisor:
             self.log_senders.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def forget(self, child: Child) -> None:
+        """Go on without a child that was killed, and that the kernel holds still."""
+        self.gone(child, failed=True, killed=True)
 
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
         """Log that processes keep dying, and that others are not started as soon as they are wanted."""
@@ -329,9 +341,10 @@ class Supervisor:
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
-        service.policy.started()
-        self.room.workers += 1
         self.unwatch(service)
+        if not self.admission.admit(number):
+            return
+        service.policy.started()
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.log_senders, child.pages = given.log_senders, given.pages
@@ -348,8 +361,8 @@ class Supervisor:
             orders = channel_pair()
             for end in orders:
                 end.setblocking(False)
-            workers = SpawnPolicy(limit=CORES, leaves_after=self.plan.config.main.settings[WORKER_IDLE_TIMEOUT])
-            self.services[number] = Service(*mailbox_pair(), workers, orders, SpawnPolicy(limit=1))
+            workers = SpawnPolicy(limit=CORES, stays=self.plan.config.main.settings[WORKER_IDLE_TIMEOUT])
+            self.services[number] = Service(*mailbox_pair(), workers, orders, SpawnPolicy(limit=1, stays=EARLY_DEATH))
             self.attend_orders(number)
         return self.services[number]
 
@@ -363,72 +376,27 @@ class Supervisor:
             self.loop.call_later(wait, self.attend, number)
             return
         service.watched = True
-        self.loop.add_reader(service.workers.fileno(), self.start_or_wait, number)
-
-    # Room for workers
-
-    def start_or_wait(self, number: int) -> None:
-        """Start a worker for what waits in a mailbox, now or as soon as there is room for it."""
-        if self.room.is_full:
-            self.unwatch(self.services[number])
-            self.wait_for_room(number)
-        else:
-            self.start_worker(number)
-
-    def wait_for_room(self, number: int) -> None:
-        """All workers that there may be are there: who has nothing to do leaves."""
-        now = time.monotonic()
-        if not self.room.waiting:
-            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
-        self.room.wait(number, now)
-        self.make_room(now)
-        if now - self.said_full >= SAY_FULL_AGAIN:
-            self.said_full = now
-            self.logs.error(Level.WARN, f"MaxWorkers {self.room.most} are there: others wait until one can leave")
-
-    def make_room(self, now: float) -> None:
-        """Ask as many idle workers to leave as others wait for their place."""
-        workers = [child for child in self.children if child.role == "worker"]
-        leaving = sum(child.is_leaving(now) for child in workers)
-        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
-        for child in longest_idle(idle, len(self.room.waiting) - leaving):
-            child.asked_to_leave = now
-            self.children.tell(child, Leave())
-
-    def look_for_room(self) -> None:
-        """As long as somebody waits: a worker may have become idle."""
-        now = time.monotonic()
-        for number in self.room.give_up(now):
-            self.attend(number)
-        if self.room.waiting:
-            self.make_room(now)
-            self.loop.call_later(LOOK_FOR_ROOM, self.look_for_room)
+        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
 
     def on_worker_gone(self, number: int, *, failed: bool) -> None:
-        """There is room for one more; and what is left in a mailbox is somebody else's to read."""
-        self.room.workers -= 1
+        """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
         if self.ending:
             return
         if not self.services[number].policy.workers:
-            self.tell_gates(Shut(number))
+            self.admission.shut(number)
             if failed:
                 self.end_launcher(number)
         self.attend(number)
-        while (following := self.room.next()) is not None:
-            service = self.services[following]
-            self.tell_gates(Mailbox(following), [service.gates.fileno()])
-            if service.policy.wanted(time.monotonic()):
-                self.start_worker(following)
-            else:
-                self.attend(following)
+        self.admission.left()
 
-    def tell_gates(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Tell all gates something."""
-        for child in self.children:
-            if child.role == "gate":
-                self.children.tell(child, message, descriptors)
-
-    # Launchers
+    def welcome(self, number: int) -> None:
+        """There is room for the worker of an identity that was asked for."""
+        service = self.services[number]
+        self.admission.open(number, service.gates.fileno())
+        if service.policy.wanted(time.monotonic()):
+            self.start_worker(number)
+        else:
+            self.attend(number)
 
     def attend_orders(self, number: int) -> None:
         """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
@@ -486,7 +454,7 @@ class Supervisor:
         """Read no more of a process for a while that says too much."""
         if child.gone or child.doomed:
             return
-        if wait := child.bucket.take(time.monotonic()):
+        if wait := child.bucket.take(1.0, time.monotonic()):
             descriptor = child.channel.fileno()
             self.loop.remove_reader(descriptor)
             self.loop.call_later(wait, self.hear_again, child)
@@ -495,28 +463,6 @@ class Supervisor:
         """A process may say something again."""
         if not child.gone and not child.doomed:
             self.loop.add_reader(child.channel.fileno(), self.on_message, child)
-
-    # Who stands still
-
-    def watch(self) -> None:
-        """Look now and then whether every process's loop goes on: who stands still is ended, and replaced."""
-        now = time.monotonic()
-        self.loop.call_later(INTERVAL, self.watch)
-        if not self.watchdog.look(now):
-            return
-        for child in self.children:
-            if not child.doomed and self.watchdog.stands_still(child.role, child.pulse.busy_for(now)):
-                who = f"{child.role} (pid {child.pid})"
-                self.logs.error(Level.ERROR, f"{who} stands still for {child.pulse.busy_for(now):.0f} s: it is ended")
-                self.children.kill(child)
-                self.loop.call_later(DEATH, self.replace, child)
-
-    def replace(self, child: Child) -> None:
-        """Go on without a process that was killed, though the kernel may hold it still."""
-        if not child.gone:
-            who = f"{child.role} (pid {child.pid})"
-            self.logs.error(Level.ERROR, f"{who} does not end: the kernel holds it; it is replaced all the same")
-            self.gone(child, End.KILLED)
 
     def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""
@@ -543,8 +489,8 @@ class Supervisor:
             self.children.kill(child)
             return
         service = self.service(message.identity)
-        if self.room.is_full and not service.policy.workers:
-            self.wait_for_room(message.identity)
+        if self.admission.is_full and not service.policy.workers:
+            self.admission.wait(message.identity)
             return
         self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
         # A first request need not wait until it has arrived in the mailbox.
@@ -563,7 +509,7 @@ class Supervisor:
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
-        if self.stopping or self.room.is_full:
+        if self.stopping or self.admission.is_full:
             return
         if self.services[child.number].policy.busy(time.monotonic()):
             self.start_worker(child.number)
