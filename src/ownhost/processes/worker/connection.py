@@ -25,9 +25,10 @@ from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker import misdirected
 from ownhost.processes.worker.client import Client, begin_task, guarded
+from ownhost.processes.worker.client_watch import look_at
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear
-from ownhost.processes.worker.relaying import find_target, pass_through
+from ownhost.processes.worker.relaying import relay
 from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, Window, push
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 READ_SIZE = 65_536  # bytes per recv
 RECEIVE = int(MSG_DONTWAIT)
-DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 
 
@@ -129,7 +129,7 @@ class Connection(Client):
     def leave_for_later(self) -> None:
         """While a program is at work: let a further request wait."""
         self.pause()
-        self.end_if_gone()
+        self.look_at_client()
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
@@ -211,30 +211,7 @@ class Connection(Client):
 
     def pass_on(self, raw: bytes, assignment: Assignment) -> None:
         """Have another identity of the virtual host answer a request, whose head is `raw`."""
-        self.begin_task(self.relay(raw, assignment))
-
-    async def relay(self, raw: bytes, assignment: Assignment) -> None:
-        """Have whoever an assignment means answer a request, on the connection that stays here. `raw` is its head."""
-        service, request = self.service, self.request
-        assert service is not None
-        assert request is not None
-        try:
-            found = await find_target(self, service, request.head, raw, assignment)
-            if found is not None:
-                keep = await pass_through(self, service, request.head, *found)
-                self.relay_is_over(keep=keep and not self.worker.stopping)
-                return
-            request = self.request = Request(request.head, self.endpoints, service.site, request.time, self.log)
-            response = self.respond(service, request, passed=True)
-        except HTTPError as error:
-            response = error_response(request, error)
-        except (Gone, OSError, asyncio.CancelledError):
-            self.task = self.request = None
-            self.close()
-            return
-        self.task = None
-        if self.send_response(service, request, response) and not self.closed:
-            self.resume()
+        self.begin_task(relay(self, raw, assignment))
 
     def relay_is_over(self, *, keep: bool) -> None:
         """An answer is out that another identity's worker has made and logged."""
@@ -299,52 +276,9 @@ class Connection(Client):
         """Another protocol is spoken from now on."""
 
     @guarded
-    def end_if_gone(self) -> None:
-        """End the task that waits for a program, where nobody waits for that.
-
-        A client that has ended its side of the stream has left, or waits for the answer all the same (nc -N): for a
-        moment it gets the benefit of the doubt.
-        """
-        if self.copying is not None:
-            self.look_behind(self.copying)
-            return
-        incoming, task, now = self.incoming, self.task, self.worker.loop.time()
-        if incoming is None or not incoming.complete or task is None:
-            return
-        try:
-            ended = self.has_ended()
-        except OSError:
-            task.cancel()
-            return
-        if ended:
-            self.ended_since = self.ended_since or now
-            if now - self.ended_since >= DOUBT:
-                task.cancel()
-
-    def look_behind(self, copying: Copying) -> None:
-        """See whether the client of a relayed request is there: who answers has the same doubts as this worker."""
-        if not copying.has_read_all or copying.rest:
-            return
-        try:
-            copying.rest = self.sock.recv(READ_SIZE, RECEIVE)
-        except BlockingIOError:
-            return
-        except OSError:
-            if self.task is not None:
-                self.task.cancel()
-            return
-        if not copying.rest:
-            copying.stream.end_input()
-
-    def has_ended(self) -> bool:
-        """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
-        if self.buffer:
-            return False
-        try:
-            self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
-        except BlockingIOError:
-            return False
-        return not self.buffer
+    def look_at_client(self) -> None:
+        """See whether anybody waits for what a program, or another worker, is at work on."""
+        look_at(self)
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""

@@ -29,6 +29,7 @@ from ownhost.processes.relay.records import Kind, Origin, RecordError
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 from ownhost.processes.worker.sending import Sender, receive
 from ownhost.request.request import Request
+from ownhost.request.serve import error_response
 
 if TYPE_CHECKING:
     import socket
@@ -322,3 +323,28 @@ async def pass_through(
     else:
         relay.close()
     return end.keep
+
+
+async def relay(connection: Connection, raw: bytes, assignment: Assignment) -> None:
+    """Have whoever an assignment means answer a request, on the connection that stays here. `raw` is its head."""
+    service, request = connection.service, connection.request
+    assert service is not None
+    assert request is not None
+    try:
+        found = await find_target(connection, service, request.head, raw, assignment)
+        if found is not None:
+            keep = await pass_through(connection, service, request.head, *found)
+            connection.relay_is_over(keep=keep and not connection.worker.stopping)
+            return
+        request = Request(request.head, request.endpoints, service.site, request.time, request.log)
+        connection.request = request
+        response = connection.respond(service, request, passed=True)
+    except HTTPError as error:
+        response = error_response(request, error)
+    except (ClientGone, OSError, asyncio.CancelledError):
+        connection.task = connection.request = None
+        connection.close()
+        return
+    connection.task = None
+    if connection.send_response(service, request, response) and not connection.closed:
+        connection.resume()
