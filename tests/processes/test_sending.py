@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ownhost.processes.worker.passed import PassedSocket
 
 from ownhost.http.message import FileBody, Response
 from ownhost.processes.worker import sending as module
-from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.sending import PER_TURN, Gone, Sending, push
 from ownhost.request.request import Request
 

@@ -32,6 +32,7 @@ class Copying:
         self.tunnelled = False
         self.sent = False  # whether the client has got any of the answer
         self._body = body
+        self._uploaded = False  # all of the body is passed on
         self._receive = receive
         self._send = send
 
@@ -57,7 +58,7 @@ class Copying:
                         end = End.from_bytes(record.data)
                         if upload is not None and (end.keep or end.again):
                             await upload  # all of it is sent, as all was read: this is but its last step
-                            if not self._body.complete:
+                            if not self._uploaded:
                                 raise RelayLost("it answered a request that was not over, and would go on")
                         return end
         except RecordError as error:
@@ -86,7 +87,7 @@ class Copying:
                     rest = self._body.leftover
                     await self.stream.send(data[: len(data) - len(rest)] if rest else data)
                 if self._body.complete:
-                    self.rest = self._body.leftover
+                    self.rest, self._uploaded = self._body.leftover, True
                     return
                 try:
                     data = await self._receive()

@@ -64,12 +64,11 @@ class Outbox:
 
     def _wait(self, error: OSError) -> None:
         """Go on when there is room. Raises what is no want of room."""
-        loop = asyncio.get_running_loop()
         if isinstance(error, BlockingIOError):
-            loop.add_writer(self.channel.fileno(), self._go_on)
+            asyncio.get_running_loop().add_writer(self.channel.fileno(), self._go_on)
         elif error.errno == errno.ETOOMANYREFS:  # of descriptors in flight, of which the channel shows nothing
             self._stop_waiting()
-            loop.call_later(AGAIN, self._go_on)
+            asyncio.get_running_loop().call_later(AGAIN, self._go_on)
         else:
             raise error
 
