@@ -274,7 +274,7 @@ def test_a_pattern_that_takes_long_holds_up_nobody_else(world: World) -> None:
     """Somebody's expression with a catastrophic pattern: no gate ever runs it."""
     extra = 'RewriteEngine on\nRewriteRule "^/(a+)+$" - [E=WHO:news]\nAssignUserIDExpr "%{reqenv:WHO}"\n'
     shared = make(world, extra, world.virtual_host("bob", BOB))
-    bad = f"GET /{'a' * 40}! HTTP/1.1\r\nHost: shared.test\r\n\r\n".encode()
+    bad = f"GET /{'a' * 60}! HTTP/1.1\r\nHost: shared.test\r\n\r\n".encode()
     stuck = []
     for _ in range(4):
         sock = shared.server.connect()
@@ -283,7 +283,9 @@ def test_a_pattern_that_takes_long_holds_up_nobody_else(world: World) -> None:
     for _ in range(20):
         assert shared.server.get("bob.test").content == b"bob\n"
     for sock in stuck:
+        assert sock.recv(12) == b"HTTP/1.1 500"
         sock.close()
+    assert "'^/(a+)+$'" in shared.line("was given up")
 
 
 def test_no_users_worker_has_a_clients_socket(shared: Shared) -> None:

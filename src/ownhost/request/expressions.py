@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ownhost.config import expression as e
-from ownhost.config.captures import captured
 from ownhost.config.globs import compile_glob
+from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import to_bytes, unwire, wire
 from ownhost.request import ssl_variables, variables
@@ -162,12 +162,12 @@ def number(text: str) -> int:
     return max(-INT64, min(int(f"{sign}{digits or 0}"), INT64 - 1))
 
 
-def _match(gives: Gives, regex: re.Pattern[str], negated: bool) -> Says:
+def _match(gives: Gives, regex: Pattern, negated: bool) -> Says:
     def says(context: Evaluation) -> bool:
         found = regex.search(gives(context))
         if regex.groups:  # one without keeps what an earlier one has found
-            context.groups = captured(found)
-        return (found is None) == negated
+            context.groups = found
+        return bool(found) != negated
 
     return says
 
@@ -177,13 +177,13 @@ def _wildcard(operator: str, gives: Gives, pattern: Gives) -> Says:
         text, glob = gives(context), pattern(context)
         if operator == "strcmatch":
             glob, text = glob.lower(), text.lower()
-        return _glob(glob, operator == "fnmatch").fullmatch(text) is not None
+        return _glob(glob, operator == "fnmatch").search(text) != ()
 
     return says
 
 
 @functools.lru_cache(maxsize=1024)
-def _glob(pattern: str, within_path: bool) -> re.Pattern[str]:
+def _glob(pattern: str, within_path: bool) -> Pattern:
     return compile_glob(pattern, within_path=within_path)
 
 

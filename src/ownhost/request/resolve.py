@@ -8,6 +8,7 @@ the worker refuses the request (`walk.check_identity`).
 from __future__ import annotations
 
 from ownhost.config.directive import Settings
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import HTTPError
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
 from ownhost.identity.identity import UNASSIGNED, Assignment
@@ -45,6 +46,9 @@ def resolve(request: Request) -> Assignment:
         request.pure = pure  # who serves is asked for every request; what is served may be remembered
     except HTTPError as error:
         request.outcome = error
+        return own
+    except PatternFailed as error:
+        request.outcome = HTTPError(500, str(error))
         return own
     return request.assignment
 
