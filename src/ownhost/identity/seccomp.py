@@ -84,6 +84,15 @@ GATE = Policy(
     ),
 )
 
+# A front takes connections from gates, and makes socket pairs.
+FRONT = Policy(
+    refuse(errno.EPERM),
+    (
+        (ALLOW, (*LIVING, *EPOLL, *TALKING, "socketpair")),
+        (KILL, (*BECOMING, *RUNNING, *LOOKING, *IO_URING)),
+    ),
+)
+
 # The logger takes lines in and writes them to what it was given.
 LOGGER = Policy(
     refuse(errno.EPERM),

@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ownhost.config.model import ListenAddress, VirtualHost
+from ownhost.http.limits import HeadLimits
 from ownhost.identity.identity import Assignment, Identity
+from ownhost.modules.fronts import Fronts
+from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
@@ -26,6 +29,7 @@ from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
 
 DEFAULT_IDENTITY = 0  # the identity number of User and Group
+FRONTS = -1  # what gates call the fronts' mailbox, among those of identities
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -50,6 +54,32 @@ class GateSlice:
     tls: frozenset[int]  # servers whose connections are encrypted
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
+    proxies: Fronts = field(default_factory=Fronts)  # whose connections go to fronts
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a virtual host's configuration says of heads, and of connections, in seconds."""
+
+    head: HeadLimits
+    read_timeout: ReadTimeout
+    timeout: float
+    keep_alive_timeout: float
+
+
+@dataclass(slots=True)
+class FrontSlice:
+    """What a front is told: which name belongs to whom, and how long connections last. Nothing that is an owner's.
+
+    Its descriptors: where connections come from, then where its own log lines go.
+    """
+
+    index: HostIndex
+    own: dict[int, int]  # server id -> the identity that is asked
+    limits: dict[int, Limits]  # by server id
+    proxies: Fronts
+    handover: int  # bytes of a handover (mailbox.handover_size)
+    main: VirtualHost
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ownhost import modules
 from ownhost.processes import logger, program
+from ownhost.processes.front import front
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.messages import Channel
@@ -36,6 +37,7 @@ PROCESSES: dict[str, Process] = {
     process.role: process
     for process in (
         Process("gate", gate.main, gate.rehearse),
+        Process("front", front.main, front.rehearse),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse),
         Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),

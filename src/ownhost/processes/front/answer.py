@@ -24,7 +24,9 @@ _TRAILERS = HeadLimits(MAX_HEAD, 0, MAX_HEAD, MAX_HEAD)  # limits on what may st
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TEXT = rb"[\t -~\x80-\xff]*+"
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: %b)?\r\n((?:%b:%b\r\n)*+)\r\n" % (_TEXT, _TOKEN, _TEXT))
-_SAID = re.compile(rb"^(content-length|transfer-encoding|connection):[\t ]*+(.*?)[\t ]*\r$", re.IGNORECASE | re.MULTILINE)
+_SAID = re.compile(
+    rb"^(content-length|transfer-encoding|connection):[\t ]*+(.*?)[\t ]*\r$", re.IGNORECASE | re.MULTILINE
+)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
@@ -58,7 +60,18 @@ class Answer:
     Invariant: whether there is an error, and what is passed on where there is none, don't depend on how bytes were cut.
     """
 
-    __slots__ = ("_chunks", "_continues", "_knows_more", "_left", "_rest", "begun", "has_body", "keeps", "part", "upgrades")
+    __slots__ = (
+        "_chunks",
+        "_continues",
+        "_knows_more",
+        "_left",
+        "_rest",
+        "begun",
+        "has_body",
+        "keeps",
+        "part",
+        "upgrades",
+    )
 
     def __init__(self, head: Head | None) -> None:
         self.part = Part.HEAD

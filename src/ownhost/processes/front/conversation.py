@@ -8,7 +8,7 @@ request is spoken of at a time: those behind it stay unread.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum, auto
 from math import inf
 from typing import NamedTuple
@@ -17,13 +17,13 @@ from ownhost.http import proxy_protocol
 from ownhost.http.body import BodyReader
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.level import Level
-from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
 from ownhost.http.peek import peek
-from ownhost.modules.reqtimeout import TOO_LONG, ReadTimeout
+from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.front.answer import Answer, AnswerError
 from ownhost.processes.relay.records import End as AnswerEnd
 from ownhost.processes.relay.records import Origin
+from ownhost.processes.slices import Limits
 from ownhost.request.hosts import NameTable
 
 MAX_WAIT = 10.0  # seconds until a request that no worker takes is answered 503
@@ -127,6 +127,12 @@ class Close(NamedTuple):
     """Close the client's socket."""
 
 
+class Overloaded(NamedTuple):
+    """Log that a virtual host's processes don't keep up."""
+
+    server: int
+
+
 class Log(NamedTuple):
     """Write to the error log."""
 
@@ -135,18 +141,8 @@ class Log(NamedTuple):
     message: str
 
 
-Command = Ask | Pass | EndInput | Done | Send | Finish | Close | Log
+Command = Ask | Pass | EndInput | Done | Send | Finish | Close | Overloaded | Log
 Commands = list[Command]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a virtual host's configuration says of connections, in seconds; and of heads."""
-
-    head: HeadLimits
-    read_timeout: ReadTimeout
-    timeout: float
-    keep_alive_timeout: float
 
 
 class Conversation:
@@ -319,7 +315,9 @@ class Conversation:
     def broken(self, reason: str, now: float) -> Commands:
         """What a worker says makes no sense, or it has left within its answer: that costs this request alone."""
         said = Log(Level.ERROR, "core", f"a request that the front passed on was not answered: {reason}")
-        if self._answer.begun or self.state is State.COMPLETE:
+        if self.state is State.COMPLETE:
+            return [said, Done(again=False), *self._over(now, keep=True)]
+        if self._answer.begun:
             return [said, *self._close()]  # the client sees that something is missing
         return [said, Done(again=False), self._say(BAD_GATEWAY), *self._finish()]
 
@@ -327,9 +325,9 @@ class Conversation:
         """No worker has taken the request for too long. That costs it alone."""
         if self.state is not State.ASKED:
             return []
-        said = Log(Level.WARN, "core", f"server {self._server}: its processes don't keep up; answered 503")
         keep = self._body is None and not self._told and self._answer.keeps
-        return [said, Done(again=False), self._say(BUSY if keep else BUSY_LAST), *self._over(now, keep=keep)]
+        busy: Commands = [Overloaded(self._server), Done(again=False)]
+        return [*busy, self._say(BUSY if keep else BUSY_LAST), *self._over(now, keep=keep)]
 
     # The time, and the end
 
@@ -347,10 +345,14 @@ class Conversation:
                 return self._finish()
         return self._close()
 
-    def drain(self) -> Commands:
-        """The front stops: finish what is begun, and end what is idle."""
+    def drain(self, now: float) -> Commands:
+        """The front stops: finish what is begun, and end what is idle; who is new may still ask something."""
         self._draining = True
-        return self._finish() if self.state is State.IDLE and self._handled else []
+        if self.state is State.IDLE and self._handled:
+            return self._finish()
+        if self.state is State.IDLE:
+            self.deadline = min(self.deadline, now + LINGER)
+        return []
 
     # Within
 
@@ -398,9 +400,9 @@ class Conversation:
         """Take the PROXY header."""
         self._buffer += data
         try:
-            found = proxy_protocol.parse(self._buffer)
-        except proxy_protocol.ProxyProtocolError as error:
-            return [Log(Level.ERROR, "remoteip", str(error)), *self._close()]
+            found = proxy_protocol.read(self._buffer)
+        except proxy_protocol.NoHeader as error:
+            return [Log(Level.ERROR, "remoteip", f"a connection without a PROXY header: {error}"), *self._close()]
         if found is None:
             if not data:
                 return self._close()
@@ -408,8 +410,11 @@ class Conversation:
             return []
         self._step(Event.PRESENTED)
         self._buffer = self._buffer[found.size :]
-        if found.client is not None:
-            self._ends = Origin(*found.client, self._ends.local, self._ends.local_port)
+        if found.client:
+            ends = self._ends
+            self._ends = replace(
+                ends, client=found.client, client_port=found.client_port, peer=ends.client, peer_port=ends.client_port
+            )
         self._since, self._first_byte = now, 0.0
         return self._read(now)
 
@@ -469,8 +474,7 @@ class Conversation:
 
     def _ask(self, answer: Answer, raw: bytes, now: float) -> Commands:
         self._step(Event.REQUEST)
-        ends = self._ends
-        origin = Origin(ends.client, ends.client_port, ends.local, ends.local_port, "", "", self._handled)
+        origin = replace(self._ends, handled=self._handled) if self._handled else self._ends
         self._answer, self._asked, self._times = answer, Ask(self._server, origin, raw), 1
         self.deadline = now + MAX_WAIT
         return [self._asked]

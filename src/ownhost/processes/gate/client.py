@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ownhost.http import client_hello
+from ownhost.http import client_hello, proxy_protocol
 from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
+from ownhost.http.proxy_protocol import Announced
 from ownhost.http.tls import INTERNAL_ERROR
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
@@ -37,6 +38,7 @@ class State(Enum):
 class Event(Enum):
     """What happens to a client."""
 
+    PRESENTED = auto()  # a PROXY header has said who it is
     MORE = auto()  # there is to be more of its head
     NAMED = auto()  # it has said whom it is for
     FULL = auto()  # its mailbox is not here, or takes nothing for now
@@ -46,9 +48,11 @@ class Event(Enum):
 
 # state, event -> next state, and what is done
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
+    (State.NEW, Event.PRESENTED): (State.NEW, "present"),
     (State.NEW, Event.MORE): (State.SPEAKING, "watch"),
     (State.NEW, Event.NAMED): (State.QUEUED, "deliver"),
     (State.NEW, Event.CLOSED): (State.GONE, "close"),
+    (State.SPEAKING, Event.PRESENTED): (State.NEW, "present"),
     (State.SPEAKING, Event.MORE): (State.SPEAKING, "watch"),
     (State.SPEAKING, Event.NAMED): (State.QUEUED, "deliver"),
     (State.SPEAKING, Event.CLOSED): (State.GONE, "close"),
@@ -72,6 +76,9 @@ class Client:
     local_port: int
     since: float  # monotonic seconds: when it came, then since when it waits for its mailbox
     encrypted: bool = False  # it is to speak TLS
+    announced: bool = False  # a PROXY header comes first, and says who the client is
+    peer: str = ""  # the proxy, once it has
+    peer_port: int = 0
     state: State = State.NEW
     progress: float = 0.0  # when its last bytes came, while its head is not complete
     seen: int = 0  # bytes looked at so far
@@ -86,6 +93,13 @@ class Client:
         self.state, what = found
         return what
 
+    def present(self, header: Announced) -> None:
+        """A PROXY header says who the client is, unless it is the proxy itself."""
+        self.announced, self.seen = False, 0
+        if header.client:
+            self.peer, self.peer_port = self.address, self.port
+            self.address, self.port = header.client, header.client_port
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -94,6 +108,8 @@ class Look:
     event: Event
     host: str = ""  # of NAMED
     answer: bytes = b""  # of CLOSED: what the client is told
+    reason: str = ""  # of CLOSED: for the error log
+    header: Announced | None = None  # of PRESENTED
     seen: int = 0  # of MORE: bytes that are here
 
 
@@ -104,6 +120,8 @@ def look(client: Client, data: bytes | None) -> Look:
     """
     if data is None:
         return Look(Event.MORE, seen=0)
+    if client.announced:
+        return _look_at_header(client, data)
     cut = len(data) >= PEEK_SIZE
     found: Peek | ClientHello
     if client.encrypted:  # what is no TLS gets no name
@@ -116,6 +134,19 @@ def look(client: Client, data: bytes | None) -> Look:
         return _cut_off(client, data)
     if not client.encrypted and client_hello.is_tls(data):
         return Look(Event.CLOSED, answer=NO_TLS)
+    return Look(Event.MORE, seen=len(data))
+
+
+def _look_at_header(client: Client, data: bytes) -> Look:
+    """Look at the PROXY header of a connection over TLS."""
+    try:
+        header = proxy_protocol.read(data)
+    except proxy_protocol.NoHeader as error:
+        return Look(Event.CLOSED, reason=f"a connection without a PROXY header: {error}")
+    if header is not None:
+        return Look(Event.PRESENTED, header=header)
+    if not data or (client.seen and len(data) <= client.seen):
+        return Look(Event.CLOSED)
     return Look(Event.MORE, seen=len(data))
 
 

@@ -47,10 +47,11 @@ from ownhost.processes.messages import (
     Want,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, FRONTS, LoggerSlice, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.fronts import FrontService
 from ownhost.processes.supervisor.mailboxes import CORES, Services
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
@@ -95,12 +96,13 @@ class Supervisor:
         self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
         self.listeners = start.listeners
         self.pid_file = start.pid_file
-        self.capacity = credits_for(len(self.plan.identities))
+        self.capacity = credits_for(len(self.plan.identities) + bool(self.plan.proxies))
         idle_timeout = self.plan.config.main.settings[WORKER_IDLE_TIMEOUT]
         started = self.start_worker, self.start_launcher, self.end_workers
         self.services = Services(self.capacity, idle_timeout, *started)
         self.relaying = Relaying(self.plan, self.services, self.children.tell)
         self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
+        self.fronts = FrontService(self.capacity) if self.plan.proxies else None
         self.logger_policy = SpawnPolicy(limit=1)
         self.logger: Child | None = None
         self.ready: set[int] = set()  # gates that accept connections
@@ -128,6 +130,8 @@ class Supervisor:
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
+        for number in self.fronts.policies if self.fronts else ():
+            self.start_front(number)
         try:
             return await self.finished
         finally:
@@ -231,8 +235,9 @@ class Supervisor:
         elif child.role == "worker" and not self.ending:
             self.services.attend(child.number)
         elif not self.stopping:
-            again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
-            self.loop.call_later(max(0.0, policy.not_before - now), again)
+            starts = {"logger": self.start_logger, "gate": self.start_gate, "front": self.start_front}
+            again: Callable[[int], None] = starts[child.role]
+            self.loop.call_later(max(0.0, policy.not_before - now), again, child.number)
         if child is self.logger:
             self.logger = None
         if self.stopping:
@@ -258,12 +263,15 @@ class Supervisor:
                 return self.services[child.number].launcher
             case "gate":
                 return self.gates[child.number]
+            case "front":
+                assert self.fronts is not None
+                return self.fronts.policies[child.number]
             case _:
                 return self.logger_policy
 
     # What each kind of process is given
 
-    def start_logger(self) -> None:
+    def start_logger(self, _number: int = 0) -> None:
         """Start the process that writes the logs which several identities share."""
         if self.stopping:
             return
@@ -284,6 +292,18 @@ class Supervisor:
         child = self.fork(
             "gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(handover_size(self.capacity)), descriptors
         )
+        os.close(sender)
+        child.senders.append((self.logs.main_log, log))
+
+    def start_front(self, number: int) -> None:
+        """Start a front; all take connections out of one mailbox."""
+        if self.stopping or self.fronts is None:
+            return
+        self.fronts.policies[number].started()
+        log, sender = self.new_sender(self.logs.main_log)
+        descriptors = [self.fronts.lower.fileno(), sender]
+        slice_ = self.plan.front_slice(handover_size(self.capacity))
+        child = self.fork("front", number, DEFAULT_IDENTITY, slice_, descriptors)
         os.close(sender)
         child.senders.append((self.logs.main_log, log))
 
@@ -329,6 +349,13 @@ class Supervisor:
                 child.stopping = True
                 self.children.kill(child)
 
+    def end_fronts(self) -> None:
+        """A front has shut the mailbox of all of them down: they begin anew."""
+        self.logs.error(Level.ERROR, "a front has shut the fronts' mailbox down: they end")
+        for child in self.children:
+            if child.role == "front":
+                self.children.kill(child)
+
     # Requests
 
     def on_message(self, child: Child) -> None:
@@ -370,10 +397,17 @@ class Supervisor:
             self.finish(1)
 
     def on_want(self, child: Child, message: Message, _: list[int]) -> None:
-        """A gate has a connection for an identity: give it the mailbox, and see that somebody reads it."""
+        """Somebody has a connection for an identity: give him the mailbox, and see that somebody reads it."""
         assert isinstance(message, Want)
+        if message.identity == FRONTS and child.role == "gate" and self.fronts is not None:
+            if self.fronts.renew():
+                self.end_fronts()
+            self.children.tell(child, Mailbox(FRONTS), [self.fronts.upper.fileno()])
+            return
         if not 0 <= message.identity < len(self.plan.identities):
-            self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
+            self.logs.error(
+                Level.CRIT, f"{child.role} (pid {child.pid}) asked for an identity that there is not: ended"
+            )
             self.children.kill(child)
             return
         self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
@@ -434,9 +468,12 @@ class Supervisor:
                 self.children.tell(child, Stop())
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""
+        """Gates first, so that no connection arrives late; fronts; workers; launchers; then the logger has heard all."""
         roles = {child.role for child in self.children}
         if "gate" in roles:
+            return
+        self.tell_to_stop("front")
+        if "front" in roles:
             return
         self.tell_to_stop("worker")
         waiting = not self.ending and self.services.have_mail

@@ -629,7 +629,7 @@ class Connection(Client):
         self.worker.deadlines.drop(self)
         self.leave()
         self.window = None
-        if linger and not self.relayed:
+        if linger and self.lingers:
             self.worker.lingering.close(self.sock)
         else:
             self.sock.close()

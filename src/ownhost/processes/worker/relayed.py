@@ -165,6 +165,7 @@ class RelayedConnection(Connection):
 
     sock: RecordSocket
     relayed = True
+    lingers = False
 
     def __init__(self, worker: Worker, sock: socket.socket, handover: Handover) -> None:
         super().__init__(worker, RecordSocket(worker.loop, sock), handover)
@@ -186,7 +187,8 @@ class RelayedConnection(Connection):
         origin, self.sock.origin = self.sock.origin, None
         if origin is None:
             return
-        self.endpoints = Endpoints(origin.client, origin.client_port, origin.local, origin.local_port)
+        ends = origin.client, origin.client_port, origin.local, origin.local_port
+        self.endpoints = Endpoints(*ends, peer=origin.peer, peer_port=origin.peer_port)
         self.handled = origin.handled
         self.protocol = origin.protocol
         if origin.tls:
@@ -194,7 +196,7 @@ class RelayedConnection(Connection):
             facts = replace(TLSFacts.from_text(origin.tls), server=self.server)
             self.endpoints.secure, self.endpoints.known = True, facts
 
-    def find(self, _head: Head) -> Service:
+    def find(self, head: Head) -> Service | None:  # noqa: ARG002 - the pair says it
         """The virtual host that the pair was made for, and no other. Raises HTTPError."""
         service = self.worker.services.get(self.server)
         if service is None:

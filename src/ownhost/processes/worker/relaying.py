@@ -169,7 +169,8 @@ def origin_of(client: Client, head: Head) -> Origin:
     ends = client.endpoints
     tls = ends.tls.to_text() if ends.tls is not None else ""
     spoken = head.protocol if head.major > 1 else ""
-    return Origin(ends.client, ends.client_port, ends.local, ends.local_port, tls, spoken, client.handled)
+    addresses = ends.client, ends.client_port, ends.local, ends.local_port
+    return Origin(*addresses, tls, spoken, client.handled, ends.peer, ends.peer_port)
 
 
 # HTTP/2: the request as HTTP/1 has it, and a response out of what the client would see of HTTP/1.
@@ -300,7 +301,7 @@ async def pass_through(
     receiving = functools.partial(receive, loop, connection.sock, PATIENCE)
     sender = Sender(loop, connection.sock, service.timeout)
     begun, connection.buffer = connection.buffer, b""
-    copying = Copying(relay, BodyReader(head, service.limits), begun, receiving, sender.send)
+    copying = Copying(relay, BodyReader(head, service.limits), begun, receiving, sender.send, connection.tunnel)
     connection.copying = copying
     connection.worker.watch.begin(connection)
     try:
