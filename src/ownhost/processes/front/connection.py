@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ownhost.processes.front.conversation import (
     Ask,
@@ -176,29 +176,27 @@ class Connection:
     def do(self, commands: Commands) -> None:
         """Do what the conversation says."""
         for command in commands:
-            match command:
-                case Send(data):
-                    if not self.out:
-                        self.progress = time.monotonic()
-                    self.out = self.out + data if self.out else data
-                case Ask():
-                    self.ask(command)
-                case Done(again):
-                    self.release(again=again)
-                case Pass(data):
-                    if self.pair is not None:
-                        self.pair.say(data)
-                case EndInput():
-                    if self.pair is not None:
-                        self.pair.input_ends = True
-                case Overloaded(server):
-                    self.front.complain_of(server)
-                case Log(level, module, message):
-                    self.log(level, module, message)
-                case Finish():
-                    self.finishing = True
-                case Close():
-                    self.close()
+            DOING[type(command)](self, command)
+
+    def send(self, command: Send) -> None:
+        """Have the client get some bytes, in order."""
+        if not self.out:
+            self.progress = time.monotonic()
+        self.out = self.out + command.data if self.out else command.data
+
+    def finish(self, _: Finish) -> None:
+        """End the stream once all is sent."""
+        self.finishing = True
+
+    def pass_on(self, command: Pass) -> None:
+        """Have the worker get some of what follows the head."""
+        if self.pair is not None:
+            self.pair.say(command.data)
+
+    def end_input(self, _: EndInput) -> None:
+        """Have the worker know that no more comes."""
+        if self.pair is not None:
+            self.pair.input_ends = True
 
     def ask(self, command: Ask) -> None:
         """Ask over a pair that is kept, or over a new one."""
@@ -215,10 +213,10 @@ class Connection:
         if kept is None:
             self.front.deliver(pair)
 
-    def release(self, *, again: bool) -> None:
+    def release(self, command: Done) -> None:
         """The pair is not needed any more."""
         pair, self.pair = self.pair, None
-        if pair is not None and again:
+        if pair is not None and command.again:
             self.front.pairs.keep(pair, time.monotonic())
         elif pair is not None:
             pair.close()
@@ -265,12 +263,25 @@ class Connection:
         bugs.report(self.log, error)
         self.close()
 
-    def close(self) -> None:
+    def close(self, _: Close | None = None) -> None:
         """Let go of all that is here of it."""
-        self.release(again=False)
+        self.release(Done(again=False))
         self.out = b""
         self.finishing = self.may_read = self.blocked = False
         if self in self.front.connections:
             self.front.connections.discard(self)
             self.front.discard(self.sock)
             self.front.has_room()
+
+
+DOING: dict[type, Callable[[Connection, Any], None]] = {
+    Ask: Connection.ask,
+    Pass: Connection.pass_on,
+    EndInput: Connection.end_input,
+    Done: Connection.release,
+    Send: Connection.send,
+    Finish: Connection.finish,
+    Close: Connection.close,
+    Overloaded: lambda connection, command: connection.front.complain_of(command.server),
+    Log: lambda connection, command: connection.log(*command),
+}

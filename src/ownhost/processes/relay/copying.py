@@ -16,7 +16,8 @@ class Copying:
     """A request that its target has taken, until its answer is complete.
 
     `receive` gives the client's next bytes, and raises ClientGone at their end; `send` sends it all of some bytes, and
-    raises ClientGone or OSError. `switch` is called before another protocol follows. `body` tells where the request ends, `begun` is what was read behind its head.
+    raises ClientGone or OSError; `switch` is called before another protocol follows. `body` tells where the request
+    ends, `begun` is what was read behind its head.
     """
 
     def __init__(

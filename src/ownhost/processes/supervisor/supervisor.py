@@ -235,13 +235,21 @@ class Supervisor:
         elif child.role == "worker" and not self.ending:
             self.services.attend(child.number)
         elif not self.stopping:
-            starts = {"logger": self.start_logger, "gate": self.start_gate, "front": self.start_front}
-            again: Callable[[int], None] = starts[child.role]
-            self.loop.call_later(max(0.0, policy.not_before - now), again, child.number)
+            self.loop.call_later(max(0.0, policy.not_before - now), self.start_again, child.role, child.number)
         if child is self.logger:
             self.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def start_again(self, role: str, number: int) -> None:
+        """One of the processes that there always are has ended: start another in its place."""
+        match role:
+            case "gate":
+                self.start_gate(number)
+            case "front":
+                self.start_front(number)
+            case _:
+                self.start_logger()
 
     def attend_orders(self, number: int) -> None:
         """An identity's launcher is gone: another one may come, unless the server ends."""
@@ -271,7 +279,7 @@ class Supervisor:
 
     # What each kind of process is given
 
-    def start_logger(self, _number: int = 0) -> None:
+    def start_logger(self) -> None:
         """Start the process that writes the logs which several identities share."""
         if self.stopping:
             return
@@ -468,7 +476,7 @@ class Supervisor:
                 self.children.tell(child, Stop())
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; fronts; workers; launchers; then the logger has heard all."""
+        """Gates first, so that no connection arrives late; fronts; workers; launchers; the logger, which hears all."""
         roles = {child.role for child in self.children}
         if "gate" in roles:
             return
