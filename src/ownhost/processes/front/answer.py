@@ -55,7 +55,7 @@ class Framing(NamedTuple):
 
 
 class Answer:
-    """The answer to one request. `head` is the request's, None for what is no request.
+    """The answer to one request. `head` is the request's, None for what is no request: the connection ends behind it.
 
     Invariant: whether there is an error, and what is passed on where there is none, don't depend on how bytes were cut.
     """
@@ -65,6 +65,7 @@ class Answer:
         "_continues",
         "_knows_more",
         "_left",
+        "_refusal",
         "_rest",
         "begun",
         "has_body",
@@ -78,6 +79,7 @@ class Answer:
         self.begun = False  # some of it was passed on
         self.keeps = head is None or head.keep_alive  # the connection goes on, as far as the heads say
         self.has_body = head is None or head.method != "HEAD"
+        self._refusal = head is None  # nothing is told apart behind it
         self._knows_more = head is not None and head.knows_chunks  # chunks, and interim answers
         self._continues = head is not None and head.expect_continue
         self.upgrades = head is not None and _asks_to_upgrade(head)  # another protocol may follow
@@ -157,7 +159,9 @@ class Answer:
             raise AnswerError("chunks for somebody who does not know them")
         if framing.status == 204 and (framing.chunked or framing.length):
             raise AnswerError("204 with a body")
-        if not self.has_body or framing.status in (204, 304):
+        if self._refusal:
+            self.part, self.keeps = Part.REST, False
+        elif not self.has_body or framing.status in (204, 304):
             self.part = Part.NOTHING
         elif framing.chunked:
             self.part = Part.CHUNKS

@@ -170,6 +170,7 @@ class Connection:
                     raise RecordError(f"{kind.name} from a virtual host's own worker")
                 if self.pair is not pair:
                     return
+            self.do(talk.settle(now))
         except RecordError as error:
             self.do(talk.broken(str(error), now))
 

@@ -230,10 +230,10 @@ class Conversation:
                 return [Pass(data)]
             case State.ANSWERED | State.TUNNELLED:
                 return self.ended()
-            case State.COMPLETE:  # the worker need not say that it is done: the next request is here
+            case State.COMPLETE:
                 self._buffer += data
                 self._ended = not data
-                return [Done(again=False), *self._over(now, keep=bool(data))]
+                return self.settle(now) if data else [Done(again=False), *self._over(now, keep=False)]
             case State.ANNOUNCED:
                 return self._present(data, now)
             case State.LINGERING:
@@ -297,6 +297,12 @@ class Conversation:
             return self.broken("its answer is not complete", now)
         whole = self._body is None and not self._told
         return [Done(again=end.again and whole), *self._over(now, keep=end.keep and whole)]
+
+    def settle(self, now: float) -> Commands:
+        """All that a worker has said by now is here. Where the next request waits, it need not say that it is done."""
+        if self.state is State.COMPLETE and self._buffer:
+            return [Done(again=False), *self._over(now, keep=True)]
+        return []
 
     def lost(self, reason: str, now: float) -> Commands:
         """The pair has ended. A request that no worker has taken is asked again: nothing was done with it."""
