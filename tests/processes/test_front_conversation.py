@@ -613,7 +613,7 @@ def test_an_event_that_is_not_expected_says_where_it_came() -> None:
 
 
 def test_every_state_can_be_reached_and_ends() -> None:
-    assert {after for after in TABLE.values()} | {State.ANNOUNCED} == set(State)
+    assert set(TABLE.values()) | {State.ANNOUNCED} == set(State)
     assert all((state, Event.GONE) in TABLE for state in State if state is not State.CLOSED)
 
 

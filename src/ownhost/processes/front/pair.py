@@ -101,7 +101,9 @@ class Pair:
         self.out += self.records.says(Kind.ORIGIN, origin.to_bytes()) + self.records.says(Kind.HEAD, head)
 
     def say(self, data: bytes) -> None:
-        """Send some of what follows the head. Raises RecordError."""
+        """Send some of what follows the head, unless the worker is done without it."""
+        if self.records.state not in (State.ANSWERED, State.TUNNELLED):
+            return
         for start in range(0, len(data), MOST):
             self.out += self.records.says(Kind.BODY, data[start : start + MOST])
 
