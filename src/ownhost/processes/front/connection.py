@@ -116,7 +116,7 @@ class Connection:
             moved = True
             self.read_client(now)
         elif self.half_closed and pair is not None and not self.talk.reads:
-            self.look_behind()
+            moved = self.look_behind() or moved
         return moved
 
     def read_client(self, now: float) -> None:
@@ -133,13 +133,14 @@ class Connection:
             self.may_read = False
         self.do(self.talk.received(data, now))
 
-    def look_behind(self) -> None:
-        """See whether the end of the client's stream is all that is left of it."""
+    def look_behind(self) -> bool:
+        """See whether the end of the client's stream is all that is left of it. Whether that is news."""
         try:
-            if not self.sock.recv(1, LOOK):
-                self.do(self.talk.ended())
+            commands = [] if self.sock.recv(1, LOOK) else self.talk.ended()
         except OSError:
-            pass  # what it is shows when it is read
+            return False  # what it is shows when it is read
+        self.do(commands)
+        return bool(commands)
 
     def read_pair(self, pair: Pair, now: float) -> None:
         """Take what a worker has said."""
