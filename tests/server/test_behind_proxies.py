@@ -44,7 +44,7 @@ def block(language: str) -> str:
 def directives() -> str:
     """What the page's configuration says of proxies."""
     lines = block("apache").split("<VirtualHost")[0].splitlines()
-    return "\n".join(line for line in lines if line.split()[0] not in ("Listen", "User", "Group")) + "\n"
+    return "\n".join(line for line in lines if line.partition(" ")[0] not in ("Listen", "User", "Group")) + "\n"
 
 
 @contextlib.contextmanager
@@ -73,9 +73,9 @@ def running(kind: str, world: World, behind: int) -> Iterator[int]:
 
 def answers(port: int) -> bool:
     with contextlib.suppress(OSError, http.client.HTTPException):
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        client.request("GET", "/", headers={"Host": "alice.test"})
-        return client.getresponse().read() == b"alice\n"
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+            client.request("GET", "/", headers={"Host": "alice.test"})
+            return client.getresponse().read() == b"alice\n"
     return False
 
 
@@ -116,6 +116,8 @@ def test_ten_thousand_requests_of_all_owners_over_kept_connections(proxy: int) -
                     wrong.append((number, count, name, found))
         except (OSError, http.client.HTTPException) as error:
             wrong.append((number, error))
+        finally:
+            client.close()
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
@@ -126,16 +128,14 @@ def test_ten_thousand_requests_of_all_owners_over_kept_connections(proxy: int) -
 
 
 def test_bodies_and_addresses(proxy: int) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", proxy, timeout=60)
-    for _ in range(3):
-        for name, uid in OWNERS.items():
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy, timeout=60)) as client:
+        for name, uid in [*OWNERS.items()] * 3:
+            fields = {"Host": f"{name}.test", "X-Forwarded-For": "198.51.100.7"}
             for body in (b"hello", b"x" * 300_000):
-                fields = {"Host": f"{name}.test", "X-Forwarded-For": "198.51.100.7"}
-                client.request("POST", "/echo.cgi", body, fields)
-                said = client.getresponse()
-                assert said.read() == b"%d 127.0.0.1 %b" % (uid, body)
-                client.request("POST", "/echo.cgi", iter([body]), fields, encode_chunked=True)
-                assert client.getresponse().read() == b"%d 127.0.0.1 %b" % (uid, body)
+                for sent in (body, iter([body])):  # with its length, and in chunks
+                    chunked = {} if sent is body else {"Transfer-Encoding": "chunked"}
+                    client.request("POST", "/echo.cgi", sent, {**fields, **chunked}, encode_chunked=sent is not body)
+                    assert client.getresponse().read() == b"%d 198.51.100.7 %b" % (uid, body)
 
 
 def test_websockets(proxy: int) -> None:
