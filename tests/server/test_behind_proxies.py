@@ -72,11 +72,12 @@ def running(kind: str, world: World, behind: int) -> Iterator[int]:
 
 
 def answers(port: int) -> bool:
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+        try:
             client.request("GET", "/", headers={"Host": "alice.test"})
             return client.getresponse().read() == b"alice\n"
-    return False
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 @pytest.fixture(params=["nginx", "haproxy"])
