@@ -270,8 +270,8 @@ def test_a_request_that_belongs_nowhere_moves_a_bounded_number_of_times(world: W
     assert shared.server.get("bob.test").status in (200, 403, 500)
 
 
-def test_a_pattern_that_takes_long_holds_up_nobody_else(world: World) -> None:
-    """Somebody's expression with a catastrophic pattern: no gate ever runs it."""
+def test_a_pattern_that_takes_long_holds_up_nobody(world: World) -> None:
+    """Somebody's rule with a catastrophic pattern: no gate ever runs it, and it is given up."""
     extra = 'RewriteEngine on\nRewriteRule "^/(a+)+$" - [E=WHO:news]\nAssignUserIDExpr "%{reqenv:WHO}"\n'
     shared = make(world, extra, world.virtual_host("bob", BOB))
     bad = f"GET /{'a' * 60}! HTTP/1.1\r\nHost: shared.test\r\n\r\n".encode()

@@ -24,10 +24,6 @@ PROXIED = "proxy:"  # in front of a URL that stands for a file name, or a handle
 PROXY_HANDLER = "proxy-server"
 
 
-class CannotTell(Exception):
-    """A gate was asked for what only an owner's process may look at: a file, a program's answer."""
-
-
 class Elsewhere(Exception):
     """A request turned out to be another identity's: it moves on, untouched."""
 
