@@ -1,4 +1,4 @@
-"""Debian's nginx and HAProxy in front of the server, as docs/behind-a-proxy.md configures them."""
+"""Debian's nginx and HAProxy in front of the server, as docs/fronts.md configures them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from backends import Backend
 from harness import ALICE, BOB, CAROL, World, eventually, free_port
 
-PAGE = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
+PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
 OWNERS = {"alice": ALICE, "bob": BOB, "carol": CAROL}
 ECHO = '#!/bin/sh\nprintf \'Content-Type: text/plain\\r\\n\\r\\n%s %s \' "$(id -u)" "$REMOTE_ADDR"; exec cat\n'
 REQUESTS, CLIENTS = 10_000, 50

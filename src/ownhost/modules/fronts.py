@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ownhost.config.model import Config
-from ownhost.config.networks import Network, parse_address
+from ownhost.config.networks import Networks, parse_address
 from ownhost.modules.mod_remoteip import EXCEPTIONS, PROXIES, PROXY_PROTOCOL
 
 ANYWHERE = ("", 0)
@@ -20,27 +20,22 @@ class Fronts:
     virtual hosts are found. `exceptions` never do.
     """
 
-    networks: tuple[Network, ...] = ()
-    exceptions: tuple[Network, ...] = ()
+    listed: Networks = field(default_factory=Networks)
+    exceptions: Networks = field(default_factory=Networks)
     announced: Mapping[tuple[str, int], bool] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.networks)
+        return bool(self.listed)
 
     def has(self, client: str) -> bool:
         """Whether a connection's client, as the kernel names it, is a listed proxy."""
-        return bool(self.networks) and _is_in(client, self.networks)
+        return bool(self.listed) and parse_address(client) in self.listed
 
     def announces(self, client: str, local: str, port: int) -> bool:
         """Whether a connection begins with the PROXY protocol: nobody else may say who he is."""
         places = ((local, port), (local, 0), ("", port), ANYWHERE)
         said = next((self.announced[place] for place in places if place in self.announced), False)
-        return said and self.has(client) and not _is_in(client, self.exceptions)
-
-
-def _is_in(client: str, networks: tuple[Network, ...]) -> bool:
-    address = parse_address(client)
-    return any(address in network for network in networks)
+        return said and self.has(client) and parse_address(client) not in self.exceptions
 
 
 def fronts_of(config: Config) -> Fronts:
@@ -57,9 +52,8 @@ def fronts_of(config: Config) -> Fronts:
             place = (address.host, address.port)
             if announced.get(place, everywhere) == everywhere:
                 announced[place] = server.settings[PROXY_PROTOCOL]
-    exceptions = {network: None for server in config.servers for network in server.settings[EXCEPTIONS]}
     return Fronts(
-        tuple(dict.fromkeys(one.network for one in main[PROXIES].listed)),
-        tuple(exceptions),
+        Networks.of(one.network for one in main[PROXIES].listed),
+        Networks.of(network for server in config.servers for network in server.settings[EXCEPTIONS]),
         announced if True in announced.values() else {},
     )

@@ -62,7 +62,7 @@ class Found:
     via: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)  # fields may be long
 def walk(peer: str, said: str, proxies: Proxies) -> Found | None:
     """Follow a list of addresses from its end, for as long as each is a listed proxy's word. None: nothing is believed.
 
