@@ -79,6 +79,44 @@ def test_tls(said: list[bytes | None], decided: list[str]) -> None:
     assert converse(client(encrypted=True), *said) == decided
 
 
+V1 = b"PROXY TCP4 198.51.100.7 192.0.2.1 4711 443\r\n"
+
+
+@pytest.mark.parametrize("cut", [1, 10, len(V1), len(V1) + 9])
+def test_a_listed_proxy_presents_its_client_before_the_handshake(cut: int) -> None:
+    """The header is taken, and what follows is looked at as ever."""
+    one = client(encrypted=True)
+    one.announced = True
+    whole = V1 + HELLO
+    found = look(one, whole[:cut])
+    if cut < len(V1):
+        assert (found.event, one.step(found.event)) == (Event.MORE, "watch")
+        one.seen = cut
+        found = look(one, whole)
+    assert one.step(found.event) == "present"
+    assert found.header is not None
+    assert found.header.size == len(V1)
+    one.present(found.header)
+    assert (one.address, one.port, one.peer, one.peer_port) == ("198.51.100.7", 4711, "192.0.2.1", 4242)
+    found = look(one, HELLO)
+    assert (one.step(found.event), found.host) == ("deliver", "alice.test")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        pytest.param([HELLO], True, id="no header"),
+        pytest.param([V1[:5], b""], False, id="an end within it"),
+        pytest.param([b""], False, id="nothing"),
+    ],
+)
+def test_a_listed_proxy_that_presents_nobody_is_closed(said: list[bytes], reason: bool) -> None:
+    one = client(encrypted=True)
+    one.announced = True
+    assert converse(one, *said)[-1] == "close"
+    assert bool(look(one, said[0]).reason) is reason
+
+
 @given(st.lists(st.integers(1, len(HEAD) - 1), max_size=10, unique=True).map(sorted))
 def test_the_end_of_a_conversation_does_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> None:
     parts = [HEAD[start:end] for start, end in zip([0, *cuts], [*cuts, len(HEAD)], strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import Enum, auto
+from enum import IntEnum, auto
 from math import inf
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ MAX_ASKED = 3  # pairs on which a request is asked that are lost before it is ta
 LINGER = 2.0  # seconds that a client has to read the last answer, and to close
 
 
-class State(Enum):
+class State(IntEnum):
     """Where a client stands."""
 
     ANNOUNCED = auto()  # the PROXY header that goes before all else is not complete
@@ -46,7 +46,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens to a client."""
 
     PRESENTED = auto()  # its PROXY header is complete

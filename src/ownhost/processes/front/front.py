@@ -69,7 +69,7 @@ class Front(Forwarder[Letter]):
 
     @property
     def holds_clients(self) -> bool:
-        return bool(self.connections)
+        return bool(self.connections or self.pairs)
 
     @property
     def patience(self) -> float:

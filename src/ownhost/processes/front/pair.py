@@ -142,6 +142,10 @@ class Pairs:
 
     def __init__(self) -> None:
         self._kept: dict[int, deque[Pair]] = {}
+        self._closed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
 
     def take(self, server: int) -> Pair | None:
         """The one that was used last."""
@@ -150,13 +154,12 @@ class Pairs:
 
     def keep(self, pair: Pair, now: float) -> None:
         """Keep one for the next request, if it can be asked on it."""
-        kept = self._kept.setdefault(pair.server, deque())
         pair.connection = None
-        if not pair.is_idle or len(kept) >= MOST_KEPT:
+        if self._closed or not pair.is_idle or len(self._kept.get(pair.server, ())) >= MOST_KEPT:
             pair.close()
             return
         pair.since = now
-        kept.append(pair)
+        self._kept.setdefault(pair.server, deque()).append(pair)
 
     def drop(self, pair: Pair) -> None:
         """Something was said on one that is kept, be it its end."""
@@ -172,7 +175,8 @@ class Pairs:
                 del self._kept[server]
 
     def close(self) -> None:
-        """Keep none."""
+        """Keep none any more."""
+        self._closed = True
         for kept in self._kept.values():
             for pair in kept:
                 pair.close()
