@@ -1,6 +1,6 @@
 """S8, the connections of listed proxies: what a hostile worker tries through a front, and who a front is.
 
-On one connection of a proxy, visitors of alice and of bob ask in turn. Alice's worker stands still, and the tests answer
+On a connection of a proxy, visitors of alice and of bob ask in turn. Alice's worker stands still, and the tests answer
 in its place. It may spoil what is asked of alice. Whatever it does, bob's visitor gets bob's answer or none.
 """
 
