@@ -212,6 +212,14 @@ CONVERSATIONS = {
         >> sent
         << done; close
     """,
+    "a client that says no more, and has perhaps left: the worker gives up": f"""
+        {A}EOF
+        << ask alice, request 0
+        << end of input
+        >> taken
+        >> lost
+        << done; close
+    """,
     "a client that says no more behind two requests": f"""
         {A}{B[3:]}EOF
         << ask alice, request 0

@@ -218,9 +218,12 @@ class Connection:
     def release(self, command: Done) -> None:
         """The pair is not needed any more."""
         pair, self.pair = self.pair, None
-        if pair is not None and command.again:
+        if pair is None:
+            return
+        pair.connection = None
+        if command.again:
             self.front.pairs.keep(pair, time.monotonic())
-        elif pair is not None:
+        else:
             pair.close()
 
     def flush(self) -> None:

@@ -316,6 +316,8 @@ class Conversation:
             return [Done(again=False), *self._finish()]
         if self.state is State.COMPLETE:
             return [Done(again=False), *self._over(now, keep=True)]
+        if self.state is State.ANSWERED and self._ended:  # the worker has doubted that anybody waits
+            return self._close()
         return self.broken(reason, now)
 
     def broken(self, reason: str, now: float) -> Commands:

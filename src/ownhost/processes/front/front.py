@@ -61,9 +61,9 @@ class Front(Forwarder[Letter]):
         self.slice = slice_
         self.mailbox = SocketType(-1, -1, -1, mailbox)
         self.connections: set[Connection] = set()
-        self.most = self.quarter // 2  # connections: each may have a pair, which has two ends at first
+        self.most = self.quarter  # connections: each may have a pair, whose other end is on its way at first
         self.takes = False  # the mailbox is watched
-        self.pairs = Pairs()
+        self.pairs = Pairs(self.quarter // 2)
         self.again: deque[Connection] = deque()  # who has more to do than a turn takes
         self.discarded: list[SocketType] = []  # closed at the turn's end: no number is used again before
 

@@ -138,32 +138,39 @@ class Pair:
 
 
 class Pairs:
-    """Those that are kept for further requests, by virtual host; oldest first."""
+    """Those that are kept for further requests, by virtual host; oldest first. `most` are kept in all."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._kept: dict[int, deque[Pair]] = {}
+        self._count = 0
+        self._most = most
         self._closed = False
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return self._count > 0
 
     def take(self, server: int) -> Pair | None:
         """The one that was used last."""
         kept = self._kept.get(server)
-        return kept.pop() if kept else None
+        if not kept:
+            return None
+        self._count -= 1
+        return kept.pop()
 
     def keep(self, pair: Pair, now: float) -> None:
         """Keep one for the next request, if it can be asked on it."""
-        pair.connection = None
-        if self._closed or not pair.is_idle or len(self._kept.get(pair.server, ())) >= MOST_KEPT:
+        others = self._kept.get(pair.server, ())
+        if self._closed or not pair.is_idle or self._count >= self._most or len(others) >= MOST_KEPT:
             pair.close()
             return
         pair.since = now
+        self._count += 1
         self._kept.setdefault(pair.server, deque()).append(pair)
 
     def drop(self, pair: Pair) -> None:
         """Something was said on one that is kept, be it its end."""
         self._kept[pair.server].remove(pair)
+        self._count -= 1
         pair.close()
 
     def expire(self, now: float) -> None:
@@ -171,6 +178,7 @@ class Pairs:
         for server, kept in list(self._kept.items()):
             while kept and kept[0].since <= now - KEPT:
                 kept.popleft().close()
+                self._count -= 1
             if not kept:
                 del self._kept[server]
 
@@ -181,3 +189,4 @@ class Pairs:
             for pair in kept:
                 pair.close()
         self._kept.clear()
+        self._count = 0
