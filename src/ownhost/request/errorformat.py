@@ -157,13 +157,24 @@ def _requested_name(entry: Entry) -> str:
     return escape(entry.request.head.host) or _server_name(entry)
 
 
+def _client(entry: Entry) -> str:
+    """%a: whom a request is from, where there is one; else whose the connection is."""
+    if entry.request is None or not entry.request.endpoints.peer:
+        return entry.client
+    return f"{entry.request.endpoints.client}:{entry.request.endpoints.client_port}"
+
+
+def _connection(entry: Entry) -> str:
+    return entry.client
+
+
 def _nothing(_: Entry) -> str:
     """What this server does not know: error numbers, source lines, ids, the count of requests."""
     return ""
 
 
 _WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
-    "a": lambda _: lambda entry: entry.client,
+    "a": lambda argument: _connection if argument == "c" else _client,
     "e": lambda name: _of_request(lambda request: request.env.get(name)),
     "i": _header,
     "n": lambda name: _of_request(lambda request: request.notes.get(name)),

@@ -47,6 +47,7 @@ class Site:
         self.follows_links = follows_links_everywhere(server)
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
+        self.arrivals = [module.arrive for module in modules if module.arrive]
         self.earlies = [module.early for module in modules if module.early]
         makers = [module.pretranslate for module in modules if module.pretranslate]
         self.pretranslates: list[Phase] = [hook for make in makers if (hook := make(server))]

@@ -111,6 +111,8 @@ class Client(ABC):
 
         One that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
         """
+        for arrive in service.site.arrivals:
+            arrive(request)
         if self.denial is not None:
             denial, self.denial = self.denial, None
             return error_response(request, denial)
