@@ -19,6 +19,7 @@ from typing import Any
 
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.identity.identity import Assignment, Identity
+from ownhost.modules.fronts import Fronts
 from ownhost.processes.keyfiles import KeyFiles
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
@@ -48,6 +49,7 @@ class GateSlice:
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
+    fronts: Fronts  # proxies that are believed of whom their connections are from
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
 

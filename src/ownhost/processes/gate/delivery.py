@@ -108,7 +108,9 @@ class Delivery:
         """Put a connection into its mailbox. False where that takes nothing for now."""
         client = held.client
         ends = (client.address, client.port, client.local, client.local_port)
-        handover = Handover(client.server, *ends, client.host, client.encrypted)
+        handover = Handover(
+            client.server, *ends, client.host, client.encrypted, peer=client.peer, peer_port=client.peer_port
+        )
         try:
             send_handover(self.mailboxes[identity], held.sock.fileno(), handover, self.size)
         except Full:

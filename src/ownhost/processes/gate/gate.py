@@ -26,7 +26,7 @@ from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET,
 from ownhost.http.limits import TIMEOUT
 from ownhost.identity import seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
-from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, broken, look, overloaded
+from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, State, broken, look, overloaded
 from ownhost.processes.gate.delivery import Delivery, Held
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.messages import Channel, Mailbox, Message, Ready, Stop, Want
@@ -169,7 +169,7 @@ class Gate:
     # Connections
 
     def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[int], None]:
-        family = int(listener.family)
+        family, fronts = int(listener.family), self.slice.fronts
         fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
 
         def accept(_events: int) -> None:
@@ -189,6 +189,8 @@ class Gate:
                     sock.close()
                     continue
                 client = Client(unmapped(address[0]), address[1], here, local_port, time.monotonic())
+                if fronts and fronts.announces(client.address, here, local_port):
+                    client.state = State.ANNOUNCED
                 self.look(Held(sock, client))
             self.batch = min(2 * self.batch, ACCEPT_BATCH)
 
@@ -219,7 +221,13 @@ class Gate:
                 self.wait_for_more(held, found.seen)
             elif what == "deliver":
                 self.deliver(held, found.host)
+            elif found.announced is not None:
+                held.sock.recv(found.announced.size, MSG_DONTWAIT)  # what was looked at: it is not the client's
+                client.meet(found.announced)
+                self.look(held)
             else:
+                if found.problem:
+                    self.complain(-2, f"front proxy {client.address}: {found.problem}")
                 self.let_go(held, found.answer)
         except Exception as error:
             bugs.report(self.log.log, error)

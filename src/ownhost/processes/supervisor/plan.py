@@ -26,6 +26,7 @@ from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
+from ownhost.modules.fronts import fronts_of
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
@@ -102,6 +103,7 @@ class Plan:
             index=self.index,
             own={server.id: self.own(server) for server in servers},
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
+            fronts=fronts_of(self.config),
             handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )

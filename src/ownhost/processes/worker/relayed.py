@@ -186,7 +186,8 @@ class RelayedConnection(Connection):
         origin, self.sock.origin = self.sock.origin, None
         if origin is None:
             return
-        self.endpoints = Endpoints(origin.client, origin.client_port, origin.local, origin.local_port)
+        ends = origin.client, origin.client_port, origin.local, origin.local_port
+        self.endpoints = Endpoints(*ends, peer=origin.peer, peer_port=origin.peer_port)
         self.handled = origin.handled
         self.protocol = origin.protocol
         if origin.tls:
@@ -219,7 +220,7 @@ class RelayedConnection(Connection):
         self.taken()
         super().refuse(error)
 
-    def pass_on(self, _raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, _head: Head, _raw: bytes, assignment: Assignment) -> None:
         """Have the front know whose the request is instead; it asks there."""
         self.request = None
         try:
