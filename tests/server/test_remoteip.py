@@ -8,10 +8,11 @@ import ssl
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from certificates import Authority
-from harness import ALICE, PYTHON, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, Server, World, eventually
 
 SCRIPT = f"""#!{PYTHON}
 import os
@@ -140,10 +141,13 @@ def test_who_does_not_announce_anybody(announcing: Server) -> None:
     assert {line.split()[0] for line in lines(announcing, 4)} == {"127.0.0.1", "127.0.0.9", "127.0.1.1"}
 
 
-def test_the_proxy_protocol_comes_before_tls(world: World) -> None:
+def tls(world: World) -> str:
     certificate, key = Authority().issue("alice.test").files(world.folder, "alice")
-    tls = f"SSLEngine on\nSSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}\n"
-    server = world.server(ANNOUNCING + world.virtual_host("alice", ALICE, tls + LINES, FILES))
+    return f"SSLEngine on\nSSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}\nProtocols h2 http/1.1\n"
+
+
+def test_the_proxy_protocol_comes_before_tls(world: World) -> None:
+    server = world.server(ANNOUNCING + world.virtual_host("alice", ALICE, tls(world) + LINES, FILES))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with server.connect() as sock:
@@ -154,3 +158,22 @@ def test_the_proxy_protocol_comes_before_tls(world: World) -> None:
             while data := secure.recv(65_536):
                 answer += data
     assert b"REMOTE_ADDR 198.51.100.7\nREMOTE_PORT 4000" in answer
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_another_identity_of_the_virtual_host_sees_the_same_client(world: World, http2: bool) -> None:
+    """Whoever ends the connection passes the request on as it came, and says whose the connection is."""
+    root = world.site("bobs", BOB, {"x.txt": "bob\n"})
+    lines_ = (
+        f'Alias /bobs/ {root}/\n<Directory {root}>\nAssignUserID "#{BOB}" "#{BOB}"\nRequire ip 198.51.100.7\n'
+        "</Directory>\nRequestHeader append X-Once a early\n"
+        'Header set X-Client "expr=%{REMOTE_ADDR} %{CONN_REMOTE_ADDR} %{HTTP:X-Forwarded-For} %{HTTP:X-Once}"\n'
+    )
+    body = world.virtual_host("alice", ALICE, tls(world) + LINES + lines_, FILES)
+    server = world.server("RemoteIPTrustedProxy 127.0.0.1\n" + body)
+    with httpx.Client(http1=not http2, http2=http2, verify=False) as client:
+        for path in ("/bobs/x.txt", "/index.html", "/bobs/x.txt"):
+            fields = {"Host": "alice.test", "X-Forwarded-For": "192.0.2.5, 198.51.100.7"}
+            answer = client.get(f"https://127.0.0.1:{server.port}{path}", headers=fields)
+            assert (answer.status_code, answer.http_version) == (200, "HTTP/2" if http2 else "HTTP/1.1")
+            assert answer.headers["X-Client"] == "198.51.100.7 127.0.0.1 192.0.2.5 a"
