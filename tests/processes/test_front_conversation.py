@@ -455,29 +455,6 @@ CONVERSATIONS = {
         << done; close
     """,
 }
-PRESENTED = {
-    "a PROXY header": """
-        >> PROXY TCP4 192.0.2.7 192.0.2.8 4711 80|GET / HTTP/1.1|Host: alice.test||
-        << ask alice, request 0, from 192.0.2.7:4711 by 127.0.0.1:4242
-    """,
-    "a PROXY header of the proxy's own": """
-        >> PROXY UNKNOWN|GET / HTTP/1.1|Host: alice.test||
-        << ask alice, request 0
-    """,
-    "none": """
-        >> GET / HTTP/1.1|Host: alice.test||
-        << log; done; close
-    """,
-    "an end within it": """
-        >> PROXY TCP4EOF
-        << done; close
-    """,
-    "it does not come": """
-        >> PROXY
-        >> 60 seconds
-        << done; close
-    """,
-}
 
 
 @dataclass
@@ -563,9 +540,7 @@ def octets(text: str) -> bytes:
 def shown(command: Command) -> str:
     match command:
         case Ask(server, origin, _, fresh):
-            by = f", from {origin.client}:{origin.client_port} by {origin.peer}:{origin.peer_port}"
-            name = ("alice", "bob")[server]
-            return f"ask {name}, request {origin.handled}{', fresh' * fresh}{by if origin.peer else ''}"
+            return f"ask {('alice', 'bob')[server]}, request {origin.handled}{', fresh' * fresh}"
         case Pass(data):
             return f"body {data.decode()}"
         case EndInput():
@@ -580,14 +555,13 @@ def shown(command: Command) -> str:
             return "close"
         case Overloaded():
             return "overloaded"
-        case Log(_, module, _):
-            return "log" if module == "remoteip" else ""
+        case Log():
+            return ""
     raise AssertionError(command)
 
 
-def begin(*, bytewise: bool, announced: bool = False) -> Play:
-    ends = Origin("127.0.0.1", 4242, "127.0.0.2", 80)
-    return Play(Conversation(ends, NAMES, LIMITS, 0.0, announced=announced), bytewise)
+def begin(*, bytewise: bool) -> Play:
+    return Play(Conversation(Origin("127.0.0.1", 4242, "127.0.0.2", 80), NAMES, LIMITS, 0.0), bytewise)
 
 
 def hold(play: Play, script: str) -> None:
@@ -608,12 +582,6 @@ def test_conversations(name: str, bytewise: bool) -> None:
     hold(begin(bytewise=bytewise), CONVERSATIONS[name])
 
 
-@pytest.mark.parametrize("bytewise", [False, True])
-@pytest.mark.parametrize("name", PRESENTED)
-def test_those_that_a_proxy_presents(name: str, bytewise: bool) -> None:
-    hold(begin(bytewise=bytewise, announced=True), PRESENTED[name])
-
-
 def test_an_event_that_is_not_expected_says_where_it_came() -> None:
     play = begin(bytewise=False)
     with pytest.raises(Unexpected, match="TAKEN for <a front's client in IDLE"):
@@ -621,7 +589,7 @@ def test_an_event_that_is_not_expected_says_where_it_came() -> None:
 
 
 def test_every_state_can_be_reached_and_ends() -> None:
-    assert set(TABLE.values()) | {State.ANNOUNCED} == set(State)
+    assert set(TABLE.values()) == set(State)
     assert all((state, Event.GONE) in TABLE for state in State if state is not State.CLOSED)
 
 

@@ -334,7 +334,7 @@ def test_the_proxy_protocol(world: World, header: bytes) -> None:
         assert answer(sock).status == 200
     eventually(lambda: "198.51.100.7 127.0.0.1 GET /only/x HTTP/1.1 200\n" in server.log("bob.log"))
     assert server.raw(get("alice")) == b""
-    eventually(lambda: "without a PROXY header" in server.log())
+    eventually(lambda: "does not begin with the PROXY protocol" in server.log())
 
 
 def test_who_is_not_listed_has_no_front(world: World) -> None:

@@ -59,6 +59,8 @@ class Broken(Exception):
 class Handover:
     """above -> worker. Addresses are numeric. `host` is what the virtual host was chosen by, at most LONGEST_HOST long.
 
+    `peer` is the front proxy that has the connection, where it has said who its client is.
+
     Of a relay there is nothing but the virtual host: what comes on it says the rest.
     """
 
@@ -71,7 +73,7 @@ class Handover:
     encrypted: bool = False  # TLS is to be spoken
     relay: bool = False
     front: bool = False  # of a relay: a front has its other end, no worker
-    peer: str = ""  # the proxy, where a PROXY header has said who the client is
+    peer: str = ""
     peer_port: int = 0
 
 
@@ -124,7 +126,7 @@ def _poll(sock: socket.socket, events: int) -> int:
 def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handover, size: int = SMALL) -> None:
     """Put a connection into a mailbox whose handovers have this size. Raises Full, Broken, OSError."""
     host = handover.host[:LONGEST_HOST].replace("\0", " ")
-    text = "\0".join((handover.client, handover.local, host, handover.peer)).encode("latin-1", "replace")
+    text = "\0".join((handover.client, handover.local, handover.peer, host)).encode("latin-1", "replace")
     flags = _RELAY * handover.relay | _TLS * handover.encrypted | _FRONT * handover.front
     ports = handover.client_port, handover.local_port, handover.peer_port
     header = _HANDOVER.pack(handover.server, flags, *ports, len(text))
@@ -151,7 +153,8 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
         close_all(descriptors)
         raise ProtocolError("a mailbox message that is no handover")
     server, kind, client_port, local_port, peer_port, length = _HANDOVER.unpack_from(_VIEW)
-    client, local, host, peer = str(_VIEW[_HANDOVER.size : _HANDOVER.size + length], "latin-1").split("\0")
+    client, local, peer, host = str(_VIEW[_HANDOVER.size : _HANDOVER.size + length], "latin-1").split("\0")
+    ends = client, client_port, local, local_port
     said = bool(kind & _TLS), bool(kind & _RELAY), bool(kind & _FRONT)
-    found = Handover(server, client, client_port, local, local_port, host, *said, peer, peer_port)
+    found = Handover(server, *ends, host, *said, peer, peer_port)
     return found, descriptors[0]

@@ -52,9 +52,9 @@ class GateSlice:
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
+    fronts: Fronts  # proxies whose connections go to fronts, and that are believed of whom these are from
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
-    proxies: Fronts = field(default_factory=Fronts)  # whose connections go to fronts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,6 @@ class FrontSlice:
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that is asked
     limits: dict[int, Limits]  # by server id
-    proxies: Fronts
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost
 

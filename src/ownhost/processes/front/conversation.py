@@ -13,7 +13,6 @@ from enum import IntEnum, auto
 from math import inf
 from typing import NamedTuple
 
-from ownhost.http import proxy_protocol
 from ownhost.http.body import BodyReader
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.level import Level
@@ -34,7 +33,6 @@ LINGER = 2.0  # seconds that a client has to read the last answer, and to close
 class State(IntEnum):
     """Where a client stands."""
 
-    ANNOUNCED = auto()  # the PROXY header that goes before all else is not complete
     IDLE = auto()  # nothing of a request is here
     HEAD = auto()  # its head is not complete
     ASKED = auto()  # a worker has still to take it
@@ -49,7 +47,6 @@ class State(IntEnum):
 class Event(IntEnum):
     """What happens to a client."""
 
-    PRESENTED = auto()  # its PROXY header is complete
     MORE = auto()  # there is to be more of its head
     REQUEST = auto()  # a request is here, or what cannot become one
     AGAIN = auto()  # a pair is lost, and nothing of the request was taken
@@ -64,7 +61,6 @@ class Event(IntEnum):
 
 # state, event -> next state
 TABLE: dict[tuple[State, Event], State] = {
-    (State.ANNOUNCED, Event.PRESENTED): State.IDLE,
     (State.IDLE, Event.MORE): State.HEAD,
     (State.IDLE, Event.REQUEST): State.ASKED,
     (State.HEAD, Event.MORE): State.HEAD,
@@ -170,11 +166,9 @@ class Conversation:
         "state",
     )
 
-    def __init__(
-        self, ends: Origin, names: NameTable, limits: Mapping[int, Limits], now: float, *, announced: bool = False
-    ) -> None:
-        """`ends` are both ends' addresses. `announced`: a PROXY header comes first, and says who the client is."""
-        self.state = State.ANNOUNCED if announced else State.IDLE
+    def __init__(self, ends: Origin, names: NameTable, limits: Mapping[int, Limits], now: float) -> None:
+        """`ends` is who the client is, and where it connected to."""
+        self.state = State.IDLE
         self._ends = ends
         self._names = names
         self._limits = limits
@@ -234,8 +228,6 @@ class Conversation:
                 self._buffer += data
                 self._ended = not data
                 return self.settle(now) if data else [Done(again=False), *self._over(now, keep=False)]
-            case State.ANNOUNCED:
-                return self._present(data, now)
             case State.LINGERING:
                 return [] if data else self._close()
         raise Unexpected(f"{len(data)} bytes for {self!r}")
@@ -403,28 +395,6 @@ class Conversation:
             return self._read(now)
         self._wait(now)
         return []
-
-    def _present(self, data: bytes, now: float) -> Commands:
-        """Take the PROXY header."""
-        self._buffer += data
-        try:
-            found = proxy_protocol.read(self._buffer)
-        except proxy_protocol.NoHeader as error:
-            return [Log(Level.ERROR, "remoteip", f"a connection without a PROXY header: {error}"), *self._close()]
-        if found is None:
-            if not data:
-                return self._close()
-            self._wait(now)
-            return []
-        self._step(Event.PRESENTED)
-        self._buffer = self._buffer[found.size :]
-        if found.client:
-            ends = self._ends
-            self._ends = replace(
-                ends, client=found.client, client_port=found.client_port, peer=ends.client, peer_port=ends.client_port
-            )
-        self._since, self._first_byte = now, 0.0
-        return self._read(now)
 
     def _read(self, now: float) -> Commands:
         """Ask for what is here, if it is a request, or can't become one."""

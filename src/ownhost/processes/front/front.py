@@ -1,7 +1,7 @@
 """A front.
 
 NAME        keeps the connections of proxies that the administrator lists, and relays each request to its virtual host
-TRUSTS      the supervisor, gates; what a listed proxy says of its client. No byte of a request, and no worker
+TRUSTS      the supervisor, and gates on who the client is. No byte of a request, and no worker
 RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    proxies (their connections come out of its mailbox), workers (over pairs that it makes), the supervisor (to
             ask for a mailbox)
@@ -106,11 +106,10 @@ class Front(Forwarder[Letter]):
         sock = SocketType(INET6 if ":" in handover.local else INET, STREAM, 0, descriptor)
         client, local, port = handover.client, handover.local, handover.local_port
         talk = Conversation(
-            Origin(client, handover.client_port, local, port),
+            Origin(client, handover.client_port, local, port, peer=handover.peer, peer_port=handover.peer_port),
             self.slice.index.names(local, port),
             self.slice.limits,
             time.monotonic(),
-            announced=self.slice.proxies.announces(client, local, port),
         )
         Connection(self, sock, talk, f"{client}:{handover.client_port}").go_on()
 

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from ownhost.http import client_hello, proxy_protocol
 from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
-from ownhost.http.proxy_protocol import Announced
+from ownhost.http.proxy_protocol import Announced, NoHeader
 from ownhost.http.tls import INTERNAL_ERROR
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
@@ -29,6 +29,7 @@ OVERLOADED = (
 class State(Enum):
     """Where a client stands."""
 
+    ANNOUNCED = auto()  # accepted from a front proxy that is to say first who its client is
     NEW = auto()  # accepted
     SPEAKING = auto()  # its head, or its ClientHello, is not complete
     QUEUED = auto()  # it is known whose it is: it waits for a mailbox, or for room in one
@@ -38,7 +39,7 @@ class State(Enum):
 class Event(Enum):
     """What happens to a client."""
 
-    PRESENTED = auto()  # a PROXY header has said who it is
+    MET = auto()  # the proxy has said who its client is
     MORE = auto()  # there is to be more of its head
     NAMED = auto()  # it has said whom it is for
     FULL = auto()  # its mailbox is not here, or takes nothing for now
@@ -48,11 +49,12 @@ class Event(Enum):
 
 # state, event -> next state, and what is done
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
-    (State.NEW, Event.PRESENTED): (State.NEW, "present"),
+    (State.ANNOUNCED, Event.MORE): (State.ANNOUNCED, "watch"),
+    (State.ANNOUNCED, Event.MET): (State.NEW, "meet"),
+    (State.ANNOUNCED, Event.CLOSED): (State.GONE, "close"),
     (State.NEW, Event.MORE): (State.SPEAKING, "watch"),
     (State.NEW, Event.NAMED): (State.QUEUED, "deliver"),
     (State.NEW, Event.CLOSED): (State.GONE, "close"),
-    (State.SPEAKING, Event.PRESENTED): (State.NEW, "present"),
     (State.SPEAKING, Event.MORE): (State.SPEAKING, "watch"),
     (State.SPEAKING, Event.NAMED): (State.QUEUED, "deliver"),
     (State.SPEAKING, Event.CLOSED): (State.GONE, "close"),
@@ -76,14 +78,20 @@ class Client:
     local_port: int
     since: float  # monotonic seconds: when it came, then since when it waits for its mailbox
     encrypted: bool = False  # it is to speak TLS
-    announced: bool = False  # a PROXY header comes first, and says who the client is
-    peer: str = ""  # the proxy, once it has
-    peer_port: int = 0
     state: State = State.NEW
     progress: float = 0.0  # when its last bytes came, while its head is not complete
     seen: int = 0  # bytes looked at so far
     host: str = ""
     server: int = 0
+    proxy: bool = False  # it is a listed front proxy
+    peer: str = ""  # the front proxy that the connection is from, where that has said who its client is
+    peer_port: int = 0
+
+    def meet(self, announced: Announced) -> None:
+        """Be the client that a front proxy has announced, and have said nothing yet."""
+        self.peer, self.peer_port, self.seen = self.address, self.port, 0
+        if announced.client:
+            self.address, self.port = announced.client, announced.client_port
 
     def step(self, event: Event) -> str:
         """Be in the next state; what is to be done. Raises Unexpected."""
@@ -93,13 +101,6 @@ class Client:
         self.state, what = found
         return what
 
-    def present(self, header: Announced) -> None:
-        """A PROXY header says who the client is, unless it is the proxy itself."""
-        self.announced, self.seen = False, 0
-        if header.client:
-            self.peer, self.peer_port = self.address, self.port
-            self.address, self.port = header.client, header.client_port
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -108,9 +109,9 @@ class Look:
     event: Event
     host: str = ""  # of NAMED
     answer: bytes = b""  # of CLOSED: what the client is told
-    reason: str = ""  # of CLOSED: for the error log
-    header: Announced | None = None  # of PRESENTED
     seen: int = 0  # of MORE: bytes that are here
+    announced: Announced | None = None  # of MET
+    problem: str = ""  # of CLOSED: what a front proxy did wrong
 
 
 def look(client: Client, data: bytes | None) -> Look:
@@ -120,8 +121,8 @@ def look(client: Client, data: bytes | None) -> Look:
     """
     if data is None:
         return Look(Event.MORE, seen=0)
-    if client.announced:
-        return _look_at_header(client, data)
+    if client.state is State.ANNOUNCED:
+        return _look_at_announcement(client, data)
     cut = len(data) >= PEEK_SIZE
     found: Peek | ClientHello
     if client.encrypted:  # what is no TLS gets no name
@@ -137,14 +138,14 @@ def look(client: Client, data: bytes | None) -> Look:
     return Look(Event.MORE, seen=len(data))
 
 
-def _look_at_header(client: Client, data: bytes) -> Look:
-    """Look at the PROXY header of a connection over TLS."""
+def _look_at_announcement(client: Client, data: bytes) -> Look:
+    """What a front proxy says of its client, before anything of the client's."""
     try:
-        header = proxy_protocol.read(data)
-    except proxy_protocol.NoHeader as error:
-        return Look(Event.CLOSED, reason=f"a connection without a PROXY header: {error}")
-    if header is not None:
-        return Look(Event.PRESENTED, header=header)
+        announced = proxy_protocol.read(data)
+    except NoHeader as error:
+        return Look(Event.CLOSED, problem=f"its connection does not begin with the PROXY protocol: {error}")
+    if announced is not None:
+        return Look(Event.MET, announced=announced)
     if not data or (client.seen and len(data) <= client.seen):
         return Look(Event.CLOSED)
     return Look(Event.MORE, seen=len(data))

@@ -21,7 +21,7 @@ from ownhost.http.limits import TIMEOUT
 from ownhost.identity import seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
 from ownhost.processes.forwarder import Forwarder
-from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, broken, look, overloaded
+from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, State, broken, look, overloaded
 from ownhost.processes.gate.held import Held
 from ownhost.processes.messages import Channel, Ready
 from ownhost.processes.slices import FRONTS, GateSlice, receive_slice
@@ -89,7 +89,7 @@ class Gate(Forwarder[Held]):
     # Connections
 
     def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[int], None]:
-        family = int(listener.family)
+        family, fronts = int(listener.family), self.slice.fronts
         fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
 
         def accept(_events: int) -> None:
@@ -109,7 +109,11 @@ class Gate(Forwarder[Held]):
                     sock.close()
                     continue
                 client = Client(unmapped(address[0]), address[1], here, local_port, time.monotonic())
-                self.meet(Held(sock, client))
+                if fronts and fronts.has(client.address):
+                    client.proxy = True
+                    if fronts.announces(client.address, here, local_port):
+                        client.state = State.ANNOUNCED
+                self.look(Held(sock, client))
             self.batch = min(2 * self.batch, ACCEPT_BATCH)
 
         return accept
@@ -119,21 +123,17 @@ class Gate(Forwarder[Held]):
         self.complain(-1, f"accept failed: {error.strerror}; clients wait until there is room again")
         time.sleep(0.01)
 
-    def meet(self, held: Held) -> None:
-        """A client is here. What a listed proxy says is a front's to read, but for TLS."""
-        client, proxies = held.client, self.slice.proxies
-        if proxies and proxies.has(client.address):
-            if not self.speaks_tls(client.local, client.local_port):
-                held.step(Event.NAMED)
-                self.delivery.deliver(held, FRONTS, time.monotonic())
-                return
-            client.announced = proxies.announces(client.address, client.local, client.local_port)
-        self.look(held)
-
     def look(self, held: Held) -> None:
         """See whether a client has said whom it is for. What is raised ends this client alone."""
         client = held.client
         try:
+            if not client.seen:
+                client.encrypted = self.speaks_tls(client.local, client.local_port)
+                if client.proxy and not client.encrypted and client.state is State.NEW:
+                    self.unwatch(held)
+                    held.step(Event.NAMED)
+                    self.delivery.deliver(held, FRONTS, time.monotonic())
+                    return
             data: bytes | None
             try:
                 data = held.sock.recv(PEEK_SIZE, LOOK)
@@ -142,22 +142,19 @@ class Gate(Forwarder[Held]):
             except OSError:
                 self.close(held)
                 return
-            if not client.seen:
-                client.encrypted = self.speaks_tls(client.local, client.local_port)
             found = look(client, data)
             what = client.step(found.event)
             if what == "watch":
                 self.wait_for_more(held, found.seen)
             elif what == "deliver":
                 self.deliver(held, found.host)
-            elif what == "present":
-                assert found.header is not None
-                held.sock.recv(found.header.size, MSG_DONTWAIT)  # it is there: it was looked at
-                client.present(found.header)
+            elif found.announced is not None:
+                held.sock.recv(found.announced.size, MSG_DONTWAIT)  # what was looked at: it is not the client's
+                client.meet(found.announced)
                 self.look(held)
             else:
-                if found.reason:
-                    self.log.log(Level.ERROR, "remoteip", found.reason, f"{client.address}:{client.port}")
+                if found.problem:
+                    self.complain(-2, f"front proxy {client.address}: {found.problem}")
                 self.let_go(held, found.answer)
         except Exception as error:
             bugs.report(self.log.log, error)

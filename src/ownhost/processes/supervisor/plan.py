@@ -109,9 +109,9 @@ class Plan:
             index=self.index,
             own={server.id: self.own(server) for server in servers},
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
+            fronts=self.proxies,
             handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
-            proxies=self.proxies,
         )
 
     def front_slice(self, handover: int) -> FrontSlice:
@@ -123,7 +123,6 @@ class Plan:
             index=self.index,
             own={server.id: self.own(server) for server in servers},
             limits={id_: same.setdefault(found, found) for id_, found in limits.items()},
-            proxies=self.proxies,
             handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )

@@ -158,7 +158,7 @@ class Connection(Client):
             except Elsewhere as elsewhere:
                 raw, self.buffer = self.buffer[:end], self.buffer[end:]
                 self.head_size = end
-                self.pass_on(raw, elsewhere.assignment)
+                self.pass_on(head, raw, elsewhere.assignment)
                 return
             self.taken()
             self.buffer = self.buffer[end:]
@@ -209,22 +209,25 @@ class Connection(Client):
 
     # Answering
 
-    def pass_on(self, raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, head: Head, raw: bytes, assignment: Assignment) -> None:
         """Have another identity of the virtual host answer a request, whose head is `raw`."""
-        self.begin_task(self.relay(raw, assignment))
+        self.begin_task(self.relay(head, raw, assignment))
 
-    async def relay(self, raw: bytes, assignment: Assignment) -> None:
-        """Have whoever an assignment means answer a request, on the connection that stays here. `raw` is its head."""
+    async def relay(self, head: Head, raw: bytes, assignment: Assignment) -> None:
+        """Have whoever an assignment means answer a request, on the connection that stays here.
+
+        The head is as it came, also as bytes: what was found out of it here, whoever answers finds out again.
+        """
         service, request = self.service, self.request
         assert service is not None
         assert request is not None
         try:
-            found = await find_target(self, service, request.head, raw, assignment)
+            found = await find_target(self, service, head, raw, assignment)
             if found is not None:
-                keep = await pass_through(self, service, request.head, *found)
+                keep = await pass_through(self, service, head, *found)
                 self.relay_is_over(keep=keep and not self.worker.stopping)
                 return
-            request = self.request = Request(request.head, self.endpoints, service.site, request.time, self.log)
+            request = self.request = Request(head, self.endpoints, service.site, request.time, self.log)
             response = self.respond(service, request, passed=True)
         except HTTPError as error:
             response = error_response(request, error)

@@ -32,10 +32,10 @@ class FrontedConnection(RelayedConnection):
         self.fresh = True
         return self.worker.find(self, head)
 
-    def pass_on(self, raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, head: Head, raw: bytes, assignment: Assignment) -> None:
         """Have another identity of the virtual host answer a request: the front need not know."""
         self.taken()
-        Connection.pass_on(self, raw, assignment)
+        Connection.pass_on(self, head, raw, assignment)
 
     def relay_is_over(self, *, keep: bool) -> None:
         """An answer is out that another identity's worker has made and logged."""

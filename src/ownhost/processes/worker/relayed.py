@@ -243,7 +243,7 @@ class RelayedConnection(Connection):
         self.taken()
         super().refuse(error)
 
-    def pass_on(self, _raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, _head: Head, _raw: bytes, assignment: Assignment) -> None:
         """Have the front know whose the request is instead; it asks there."""
         self.request = None
         try:

@@ -169,8 +169,8 @@ def origin_of(client: Client, head: Head) -> Origin:
     ends = client.endpoints
     tls = ends.tls.to_text() if ends.tls is not None else ""
     spoken = head.protocol if head.major > 1 else ""
-    addresses = ends.client, ends.client_port, ends.local, ends.local_port
-    return Origin(*addresses, tls, spoken, client.handled, ends.peer, ends.peer_port)
+    here = ends.client, ends.client_port, ends.local, ends.local_port
+    return Origin(*here, tls, spoken, client.handled, ends.peer, ends.peer_port)
 
 
 # HTTP/2: the request as HTTP/1 has it, and a response out of what the client would see of HTTP/1.
@@ -277,11 +277,14 @@ class RelayedAnswer:
                 await relay.send(LAST_CHUNK)
 
 
-async def answer_stream(stream: Stream, service: Service, request: Request, assignment: Assignment) -> Response:
-    """The response to a HTTP/2 request that another identity is to answer. Raises HTTPError."""
-    found = await find_target(stream.connection, service, request.head, head_as_http1(request.head), assignment)
+async def answer_stream(
+    stream: Stream, service: Service, head: Head, request: Request, assignment: Assignment
+) -> Response:
+    """The response to a HTTP/2 request that another identity is to answer: `head` is as it came. Raises HTTPError."""
+    connection = stream.connection
+    found = await find_target(connection, service, head, head_as_http1(head), assignment)
     if found is None:
-        again = stream.request = Request(request.head, request.endpoints, service.site, request.time, request.log)
+        again = stream.request = Request(head, connection.endpoints, service.site, request.time, request.log)
         return stream.connection.respond(service, again, passed=True)
     stream.relayed = True
     return await RelayedAnswer(stream, request, *found).begin()
