@@ -206,7 +206,6 @@ declare(
         help="Whether listed proxies begin their connections to these addresses with the PROXY protocol.",
         parse=flag(),
         setting=PROXY_PROTOCOL,
-        note="no gate reads the PROXY protocol yet: have the proxies send a field instead (RemoteIPHeader).",
     )
 )
 declare(

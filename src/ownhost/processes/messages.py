@@ -78,7 +78,7 @@ class Exited(Message):
 
 @dataclass(frozen=True, slots=True)
 class Begin(Message):
-    """supervisor -> gate, worker, logger: your slice. One descriptor: a memfd with a pickle.
+    """supervisor -> gate, front, worker, logger: your slice. One descriptor: a memfd with a pickle.
 
     `descriptors` more follow, in `Descriptors` messages; the slice names them by their place in that order.
     """
@@ -88,19 +88,22 @@ class Begin(Message):
 
 @dataclass(frozen=True, slots=True)
 class Descriptors(Message):
-    """supervisor -> gate, worker, logger: more of the descriptors that `Begin` announced."""
+    """supervisor -> gate, front, worker, logger: more of the descriptors that `Begin` announced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate -> supervisor: I have a connection for this identity, and no mailbox of it that takes any."""
+    """gate, front -> supervisor: I have a connection for this identity, and no mailbox of it that takes any.
+
+    For gates, FRONTS is one, too.
+    """
 
     identity: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox(Message):
-    """supervisor -> gate: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
+    """supervisor -> gate, front: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
 
     identity: int
 
@@ -168,14 +171,14 @@ class Ready(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Message):
-    """gate, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
+    """gate, front, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop(Message):
-    """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
+    """supervisor -> gate, front, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +245,7 @@ MESSAGES: dict[str, type[Message]] = {
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
     "gate": (Begin, Descriptors, Mailbox, Shut, Stop),
+    "front": (Begin, Descriptors, Mailbox, Shut, Stop),
     "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
@@ -252,6 +256,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
     "gate": (Ready, Want, Failed),
+    "front": (Want, Failed),
     "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),

@@ -20,14 +20,18 @@ from typing import Any
 
 from ownhost.apps.spooling import Spooling
 from ownhost.config.model import ListenAddress, VirtualHost
+from ownhost.http.limits import HeadLimits
 from ownhost.identity.identity import Assignment, Identity
+from ownhost.modules.fronts import Fronts
+from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
 
 DEFAULT_IDENTITY = 0  # the identity number of User and Group
-NO_IDENTITY = -1  # stands for gates, which speak for the main server alone
+NO_IDENTITY = -1  # stands for gates and fronts, which speak for the main server alone
+FRONTS = -1  # what gates call the fronts' mailbox, among those of identities
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -60,8 +64,33 @@ class GateSlice:
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
+    fronts: Fronts  # proxies whose connections go to fronts, and that are believed of whom these are from
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a virtual host's configuration says of heads, and of connections, in seconds."""
+
+    head: HeadLimits
+    read_timeout: ReadTimeout
+    timeout: float
+    keep_alive_timeout: float
+
+
+@dataclass(slots=True)
+class FrontSlice:
+    """What a front is told: which name belongs to whom, and how long connections last. Nothing that is an owner's.
+
+    Its descriptors: where connections come from, then where its own log lines go.
+    """
+
+    index: HostIndex
+    own: dict[int, int]  # server id -> the identity that is asked
+    limits: dict[int, Limits]  # by server id
+    handover: int  # bytes of a handover (mailbox.handover_size)
+    main: VirtualHost
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ownhost import modules
 from ownhost.processes import examiner, program, sweeper
+from ownhost.processes.front import front
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.logger import logger
@@ -43,6 +44,7 @@ PROCESSES: dict[str, Process] = {
     process.role: process
     for process in (
         Process("gate", gate.main, gate.rehearse, owners=False),
+        Process("front", front.main, front.rehearse, owners=False),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse),

@@ -70,9 +70,9 @@ class Admission:
             self.welcome(following)
 
     def tell_gates(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Tell all gates something."""
+        """Tell all gates something, and all fronts."""
         for child in self.children:
-            if child.role == "gate":
+            if child.role in ("gate", "front"):
                 self.children.tell(child, message, descriptors)
 
     def shut(self, number: int) -> None:

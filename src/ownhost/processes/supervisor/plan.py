@@ -25,8 +25,10 @@ from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
+from ownhost.http.limits import KEEP_ALIVE_TIMEOUT, TIMEOUT, head_limits
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
+from ownhost.modules.fronts import Fronts, fronts_of
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
 from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
@@ -34,7 +36,7 @@ from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
 from ownhost.processes.messages import Sender
-from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, LauncherSlice, Limits, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
@@ -66,6 +68,11 @@ class Plan:
     def index(self) -> HostIndex:
         """All names at all addresses."""
         return HostIndex.build(self.config.servers)
+
+    @cached_property
+    def proxies(self) -> Fronts:
+        """The front proxies that the administrator lists."""
+        return fronts_of(self.config)
 
     @cached_property
     def ended_by(self) -> dict[int, list[int]]:
@@ -111,6 +118,20 @@ class Plan:
             index=self.index,
             own={server.id: self.own(server) for server in servers},
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
+            fronts=self.proxies,
+            handover=handover,
+            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+        )
+
+    def front_slice(self, handover: int) -> FrontSlice:
+        """What every front is told; `handover` as for gates."""
+        servers = self.config.servers
+        same: dict[Limits, Limits] = {}  # most servers' are the main server's: said once
+        limits = {server.id: limits_of(server) for server in servers}
+        return FrontSlice(
+            index=self.index,
+            own={server.id: self.own(server) for server in servers},
+            limits={id_: same.setdefault(found, found) for id_, found in limits.items()},
             handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
@@ -239,6 +260,14 @@ class Plan:
             served = self.serves.setdefault(number, [])
             if server.id not in served:
                 served.append(server.id)
+
+
+def limits_of(server: VirtualHost) -> Limits:
+    """What a front is told of a virtual host's connections."""
+    settings = server.settings
+    return Limits(
+        head_limits(settings), settings[REQUEST_READ_TIMEOUT], settings[TIMEOUT], settings[KEEP_ALIVE_TIMEOUT]
+    )
 
 
 def make_plan(

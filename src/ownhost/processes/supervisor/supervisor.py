@@ -48,12 +48,13 @@ from ownhost.processes.messages import (
     Want,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, FRONTS, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.admission import Admission
 from ownhost.processes.supervisor.children import Child
 from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.fronts import FrontService
 from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.mailboxes import CORES, Services
 from ownhost.processes.supervisor.policy import SpawnPolicy
@@ -113,13 +114,14 @@ class Supervisor:
         )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
-        self.capacity = credits_for(len(self.plan.identities))
+        self.capacity = credits_for(len(self.plan.identities) + bool(self.plan.proxies))
         started = self.start_worker, self.start_launcher, self.end_workers
         self.services = Services(self.capacity, settings[WORKER_IDLE_TIMEOUT], *started)
         room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.admission = Admission(room, self.children, self.services.attend, self.welcome, self.warn)
         self.relaying = Relaying(self.plan, self.services, self.children.tell)
         self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
+        self.fronts = FrontService(self.capacity) if self.plan.proxies else None
         self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
         self.stopping = False  # nothing new begins
@@ -148,6 +150,8 @@ class Supervisor:
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
+        for number in self.fronts.policies if self.fronts else ():
+            self.start_front(number)
         try:
             return await self.finished
         finally:
@@ -271,8 +275,7 @@ class Supervisor:
         elif child.role == "worker":
             self.on_worker_gone(child.number, failed=failed and not child.stopping)
         elif not self.stopping:
-            again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
-            self.loop.call_later(max(0.0, policy.not_before - now), again)
+            self.loop.call_later(max(0.0, policy.not_before - now), self.start_again, child.role, child.number)
         if child is self.log_senders.logger:
             self.log_senders.logger = None
         if self.stopping:
@@ -292,6 +295,16 @@ class Supervisor:
                 self.end_launcher(number)
         self.services.attend(number)
         self.admission.left()
+
+    def start_again(self, role: str, number: int) -> None:
+        """One of the processes that there always are has ended: start another in its place."""
+        match role:
+            case "gate":
+                self.start_gate(number)
+            case "front":
+                self.start_front(number)
+            case _:
+                self.start_logger()
 
     def attend_orders(self, number: int) -> None:
         """An identity's launcher is gone: another one may come, unless the server ends."""
@@ -313,6 +326,9 @@ class Supervisor:
                 return self.services[child.number].launcher
             case "gate":
                 return self.gates[child.number]
+            case "front":
+                assert self.fronts is not None
+                return self.fronts.policies[child.number]
             case _:
                 return self.logger_policy
 
@@ -336,6 +352,18 @@ class Supervisor:
         descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         content = self.plan.gate_slice(handover_size(self.capacity))
         child = self.fork("gate", number, DEFAULT_IDENTITY, content, descriptors)
+        os.close(log.sending)
+        child.log_senders.append(log)
+
+    def start_front(self, number: int) -> None:
+        """Start a front; all take connections out of one mailbox."""
+        if self.stopping or self.fronts is None:
+            return
+        self.fronts.policies[number].started()
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the front", 0))
+        descriptors = [self.fronts.lower.fileno(), log.sending]
+        content = self.plan.front_slice(handover_size(self.capacity))
+        child = self.fork("front", number, DEFAULT_IDENTITY, content, descriptors)
         os.close(log.sending)
         child.log_senders.append(log)
 
@@ -384,6 +412,13 @@ class Supervisor:
         for child in self.children:
             if child.role == "worker" and child.number == number:
                 child.stopping = True
+                self.children.kill(child)
+
+    def end_fronts(self) -> None:
+        """A front has shut the mailbox of all of them down: they begin anew."""
+        self.logs.error(Level.ERROR, "a front has shut the fronts' mailbox down: they end")
+        for child in self.children:
+            if child.role == "front":
                 self.children.kill(child)
 
     # Requests
@@ -442,10 +477,17 @@ class Supervisor:
             self.finish(1)
 
     def on_want(self, child: Child, message: Message, _: list[int]) -> None:
-        """A gate has a connection for an identity: give it the mailbox, and see that somebody reads it."""
+        """Somebody has a connection for an identity: give him the mailbox, and see that somebody reads it."""
         assert isinstance(message, Want)
+        if message.identity == FRONTS and child.role == "gate" and self.fronts is not None:
+            if self.fronts.renew():
+                self.end_fronts()
+            self.children.tell(child, Mailbox(FRONTS), [self.fronts.upper.fileno()])
+            return
         if not 0 <= message.identity < len(self.plan.identities):
-            self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
+            self.logs.error(
+                Level.CRIT, f"{child.role} (pid {child.pid}) asked for an identity that there is not: ended"
+            )
             self.children.kill(child)
             return
         if self.admission.is_full and not self.services[message.identity].policy.workers:
@@ -511,9 +553,12 @@ class Supervisor:
                 self.children.tell(child, Stop())
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""
+        """Gates first, so that no connection arrives late; fronts; workers; launchers; the logger, which hears all."""
         roles = {child.role for child in self.children}
         if "gate" in roles:
+            return
+        self.tell_to_stop("front")
+        if "front" in roles:
             return
         self.tell_to_stop("worker")
         waiting = not self.ending and self.services.have_mail

@@ -46,6 +46,7 @@ from ownhost.processes.worker.client_watch import ClientWatch
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.dialogue import Dialogue
 from ownhost.processes.worker.encryption import Encryption
+from ownhost.processes.worker.fronted import FrontedConnection
 from ownhost.processes.worker.handshake import Handshake
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.lingering import Lingering
@@ -272,9 +273,10 @@ class Worker:
             self.ask_for_help()
 
     def serve(self, handover: Handover, descriptor: int) -> None:
-        """Serve a connection that a gate hands over, or requests that another worker relays."""
+        """Serve a connection that a gate hands over, or requests that another worker or a front relays."""
         if handover.relay:
-            RelayedConnection(self, socket.socket(fileno=descriptor), handover).begin()
+            kind = FrontedConnection if handover.front else RelayedConnection
+            kind(self, socket.socket(fileno=descriptor), handover).begin()
             return
         sock = socket.SocketType(INET6 if ":" in handover.local else INET, STREAM, 0, descriptor)
         if handover.encrypted:
