@@ -192,6 +192,8 @@ NEVER: dict[str, tuple[object, ...]] = {
     "mbind": (237, 0, 0, 0, 0, 0, 0),
     "get_mempolicy": (239, 0, 0, 0, 0, 0),
     "chmod": (90, 0, 0),
+    "fchmod to what runs": (91, 0, 0o755),
+    "fchmod to what runs as its owner": (91, 0, 0o4644),
     "chown": (92, 0, 0, 0),
     "rename": (82, 0, 0),
     "link": (86, 0, 0),

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -195,35 +193,6 @@ def test_3_a_process_that_says_what_it_may_not_is_ended(two: Server, data: bytes
     eventually(lambda: "broke the protocol" in two.log())
     assert two.get("bob.test").status == 200
     assert two.get("alice.test").status == 200
-
-
-def kind_of(descriptor: int) -> int:
-    """The type of a socket, which is left open."""
-    copy = socket.socket(fileno=os.dup(descriptor))
-    with copy:
-        return copy.type
-
-
-def test_3_a_worker_cannot_pass_off_a_socket_of_its_own_as_a_clients(two: Server) -> None:
-    """A hostile worker returns a connection that no gate accepted, with a request for somebody else."""
-    from ownhost.processes.mailbox import Return, send_return
-
-    worker = two.worker(ALICE)
-    box = next(
-        socket.socket(fileno=descriptor)
-        for number, name in worker.descriptors().items()
-        if name.startswith("socket:") and number > 3
-        for descriptor in [steal(worker.pid, number)]
-        if kind_of(descriptor) == socket.SOCK_SEQPACKET
-    )
-    before = eventually(lambda: two.log("bob.access"))
-    with box, two.connect() as made_up:
-        request = b"GET /secret.txt HTTP/1.1\r\nHost: bob.test\r\nConnection: close\r\n\r\n"
-        for ticket in (b"\0" * 16, os.urandom(16)):
-            send_return(box, [made_up.fileno()], Return(None, 0, ticket, request))
-        eventually(lambda: "no gate accepted" in two.log())
-    time.sleep(0.3)
-    assert two.log("bob.access") == before, "the made-up connection reached the neighbour"
 
 
 # 5. A request is lost because a worker started, left, was recycled: tests/server/test_owners.py, test_deaths.py.

@@ -17,7 +17,7 @@ from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.config.server_name import SERVER_NAME, ServerName
 from ownhost.processes import passrights
-from ownhost.processes.budget import PER_MESSAGE, Budget
+from ownhost.processes.budget import PER_LINE, Budget
 from ownhost.processes.logger.log import Log
 from ownhost.processes.logger.logger import Relay
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, LogWriter
@@ -223,19 +223,25 @@ def test_lines_of_an_access_log_that_begins_with_anything(room: Rooms) -> None:
 def test_a_budget() -> None:
     budget = Budget(rate=1_000, burst=2_000)
     assert budget.wait(0) == 0
-    budget.spend(1_999, 0)
+    budget.spend(1_999)
     assert budget.wait(0) == 0
-    budget.spend(1, 0)
-    assert budget.left == 1 - PER_MESSAGE, "a small message is work, too"
+    budget.spend(1)
+    assert budget.left == 1 - PER_LINE, "a small line is work, too"
     assert 0.12 < budget.wait(0) < 0.5
     assert budget.wait(0.3) == 0
     assert budget.wait(100) == 0
     assert budget.left == 2_000, "it never holds more than its size"
 
 
+def test_many_small_lines_cost_more_than_their_bytes() -> None:
+    budget = Budget(rate=1_000, burst=100_000)
+    budget.spend(2_000, lines=1_000)
+    assert budget.left == 100_000 - 1_000 * PER_LINE
+
+
 def test_no_limit() -> None:
     budget = Budget(inf, inf)
-    budget.spend(10**12, 0)
+    budget.spend(10**12)
     assert budget.wait(0) == 0
 
 

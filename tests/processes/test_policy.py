@@ -66,6 +66,29 @@ def test_a_good_life_ends_the_throttle() -> None:
     assert policy.wanted(100.0)
 
 
+def test_leaving_before_any_work_can_be_done_is_an_early_death() -> None:
+    policy = SpawnPolicy(limit=1, stays=5.0)
+    for _ in range(2):
+        policy.started()
+        policy.ended(1.0, lived=1.0, failed=False)
+    assert policy.throttled
+    policy.started()
+    policy.ended(20.0, lived=6.0, failed=False)
+    assert not policy.throttled
+
+
+def test_what_all_workers_share_may_be_spoiled() -> None:
+    policy = SpawnPolicy(limit=1)
+    policy.started()
+    for now in (100.0, 200.0):
+        policy.broken(now)
+    policy.dismissed()
+    assert policy.workers == 0
+    assert policy.throttled
+    assert not policy.wanted(200.0 + FIRST_WAIT)
+    assert policy.wanted(200.0 + 2 * FIRST_WAIT)
+
+
 def test_leaving_when_idle_is_no_death() -> None:
     policy = SpawnPolicy(limit=1)
     policy.started()

@@ -226,7 +226,10 @@ class _Explainer:
         self.decided.clear()
         self.found.rewriting.clear()
         self.found.messages.clear()
-        return Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        request = Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        for arrive in self.site.arrivals:
+            arrive(request)
+        return request
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Take a message: steps of rewriting, and what the error log would have."""

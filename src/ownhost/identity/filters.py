@@ -161,7 +161,7 @@ READING = allowed(
 
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
 GATE = may(
-    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept", "setitimer")},
+    {**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")},
 )
 
 # A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
@@ -186,7 +186,7 @@ EXAMINER = may(
 )
 
 # A worker reads its owner's files, spools into files without a name, talks to its clients and to servers behind this
-# one, resolves names in threads. It starts no process, listens nowhere, changes no file's name, owner or mode.
+# one, resolves names in threads. It starts no process, listens nowhere, changes no file's name or owner.
 # Refusals are errors, not deaths: so a test, or an administrator with strace(1), sees them.
 WORKER = may(
     {
@@ -202,6 +202,7 @@ WORKER = may(
         "socket": (INTERNET, LOCAL),
         "socketpair": (PAIR,),
         "clone": ((long(0, THREAD, free=THREAD_MAY),),),
+        "fchmod": ((without(1, ~0o666 & 0xFFFF_FFFF),),),  # a log that it makes (LogFileMode): nothing that runs
     },
 )  # fmt: skip
 

@@ -59,16 +59,20 @@ class Outside(IntFlag):
 
 
 # The newest version that knows each kind, and what it adds. linux/landlock.h says the same in its comments.
-_FILES = {1: Files(0x1FFF), 2: Files.REFER, 3: Files.TRUNCATE, 5: Files.IOCTL_DEV}
-_TCP = {4: TCP.BIND | TCP.CONNECT}
-_OUTSIDE = {6: Outside.ABSTRACT_SOCKETS | Outside.SIGNALS}
+_FILES = {1: 0x1FFF, 2: int(Files.REFER), 3: int(Files.TRUNCATE), 5: int(Files.IOCTL_DEV)}
+_TCP = {4: int(TCP.BIND | TCP.CONNECT)}
+_OUTSIDE = {6: int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)}
 
-_FOR_A_FILE = Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV
-_OF_A_DEVICE = Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV
+# Numbers from here on: each worker puts up its fence when a client waits for it, and sums of flags are slow to make.
+_FOR_A_FILE = int(Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
+_OF_A_DEVICE = int(Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
 
-ALL_FILES = Files(0xFFFF)
-READING = Files.READ_FILE | Files.READ_DIR
-SPOOLING = Files.WRITE_FILE | Files.TRUNCATE | Files.MAKE_REG | Files.REMOVE_FILE  # files come and go, in one folder
+ALL_FILES = 0xFFFF
+ALL_BUT_READING = ALL_FILES & ~int(Files.READ_FILE | Files.READ_DIR)
+SPOOLING = int(Files.WRITE_FILE | Files.TRUNCATE | Files.MAKE_REG | Files.REMOVE_FILE)  # files that come and go
+BIND = int(TCP.BIND)
+ALL_TCP = int(TCP.BIND | TCP.CONNECT)
+ALL_OUTSIDE = int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)
 
 
 class LandlockError(Exception):
@@ -77,17 +81,20 @@ class LandlockError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What is given up, and the exceptions: paths (what is beneath a folder, too), and TCP ports."""
+    """What is given up, and the exceptions: paths (what is beneath a folder, too), and TCP ports.
 
-    files: Files
-    tcp: TCP
-    outside: Outside
-    beneath: tuple[tuple[str, Files], ...] = ()
-    ports: tuple[tuple[int, TCP], ...] = ()
+    Sums of `Files`, of `TCP`, of `Outside`.
+    """
+
+    files: int
+    tcp: int
+    outside: int
+    beneath: tuple[tuple[str, int], ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
 
 
 # For who needs no file and no other process: gates, the logger, whoever parses keys.
-NOTHING = Fence(ALL_FILES, TCP.BIND | TCP.CONNECT, Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)
+NOTHING = Fence(ALL_FILES, ALL_TCP, ALL_OUTSIDE)
 
 
 def reading_only(writable: Iterable[str]) -> Fence:
@@ -97,8 +104,7 @@ def reading_only(writable: Iterable[str]) -> Fence:
     """
     # What is opened behind a fence keeps its rights wherever it goes: a program may have /dev/null from its worker.
     beneath = ((os.devnull, _OF_A_DEVICE), *((folder, SPOOLING) for folder in writable))
-    outside = Outside.ABSTRACT_SOCKETS | Outside.SIGNALS
-    return Fence(ALL_FILES & ~READING, TCP.BIND, outside, beneath, ((0, TCP.BIND),))
+    return Fence(ALL_BUT_READING, BIND, ALL_OUTSIDE, beneath, ((0, BIND),))
 
 
 class _Ruleset(ctypes.Structure):

@@ -410,7 +410,6 @@ register(
         uses=lambda server: server.says(ALIASES, REDIRECTS),
         translate=translate,
         locate=locate,
-        routing=_LOCATED,
         located=_LOCATED,
         fixup=fixup,
     )

@@ -209,9 +209,7 @@ def _conditional(change: Change, rest: list[str], source: Source) -> Change:
 
 
 HEADERS: Setting[tuple[Change, ...]] = Setting("Header", (), outer_then_inner)
-REQUEST_HEADERS: Setting[tuple[Change, ...]] = Setting(
-    "RequestHeader", (), outer_then_inner, routed=lambda changes: tuple(change for change in changes if change.early)
-)
+REQUEST_HEADERS: Setting[tuple[Change, ...]] = Setting("RequestHeader", (), outer_then_inner)
 
 for _name, _syntax, _help, _parse, _setting in (
     (
@@ -479,7 +477,6 @@ register(
         identifier="headers_module",
         order=95,
         uses=lambda server: server.says(HEADERS, REQUEST_HEADERS),
-        routing=(REQUEST_HEADERS,),
         early=early,
         fixup=fixup,
         finish=finish,

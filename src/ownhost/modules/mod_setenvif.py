@@ -246,6 +246,5 @@ register(
         early=early,
         exceptions=exceptions,
         prepare=prepare,
-        routing=(SET_ENV_IF,),
     )
 )

@@ -363,6 +363,5 @@ register(
         identifier="wsgi_module",
         order=21,
         locate=locate,
-        routing=(ALIASES,),
     )
 )

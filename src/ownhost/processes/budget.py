@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-PER_MESSAGE = 128  # bytes that a message costs at least: reading many small ones is work, too
+PER_LINE = 128  # bytes that a line costs at least: reading many small ones is work, too
 
 
 @dataclass(slots=True)
 class Budget:
-    """Bytes. Times are monotonic seconds. A message may take more than there is left: the next one waits longer."""
+    """Bytes. Times are monotonic seconds. What is written may be more than there is left: the next waits longer."""
 
     rate: float  # bytes a second; infinite where there is no limit
     burst: float
@@ -20,17 +20,13 @@ class Budget:
     def __post_init__(self) -> None:
         self.left = self.burst
 
-    def spend(self, size: int, now: float) -> None:
-        """A message of so many bytes was taken."""
-        self._fill(now)
-        self.left -= max(size, PER_MESSAGE)
+    def spend(self, size: int, lines: int = 1) -> None:
+        """So many bytes were taken, which are so many lines."""
+        self.left -= max(size, PER_LINE * lines)
 
     def wait(self, now: float) -> float:
-        """Seconds until another message may be taken."""
-        self._fill(now)
-        return 0.0 if self.left > 0 else (PER_MESSAGE - self.left) / self.rate
-
-    def _fill(self, now: float) -> None:
+        """Seconds until more may be taken."""
         if self.rate != inf:
             self.left = min(self.burst, self.left + (now - self.at) * self.rate)
-        self.at = now
+            self.at = now
+        return 0.0 if self.left > 0 else (PER_LINE - self.left) / self.rate

@@ -112,7 +112,7 @@ class LogWriter:
         now = time.monotonic()
         if self.budget.wait(now):
             return False
-        self.budget.spend(size, now)
+        self.budget.spend(size)
         return True
 
     def flush(self) -> None:

@@ -96,7 +96,7 @@ class Descriptors(Message):
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate -> supervisor: I have a connection for this identity, and no mailbox of it."""
+    """gate -> supervisor: I have a connection for this identity, and no mailbox of it that takes any."""
 
     identity: int
 
@@ -116,12 +116,13 @@ class Shut(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Whose(Message):
-    """gate -> supervisor: who is this, whom a request of this server is to be served as? "" is User or Group.
+class Relay(Message):
+    """worker -> supervisor: make a pair with whoever serves a virtual host of mine as this. "" is User or Group.
 
-    For names that expressions gave: those that are written in the configuration are in the gate's slice.
+    Answered by `Relayed` or by `NotRelayed`, in any order; `serial` says to which question.
     """
 
+    serial: int
     server: int
     user: str
     group: str
@@ -129,14 +130,17 @@ class Whose(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Named(Message):
-    """supervisor -> gate: the answer to a `Whose`: the number of the identity, or -1 and why there is none."""
+class Relayed(Message):
+    """supervisor -> worker: the other end of a pair is in a mailbox. One descriptor: yours."""
 
-    server: int
-    user: str
-    group: str
-    nice: int
-    identity: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotRelayed(Message):
+    """supervisor -> worker: nobody may be asked, and why. "" is for a mailbox that is full: try again."""
+
+    serial: int
     reason: str
 
 
@@ -223,8 +227,9 @@ MESSAGES: dict[str, type[Message]] = {
         Want,
         Mailbox,
         Shut,
-        Whose,
-        Named,
+        Relay,
+        Relayed,
+        NotRelayed,
         Sender,
         Busy,
         Ready,
@@ -239,8 +244,8 @@ MESSAGES: dict[str, type[Message]] = {
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Shut, Named, Stop),
-    "worker": (Begin, Descriptors, Stop, Leave),
+    "gate": (Begin, Descriptors, Mailbox, Shut, Stop),
+    "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
@@ -249,8 +254,8 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
-    "gate": (Ready, Want, Whose, Failed),
-    "worker": (Busy, Failed),
+    "gate": (Ready, Want, Failed),
+    "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
@@ -259,7 +264,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
 }
 
 # Descriptors that go with a message: so many; with `Descriptors`, up to so many.
-_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
+_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
 
 # The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
 # confined one, below it.

@@ -58,13 +58,9 @@ class GateSlice:
 
     listeners: list[ListenAddress]
     index: HostIndex
-    own: dict[int, int]  # server id -> the identity that serves what no section gives to another
-    views: dict[int, VirtualHost]  # servers that choose per request: what choosing needs (routing.routing_view)
-    routes: dict[int, dict[Assignment, int]]  # their assignments, as far as written down -> identity number
-    refusals: dict[int, dict[Assignment, str]]  # their assignments that give no identity, and why
-    refused: dict[int, str]  # servers whose own identity is refused, and why
+    own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
-    secret: bytes  # keys the tickets that connections carry
+    handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
 
 
@@ -94,6 +90,9 @@ class WorkerSlice:
     mine: dict[int, frozenset[Assignment]]  # server id -> its assignments that come to this identity
     default: Assignment  # what User and Group say
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
+    names: HostIndex = field(default_factory=lambda: HostIndex({}))  # as far as they are this identity's
+    refused: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
+    left_over: list[int] = field(default_factory=list)  # mailboxes that were shut down: what is in them is served, too
     logs: LogPlaces = field(default_factory=LogPlaces)
     counts: list[Count] = field(default_factory=list)
     # command -> where it is talked to, and where it complains

@@ -118,6 +118,8 @@ class Format:
             raise ArgumentError(f"%+ is for the formats of connections and requests, not for {match[0]!r}")
         if code == "V":
             getter = _requested_name(self._of_request(_of_request(lambda request: request.head.host)))
+        elif code == "a" and argument != "c":
+            getter = _client(self._of_request(_of_request(_announced)))
         elif code in _OF_REQUEST:
             getter = self._of_request(_OF_REQUEST[code](argument))
         elif code in _WITH_ARGUMENT:
@@ -193,6 +195,16 @@ def _requested_name(requested: Getter) -> Getter:
     return get
 
 
+def _client(announced: Getter) -> Getter:
+    """%a: whom a front proxy speaks for, where one does; else whose the connection is."""
+    return lambda entry: announced(entry) or entry.client
+
+
+def _announced(request: Request) -> str:
+    ends = request.endpoints
+    return f"{ends.client}:{ends.client_port}" if ends.peer else ""
+
+
 def _nothing(_: Entry) -> str:
     """What this server does not know: error numbers, source lines, ids, the count of requests."""
     return ""
@@ -207,7 +219,7 @@ _OF_REQUEST: dict[str, Callable[[str], Getter]] = {
 }
 
 _WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
-    "a": lambda _: lambda entry: entry.client,
+    "a": lambda _: lambda entry: entry.client,  # of the connection: %{c}a
     "t": _time,
 }
 

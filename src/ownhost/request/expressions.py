@@ -32,10 +32,7 @@ Gives = Callable[[Evaluation], str]
 
 
 def holds(condition: e.Condition, request: Request, response: Response | None = None, *, sent: bool = False) -> bool:
-    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left.
-
-    Raises CannotTell in a gate where that takes a look at a file.
-    """
+    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left."""
     return bool(_evaluate(condition, _compiled(condition), Evaluation(request, response, sent)))
 
 
@@ -48,7 +45,7 @@ def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
 def computed(
     expression: e.StringExpression, request: Request, response: Response | None = None, found: tuple[str, ...] = ()
 ) -> str | None:
-    """The text that an expression comes to for a request; None where it has no value. Raises CannotTell.
+    """The text that an expression comes to for a request; None where it has no value.
 
     `found` is what $0 to $9 stand for, from a condition that goes before. As in Apache, only conditions have a response
     say which fields of the request it depends on.
@@ -213,7 +210,7 @@ def _unary(operator: str, gives: Gives) -> Says:
 
 
 def file_test(request: Request, operator: str, name: str) -> bool:
-    """-d, -e, -f, -s, -L, -h, -x: what is at a file name. Raises CannotTell in a gate."""
+    """-d, -e, -f, -s, -L, -h, -x: what is at a file name."""
     look(request)
     try:
         found = (os.lstat if operator in "Lhx" else os.stat)(to_bytes(name))
@@ -235,10 +232,7 @@ def file_test(request: Request, operator: str, name: str) -> bool:
 
 
 def url_is_reachable(request: Request, path: str) -> bool:
-    """-U: whether a client may ask for a path of this server, by a subrequest for it. What is missing may be asked for.
-
-    Raises CannotTell in a gate.
-    """
+    """-U: whether a client may ask for a path of this server, by a subrequest. What is missing may be asked for."""
     look(request)
     whole = path if path.startswith("/") else f"{_folder(request.uri)}/{path}"
     uri, mark, query = whole.partition("?")
@@ -246,7 +240,7 @@ def url_is_reachable(request: Request, path: str) -> bool:
 
 
 def file_is_reachable(request: Request, name: str) -> bool:
-    """-F: whether a file would be served, by a subrequest for it. Raises CannotTell in a gate."""
+    """-F: whether a file would be served, by a subrequest for it."""
     look(request)
     filename = name if name.startswith("/") else f"{_folder(request.filename)}/{name}"
     inner, status = _look_up(request, request.uri, None, filename)

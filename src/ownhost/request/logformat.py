@@ -195,6 +195,8 @@ def _duration(argument: str) -> Getter:
 def _address(argument: str) -> Getter:
     if argument not in ("", "c"):
         raise ArgumentError(f"expected nothing or c in %{{...}}a, not {argument!r}")
+    if argument == "c":
+        return lambda exchange: exchange.endpoints.peer or exchange.endpoints.client
     return lambda exchange: exchange.endpoints.client
 
 

@@ -1,8 +1,8 @@
-"""Resolve: whose a request is. The same code runs in gates and in workers.
+"""Resolve: whose a request is. Asked by the worker that has the client, and by the one that a request is relayed to.
 
 Variables from the head, rewriting, the file name, the sections that are for it, expressions: in Apache's order. It
-decides by names alone, since a gate may not look into an owner's tree. Where the file system then says otherwise,
-the worker refuses the request (`walk.check_identity`).
+decides by names alone: the tree may be another user's. Where the file system then says otherwise, the request goes on
+to whom it says (`walk.check_identity`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from ownhost.request.translate import begin
 
 
 def resolve(request: Request) -> Assignment:
-    """Who is to serve a request. What is answered or refused before that is known is the virtual host's own.
-
-    Raises `CannotTell` in a gate, where it takes a look at the file system.
-    """
+    """Who is to serve a request. What is answered or refused before that is known is the virtual host's own."""
     site = request.site
     own = fixed_assignment(site.settings)
     if site.fixed or request.head.path == "*":

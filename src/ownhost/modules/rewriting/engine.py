@@ -63,7 +63,7 @@ class Engine:
     # The rules
 
     def run(self) -> None:
-        """Apply the rules. Raises HTTPError for an answer, CannotTell in a gate that would have to see a file."""
+        """Apply the rules. Raises HTTPError for an answer."""
         rounds = 1
         while (rule := self.walk()) is not None:
             rounds += 1

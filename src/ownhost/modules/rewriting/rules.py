@@ -193,7 +193,7 @@ def parse_rule(call: Call) -> Rule:
 def _is_in_root(substitution: Template) -> bool | None:
     """Whether a substitution's first component is in the root directory; None where it is not written out.
 
-    Apache looks when a request comes. Here it is looked up once, so that gates, which see no file, agree with workers.
+    Apache looks when a request comes. Here it is looked up once, so that all who run the rule agree.
     """
     literal = substitution.literal
     if not literal.startswith("/") or ("/" not in literal[1:] and len(substitution.parts) > 1):

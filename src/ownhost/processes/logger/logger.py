@@ -188,16 +188,17 @@ class Relay:
                     control = True
         while self.hungry and self.hungry[0][0] <= now:
             self.hear_again(heapq.heappop(self.hungry)[2])
-        self.tell(now)
+        if self.untold:
+            self.tell(now)
         return control
 
     def patience(self, timeout: float | None) -> float | None:
         """Seconds until something is due; None where nothing is."""
+        if not (self.hungry or self.untold):
+            return timeout
         times = [told.due for told in self.untold.values()]
         if self.hungry:
             times.append(self.hungry[0][0])
-        if not times:
-            return timeout
         wait = max(0.0, min(times) - time.monotonic())
         return wait if timeout is None else min(wait, timeout)
 
@@ -231,7 +232,7 @@ class Relay:
             self.drop(line)
             line.sock.close()
             return False
-        line.speaker.budget.spend(len(data), now)
+        line.speaker.budget.spend(len(data), data.count(b"\n") or 1)
         heard = line.says.hear(data, pid, time.time())
         if heard.lines:
             if isinstance(line.says, ErrorLines):
@@ -267,7 +268,7 @@ class Relay:
             known.clear()
         known[pid] = line.speaker
         said = self.own.made(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
-        line.speaker.budget.spend(len(said), time.monotonic())
+        line.speaker.budget.spend(len(said))
         self.write(line.log, said.encode("utf-8", "surrogateescape"))
 
     # What is lost

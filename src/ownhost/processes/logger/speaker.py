@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ownhost.config.model import VirtualHost
 from ownhost.processes.budget import Budget
 from ownhost.processes.logger.log import cut
-from ownhost.processes.logwriter import IS_LOST
+from ownhost.processes.logwriter import IS_LOST, LONGEST_LINE
 from ownhost.request.errorformat import Format
 from ownhost.request.errorlog import ERROR_LOG_FORMAT
 from ownhost.request.errorrecord import RecordError, decode, entry_of
@@ -37,6 +37,11 @@ class Heard:
     lines: bytes = b""
     lost: int = 0  # lines that the sender has had to drop
     refused: int = 0  # lines that are not the sender's to say
+
+
+def is_clean(data: bytes) -> bool:
+    """Whether `clean` would leave it as it is, as far as that shows at a glance."""
+    return len(data) <= LONGEST_LINE and data.endswith(b"\n") and _CONTROL.search(data) is None
 
 
 def clean(data: bytes) -> list[bytes]:
@@ -69,6 +74,8 @@ class AccessLines:
     def hear(self, data: bytes, _pid: int, _now: float) -> Heard:
         """The lines that are the sender's to say."""
         data, lost = _count_lost(data)
+        if not self.starts and is_clean(data):
+            return Heard(data, lost)
         lines = clean(data)
         own = [line for line in lines if line.startswith(self.starts)] if self.starts else lines
         return Heard(b"".join(own), lost, len(lines) - len(own))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
 PATIENCE = 1.0  # seconds for a worker to leave that was asked to
+RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker is given
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
 
@@ -59,6 +60,8 @@ class Child:
     doomed: bool = False  # it is to be ended as soon as it has a pid
     gone: bool = False  # it has ended, or is taken for that
     bucket: Bucket = field(init=False)  # of what it may say
+    relays: Bucket = field(default_factory=lambda: Bucket(RELAYS_A_SECOND, RELAYS_AT_ONCE))
+    waiting: int = 0  # of its questions that wait for their turn
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:

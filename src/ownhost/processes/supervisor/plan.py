@@ -6,16 +6,20 @@ that come to the same identity share its number. Where expressions name whom a v
 are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
 other.
 
-An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
-workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
-identity's workers; they are sent the reason, not the virtual host. The same goes for a virtual host with a fault that
-hides whose it is.
+All connections of a virtual host go to its own identity, which relays what sections and expressions give to others.
+
+An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests are answered with
+500 by the virtual host's own identity. Where that is what was refused, by the default identity; it is told the reason,
+and of the virtual host only where sections or expressions may still name others. The same goes for a virtual host with
+a fault that hides whose it is.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
@@ -32,13 +36,13 @@ from ownhost.processes.faulty import is_ownerless
 from ownhost.processes.messages import Sender
 from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
 from ownhost.request.hosts import HostIndex
-from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
 LookUp = Callable[[Assignment], Identity | Refusal]
 Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
 
 
-@dataclass(slots=True)
+@dataclass
 class Plan:
     """Identities by number, and who needs them."""
 
@@ -57,6 +61,24 @@ class Plan:
         """What User and Group say."""
         settings = self.config.main.settings
         return Assignment(settings[USER], settings[GROUP])
+
+    @cached_property
+    def index(self) -> HostIndex:
+        """All names at all addresses."""
+        return HostIndex.build(self.config.servers)
+
+    @cached_property
+    def ended_by(self) -> dict[int, list[int]]:
+        """Identity number -> the ids of the servers whose connections it gets."""
+        found: dict[int, list[int]] = {}
+        for server in self.config.servers:
+            found.setdefault(self.own(server), []).append(server.id)
+        return found
+
+    @cached_property
+    def secret(self) -> bytes:
+        """Keys the digests of names that are told to who is not called so."""
+        return secrets.token_bytes(32)
 
     def find(self, assignment: Assignment) -> Identity | Refusal:
         """The identity of an assignment, whoever may use it."""
@@ -81,25 +103,22 @@ class Plan:
         servers = [self.config.servers[id_] for id_ in self.serves[number]]
         return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
 
-    def gate_slice(self, secret: bytes) -> GateSlice:
-        """What every gate is told."""
+    def gate_slice(self, handover: int) -> GateSlice:
+        """What every gate is told; `handover` is the size of what it puts into mailboxes."""
         servers = self.config.servers
-        choosing = [server for server in servers if not is_fixed(server) and not self.is_nobodys(server)]
         return GateSlice(
             listeners=[listener.address for listener in self.config.listeners],
-            index=HostIndex.build(servers),
+            index=self.index,
             own={server.id: self.own(server) for server in servers},
-            views={server.id: routing_view(server) for server in choosing},
-            routes={server.id: dict(self.routes[server.id]) for server in choosing},
-            refusals={server.id: dict(self.refusals[server.id]) for server in choosing},
-            refused=dict(self.refused_servers()),
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
-            secret=secret,
+            handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
 
     def worker_slice(self, number: int) -> WorkerSlice:
         """What a worker of this identity is told; who starts it adds what goes with descriptors."""
+        refused = {} if number != DEFAULT_IDENTITY else self.answered_for_nobody()
+        ends = [self.config.servers[id_] for id_ in self.ended_by.get(number, ())]
         return WorkerSlice(
             identity=self.identities[number],
             servers=[self.config.servers[id_] for id_ in self.serves[number]],
@@ -109,6 +128,8 @@ class Plan:
             },
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+            names=self.index.restricted(ends, self.config.main, self.secret),
+            refused=refused,
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
             spooling=spooling(self.config.main.settings),
         )
@@ -136,6 +157,10 @@ class Plan:
             reason = self.refusals[server.id].get(fixed_assignment(server.settings))
             if reason is not None:
                 yield server.id, reason
+
+    def answered_for_nobody(self) -> dict[int, str]:
+        """Servers none of whose requests has an identity, and why."""
+        return {id_: reason for id_, reason in self.refused_servers() if self.is_nobodys(self.config.servers[id_])}
 
     def refused(self) -> list[Problem]:
         """Each assignment that is written down and gives no identity, at the place that says it."""
@@ -166,10 +191,13 @@ class Plan:
         return refused and (server.settings[ASSIGN_USER_ID] is not None or is_fixed(server))
 
     def name(self, server_id: int, assignment: Assignment) -> int | Refusal:
-        """The number of the identity that an expression of a server named. Whoever asks is not trusted."""
+        """The number of the identity that a request of a server is to be served as. Whoever asks is not trusted."""
         if not 0 <= server_id < len(self.config.servers):
             return Refusal("there is no such virtual host")
         server = self.config.servers[server_id]
+        listed = self.routes[server_id].get(assignment)
+        if listed is not None:
+            return listed
         if self.is_nobodys(server) or not choices_of(server).allow(assignment):
             return Refusal("this virtual host never serves as that")
         identity = self.find(assignment)
@@ -202,6 +230,8 @@ class Plan:
                 refusals[assignment] = identity.logged
                 if assignment == own and self.is_nobodys(server):
                     return
+                if assignment == own:
+                    self.serves[DEFAULT_IDENTITY].append(server.id)
                 continue
             if identity not in self.numbers:
                 self.numbers[identity] = self._add(identity)

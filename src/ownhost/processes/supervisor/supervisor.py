@@ -13,14 +13,11 @@ import asyncio
 import contextlib
 import errno
 import os
-import secrets
 import signal
-import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
@@ -29,13 +26,12 @@ from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
 from ownhost.identity import landlock
-from ownhost.identity.identity import Assignment, Refusal
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
 from ownhost.modules.owners import MAX_WORKERS
 from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
-from ownhost.processes.mailbox import mailbox_pair
+from ownhost.processes.mailbox import credits_for, handover_size
 from ownhost.processes.messages import (
     Busy,
     Channel,
@@ -43,15 +39,13 @@ from ownhost.processes.messages import (
     Failed,
     Mailbox,
     Message,
-    Named,
     ProtocolError,
     Ready,
+    Relay,
     Sender,
     Started,
     Stop,
     Want,
-    Whose,
-    channel_pair,
 )
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.slices import DEFAULT_IDENTITY, NO_IDENTITY, ProgramSlice
@@ -61,9 +55,11 @@ from ownhost.processes.supervisor.children import Child
 from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.logsenders import LogSenders
-from ownhost.processes.supervisor.policy import EARLY_DEATH, SpawnPolicy
+from ownhost.processes.supervisor.mailboxes import CORES, Services
+from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
+from ownhost.processes.supervisor.relaying import Relaying
 from ownhost.processes.supervisor.room import Room, sensible
 from ownhost.processes.supervisor.watching import Watch
 from ownhost.request.request import Level
@@ -71,7 +67,6 @@ from ownhost.request.request import Level
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
-CORES = len(os.sched_getaffinity(0))
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
 NOT_DELEGATED = (
@@ -80,19 +75,6 @@ NOT_DELEGATED = (
 )
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
-
-
-@dataclass(slots=True, eq=False)
-class Service:
-    """An identity that somebody asked for: its mailbox and its policy. The mailbox outlives any worker."""
-
-    gates: socket.socket
-    workers: socket.socket
-    policy: SpawnPolicy
-    orders: tuple[socket.socket, socket.socket]  # to its launcher: the workers' end, and the launcher's
-    launcher: SpawnPolicy
-    watched: bool = False
-    orders_watched: bool = False
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
@@ -122,8 +104,6 @@ class Supervisor:
         settings = self.plan.config.main.settings
         self.children = start.children
         self.is_root = os.geteuid() == 0
-        room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
-        self.admission = Admission(room, self.children, self.attend, self.welcome, self.warn)
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
@@ -133,8 +113,12 @@ class Supervisor:
         )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
-        self.secret = secrets.token_bytes(32)
-        self.services: dict[int, Service] = {}  # by identity number
+        self.capacity = credits_for(len(self.plan.identities))
+        started = self.start_worker, self.start_launcher, self.end_workers
+        self.services = Services(self.capacity, settings[WORKER_IDLE_TIMEOUT], *started)
+        room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
+        self.admission = Admission(room, self.children, self.services.attend, self.welcome, self.warn)
+        self.relaying = Relaying(self.plan, self.services, self.children.tell)
         self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
         self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
@@ -145,7 +129,7 @@ class Supervisor:
         self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
             Ready: self.on_ready,
             Want: self.on_want,
-            Whose: self.on_whose,
+            Relay: self.on_relay,
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
@@ -298,6 +282,22 @@ class Supervisor:
         """Go on without a child that was killed, and that the kernel holds still."""
         self.gone(child, failed=True, killed=True)
 
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
+        """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
+        if self.ending:
+            return
+        if not self.services[number].policy.workers:
+            self.admission.shut(number)
+            if failed:
+                self.end_launcher(number)
+        self.services.attend(number)
+        self.admission.left()
+
+    def attend_orders(self, number: int) -> None:
+        """An identity's launcher is gone: another one may come, unless the server ends."""
+        if not self.stopping:
+            self.services.attend_orders(number)
+
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
         """Log that processes keep dying, and that others are not started as soon as they are wanted."""
         whose = f"identity {self.plan.identities[child.number].name}: its " if child.role in OF_IDENTITIES else "the "
@@ -334,83 +334,36 @@ class Supervisor:
         self.gates[number].started()
         log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
         descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
-        child = self.fork("gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(self.secret), descriptors)
+        content = self.plan.gate_slice(handover_size(self.capacity))
+        child = self.fork("gate", number, DEFAULT_IDENTITY, content, descriptors)
         os.close(log.sending)
         child.log_senders.append(log)
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
-        self.unwatch(service)
+        self.services.unwatch(service)
         if not self.admission.admit(number):
             return
         service.policy.started()
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
+        given.slice.left_over = [given.add(end.fileno()) for end in service.left_over]
         child = self.fork("worker", number, number, given.slice, given.descriptors)
         child.log_senders, child.pages = given.log_senders, given.pages
         close_all(given.ends)
+        while service.left_over:
+            service.left_over.pop().close()
         for command, ends in given.programs:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
 
-    # Mailboxes
-
-    def service(self, number: int) -> Service:
-        """The service of an identity; made when it is first asked for."""
-        if number not in self.services:
-            orders = channel_pair()
-            for end in orders:
-                end.setblocking(False)
-            workers = SpawnPolicy(limit=CORES, stays=self.plan.config.main.settings[WORKER_IDLE_TIMEOUT])
-            self.services[number] = Service(*mailbox_pair(), workers, orders, SpawnPolicy(limit=1, stays=EARLY_DEATH))
-            self.attend_orders(number)
-        return self.services[number]
-
-    def attend(self, number: int) -> None:
-        """Have a worker started as soon as something waits in a mailbox that nobody reads."""
-        service = self.services[number]
-        if service.policy.workers or service.watched:
-            return
-        wait = service.policy.not_before - time.monotonic()
-        if wait > 0:
-            self.loop.call_later(wait, self.attend, number)
-            return
-        service.watched = True
-        self.loop.add_reader(service.workers.fileno(), self.start_worker, number)
-
-    def on_worker_gone(self, number: int, *, failed: bool) -> None:
-        """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
-        if self.ending:
-            return
-        if not self.services[number].policy.workers:
-            self.admission.shut(number)
-            if failed:
-                self.end_launcher(number)
-        self.attend(number)
-        self.admission.left()
-
     def welcome(self, number: int) -> None:
         """There is room for the worker of an identity that was asked for."""
-        service = self.services[number]
-        self.admission.open(number, service.gates.fileno())
-        if service.policy.wanted(time.monotonic()):
-            self.start_worker(number)
-        else:
-            self.attend(number)
-
-    def attend_orders(self, number: int) -> None:
-        """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
-        service = self.services[number]
-        if service.launcher.workers or service.orders_watched or self.stopping:
-            return
-        service.orders_watched = True
-        self.loop.add_reader(service.orders[1].fileno(), self.start_launcher, number)
+        self.admission.open(number, self.services.open(number).fileno())
 
     def start_launcher(self, number: int) -> None:
         """Start an identity's launcher."""
         service = self.services[number]
-        service.orders_watched = False
-        self.loop.remove_reader(service.orders[1].fileno())
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
@@ -424,11 +377,14 @@ class Supervisor:
                 child.stopping = True
                 self.children.dismiss(child)
 
-    def unwatch(self, service: Service) -> None:
-        """A worker will read the mailbox: leave it alone."""
-        if service.watched:
-            service.watched = False
-            self.loop.remove_reader(service.workers.fileno())
+    def end_workers(self, number: int) -> None:
+        """One of an identity's workers has shut the mailbox of all of them down: end them."""
+        who = self.plan.identities[number].name
+        self.logs.error(Level.ERROR, f"identity {who}: a process of its has shut its workers' mailbox down: they end")
+        for child in self.children:
+            if child.role == "worker" and child.number == number:
+                child.stopping = True
+                self.children.kill(child)
 
     # Requests
 
@@ -439,9 +395,7 @@ class Supervisor:
         except BlockingIOError:
             return
         except ProtocolError as error:
-            self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
-            self.loop.remove_reader(child.channel.fileno())
-            self.children.kill(child)
+            self.end_liar(child, error)
             return
         if received is None:
             self.loop.remove_reader(child.channel.fileno())  # its `Exited` follows
@@ -463,6 +417,12 @@ class Supervisor:
         """A process may say something again."""
         if not child.gone and not child.doomed:
             self.loop.add_reader(child.channel.fileno(), self.on_message, child)
+
+    def end_liar(self, child: Child, error: ProtocolError) -> None:
+        """End a process that has said what it may not."""
+        self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
+        self.loop.remove_reader(child.channel.fileno())
+        self.children.kill(child)
 
     def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""
@@ -488,24 +448,18 @@ class Supervisor:
             self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
             self.children.kill(child)
             return
-        service = self.service(message.identity)
-        if self.admission.is_full and not service.policy.workers:
+        if self.admission.is_full and not self.services[message.identity].policy.workers:
             self.admission.wait(message.identity)
             return
-        self.children.tell(child, Mailbox(message.identity), [service.gates.fileno()])
-        # A first request need not wait until it has arrived in the mailbox.
-        if service.policy.wanted(time.monotonic()):
-            self.start_worker(message.identity)
-        else:
-            self.attend(message.identity)
+        self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
 
-    def on_whose(self, child: Child, message: Message, _: list[int]) -> None:
-        """A gate asks who somebody is whom an expression named: a number, or why nobody may be that."""
-        assert isinstance(message, Whose)
-        wanted = Assignment(message.user or None, message.group or None, message.nice)
-        found = self.plan.name(message.server, wanted)
-        number, reason = (-1, found.logged) if isinstance(found, Refusal) else (found, "")
-        self.children.tell(child, Named(message.server, message.user, message.group, message.nice, number, reason))
+    def on_relay(self, child: Child, message: Message, _: list[int]) -> None:
+        """A worker wants to relay a request; one that asks for what is not its own is ended."""
+        assert isinstance(message, Relay)
+        try:
+            self.relaying.on_relay(child, message)
+        except ProtocolError as error:
+            self.end_liar(child, error)
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
@@ -562,7 +516,7 @@ class Supervisor:
         if "gate" in roles:
             return
         self.tell_to_stop("worker")
-        waiting = not self.ending and any(_has_mail(service.workers) for service in self.services.values())
+        waiting = not self.ending and self.services.have_mail
         if "worker" in roles or waiting:
             return
         if "launcher" in roles:
@@ -587,11 +541,3 @@ class Supervisor:
 def _signal_name(number: int) -> str:
     name = next((known.name for known in signal.Signals if known == number), "a real-time signal")
     return f"by signal {number} ({name})"
-
-
-def _has_mail(mailbox: socket.socket) -> bool:
-    try:
-        mailbox.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    return True

@@ -68,7 +68,6 @@ class Http2Connection(Client):
         "budget",
         "closed",
         "deserted",
-        "first",
         "frames",
         "idle_since",
         "leaving",
@@ -87,7 +86,6 @@ class Http2Connection(Client):
         super().__init__(worker, handover)
         now = worker.loop.time()
         self.sock = sock
-        self.first = handover.data  # bytes that came with the connection
         self.service = worker.services.get(handover.server)
         limits = (self.service or worker.default).streams
         self.session = Session(limits.streams, limits.window)
@@ -116,8 +114,6 @@ class Http2Connection(Client):
         if tls is not None and not tls.is_modern and (self.service or self.worker.default).streams.modern:
             self.die(ErrorCodes.INADEQUATE_SECURITY, f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}")
             return
-        data, self.first = self.first, b""
-        self.take(data)
         self.on_readable()
 
     # Reading

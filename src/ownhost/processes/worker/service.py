@@ -76,8 +76,6 @@ class Service:
             and one.policy == two.policy
             and one.policy.verify == "none"
             and self.site.settings[SSL_VHOST_SNI_POLICY] != "strict"
-            and self.site.fixed
-            and other.site.fixed
         )
 
     def keeps(self, head: Head, response: Response, handled: int) -> bool:
@@ -86,7 +84,7 @@ class Service:
             head.keep_alive
             and self.keep_alive
             and not response.close
-            and (head.minor > 0 or framing.body_length(response) is not None)  # else only the end ends the body
+            and (head.knows_chunks or framing.body_length(response) is not None)  # else only the end ends the body
             and (self.max_requests == 0 or handled + 1 < self.max_requests)
         )
 
@@ -107,7 +105,7 @@ class Service:
             sending.file = body
         else:
             sending.stream = body
-            if body.length is None and request.minor > 0:
+            if body.length is None and request.knows_chunks:
                 end = framing.CHUNKED + end
         sending.head = framing.head_bytes(response, end) if request.major else b""  # HTTP/0.9 knows no heads
         return sending.head
@@ -115,7 +113,7 @@ class Service:
     def _end(self, head: Head, handled: int) -> bytes:
         """The end of a head after which the connection stays: Keep-Alive only for clients that asked, as in Apache."""
         connection = head.values.get("connection")
-        if head.minor > 0 and (connection is None or "keep-alive" not in connection.lower()):
+        if head.knows_chunks and (connection is None or "keep-alive" not in connection.lower()):
             return framing.STAY
         left = f", max={self.max_requests - handled - 1}" if self.max_requests else ""
         return framing.keep_alive_end(f"timeout={self.keep_alive_timeout:.0f}{left}")

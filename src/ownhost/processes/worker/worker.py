@@ -3,7 +3,7 @@
 NAME        serves one identity's requests
 TRUSTS      the supervisor; what a gate says of a connection, after parsing the head again itself
 RUNS AS     its identity, for life; no capabilities, undumpable, set*id and exec refused by the kernel
-TALKS TO    clients (their sockets come out of its mailbox), gates (connections that are somebody else's go back)
+TALKS TO    clients (their sockets come out of its mailbox), other workers (requests that are relayed), its launcher
 ENDS WHEN   it has been idle for a while, it was told to stop and is done, or its channel ends
 
 It holds its own identity's virtual hosts, logs and mailbox, and nothing of any other.
@@ -35,8 +35,8 @@ from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
 from ownhost.processes.logwriters import LogWriters
-from ownhost.processes.mailbox import Handover, Question
-from ownhost.processes.messages import Busy, Channel, Leave, ProtocolError
+from ownhost.processes.mailbox import Handover
+from ownhost.processes.messages import Busy, Channel, Leave, NotRelayed, ProtocolError, Relayed
 from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
@@ -50,15 +50,16 @@ from ownhost.processes.worker.handshake import Handshake
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.lingering import Lingering
 from ownhost.processes.worker.mine import Mine
-from ownhost.processes.worker.passed import PassedSocket
+from ownhost.processes.worker.relayed import RelayedConnection
+from ownhost.processes.worker.relaying import Relays
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.given_files import GivenFiles
-from ownhost.request.hosts import refuses
-from ownhost.request.request import Endpoints, Level
+from ownhost.request.hosts import NameTable, refuses
+from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
@@ -69,8 +70,6 @@ BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
-MAX_NAMES = 4_096  # host names remembered
-ANSWER_TIMEOUT = 5.0  # seconds that a gate may take to answer a question
 
 
 def _misdirected(connection: Client, asked: str) -> HTTPError:
@@ -119,7 +118,7 @@ def rehearse() -> None:
     nobody = Identity(0, 0, (), "rehearsal")
     slice_ = WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server)
     slice_ = pickle.loads(pickle.dumps(slice_))  # noqa: S301 - our own
-    box, gates = mailbox.mailbox_pair()
+    gates, box = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
         slice_.logs.error[settings[ERROR_LOG]] = 2
@@ -150,12 +149,11 @@ REHEARSED_PATHS = ("/worker.py", "/worker.py", "/missing") * 5  # over HTTP/2
 
 
 async def _rehearse(worker: Worker) -> None:
-    handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+    handover = Handover(0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal")
     await h2_rehearsal.rehearse(worker, handover, REHEARSED_PATHS)
     for request in REHEARSED:
         ours, client = socket.socketpair()
         client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
-        worker.learn(handover)
         connection = Connection(worker, socket.SocketType(fileno=ours.detach()), handover)
         connection.begin()
         client.close()
@@ -176,6 +174,7 @@ class Worker:
         self.slice = slice_
         spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
+        self.left_over = [socket.socket(fileno=descriptors[place]) for place in slice_.left_over]
         writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
         self.writers = writers.all()
         clients = _counters(slice_, descriptors)
@@ -207,7 +206,8 @@ class Worker:
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
-        self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
+        self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
+        self.relays = Relays(self)
         self.connections: set[Client | Handshake] = set()
         self.waiting = Waiting(loop)
         self.deadlines = Deadlines(loop, COARSE)
@@ -225,6 +225,7 @@ class Worker:
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.mailbox.fileno(), self.take)
+        self.loop.call_soon(self.take_left_over)
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
@@ -259,39 +260,27 @@ class Worker:
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
                 continue
-            if received is None:
-                self.loop.stop()  # the supervisor, which holds the other end, is gone
+            if received is None:  # somebody of this identity has shut it down: the supervisor makes another one
+                self.loop.remove_reader(self.mailbox.fileno())
                 return
-            handover, descriptor = received
             self.taken += 1
-            self.learn(handover)
-            family = INET6 if ":" in handover.local else INET
-            if handover.origin:
-                self.take_relayed(handover, descriptor)
-                continue
-            kind = PassedSocket if handover.moves else socket.SocketType
-            sock = kind(family, STREAM, 0, descriptor)
-            service = self.services.get(handover.server, self.default)
-            if handover.encrypted:
-                Handshake(self, sock, handover, service).begin()
-            else:
-                Connection(self, sock, handover).begin()
+            self.serve(*received)
         self.note_idle()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
             self.ask_for_help()
 
-    def take_relayed(self, handover: Handover, descriptor: int) -> None:
-        """A connection whose TLS another worker ends: it comes in clear."""
-        sock = socket.socket(fileno=descriptor)
-        try:
-            connection = Connection(self, sock, handover)
-        except ValueError as error:
-            self.log(Level.ERROR, f"a relayed connection that does not say where it comes from: {error}")
-            sock.close()
+    def serve(self, handover: Handover, descriptor: int) -> None:
+        """Serve a connection that a gate hands over, or requests that another worker relays."""
+        if handover.relay:
+            RelayedConnection(self, socket.socket(fileno=descriptor), handover).begin()
+            return
+        sock = socket.SocketType(INET6 if ":" in handover.local else INET, STREAM, 0, descriptor)
+        if handover.encrypted:
+            Handshake(self, sock, handover, self.services.get(handover.server, self.default)).begin()
         else:
-            connection.begin()
+            Connection(self, sock, handover).begin()
 
     def watch_load(self) -> None:
         """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
@@ -309,65 +298,34 @@ class Worker:
         with contextlib.suppress(OSError):
             self.channel.send(Busy())
 
-    async def ask(self, endpoints: Endpoints, host: str) -> bool:
-        """Ask a gate which virtual host a name is. False where none answers."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours:
-            try:
-                with theirs:
-                    question = Question(host, endpoints.local, endpoints.local_port)
-                    mailbox.send_question(self.mailbox, theirs.fileno(), question)
-                async with asyncio.timeout(ANSWER_TIMEOUT):
-                    server = mailbox.read_answer(await self.loop.sock_recv(ours, 16))
-            except OSError:
-                return False
-        if server is None:
-            return False
-        self.note((endpoints.local, endpoints.local_port, host), self.services.get(server))
-        return True
-
-    def note(self, key: tuple[str, int, str], whose: Service | str | None) -> None:
-        """Remember whose a name is."""
-        if len(self.names) >= MAX_NAMES:
-            self.names.clear()
-        self.names[key] = whose
-
-    def learn(self, handover: Handover) -> None:
-        """Remember a gate's verdict: at this address, this name is this virtual host."""
-        key = (handover.local, handover.local_port, handover.host)
-        if self.names.get(key) is not None:
-            return
-        service = self.services.get(handover.server)
-        if handover.encrypted and (service is None or not service.is_named(handover.host)):
-            return  # perhaps a virtual host's that speaks no TLS: then the address's default has the handshake
-        if service is not None:
-            self.note(key, service)
-        elif handover.refusal:
-            self.note(key, handover.refusal)
+    def names_at(self, local: str, port: int) -> NameTable:
+        """What this worker knows of the names at an address."""
+        names = self.names.get((local, port))
+        if names is None:
+            names = self.names[local, port] = self.slice.names.names(local, port)
+        return names
 
     def find(self, connection: Client, head: Head) -> Service | None:
-        """The virtual host of a request; None where it is none of this worker's, as far as it knows.
-
-        Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
-        """
+        """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
         endpoints = connection.endpoints
-        key = (endpoints.local, endpoints.local_port, head.host)
-        found = self.names.get(key)
-        if isinstance(found, str):
-            raise HTTPError(500, found, module="mpm_itk")
-        answers = found
+        server = self.names_at(endpoints.local, endpoints.local_port).find(head.host)
+        refusal = self.slice.refused.get(server)
+        if refusal is not None:
+            raise HTTPError(500, refusal, module="mpm_itk")
+        found = self.services.get(server)
         if endpoints.secure:
-            answers = self.admit(connection, found, head.host) if found is not None or key in self.names else None
-        elif found is None and connection.fresh:
-            raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
+            answers = self.admit(connection, found, head.host)
+        elif found is None or (connection.fresh and server != connection.server):
+            return None
+        else:
+            answers = found
         if found is not None and found.checks_hosts and refuses(found.site.virtual_host, head.host):
             connection.denial = _unnamed(found, head.host)
         return answers
 
     def admit(self, connection: Client, found: Service | None, asked: str) -> Service:
         """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
-        own = self.services.get(connection.key_of)
+        own = self.services.get(connection.server)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
             connection.denial = _misdirected(connection, asked)
             return own or found or self.default
@@ -377,6 +335,14 @@ class Worker:
                 reason = "AH02033: No hostname was provided via SNI for a name based virtual host"
                 connection.denial = HTTPError(403, reason, module="ssl")
         return found
+
+    def take_left_over(self) -> None:
+        """Serve what is in mailboxes that somebody of this identity has shut down, and be the one who closes them."""
+        while self.left_over:
+            with self.left_over.pop() as broken, contextlib.suppress(BlockingIOError, ProtocolError):
+                while received := mailbox.receive_handover(broken):
+                    self.taken += 1
+                    self.serve(*received)
 
     # Connections stay, and leave
 
@@ -414,6 +380,7 @@ class Worker:
     def end_if_done(self) -> None:
         """At a stop: leave once the last client has."""
         if self.stopping and not self.connections and not self.lingering:
+            self.relays.pool.close()
             self.loop.stop()
 
     def title_changed(self) -> None:
@@ -436,12 +403,17 @@ class Worker:
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
-        if received is None:
-            self.loop.stop()
-        elif isinstance(received[0], Leave):
-            self.leave()
-        else:
-            self.stop()
+        match received:
+            case None:
+                self.loop.stop()
+            case (Relayed(serial), (descriptor,)):
+                self.relays.take(serial, socket.socket(fileno=descriptor))
+            case (NotRelayed(serial, reason), _):
+                self.relays.refuse(serial, reason)
+            case (Leave(), _):
+                self.leave()
+            case _:
+                self.stop()
 
     def leave(self) -> None:
         """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
