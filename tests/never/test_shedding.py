@@ -110,7 +110,10 @@ def wrong(process: Process, server: Server) -> list[str]:
         session=not is_program,
         control=None if is_program else 3,
     )
-    seen: Seen = replace(look(process.pid), descriptors=None)  # a role opens more
+    try:
+        seen: Seen = replace(look(process.pid), descriptors=None)  # a role opens more
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # a program that has ended meanwhile
     return [f"{line.name}: {found}" for line in LINES if line.name != "keyring" and (found := line.wrong(seen, wanted))]
 
 
