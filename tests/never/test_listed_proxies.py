@@ -10,13 +10,14 @@ import contextlib
 import http.client
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
-from test_connections import has_mail, hostile
+from test_connections import has_mail, mailbox_of
 
-from harness import ALICE, BOB, WWW, Server, World, answer, eventually
+from harness import ALICE, BOB, WWW, Server, World, answer, eventually, standing, steal
 from ownhost.processes.mailbox import receive_handover
 from ownhost.processes.relay.records import Conversation, End, Kind, Record, encode
 
@@ -43,13 +44,26 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def two(server: Server) -> Server:
     """The same, asked from elsewhere: each has a worker, and no front keeps a pair with alice's."""
-    eventually(lambda: not [one for one in server.processes("worker") if one.uid == ALICE])  # the last one is ended
     for name in ("alice", "bob"):
         client = http.client.HTTPConnection("127.0.0.1", server.port, 20, source_address=("127.0.0.2", 0))
         with contextlib.closing(client):
             client.request("GET", "/", headers={"Host": f"{name}.test"})
             assert client.getresponse().read() == f"{name}\n".encode()
+    eventually(lambda: not pairs_of(server))
     return server
+
+
+def pairs_of(server: Server) -> list[int]:
+    """The pairs that alice's worker has with fronts: the kernel knows who made a socket (SO_PEERCRED)."""
+    fronts = [front.pid for front in server.processes("front")]
+    worker, found = server.worker(ALICE), []
+    for number, name in worker.descriptors().items():
+        if name.startswith("socket:"):
+            with socket.socket(fileno=steal(worker.pid, number)) as sock, contextlib.suppress(OSError):
+                pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                if pid in fronts:
+                    found.append(number)
+    return found
 
 
 def get(name: str, *fields: str, method: str = "GET") -> bytes:
@@ -59,7 +73,8 @@ def get(name: str, *fields: str, method: str = "GET") -> bytes:
 @contextlib.contextmanager
 def asked(server: Server, request: bytes) -> Iterator[tuple[socket.socket, socket.socket, list[Record]]]:
     """A proxy's connection that alice is asked on, her end of the pair, and what came on it."""
-    with hostile(server, ALICE) as box, server.connect(20) as proxy:
+    worker = server.worker(ALICE)
+    with standing([worker]), mailbox_of(worker) as box, server.connect(20) as proxy:
         proxy.sendall(request)
         eventually(lambda: has_mail(box))
         received = receive_handover(box)
