@@ -31,11 +31,12 @@ from ownhost.modules.log_config import logs_of
 from ownhost.processes import mailbox
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Channel
-from ownhost.processes.slices import WorkerSlice
+from ownhost.processes.slices import LogPlaces, WorkerSlice
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.worker import Worker
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.hosts import NOBODY, HostIndex, NameTable
 from ownhost.request.request import Request
 from serving import make_server
 
@@ -65,14 +66,14 @@ class Pair:
         self.root = folder / "root"
         self.root.mkdir(exist_ok=True)
         server = make_server(folder, LOG + text)
-        box, self.gates = mailbox.mailbox_pair()
-        targets = list(dict.fromkeys((server.settings[ERROR_LOG], *(log.target for log in logs_of(server)))))
+        self.gates, box = mailbox.mailbox_pair()
         self.logs = [(folder / name).open("w+b") for name in ("error.txt", "access.txt")]
         slice_ = WorkerSlice(
             Identity(0, 0, (), "test"), [server], {server.id: frozenset((UNASSIGNED,))}, UNASSIGNED, server
         )
         slice_ = pickle.loads(pickle.dumps(slice_))
-        slice_.logs = {target: 2 + place for place, target in enumerate(targets)}
+        slice_.names = HostIndex({}, NameTable(server.id, {"other.test": (0, NOBODY)}))
+        slice_.logs = LogPlaces({server.settings[ERROR_LOG]: 2}, {log.target: 3 for log in logs_of(server)})
         descriptors = [box.detach(), os.dup(self.gates.fileno()), *(log.fileno() for log in self.logs)]
         self.loop = uvloop.new_event_loop()
         self.worker = Worker(Channel(self.gates, ()), slice_, descriptors, self.loop)
@@ -107,12 +108,8 @@ class Pair:
         return add
 
     def _handover(self) -> Handover:
-        """What a gate says of a connection, which the worker has heard."""
-        handover = Handover(
-            self.service.site.virtual_host.id, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b""
-        )
-        self.worker.learn(handover)
-        return handover
+        """What a gate says of a connection."""
+        return Handover(self.service.site.virtual_host.id, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test")
 
     async def ask_http1(self, data: bytes) -> bytes:
         """Send bytes on a HTTP/1 connection, and give all that comes until the server closes."""
@@ -132,7 +129,6 @@ class Pair:
         for end in (ours, theirs) if buffer else ():
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         handover = self._handover()
-        self.worker.note(("127.0.0.1", 80, "other.test"), None)  # as a gate would say it
         connection = Http2Connection(self.worker, ours, handover)
         connection.endpoints.secure = True
         connection.endpoints.known = TLSFacts(

@@ -15,9 +15,7 @@ from ownhost.http.message import Response
 from ownhost.http.tls import TLSFacts
 from ownhost.request import serve
 from ownhost.request.request import Endpoints, Level, Request
-from ownhost.request.routing import routing_view
 from ownhost.request.site import Site
-from ownhost.request.translate import begin
 
 NOW = 1_700_000_000.0
 FILES = ("index.html", "a.txt", "b.html", "d/index.html", "d/x.txt", "e/second.html")  # each holds its name
@@ -51,12 +49,6 @@ def make_site(folder: Path, text: str) -> Site:
     """The same, ready to serve; whoever asks is who is meant. What workers know has gone through a pickle."""
     server = pickle.loads(pickle.dumps(make_server(folder, text)))
     return Site(server, lambda _: True, lambda _: None)
-
-
-def make_gate(folder: Path, text: str) -> Site:
-    """The same as a gate knows it."""
-    view = pickle.loads(pickle.dumps(routing_view(make_server(folder, text))))
-    return Site(view, lambda _: True, lambda _: None, sees_files=False)
 
 
 def make_request(
@@ -119,12 +111,6 @@ class Served:
         """The last request."""
         assert self.last is not None
         return self.last.request
-
-    def begun_in_gate(self, target: str, *fields: str) -> Request:
-        """A request as far as a gate follows it."""
-        request = make_request(make_gate(self.folder, self.text), f"GET {target}", *fields).request
-        begin(request)
-        return request
 
 
 def values(response: Response, name: str) -> list[str]:

@@ -353,3 +353,14 @@ def test_a_connection_that_nobody_takes(matters: Path, url: str, says: str) -> N
     assert found["status"] == 0
     assert found["verdict"].startswith(says)
     assert "status        none" in run(matters, url).stdout
+
+
+@pytest.mark.parametrize("where", ["RewriteRule ^/(a+)+$ -", '<If "%{REQUEST_URI} =~ m#^/(a+)+$#">\n</If>'])
+def test_a_pattern_that_runs_away_is_the_cause(world: World, where: str) -> None:
+    root = world.site("patterns", ALICE)
+    lines = f'<VirtualHost *:8080>\nServerName a.test\nDocumentRoot {root}\nAssignUserID "#{ALICE}" "#{ALICE}"\n'
+    config = world.server(f"Listen 8080\n{lines}RewriteEngine on\n{where}\n</VirtualHost>\n", start=False).config
+    result = run(config, f"http://a.test:8080/{'a' * 60}!")
+    assert "500" in result.stdout
+    assert f"{config}:14: the regular expression" in " ".join(result.stdout.split())
+    assert "a bug in Ownhost" not in result.output

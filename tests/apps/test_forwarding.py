@@ -17,7 +17,7 @@ from ownhost.modules.proxying.backend import Backend, Parameters, parse_url
 from ownhost.modules.proxying.reverse import Reverse, reversed_cookie, reversed_url
 from ownhost.request import serve
 from ownhost.request.request import Request
-from serving import ask, make_gate, make_request, make_server, make_site
+from serving import ask, make_request, make_server, make_site
 
 
 def walked(folder: Path, conf: str, line: str, *fields: str) -> Request:
@@ -327,15 +327,6 @@ def test_a_proxy_section_is_for_what_is_behind_a_socket_too(tmp_path: Path, sect
     kind = section.partition(" ")[0]
     conf = f"ProxyPass / unix:/run/x|http://h/\n<{section}>\nRequire all denied\n</{kind}>"
     assert ask(make_site(tmp_path, conf), "GET /a").status == 403
-
-
-def test_gates_know_where_requests_go(tmp_path: Path) -> None:
-    conf = "ProxyPass / http://b/\n<Location /a>\nAssignUserID daemon daemon\n</Location>"
-    request = make_request(make_gate(tmp_path, conf), "GET /a").request
-    from ownhost.request.resolve import resolve
-
-    assert resolve(request).user == "daemon"
-    assert request.filename == "proxy:http://b/a"
 
 
 @pytest.mark.parametrize(

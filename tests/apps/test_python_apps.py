@@ -20,9 +20,7 @@ from ownhost.http.message import HTTPError
 from ownhost.modules import mod_asgi, mod_wsgi
 from ownhost.request import serve
 from ownhost.request.request import Endpoints, Request
-from ownhost.request.routing import routing_view
 from ownhost.request.site import Site
-from ownhost.request.translate import begin
 
 modules.load()
 WRONG_USER = "#54321"
@@ -95,15 +93,6 @@ def test_an_alias_leaves_the_rest_to_the_application(root: Path):
 
 def test_elsewhere_is_no_application(root: Path):
     assert found(root, "WSGIScriptAlias /app @ROOT@/site.wsgi", "/application").handler == ""
-
-
-def test_a_gate_finds_the_same_file(root: Path):
-    server = server_of(root, "WSGIScriptAlias /app @ROOT@/site.wsgi\nWSGIDaemonProcess secret")
-    view = pickle.loads(pickle.dumps(routing_view(server)))
-    assert b"secret" not in pickle.dumps(view)
-    request = request_for(view, "/app/x")
-    begin(request)
-    assert request.filename == f"{root}/site.wsgi/x"
 
 
 @pytest.mark.parametrize(

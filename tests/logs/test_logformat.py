@@ -59,7 +59,7 @@ def request(**changes: Any) -> Request:
         head_changes["values"] = head.values | head_changes["values"]
     for key, value in head_changes.items():
         setattr(head, key, value)
-    made = Request(head, ENDPOINTS, SimpleNamespace(settings=Settings(), sees_files=True), STARTED, lambda *_: None)  # type: ignore[arg-type]
+    made = Request(head, ENDPOINTS, SimpleNamespace(settings=Settings()), STARTED, lambda *_: None)  # type: ignore[arg-type]
     made.uri, made.query, made.filename = "/a b", "x=1", "/srv/www/a b"
     made.env, made.notes = {"KEY": "value"}, {"note": "noted"}
     for key, value in changes.items():

@@ -1,4 +1,4 @@
-"""Alias and Redirect. The oracle tries agreement with Apache; here are errors, gates, and what no field may hold."""
+"""Alias and Redirect. The oracle tries agreement with Apache; here are errors, and what no field may hold."""
 
 from __future__ import annotations
 
@@ -70,13 +70,6 @@ def test_where_an_alias_led_is_known(tmp_path: Path) -> None:
     site = Served(tmp_path, "Alias /x @ROOT@/d")
     site.ask("/x/x.txt")
     assert (site.request.context_prefix, site.request.context_document_root) == ("/x", str(site.root / "d"))
-
-
-def test_gates_know_what_locations_say_of_aliases_and_nothing_else(tmp_path: Path) -> None:
-    site = Served(tmp_path, "<Location /x>\nAlias /elsewhere\nSetEnv SECRET s3cret\n</Location>")
-    request = site.begun_in_gate("/x")
-    assert request.filename == "/elsewhere"
-    assert "SetEnv" not in request.virtual_host.sections[0].settings.values
 
 
 @pytest.mark.parametrize(

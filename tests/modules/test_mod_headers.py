@@ -1,4 +1,4 @@
-"""Header and RequestHeader. The oracle tries agreement with Apache; here are errors, gates and what is remembered."""
+"""Header and RequestHeader. The oracle tries agreement with Apache; here are errors and what is remembered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.config.directive import ArgumentError, ConfigError
-from ownhost.modules.mod_headers import REQUEST_HEADERS, Change, Value, change_fields, parse_value
+from ownhost.modules.mod_headers import Change, Value, change_fields, parse_value
 from ownhost.request.serve import respond
 from serving import Served, ask, make_request, values
 
@@ -108,15 +108,6 @@ def test_requests_with_the_same_fields_do_not_share_changes(tmp_path: Path) -> N
 
 def test_an_index_is_asked_with_fields_changed_once(tmp_path: Path) -> None:
     assert header(tmp_path, 'RequestHeader append A 1\nHeader set X "expr=%{HTTP:A}"', "/d/", "A: 0") == ["0, 1"]
-
-
-def test_gates_are_told_of_early_changes_alone(tmp_path: Path) -> None:
-    site = Served(tmp_path, "RequestHeader set Authorization secret\nRequestHeader set A x early\nHeader set X secret")
-    request = site.begun_in_gate("/a.txt")
-    told = request.site.settings
-    assert [change.name for change in told[REQUEST_HEADERS]] == ["A"]
-    assert "secret" not in repr(told.values)
-    assert request.head.values["a"] == "x"
 
 
 def test_a_plain_answer_is_remembered_with_its_fields(tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 To add one, write the .conf and the requests, have `python tests/modules/test_mod_rewrite.py NAME` write the answers,
 and check that they are what Apache would do. Below a request stand: its status and Location or file (@ROOT@ is the
 folder that `make_root` makes), query, handler and type where there is one, variables, header fields, each step with
-"LogLevel rewrite:trace8", and what a gate, which sees no file, comes to.
+"LogLevel rewrite:trace8".
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 import sys
 import tempfile
@@ -22,13 +21,10 @@ from ownhost.config.model import VirtualHost
 from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
-from ownhost.http.message import HTTPError
 from ownhost.modules.mod_rewrite import programs
 from ownhost.request import serve
-from ownhost.request.request import CannotTell, Endpoints, Level, Request
-from ownhost.request.routing import routing_view
+from ownhost.request.request import Endpoints, Level, Request
 from ownhost.request.site import Site
-from ownhost.request.translate import begin
 
 modules.load()
 
@@ -88,22 +84,6 @@ def describe(root: Path, server: VirtualHost, block: str) -> Iterator[str]:
     yield from (f"env {name}={value}" for name, value in sorted(request.env.items()) if name not in _LEFT_OUT)
     yield f"pure {request.pure}"
     yield from (f"log {line}" for line in log if line.startswith("rewrite") or ":error" in line)
-    yield f"gate {at_gate(server, block)}"
-
-
-def at_gate(server: VirtualHost, block: str) -> str:
-    """What a gate comes to, from what it is told of the server."""
-    site = Site(pickle.loads(pickle.dumps(routing_view(server))), lambda _: True, lambda _: None, sees_files=False)
-    log: list[str] = []
-    request = ask(site, block, log)
-    try:
-        response = begin(request)
-    except CannotTell:
-        return "cannot tell"
-    except HTTPError as error:
-        return f"{error.status}"
-    assert not log, "a gate says nothing: the worker will"
-    return request.filename if response is None else f"{response.status} {response.header('location')}"
 
 
 def run(name: str, folder: Path) -> str:

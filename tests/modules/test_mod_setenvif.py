@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ownhost.config.directive import ConfigError
-from ownhost.request.request import CannotTell
 from ownhost.request.serve import respond
 from ownhost.request.site import Site
 from serving import Served, ask, make_request
@@ -87,17 +86,6 @@ def test_requests_that_no_rule_singles_out_share_an_answer(
     tmp_path: Path, rules: str, fields: tuple[str, ...], expected: bool
 ) -> None:
     assert remembers(Served(tmp_path, rules).site, *fields) is expected
-
-
-def test_gates_obey_the_rules_of_servers(tmp_path: Path) -> None:
-    site = Served(tmp_path, "SetEnvIf X (.*) V=$1")
-    assert site.begun_in_gate("/a.txt", "X: y").env["V"] == "y"
-
-
-def test_gates_look_at_no_file(tmp_path: Path) -> None:
-    site = Served(tmp_path, "SetEnvIfExpr \"-f '/etc/passwd'\" V")
-    with pytest.raises(CannotTell):
-        site.begun_in_gate("/a.txt")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ownhost.request.request import CannotTell
 from ownhost.request.resolve import resolve
 from ownhost.request.translate import begin
-from serving import ask, make_gate, make_request, make_site
+from serving import ask, make_request, make_site
 
 HOMES = """
 <DirectoryMatch "@HOME@/(?<USER>[^/]+)">
@@ -111,17 +110,6 @@ def test_another_server(homes: Path) -> None:
     assert (asked.status, asked.response.header("location")) == (302, "http://elsewhere.test/u/alice/a%20b/%C3%BC%3F")
     site = make_site(homes, "UserDir http://elsewhere.test/u")
     assert ask(site, "GET /~alice").response.header("location") == "http://elsewhere.test/u/alice"
-
-
-def test_a_gate_knows_paths_and_no_homes(homes: Path) -> None:
-    gate = make_gate(homes, f"UserDir {homes}/home/*/public_html\n{HOMES.replace('@HOME@', f'{homes}/home')}")
-    assert resolve(make_request(gate, "GET /~alice/x.txt").request).user == "alice"
-    for said in ("public_html", "/www/* /srv/*", "public_html /www/*"):
-        gate = make_gate(homes, f"UserDir {said}\nUserDir disabled bob")
-        with pytest.raises(CannotTell):
-            begin(make_request(gate, "GET /~alice/x.txt").request)
-        assert begin(make_request(gate, "GET /~bob/x.txt").request) is None
-        assert begin(make_request(gate, "GET /x.txt").request) is None
 
 
 def test_a_home_says_whose_a_request_is(homes: Path) -> None:

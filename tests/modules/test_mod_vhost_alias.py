@@ -12,7 +12,7 @@ from ownhost.config.directive import ArgumentError
 from ownhost.http.message import HTTPError
 from ownhost.modules.mod_vhost_alias import parse_template
 from ownhost.request.resolve import resolve
-from serving import ask, make_gate, make_request, make_site
+from serving import ask, make_request, make_site
 
 TEMPLATES = st.text(alphabet="/%.+-0123459px", max_size=30).map("/".__add__)
 NAMES = st.from_regex(r"[a-z0-9.-]{1,20}", fullmatch=True)
@@ -78,13 +78,13 @@ def test_index_and_error_pages_come_from_the_same_folder(tmp_path: Path) -> None
     assert ask(site, "GET /nothing", "Host: one.test").response.body == b"not in one"
 
 
-def test_a_gate_knows_whose_a_name_is(tmp_path: Path) -> None:
+def test_a_name_says_whose_a_request_is(tmp_path: Path) -> None:
     text = """VirtualDocumentRoot /home/%1/www
     <DirectoryMatch "^/home/(?<OWNER>[^/]+)/">
         AssignUserIDExpr %{reqenv:MATCH_OWNER}
     </DirectoryMatch>"""
-    gate = make_gate(tmp_path, text)
-    assignment = resolve(make_request(gate, "GET /x", "Host: alice.example.org").request)
+    site = make_site(tmp_path, text)
+    assignment = resolve(make_request(site, "GET /x", "Host: alice.example.org").request)
     assert assignment.user == "alice"
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from harness import ALICE, Server, World, eventually, steal
+from harness import ALICE, BOB, Server, World, eventually, steal
 from ownhost.processes.messages import (
     FROM_SUPERVISOR,
     Begin,
@@ -21,14 +21,17 @@ from ownhost.processes.messages import (
     Channel,
     Exited,
     Fork,
+    Leave,
     Mailbox,
     Message,
-    Named,
+    NotRelayed,
+    Relay,
+    Relayed,
+    Shut,
     Signal,
     Started,
     Stop,
     Want,
-    Whose,
     encode,
 )
 
@@ -41,7 +44,10 @@ def server(world: World) -> Server:
     """alice.test is alice's; any.test is served as whom an expression names, within a range."""
     computed = world.virtual_host("any", ALICE, "AssignUserIDExpr games\nAssignGroupIDExpr games\n")
     started = world.server(
-        "LimitUIDRange 2 60000\nLimitGIDRange 2 60000\n" + world.virtual_host("alice", ALICE) + computed
+        "LimitUIDRange 2 60000\nLimitGIDRange 2 60000\n"
+        + world.virtual_host("alice", ALICE)
+        + computed
+        + world.virtual_host("bob", BOB)
     )
     eventually(lambda: {process.role for process in started.processes()} >= {"gate", "logger"})
     return started
@@ -63,15 +69,17 @@ def taken_over(server: Server, role: str) -> Iterator[Channel]:
             os.kill(process.pid, signal.SIGKILL)
 
 
-def ask(channel: Channel, *asked: Whose) -> list[Named]:
-    answers = []
-    for question in asked:
-        channel.send(question)
-        received = channel.receive()
-        assert received is not None
-        assert isinstance(received[0], Named)
-        answers.append(received[0])
-    return answers
+def ask(channel: Channel, server: int, user: str, group: str, nice: int = 0) -> str | int:
+    """Ask for a pair with somebody: why there is none, or the descriptor."""
+    channel.send(Relay(7, server, user, group, nice))
+    received = channel.receive()
+    assert received is not None
+    match received:
+        case (NotRelayed(7, reason), []):
+            return reason
+        case (Relayed(7), [descriptor]):
+            return descriptor
+    raise AssertionError(received)
 
 
 def ids(server: Server) -> set[tuple[str, int, int]]:
@@ -101,63 +109,82 @@ def ids(server: Server) -> set[tuple[str, int, int]]:
         ("x" * 4000, "games", "never serves"),
     ],
 )
-def test_a_gate_obtains_no_identity_that_is_out_of_range(server: Server, user: str, group: str, says: str) -> None:
+def test_a_worker_obtains_no_identity_that_is_out_of_range(server: Server, user: str, group: str, says: str) -> None:
+    assert server.get("alice.test").status == 200
     before = ids(server)
-    with taken_over(server, "gate") as gate:
-        (answer,) = ask(gate, Whose(COMPUTED, user, group, 0))
-        assert answer.identity == -1
-        assert says in answer.reason
+    with taken_over(server, "worker") as worker:
+        answer = ask(worker, COMPUTED, user, group)
+        assert isinstance(answer, str)
+        assert says in answer
         assert ids(server) <= before
 
 
 @pytest.mark.parametrize(
     "question",
     [
-        Whose(FIXED, "games", "games", 0),
-        Whose(FIXED, "", "", 0),
-        Whose(COMPUTED, "games", "games", -20),
-        Whose(COMPUTED, "games", "", 0),
-        Whose(0, "games", "games", 0),
-        Whose(99, "games", "games", 0),
-        Whose(-1, "games", "games", 0),
+        (FIXED, "games", "games", 0),
+        (COMPUTED, "games", "games", -20),
+        (COMPUTED, "games", "", 0),
     ],
 )
-def test_a_gate_obtains_nobody_whom_the_virtual_host_cannot_come_to(server: Server, question: Whose) -> None:
-    with taken_over(server, "gate") as gate:
-        (answer,) = ask(gate, question)
-        assert (answer.identity, answer.reason != "") == (-1, True)
+def test_a_worker_obtains_nobody_whom_its_virtual_host_cannot_come_to(
+    server: Server, question: tuple[int, str, str, int]
+) -> None:
+    assert server.get("alice.test").status == 200
+    with taken_over(server, "worker") as worker:
+        assert ask(worker, *question)
+        assert not [process for process in server.processes("worker") if process.uid == GAMES]
 
 
-def test_what_a_gate_obtains_is_a_worker_and_nothing_else(server: Server) -> None:
+@pytest.mark.parametrize("other", [0, 3, 99, -1], ids=["main", "another owner's", "none", "negative"])
+def test_a_worker_that_relays_for_a_virtual_host_that_is_not_its_own_is_ended(server: Server, other: int) -> None:
+    assert server.get("alice.test").status == 200
+    worker = server.worker(ALICE)
+    with taken_over(server, "worker") as channel:
+        channel.send(Relay(1, other, "games", "games", 0))
+        eventually(lambda: not worker.alive, message="it lives on")
+    assert not [process for process in server.processes("worker") if process.uid == GAMES]
+    eventually(lambda: server.get("alice.test").status == 200)
+
+
+def test_a_worker_that_asks_without_end_is_ended(server: Server) -> None:
+    assert server.get("alice.test").status == 200
+    worker = server.worker(ALICE)
+    with taken_over(server, "worker") as channel, suppress(OSError):
+        for number in range(5_000):
+            channel.send(Relay(number, COMPUTED, f"made-up-{number}", "games", 0))
+    eventually(lambda: not worker.alive, message="it lives on")
+    assert server.get("bob.test").status == 200
+
+
+def test_what_a_worker_obtains_is_a_pair_with_a_worker_and_nothing_else(server: Server) -> None:
     """The one thing that it may ask for: somebody in range whom the configuration lets this virtual host be."""
-    with taken_over(server, "gate") as gate:
-        (answer,) = ask(gate, Whose(COMPUTED, "games", "games", 0))
-        assert answer.identity > 0
-        gate.send(Want(answer.identity))
-        received = gate.receive()
-        assert received is not None
-        message, descriptors = received
-        assert message == Mailbox(answer.identity)
-        for descriptor in descriptors:
-            os.close(descriptor)
+    assert server.get("alice.test").status == 200
+    with taken_over(server, "worker") as channel:
+        answer = ask(channel, COMPUTED, "games", "games")
+        assert isinstance(answer, int)
+        with socket.socket(fileno=answer) as pair:
+            assert (pair.family, pair.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
         eventually(lambda: ("worker", GAMES, 60) in ids(server))
         worker = server.worker(GAMES)
         eventually(lambda: worker.status["Seccomp"] == "2")
         assert worker.status["NoNewPrivs"] == "1"
         assert "0" not in worker.status["Groups"].split()
-    # The gate has just been ended: for a moment it, or the next one, has no name.
     eventually(lambda: {role for role, _, _ in ids(server)} == {"gate", "worker", "logger"})
 
 
 NOT_A_GATES = [
     Want(10_000),
     Want(-1),
-    Fork(1, "worker", 0, 0, [], "root", 0),
-    Fork(1, "program", ALICE, ALICE, [], "x", 0),
+    Relay(1, COMPUTED, "games", "games", 0),
+    Fork(1, "worker", 0, 0, [], "root", 0, [], 0),
+    Fork(1, "program", ALICE, ALICE, [], "x", 0, [], 0),
     Signal(1, 9),
     Started(1, 1),
     Exited(1, 0),
     Mailbox(0),
+    Shut(0),
+    Leave(),
     Begin(0),
     Stop(),
     Busy(),
@@ -177,7 +204,7 @@ def test_a_gate_that_says_anything_else_is_ended(server: Server, message: Messag
 
 @pytest.mark.parametrize(
     "message",
-    [Want(0), Whose(COMPUTED, "games", "games", 0), *NOT_A_GATES[2:-1]],
+    [Want(0), *NOT_A_GATES[3:-1]],
     ids=lambda message: type(message).__name__,
 )
 def test_a_worker_obtains_nothing(server: Server, message: Message) -> None:

@@ -89,13 +89,13 @@ SAME, OTHER = host("two.test"), host("two.test", "bob")
         pytest.param(
             host("two.test", "alice", 'AssignUserIDExpr "%{reqenv:WHO}"'),
             ["one.test", "two.test"],
-            HTTP1,
+            H2,
             id="the same owner's, which chooses by expression",
         ),
         pytest.param(
             host("two.test", "alice", "<Location /b>\nAssignUserID bob bob\n</Location>"),
             ["one.test", "two.test"],
-            HTTP1,
+            H2,
             id="the same owner's, with a section of another",
         ),
         pytest.param(
@@ -126,11 +126,11 @@ def test_different_addresses_do_not_meet(tmp_path: Path) -> None:
         "<Directory /b>\nNiceValue 5\n</Directory>",
     ],
 )
-def test_a_virtual_host_of_several_users_is_offered_none(tmp_path: Path, choosing: str) -> None:
+def test_a_virtual_host_of_several_users_is_offered_it(tmp_path: Path, choosing: str) -> None:
+    """Its connections are one identity's, which relays what is the others'."""
     plan = plan_of(tmp_path, host("one.test", extra=choosing))
-    assert offered(plan, "one.test") == HTTP1
-    (note,) = alpn.notes(plan, {1: ["one.test"]})
-    assert "it serves as several users" in note.message
+    assert offered(plan, "one.test") == H2
+    assert not alpn.notes(plan, {1: ["one.test"]})
 
 
 def test_two_owners_with_one_certificate(tmp_path: Path) -> None:

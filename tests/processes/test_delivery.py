@@ -1,4 +1,4 @@
-"""Connections into mailboxes: at once where there is room, in order and in time where there is none."""
+"""A gate's way out: who waits, for what, and for how long; real mailboxes and sockets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ownhost.processes.gate.delivery import MAX_WAIT, MAX_WAITING, Client, Delivery
-from ownhost.processes.mailbox import mailbox_pair, receive_handover
+from ownhost.processes.delivery import MAX_WAIT, MAX_WAITING, Delivery
+from ownhost.processes.gate.client import Client, Event, State
+from ownhost.processes.gate.held import Held
+from ownhost.processes.mailbox import SMALL, mailbox_pair, receive_handover
 
-ALICE = 1
+ALICE, BOB = 1, 2
+CAPACITY = 8
 
 
 @dataclass
@@ -30,17 +33,24 @@ class Sender:
 
     def __post_init__(self) -> None:
         self.epoll = self.stack.enter_context(select.epoll())
-        self.delivery = Delivery(
-            b"s" * 32, self.epoll, self.asked.append, lambda client, _number, _why: self.refused.append(client.port)
-        )
+        self.delivery = Delivery(self.epoll, SMALL, 2_000, self.asked.append, self.refuse)
 
-    def send(self, *numbers: int) -> None:
+    def refuse(self, held: Held, _identity: int) -> None:
+        held.step(Event.CLOSED)
+        held.sock.close()
+        self.refused.append(held.client.port)
+
+    def send(self, *numbers: int, to: int = ALICE) -> list[Held]:
         """Have connections delivered; a client's port is its number."""
+        sent = []
         for number in numbers:
-            peer = self.stack.enter_context(socket.create_connection(self.listener.getsockname()))
+            self.stack.enter_context(socket.create_connection(self.listener.getsockname()))
             accepted = self.stack.enter_context(self.listener.accept()[0])
-            assert peer.fileno() >= 0
-            self.delivery.deliver(Client(accepted, "127.0.0.1", number, "127.0.0.1", 80, 0.0), ALICE)
+            held = Held(accepted, Client("127.0.0.1", number, "127.0.0.1", 80, 0.0))
+            held.step(Event.NAMED)
+            self.delivery.deliver(held, to, 1.0)
+            sent.append(held)
+        return sent
 
     def arrived(self) -> list[int]:
         """The numbers of the connections that a worker finds."""
@@ -54,68 +64,79 @@ class Sender:
         return found
 
     @property
-    def may_write(self) -> bool:
-        return any(events & select.EPOLLOUT for _, events in self.epoll.poll(0))
-
-    def fill(self) -> int:
-        """Fill the mailbox, as another gate may. With how many messages."""
-        count = 0
-        try:
-            while True:
-                self.gates.send(b"x" * 4096, socket.MSG_DONTWAIT)
-                count += 1
-        except BlockingIOError:
-            return count
-
-    def drain(self, count: int) -> None:
-        for _ in range(count):
-            self.workers.recv(8192)
+    def heard(self) -> list[int]:
+        return [events for _, events in self.epoll.poll(0)]
 
 
 @pytest.fixture
 def sender() -> Iterator[Sender]:
     with ExitStack() as stack:
-        gates, workers = (stack.enter_context(end) for end in mailbox_pair(65_536))
+        gates, workers = (stack.enter_context(end) for end in mailbox_pair(CAPACITY))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         yield Sender(gates, workers, stack, listener)
 
 
 def test_a_mailbox_is_asked_for_once_and_then_takes_who_waited(sender: Sender) -> None:
-    sender.send(1, 2)
+    held = sender.send(1, 2)
+    assert [one.client.state for one in held] == [State.QUEUED] * 2
     assert sender.asked == [ALICE]
     sender.delivery.open(ALICE, sender.gates)
-    sender.send(3)
+    held += sender.send(3)
     assert sender.arrived() == [1, 2, 3]
+    assert [one.client.state for one in held] == [State.GONE] * 3
     assert not sender.delivery.waiting
-    assert not sender.may_write, "there is always room: watching for it would spin"
+    assert not sender.heard, "there is always room: watching for it would spin"
 
 
-@pytest.mark.parametrize("waits_before", [True, False])
-def test_who_waits_for_room_goes_first_once_there_is_some(sender: Sender, waits_before: bool) -> None:
-    """A mailbox may be full already when it comes."""
-    if waits_before:
-        sender.send(1)
-    count = sender.fill()
+def test_who_waits_for_room_goes_first_once_there_is_some(sender: Sender) -> None:
     sender.delivery.open(ALICE, sender.gates)
-    if not waits_before:
-        sender.send(1)
-    sender.send(2)
-    assert not sender.may_write
-    sender.drain(count)
-    assert sender.may_write
-    sender.send(3)
-    sender.delivery.deliver_waiting(ALICE)
-    assert sender.arrived() == [1, 2, 3]
-    assert not sender.may_write
+    sender.send(*range(1, CAPACITY + 3))
+    assert not sender.heard
+    assert sender.arrived() == list(range(1, CAPACITY + 1))
+    assert sender.heard == [select.EPOLLOUT]
+    sender.send(99)
+    sender.delivery.attend(ALICE, select.EPOLLOUT)
+    assert sender.arrived() == [CAPACITY + 1, CAPACITY + 2, 99]
+    assert not sender.heard
+
+
+def test_a_mailbox_that_is_shut_down_is_let_go_and_another_one_asked_for(sender: Sender) -> None:
+    sender.delivery.open(ALICE, sender.gates)
+    sender.send(*range(1, CAPACITY + 3))
+    sender.workers.shutdown(socket.SHUT_RD)
+    (events,) = sender.heard
+    sender.delivery.attend(ALICE, events)
+    assert sender.asked == [ALICE]
+    assert not sender.heard
+    upper, sender.workers = (sender.stack.enter_context(end) for end in mailbox_pair(CAPACITY))
+    sender.delivery.open(ALICE, upper)
+    assert sender.arrived() == [CAPACITY + 1, CAPACITY + 2]
+
+
+def test_one_that_turns_out_to_be_shut_down(sender: Sender) -> None:
+    sender.delivery.open(ALICE, sender.gates)
+    sender.workers.shutdown(socket.SHUT_RDWR)
+    sender.send(1)
+    assert sender.asked == [ALICE]
+    upper, sender.workers = (sender.stack.enter_context(end) for end in mailbox_pair(CAPACITY))
+    sender.delivery.open(ALICE, upper)
+    assert sender.arrived() == [1]
+
+
+def test_one_that_nobody_waits_for_is_not_asked_for(sender: Sender) -> None:
+    sender.delivery.open(ALICE, sender.gates)
+    sender.workers.shutdown(socket.SHUT_RDWR)
+    sender.delivery.attend(ALICE, select.EPOLLHUP)
+    assert sender.asked == []
 
 
 def test_waiting_has_an_end(sender: Sender) -> None:
     sender.send(1)
-    (one,) = sender.delivery.waiting[ALICE]
-    sender.delivery.expire(one.since + MAX_WAIT / 2)
+    sender.delivery.expire(1.0 + MAX_WAIT / 2)
     assert sender.refused == []
-    sender.delivery.expire(one.since + MAX_WAIT + 1)
+    sender.delivery.expire(1.0 + MAX_WAIT + 1)
     assert sender.refused == [1]
+    assert sender.delivery.count == 0
 
 
 def test_only_so_many_wait(sender: Sender) -> None:
@@ -127,18 +148,28 @@ def test_only_so_many_wait(sender: Sender) -> None:
     assert len(queue) == MAX_WAITING
 
 
+def test_where_too_many_wait_in_all_the_longest_queue_pays(sender: Sender) -> None:
+    sender.delivery.most = 5
+    sender.send(1, 2, 3, 4)
+    sender.send(11, to=BOB)
+    assert sender.refused == []
+    sender.send(12, to=BOB)
+    assert sender.refused == [1]
+    sender.send(5)
+    assert sender.refused == [1, 2]
+
+
 def test_a_mailbox_that_does_not_come_is_asked_for_again(sender: Sender) -> None:
     sender.send(1)
-    (one,) = sender.delivery.waiting[ALICE]
     for _ in range(3):
-        sender.delivery.expire(one.since + 0.5)
+        sender.delivery.expire(1.5)
     assert sender.asked == [ALICE]
     for _ in range(3):
-        sender.delivery.expire(one.since + 1.5)
+        sender.delivery.expire(2.5)
     assert sender.asked == [ALICE] * 2
-    sender.delivery.expire(one.since + MAX_WAIT + 1)
+    sender.delivery.expire(1.0 + MAX_WAIT + 1)
     assert sender.refused == [1]
-    sender.delivery.expire(one.since + MAX_WAIT + 2)
+    sender.delivery.expire(1.0 + MAX_WAIT + 2)
     assert sender.asked == [ALICE] * 2, "nobody waits for it"
     sender.send(2)
     assert sender.asked == [ALICE] * 3

@@ -60,9 +60,8 @@ def test_a_client_may_have_answered_before_it_is_seen_that_it_took_all(pair: Pai
     pair.service.encryption = LongChain(authority)  # type: ignore[assignment]
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-    handover = Handover(0, 0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", b"", b"", encrypted=True)
+    handover = Handover(0, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test", encrypted=True)
     handover.server = pair.service.site.virtual_host.id
-    pair.worker.note(("127.0.0.1", 80, "site.test"), pair.service)
 
     async def work() -> None:
         with theirs:

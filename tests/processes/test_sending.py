@@ -13,7 +13,6 @@ import pytest
 
 from ownhost.http.message import FileBody, Response
 from ownhost.processes.worker import sending as module
-from ownhost.processes.worker.passed import PassedSocket
 from ownhost.processes.worker.sending import PER_TURN, Gone, Sending, push
 from ownhost.request.request import Request
 
@@ -22,28 +21,30 @@ Ends = tuple[socket.SocketType, socket.socket]
 Make = Callable[..., Sending]
 
 
-@pytest.fixture(params=[socket.SocketType, PassedSocket], ids=["by the kernel", "read"])
-def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    """A worker's end and a client's; with sendfile(2), and without."""
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """A worker's end and a client's."""
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
     accepted, _ = listener.accept()
     listener.close()
-    ours = request.param(socket.AF_INET, socket.SOCK_STREAM, 0, accepted.detach())
+    ours = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, accepted.detach())
     yield ours, client
     ours.close()
     client.close()
 
 
-@pytest.fixture(params=[True, False], ids=["mapped", "not mapped"])
+@pytest.fixture(params=[(True, True), (False, True), (False, False)], ids=["mapped", "by the kernel", "read"])
 def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
     """Makes a response of a head and parts of a file."""
-    maps: bool = request.param
+    maps: bool
+    kernel: bool
+    maps, kernel = request.param
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     made: list[Sending] = []
 
-    def one(*parts: bytes | tuple[int, int], by_kernel: bool = True, by_map: bool = maps) -> Sending:
+    def one(*parts: bytes | tuple[int, int], by_kernel: bool = kernel, by_map: bool = maps) -> Sending:
         sending = Sending(Request.__new__(Request), Response(200), keep=True)
         sending.file = FileBody(os.open(path, os.O_RDWR), list(parts), by_kernel, by_map)
         sending.left.extend(parts)

@@ -16,7 +16,7 @@ from ownhost.http.limits import head_limits
 from ownhost.http.message import Response
 from ownhost.request import serve
 from ownhost.request.expressions import computed, groups, holds, value
-from ownhost.request.request import CannotTell, Endpoints, Level, Request
+from ownhost.request.request import Endpoints, Level, Request
 from ownhost.request.site import Site
 
 HEAD = (
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def make(root: Path, extra: str = "", *, sees_files: bool = True) -> Site:
+def make(root: Path, extra: str = "") -> Site:
     modules.load()
     path = root.parent / "site.conf"
     path.write_text(
@@ -49,7 +49,7 @@ def make(root: Path, extra: str = "", *, sees_files: bool = True) -> Site:
         f"Redirect 403 /denied\nRedirect /moved http://x/\n{extra}"
     )
     config = read(str(path))
-    return Site(config.main, lambda _: True, lambda _: None, sees_files=sees_files)
+    return Site(config.main, lambda _: True, lambda _: None)
 
 
 def ask(site: Site, head: bytes = HEAD) -> Request:
@@ -118,15 +118,6 @@ def test_resp_and_what_else_the_response_knows(root: Path) -> None:
     assert value(parse_string("%{REQUEST_STATUS} %{CONTENT_TYPE}"), request, response) == "404 x/y"
     assert value(parse_string("%{REQUEST_STATUS}%{resp:X-A}"), request) == "200"
     assert holds(parse_condition("resp('Content-Type') == 'x/y'"), request, response, sent=True)
-
-
-@pytest.mark.parametrize(
-    "expression",
-    ["-f '/x'", "-d '/x'", "-U '/x'", "-F '/x'", "file('/x') == ''", "filesize('/x') -eq 0", "%{SCRIPT_USER} == 'x'"],
-)
-def test_a_gate_looks_at_no_file(root: Path, expression: str) -> None:
-    with pytest.raises(CannotTell):
-        holds(parse_condition(expression), ask(make(root, sees_files=False)))
 
 
 @pytest.mark.parametrize(

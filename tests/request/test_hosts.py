@@ -7,6 +7,7 @@ who a server is, and "-" is no name.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import pickle
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from ownhost import modules
 from ownhost.config.model import Config
 from ownhost.config.reader import read
-from ownhost.request.hosts import HostIndex
+from ownhost.request.hosts import NOBODY, HostIndex
 from ownhost.request.names import SERVER_ADMIN
 
 modules.load()
@@ -43,6 +44,36 @@ def test_apaches_choice(file: Path, tmp_path: Path) -> None:
         expected.append(f"{request} = {who}")
     assert len(cases) > 2
     assert found == expected
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_who_is_told_of_its_own_names_alone_finds_the_same(file: Path, tmp_path: Path) -> None:
+    """Whoever owns one or two of the servers: its own where it is one of them, else nobody; and no other name."""
+    config, cases = load_case(file, tmp_path)
+    index = HostIndex.build(config.servers)
+    asked = [case.partition(" = ")[0].split() for case in cases]
+    asked += [[address, port, "made-up.test"] for address, port, _ in asked]
+    for own in itertools.combinations_with_replacement(config.servers, 2):
+        ids = {server.id for server in own}
+        told = pickle.loads(pickle.dumps(index.restricted(own, config.main, b"secret")))
+        for address, port, name in asked:
+            host = "" if name == "-" else name.lower()
+            whole = index.names(address, int(port)).find(host)
+            found = told.names(address, int(port)).find(host)
+            assert found == (whole if whole in ids else NOBODY), (ids, address, port, name)
+
+
+def test_who_answers_for_unknown_names_is_not_told_the_others(tmp_path: Path) -> None:
+    text = "".join(
+        f"<VirtualHost *:80>\nServerName {name}.test\nServerAlias www.{name}.test\n</VirtualHost>\n"
+        for name in ("first", "secretive", "third")
+    )
+    (tmp_path / "ownhost.conf").write_text(text)
+    config = read(str(tmp_path / "ownhost.conf"), environ={})
+    for own in config.servers[1:]:
+        told = HostIndex.build(config.servers).restricted([own], config.main, b"secret")
+        assert told.names("127.0.0.1", 80).find("www.secretive.test") in (own.id, NOBODY)
+        assert (b"secretive" in pickle.dumps(told)) == (own.id == 2)
 
 
 def index_of(text: str, folder: Path) -> HostIndex:

@@ -14,8 +14,7 @@ from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.request import serve
-from ownhost.request.request import CannotTell, Endpoints, Request
-from ownhost.request.routing import routing_view
+from ownhost.request.request import Endpoints, Request
 from ownhost.request.site import Site
 from ownhost.request.variables import VARIABLES, lookup, named
 
@@ -33,7 +32,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def make(root: Path, extra: str = "", *, gate: bool = False) -> Site:
+def make(root: Path, extra: str = "") -> Site:
     modules.load()
     path = root.parent / "site.conf"
     path.write_text(
@@ -41,7 +40,7 @@ def make(root: Path, extra: str = "", *, gate: bool = False) -> Site:
         f"DocumentRoot {root}\nAddType text/plain .txt\n{extra}"
     )
     server = read(str(path)).main
-    return Site(routing_view(server) if gate else server, lambda _: True, lambda _: None, sees_files=not gate)
+    return Site(server, lambda _: True, lambda _: None)
 
 
 def ask(
@@ -139,18 +138,6 @@ def test_servername_may_say_that_tls_ends_in_front_of_the_server(root: Path, sch
     assert lookup(request, "REQUEST_SCHEME") == scheme
     assert lookup(request, "SERVER_PORT") == port
     assert serve.respond(ask(site, "/old")).header("location") == f"{scheme}://h.test/new"
-
-
-@pytest.mark.parametrize("name", ["SCRIPT_USER", "SCRIPT_GROUP", "LAST_MODIFIED"])
-def test_a_gate_cannot_tell_what_only_the_file_shows(root: Path, name: str) -> None:
-    with pytest.raises(CannotTell):
-        lookup(ask(make(root, gate=True)), name)
-
-
-@pytest.mark.parametrize("name", ["SERVER_ADMIN", "SERVER_SOFTWARE", "SERVER_NAME", "DOCUMENT_ROOT"])
-def test_a_gate_says_the_same_of_the_server_as_a_worker(root: Path, name: str) -> None:
-    extra = "ServerAdmin me@h.test\nServerTokens Prod\nServerSoftware Mine\nUseCanonicalName On\n"
-    assert lookup(ask(make(root, extra, gate=True)), name) == lookup(ask(make(root, extra)), name)
 
 
 def test_software_is_the_server_field_and_what_it_is_compatible_with(root: Path) -> None:

@@ -154,6 +154,26 @@ def test_an_expression_names_the_owner(world: World, sites: Sites) -> None:
         assert ask(sock, "all.test", "/who.cgi", X_Who="root").status == 500
 
 
+def test_owners_take_turns_over_http2(sites: Sites, chosen: Server) -> None:
+    """One connection, and each of its streams to whom it is for."""
+    paths = ("/bob/who.cgi", "/", "/bob/", "/who.cgi", "/bob/none") * 4
+    urls = [f"https://all.test:{chosen.port}{path}" for path in paths]
+    done = curl(sites, chosen, "all.test", "/bob/", "--http2", *urls)
+    assert done.stdout.count(b"%d\n" % BOB) == 4, done
+    assert done.stdout.count(b"%d\n" % ALICE) == 4
+    assert done.stdout.count(b"bob\n") == 5
+
+
+@pytest.mark.parametrize("path", ["/echo.cgi", "/bob/echo.cgi"])
+@pytest.mark.parametrize("how", ["length", "expect"])
+def test_twenty_megabytes_there_and_back_over_http2(sites: Sites, chosen: Server, path: str, how: str) -> None:
+    file = chosen.folder / "upload"
+    file.write_bytes(BIG)
+    more = {"length": ["-H", "Expect:"], "expect": ["-H", "Expect: 100-continue"]}
+    done = curl(sites, chosen, "all.test", path, "--http2", "--data-binary", f"@{file}", *more[how])
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(BIG).digest(), done.stderr
+
+
 @pytest.mark.parametrize("path", ["/echo.cgi", "/bob/echo.cgi"])
 @pytest.mark.parametrize("how", ["length", "chunked", "expect"])
 def test_twenty_megabytes_there_and_back(sites: Sites, chosen: Server, path: str, how: str) -> None:

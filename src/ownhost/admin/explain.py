@@ -25,6 +25,7 @@ from ownhost.admin.programs import program_of
 from ownhost.admin.quoting import line_at, title
 from ownhost.config.directive import SETTINGS, Setting, Settings, Source
 from ownhost.config.model import Config, Section
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.identity import become
 from ownhost.identity.accounts import is_assigned, look_up
@@ -225,7 +226,10 @@ class _Explainer:
         self.decided.clear()
         self.found.rewriting.clear()
         self.found.messages.clear()
-        return Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        request = Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        for arrive in self.site.arrivals:
+            arrive(request)
+        return request
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Take a message: steps of rewriting, and what the error log would have."""
@@ -328,6 +332,9 @@ class _Explainer:
             return
         except HTTPError as raised:
             error, response = raised, serve.error_response(request, raised)
+        except PatternFailed as failed:
+            error = HTTPError(500, str(failed))
+            response = serve.error_response(request, error)
         except Exception:
             error = HTTPError(500, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
             response = serve.error_response(request, error)

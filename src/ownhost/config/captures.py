@@ -1,4 +1,4 @@
-"""What a regular expression found, and texts that it is put into: Apache's ap_pregsub. Pure.
+"""Texts that what a regular expression found is put into: Apache's ap_pregsub. Pure.
 
     reference = "$" DIGIT
     escape    = "\\" ( "$" / "&" )          ; stands for the second character
@@ -14,13 +14,8 @@ from collections.abc import Sequence
 _REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 
 
-def captured(match: re.Match[str] | None) -> tuple[str, ...]:
-    """All that was found, and then each group, "" where it took no part; () where nothing was found."""
-    return (match[0], *(group or "" for group in match.groups())) if match else ()
-
-
 def substitute(template: str, found: Sequence[str]) -> str:
-    """A template with $0 to $9 put in; a group that there is not is ""."""
+    """A template with $0 to $9 put in, as `Pattern.search` gives them; a group that there is not is ""."""
 
     def put(reference: re.Match[str]) -> str:
         if reference[1]:

@@ -15,7 +15,7 @@ from ownhost.config.arguments import ignored
 from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Directive, Override, declare
 from ownhost.config.lexer import next_word, words
 from ownhost.config.loading import Modules, home_of
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 
 APACHE_VERSION = (2, 4, 62)  # the Apache that configurations see in <IfVersion>
 
@@ -85,7 +85,7 @@ def if_version(raw: str) -> bool:
         return _COMPARISONS[operator](APACHE_VERSION, _version(wanted)) != negated
     else:
         raise ArgumentError(f"expected one of =, >, >=, <, <=, ~, each also with ! before it, not {arguments[0]!r}")
-    return bool(compile_pcre(pattern).search(".".join(map(str, APACHE_VERSION)))) != negated
+    return bool(Pattern(pattern).search(".".join(map(str, APACHE_VERSION)))) != negated
 
 
 def _version(text: str) -> tuple[int, ...]:

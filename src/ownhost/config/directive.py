@@ -140,14 +140,13 @@ class Setting(Generic[T]):
 
     `merge(outer, inner)` gives the value where an inner scope (a virtual host, a section) and the scope
     around it both say something. `inherited`, where it is set, gives the value of a virtual host that says nothing,
-    from the main server's. `routed`, where it is set, gives what of the value gates are told.
+    from the main server's.
     """
 
     name: str
     default: T
     merge: Callable[[T, T], T] = replace
     inherited: Callable[[T], T] | None = None
-    routed: Callable[[T], T] | None = None
 
     def __post_init__(self) -> None:
         if self.name in SETTINGS:

@@ -6,9 +6,10 @@ evaluates them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from ownhost.config.regex import Pattern
 
 # Words: what has a text as its value.
 
@@ -106,7 +107,7 @@ class Matches:
     """word =~ regex, or !~."""
 
     word: Word
-    regex: re.Pattern[str]
+    regex: Pattern
     negated: bool
 
 

@@ -19,9 +19,9 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
 
 from ownhost.config import expression as e
-from ownhost.config.directive import ArgumentError
+from ownhost.config.directive import ArgumentError, Source
 from ownhost.config.known import suggestion
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.config.ssl_names import PLAIN, canonical, is_variable
 
 LONGEST = 8_192  # characters
@@ -126,14 +126,14 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", start=["condition", "string"], propagate_positions=True)
 
 
-def parse(text: str, start: str, restricted: bool, *, like_ssl: bool = False) -> Any:
+def parse(text: str, start: str, restricted: bool, source: Source | None = None, *, like_ssl: bool = False) -> Any:
     """Parse a "condition" or a "string", or with `like_ssl` what SSLRequire takes. Raises ArgumentError."""
     if len(text) > LONGEST:
         raise ArgumentError(f"an expression of {len(text)} characters is longer than any may be ({LONGEST})")
     if start == "condition" and text.count("(") + text.count("!") > DEEPEST:
         raise ArgumentError(f"an expression with more than {DEEPEST} parentheses and exclamation marks is not read")
     try:
-        root = _Builder(text, restricted, like_ssl).transform(_parser().parse(text, start=start))
+        root = _Builder(text, restricted, source, like_ssl).transform(_parser().parse(text, start=start))
     except VisitError as error:
         if isinstance(error.orig_exc, ArgumentError):
             raise error.orig_exc from None
@@ -232,11 +232,12 @@ def _unescape(text: str) -> str:
 class _Builder(Transformer[Token, Any]):
     """Lark's tree to nodes."""
 
-    def __init__(self, text: str, restricted: bool, like_ssl: bool) -> None:
+    def __init__(self, text: str, restricted: bool, source: Source | None, like_ssl: bool) -> None:
         super().__init__()
         self.like_ssl = like_ssl
         self.written = text
         self.restricted = restricted
+        self.source = source
 
     def wrong(self, token: Token, what: str) -> ArgumentError:
         return _wrong(self.written, token.start_pos or 0, what)
@@ -274,7 +275,7 @@ class _Builder(Transformer[Token, Any]):
         ignore_case = written.endswith("i") and written[-1] != written[0]
         pattern = written[1:-2] if ignore_case else written[1:-1]
         try:
-            regex = compile_pcre(pattern, ignore_case)
+            regex = Pattern(pattern, ignore_case, self.source)
         except ArgumentError as error:
             raise self.wrong(token, str(error)) from None
         return e.Matches(word, regex, operator == "!~")

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import re
 
+from ownhost.config.directive import Source
 from ownhost.config.expression import Condition, StringExpression
 
 _COMPUTED = re.compile(r"%\{|\\|\$[0-9]")
 
 
-def parse_condition(text: str, *, restricted: bool = False) -> Condition:
-    """Parse a boolean expression. Raises ArgumentError. `restricted`: nothing in it may look at files."""
+def parse_condition(text: str, source: Source | None = None, *, restricted: bool = False) -> Condition:
+    """Parse a boolean expression that stands at `source`. Raises ArgumentError.
+
+    `restricted`: nothing in it may look at files.
+    """
     from ownhost.config.expression_grammar import parse
 
-    return Condition(text, parse(text, "condition", restricted))
+    return Condition(text, parse(text, "condition", restricted, source))
 
 
-def parse_ssl_requirement(text: str) -> Condition:
+def parse_ssl_requirement(text: str, source: Source | None = None) -> Condition:
     """Parse what SSLRequire takes: a boolean expression whose comparisons are of strings. Raises ArgumentError."""
     from ownhost.config.expression_grammar import parse
 
-    return Condition(text, parse(text, "condition", False, like_ssl=True))
+    return Condition(text, parse(text, "condition", False, source, like_ssl=True))
 
 
 def parse_string(text: str, *, restricted: bool = False) -> StringExpression:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ownhost.config.directive import Source
+from ownhost.config.regex import Pattern
+
 
 def is_glob(text: str) -> bool:
     """Whether Apache takes a text as a pattern: an unescaped * or ?, or a [ with a ] after it."""
@@ -21,12 +24,12 @@ def is_glob(text: str) -> bool:
     return False
 
 
-def compile_glob(pattern: str, *, within_path: bool) -> re.Pattern[str]:
+def compile_glob(pattern: str, source: Source | None = None, *, within_path: bool) -> Pattern:
     """A pattern as a regular expression that is anchored at both ends.
 
     With `within_path`, `*`, `?` and `[...]` never match a "/": each stands for a part of one component.
     """
-    return re.compile(rf"\A{translate(pattern, within_path=within_path)}\Z", re.DOTALL)
+    return Pattern(rf"\A{translate(pattern, within_path=within_path)}\z", source=source)
 
 
 def translate(pattern: str, *, within_path: bool) -> str:
@@ -118,10 +121,10 @@ def _matches(pattern: str) -> list[str]:
     return [path for path in found if os.path.lexists(path)]
 
 
-def _entries(folder: str, regex: re.Pattern[str], component: str) -> list[str]:
+def _entries(folder: str, regex: Pattern, component: str) -> list[str]:
     """The names in a folder that match; none where there is no such folder."""
     try:
         names = [entry.name for entry in Path(folder).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name for name in names if regex.match(name) and (name[0] != "." or component[0] == ".")]
+    return [name for name in names if regex.search(name) and (name[0] != "." or component[0] == ".")]

@@ -6,13 +6,13 @@ sections happens per request (`request.merge`), remembered per set of sections t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from ownhost.config.directive import Problem, Setting, Settings, Source
 from ownhost.config.expression import Condition
+from ownhost.config.regex import Pattern
 
 
 class SectionKind(StrEnum):
@@ -46,7 +46,7 @@ class Section:
     kind: SectionKind
     pattern: str
     source: Source
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
     sections: list[Section] = field(default_factory=list)  # nested, in order of appearance

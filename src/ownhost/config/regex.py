@@ -1,319 +1,243 @@
-"""Perl-compatible regular expressions (PCRE2, as Apache uses it) in Python's own syntax.
+"""Regular expressions: those of PCRE2, the library that Apache uses, called directly (pcre2api(3), ctypes).
 
-Both languages share most of their syntax; this translates what is written otherwise, and refuses what would mean
-something else. Apache's defaults hold: bytes without Unicode properties (so \\w is ASCII), "." is any character, and
-"$" is at the very end only (RegexDefaultOptions DOTALL DOLLAR_ENDONLY). Reference: pcre2pattern(3).
+Options are Apache's own (server/util_pcre.c, RegexDefaultOptions): a text is bytes without Unicode properties, "." is
+any of them, "$" is at the very end only, and two groups may have one name. Texts are given and found as UTF-8 with
+surrogate escapes; as in Apache, one ends at its first NUL.
 
-Invariant: a pattern is either compiled with PCRE's meaning or refused with `ArgumentError`.
+Nothing is compiled to machine code (no JIT): processes that serve may not make memory executable.
+
+Invariant: a search ends. PCRE2 counts steps anew for each place that a match may begin at, and a step may look at all
+of the text. So a search of the whole text gets few steps for each place. Where they do not do, the text is searched in
+parts: the fewer places in one, the more steps, and between parts a clock is looked at. What takes more time, steps or
+memory than that raises `PatternFailed`.
 """
 
 from __future__ import annotations
 
-import functools
-import re
-import warnings
+import ctypes
+import time
+from collections.abc import Callable
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_ulong, c_void_p
+from typing import Any
 
-from ownhost.config.directive import ArgumentError
+from ownhost.config.directive import ArgumentError, Source
 
-_HORIZONTAL = r"\t \xa0"
-_VERTICAL = r"\n\x0b\f\r\x85"
-_ESCAPES = {  # outside of brackets
-    "A": r"\A",
-    "z": r"\Z",
-    "Z": r"(?=\n?\Z)",
-    "h": f"[{_HORIZONTAL}]",
-    "H": f"[^{_HORIZONTAL}]",
-    "v": f"[{_VERTICAL}]",
-    "V": f"[^{_VERTICAL}]",
-    "R": rf"(?>\r\n|[{_VERTICAL}])",
-    "N": r"[^\n]",
-    "e": r"\x1b",
-    **{letter: f"\\{letter}" for letter in "abBdDfnrsStwW"},
+STEPS = 1_000_000  # of one call, at all its places together: some 12 ms
+SECONDS = 0.04  # of processor time, for all parts of one search
+MEMORY = 32 * 1024  # KiB, for what one search may have to go back to
+_ENCODING = "utf-8", "surrogateescape"
+
+# pcre2.h
+_CASELESS, _DOLLAR_ENDONLY, _DOTALL, _DUPNAMES, _USE_OFFSET_LIMIT = 0x8, 0x10, 0x20, 0x40, 0x800000
+_OPTIONS = _DUPNAMES | _DOTALL | _DOLLAR_ENDONLY | _USE_OFFSET_LIMIT
+_ANCHORED = 0x80000000
+_INFO_ALLOPTIONS, _INFO_CAPTURECOUNT, _INFO_NAMECOUNT, _INFO_NAMEENTRYSIZE, _INFO_NAMETABLE = 0, 4, 17, 18, 19
+_NO_MATCH, _MATCH_LIMIT, _DEPTH_LIMIT, _HEAP_LIMIT = -1, -47, -53, -63
+_REASONS = {
+    _MATCH_LIMIT: "it takes too long; rewrite what repeats within a repetition",
+    _DEPTH_LIMIT: "it goes too deep",
+    _HEAP_LIMIT: "it takes too much memory",
 }
-_CLASS_ESCAPES = {  # in brackets
-    "h": _HORIZONTAL,
-    "v": _VERTICAL,
-    "e": r"\x1b",
-    **{letter: f"\\{letter}" for letter in "abdDfnrsStwW"},
-}
-_SETS = frozenset("hvdDsSwW")  # escapes in brackets that stand for several characters
-_POSIX = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": r"\x00-\x7f",
-    "blank": r"\t ",
-    "cntrl": r"\x00-\x1f\x7f",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": r"!-/:-@\[-`{-~",
-    "space": r"\t-\r ",
-    "upper": "A-Z",
-    "word": "0-9A-Z_a-z",
-    "xdigit": "0-9A-Fa-f",
-}
-_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_TOKEN = re.compile(
-    rf"""
-      (?P<quoted>\\Q(?P<literal>.*?)(?:\\E|\Z))
-    | (?P<nothing>\\E | \(\?\#[^)]*\))
-    | \\(?:k(?:<(?P<k1>{_NAME})>|'(?P<k2>{_NAME})'|\{{(?P<k3>{_NAME})\}})|g\{{(?P<g>{_NAME})\}})
-    | \\g(?:\{{(?P<number>-?[0-9]+)\}}|(?P<bare>-?[0-9]+))
-    | \\(?P<back>[1-9][0-9]*)
-    | \\(?P<octal>0[0-7]{{0,2}})
-    | \\x(?:\{{(?P<hex>[0-9A-Fa-f]+)\}}|(?P<hex2>[0-9A-Fa-f]{{0,2}}))
-    | \\(?P<escape>.)
-    | (?P<class>\[)
-    | (?P<named>\(\?(?:P?<(?P<n1>{_NAME})>|'(?P<n2>{_NAME})'))
-    | (?P<same>\((?![?*]) | \(\?(?::|=|!|<=|<!|>|P=) )
-    | (?P<condition>\(\?\((?:(?P<cond>[0-9]+)|<(?P<c1>{_NAME})>|'(?P<c2>{_NAME})')\))
-    | (?P<flags>\(\?(?P<on>[ims]*)(?:-(?P<off>[ims]+))?(?P<scoped>[:)]))
-    | (?P<group>\([?*].?)
-    | (?P<end>\))
-    | (?P<dollar>\$)
-    | (?P<quantifier>[*+?] | \{{[0-9]+(?:,[0-9]*)?\}})
-    | (?P<brace>\{{)
-    | (?P<char>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 
-@functools.lru_cache(maxsize=4096)
-def compile_pcre(pattern: str, ignore_case: bool = False) -> re.Pattern[str]:
-    """Compile a PCRE pattern. Raises `ArgumentError` for one that is wrong, or that cannot be said in Python."""
-    translated = _Translator(pattern).run()
+def _library() -> ctypes.CDLL:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return re.compile(translated, re.ASCII | re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-    except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning) as error:
-        reason = error.msg if isinstance(error, re.error) else str(error)
-        raise ArgumentError(f"the regular expression {pattern!r} cannot be used: {reason}") from None
+        return ctypes.PyDLL("libpcre2-8.so.0")
+    except OSError as error:
+        raise ImportError(f"PCRE2 is missing: install libpcre2-8-0 (Debian) or pcre2 ({error})") from None
 
 
-class _Translator:
-    """One walk over a pattern, token by token."""
+_PCRE2 = _library()
 
-    def __init__(self, pattern: str) -> None:
+
+def _function(name: str, result: Any, *arguments: Any) -> Any:
+    function = getattr(_PCRE2, f"pcre2_{name}_8")
+    function.restype, function.argtypes = result, arguments or None
+    return function
+
+
+_compile = _function("compile", c_void_p, c_char_p, c_size_t, c_uint32, POINTER(c_int), POINTER(c_size_t), c_void_p)
+_code_free = _function("code_free", None, c_void_p)
+_pattern_info = _function("pattern_info", c_int, c_void_p, c_uint32, c_void_p)
+_error_message = _function("get_error_message", c_int, c_int, c_char_p, c_size_t)
+_data_create = _function("match_data_create", c_void_p, c_uint32, c_void_p)
+_data_free = _function("match_data_free", None, c_void_p)
+_ovector = _function("get_ovector_pointer", c_void_p, c_void_p)
+_context_create = _function("match_context_create", c_void_p, c_void_p)
+_set_match_limit = _function("set_match_limit", c_int, c_void_p, c_uint32)
+_set_offset_limit = _function("set_offset_limit", c_int, c_void_p, c_size_t)
+_set_heap_limit = _function("set_heap_limit", c_int, c_void_p, c_uint32)
+# Called for each search: its arguments are made once, of the very types that it takes, and not converted each time.
+_match = _function("match", c_int)
+_TO_THE_NUL, _START, _NO_OPTIONS = c_size_t(-1), c_size_t(0), c_uint32(0)
+_UNSET = c_size_t(-1).value  # the place of a group that took no part
+
+
+class PatternFailed(Exception):
+    """A regular expression was given up. The message says which, where it stands, and why."""
+
+
+class _Room:
+    """Where a search writes what it found. One for the whole process: nothing here searches in threads."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self.data = c_void_p(_data_create(groups + 1, None))
+        self.offsets = (c_size_t * (2 * groups + 2)).from_address(_ovector(self.data))
+
+
+_room = _Room(15)
+
+
+def _steps(length: int, places: int) -> int:
+    """The steps that a call may take at each place of a text."""
+    if places == 1:
+        return max(STEPS >> max(length.bit_length() - 10, 0), 4 * length)
+    return STEPS >> places.bit_length() >> max(length.bit_length() - 6, 0) or 1
+
+
+def _context(steps: int) -> c_void_p:
+    context = c_void_p(_context_create(None))
+    _set_match_limit(context, steps)
+    _set_heap_limit(context, MEMORY)
+    return context
+
+
+# For the first call, by the bits of the text's length.
+_AT_ONE_PLACE = [_context(_steps(2**bits - 1, 1)) for bits in range(28)]
+_AT_EVERY_PLACE = [_context(_steps(2**bits - 1, 2**bits)) for bits in range(28)]
+_OF_A_PART = _context(1)
+
+
+class Pattern:
+    """A compiled regular expression. It pickles as what it was made of. Raises `ArgumentError` for one that is wrong.
+
+    `groups` is their number, `names` those that have one. `source` is the place that is named when a search fails.
+    """
+
+    __slots__ = ("_code", "_ends", "_limits", "groups", "ignore_case", "names", "pattern", "source")
+
+    def __init__(self, pattern: str, ignore_case: bool = False, source: Source | None = None) -> None:
         self.pattern = pattern
-        self.out: list[str] = []
-        self.groups = 0  # capturing groups opened so far
-        self.depth: list[_Level] = [_Level(False)]
+        self.ignore_case = ignore_case
+        self.source = source
+        self._code = c_void_p()
+        written = pattern.encode(*_ENCODING)
+        options = _OPTIONS | (_CASELESS if ignore_case else 0)
+        error, offset = c_int(), c_size_t()
+        self._code = c_void_p(_compile(written, len(written), options, byref(error), byref(offset), None))
+        if not self._code:
+            before = written[: offset.value].decode(*_ENCODING)
+            raise ArgumentError(
+                f"the regular expression {pattern!r} cannot be used: {_said(error.value)} (behind {before!r})"
+            )
+        self.groups = self._info(_INFO_CAPTURECOUNT)
+        self._ends = 2 * self.groups + 2  # where a match and its groups begin and end
+        self.names = self._names() if "(?" in pattern else ()
+        anchored = self._info(_INFO_ALLOPTIONS) & _ANCHORED  # by how it is written, too
+        self._limits = _AT_ONE_PLACE if anchored else _AT_EVERY_PLACE
+        if self.groups > _room.groups:
+            _renew(self.groups)
 
-    def run(self) -> str:
-        position = 0
-        while position < len(self.pattern):
-            token = _TOKEN.match(self.pattern, position)
-            assert token is not None  # <char> matches anything
-            position = token.end()
-            if token["class"]:
-                position = self.bracket(position)
+    def __del__(self, free: Callable[[c_void_p], None] = _code_free) -> None:  # at the process's end, no name is left
+        free(self._code)
+
+    def __reduce__(self) -> tuple[type[Pattern], tuple[str, bool, Source | None]]:
+        return Pattern, (self.pattern, self.ignore_case, self.source)
+
+    def __repr__(self) -> str:
+        return f"Pattern({self.pattern!r}{', ignore_case=True' if self.ignore_case else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pattern) and other.pattern == self.pattern and other.ignore_case == self.ignore_case
+
+    def __hash__(self) -> int:
+        return hash((self.pattern, self.ignore_case))
+
+    def search(self, text: str) -> tuple[str, ...]:
+        """What is found first: all of it, and then each group, "" where it took no part; () where nothing is found.
+
+        Raises PatternFailed.
+        """
+        data = text.encode("utf-8", "surrogateescape")
+        limits = self._limits[len(data).bit_length()]
+        found = _match(self._code, data, _TO_THE_NUL, _START, _NO_OPTIONS, _room.data, limits)
+        if found == _NO_MATCH or (found < 0 and not self._in_parts(data, found)):
+            return ()
+        ends = _room.offsets[: self._ends]
+        if len(data) == len(text):
+            return tuple([text[ends[place] : ends[place + 1]] for place in range(0, self._ends, 2)])
+        return tuple([data[ends[place] : ends[place + 1]].decode(*_ENCODING) for place in range(0, self._ends, 2)])
+
+    def named(self, text: str) -> dict[str, str] | None:
+        """The named groups that take part in what `search` finds; None where that is nothing. Raises PatternFailed."""
+        found = self.search(text)
+        if not found:
+            return None
+        return {name: found[group] for group, name in self.names if _room.offsets[2 * group] != _UNSET}
+
+    def split(self, text: str) -> tuple[str, tuple[str, ...], str] | None:
+        """What `search` finds, between the text before it and the text behind it. Raises PatternFailed."""
+        found = self.search(text)
+        if not found:
+            return None
+        data = text.encode(*_ENCODING)
+        start, end = _room.offsets[:2]
+        return data[:start].decode(*_ENCODING), found, data[end:].decode(*_ENCODING)
+
+    def _in_parts(self, data: bytes, failure: int) -> bool:
+        """Whether anything is found after all, where one call cannot tell. Raises PatternFailed."""
+        if failure != _MATCH_LIMIT or self._limits is _AT_ONE_PLACE:
+            raise self._failed(data, failure)
+        length = len(data)
+        place, places, end = 0, length + 1, time.process_time() + SECONDS
+        while place <= length:
+            _set_offset_limit(_OF_A_PART, place + places - 1)
+            _set_match_limit(_OF_A_PART, _steps(length, places))
+            found = _match(self._code, data, _TO_THE_NUL, c_size_t(place), _NO_OPTIONS, _room.data, _OF_A_PART)
+            if found > 0:
+                return True
+            if found == _NO_MATCH:
+                place, places = place + places, places * 4
+            elif found == _MATCH_LIMIT and places > 1:
+                places = max(places // 4, 1)
             else:
-                self.token(token)
-        while self.depth[-1].wrapped:
-            self.close()
-        if len(self.depth) > 1:
-            self.refuse("a parenthesis is not closed")
-        return "".join(self.out)
+                raise self._failed(data, found)
+            if time.process_time() > end:
+                raise self._failed(data, _MATCH_LIMIT)
+        return False
 
-    def refuse(self, reason: str) -> None:
-        raise ArgumentError(f"the regular expression {self.pattern!r} cannot be used: {reason}")
+    def _failed(self, data: bytes, failure: int) -> PatternFailed:
+        _renew(_room.groups)  # it may have grown large
+        where = f"{self.source}: " if self.source else ""
+        why = _REASONS.get(failure) or _said(failure)
+        return PatternFailed(
+            f"{where}the regular expression {self.pattern!r} was given up in a text of {len(data)} bytes: {why}"
+        )
 
-    def token(self, token: re.Match[str]) -> None:
-        """Translate one token other than a bracket expression."""
-        kind = token.lastgroup
-        text = token[0]
-        if kind in ("quoted", "literal"):
-            self.out += map(self.literal, token["literal"])
-        elif token["named"] or token["same"] or token["condition"] or token["flags"]:
-            self.open(token)
-        elif token["group"]:
-            self.refuse(f"{text!r} is not supported")
-        elif token["end"]:
-            self.close_written()
-        elif token["dollar"]:
-            self.out.append("$" if self.depth[-1].multiline else r"\Z")
-        elif token["quantifier"]:
-            self.quantifier(text)
-        elif token["brace"] or token["char"]:
-            self.character(text)
-        elif not token["nothing"]:
-            self.escape(token)
+    def _info(self, what: int) -> int:
+        number = c_uint32()
+        _pattern_info(self._code, what, byref(number))
+        return number.value
 
-    def quantifier(self, text: str) -> None:
-        if self.out and len(self.out[-1]) == 1 and self.out[-1] > "\x7f":
-            self.refuse("a character outside of ASCII cannot be repeated: put it into a group")
-        self.out.append(text)
-
-    def character(self, text: str) -> None:
-        if text == "\\":
-            self.refuse("a backslash at its end escapes nothing")
-        elif text == "|":
-            if self.depth[-1].wrapped_late:
-                self.refuse("options such as (?i) in the middle of alternatives are not supported")
-            self.out.append(text)
-        elif text in "^.":
-            self.out.append(text)
-        else:
-            self.out.append(self.literal(text))
-
-    @staticmethod
-    def literal(char: str) -> str:
-        return re.escape(char)
-
-    def escape(self, token: re.Match[str]) -> None:
-        """Translate a backslash and what follows it."""
-        name = token["k1"] or token["k2"] or token["k3"] or token["g"]
-        number = token["number"] or token["bare"] or token["back"]
-        if name:
-            self.out.append(f"(?P={name})")
-        elif number:
-            self.reference(int(number))
-        elif token["octal"]:
-            self.code(int(token["octal"], 8))
-        elif token["hex"] or token["hex2"] is not None:
-            self.code(int(token["hex"] or token["hex2"] or "0", 16))
-        elif token["escape"]:
-            char = token["escape"]
-            if not char.isalnum() or char > "\x7f":
-                self.out.append(self.literal(char))
-            elif char in _ESCAPES:
-                self.out.append(_ESCAPES[char])
-            else:
-                self.refuse(f"\\{char} is not supported")
-        else:
-            self.refuse(f"{token[0]!r} is not supported")
-
-    def reference(self, number: int) -> None:
-        number = self.groups + 1 + number if number < 0 else number
-        if not 1 <= number <= max(9, self.groups):
-            self.refuse("there is no such group to refer to")
-        self.out.append(f"(?:\\{number})")
-
-    def code(self, code: int) -> None:
-        if code > 0x7F:
-            self.refuse("codes above 7F stand for single bytes, which is not supported")
-        self.out.append(f"\\x{code:02x}")
-
-    def open(self, token: re.Match[str]) -> None:
-        """Translate the beginning of a group, or options such as (?i)."""
-        if token["flags"]:
-            self.options(token)
-            return
-        name = token["n1"] or token["n2"]
-        condition = token["cond"] or token["c1"] or token["c2"]
-        self.groups += bool(name) or token[0] == "("
-        text = f"(?P<{name}>" if name else f"(?({condition})" if condition else token[0]
-        self.out.append(text)
-        self.depth.append(_Level(self.depth[-1].multiline, start=len(self.out)))
-
-    def options(self, token: re.Match[str]) -> None:
-        """(?i:...) is a group; (?i) holds until the end of the group around it."""
-        on, off = token["on"], token["off"] or ""
-        level = self.depth[-1]
-        multiline = "m" in on or (level.multiline and "m" not in off)
-        scoped = token["scoped"] == ":"
-        late = not scoped and len(self.out) > level.start
-        kept = "".join(sorted(set(on) - set(off)))
-        self.out.append(f"(?{kept}{'-' + ''.join(sorted(set(off))) if off else ''}:")
-        self.depth.append(_Level(multiline, wrapped=not scoped, wrapped_late=late, start=len(self.out)))
-
-    def close_written(self) -> None:
-        while self.depth[-1].wrapped:
-            self.close()
-        if len(self.depth) == 1:
-            self.refuse("a parenthesis is closed that was not opened")
-        self.close()
-
-    def close(self) -> None:
-        self.out.append(")")
-        self.depth.pop()
-
-    def bracket(self, position: int) -> int:
-        """Translate a bracket expression whose text begins at `position`; gives the position after it."""
-        pattern = self.pattern
-        negated = pattern.startswith("^", position)
-        position += negated
-        start = position
-        items: list[str] = []
-        while not (pattern.startswith("]", position) and position > start):
-            if position >= len(pattern):
-                self.refuse("a bracket is not closed")
-            low, position = self.member(position)
-            if pattern.startswith("-", position) and pattern[position + 1 : position + 2] not in ("", "]"):
-                high, position = self.member(position + 1)
-                if _is_set(low) or _is_set(high):
-                    self.refuse("a range in brackets cannot begin or end with a set of characters")
-                items.append(f"{low}-{high}")
-            else:
-                items.append(low)
-        self.out.append(f"[{'^' if negated else ''}{''.join(items)}]")
-        return position + 1
-
-    def member(self, position: int) -> tuple[str, int]:
-        """One character or set in a bracket expression, in Python's syntax, and the position after it."""
-        pattern = self.pattern
-        posix = re.compile(r"\[:(\^?)([a-z]+):\]").match(pattern, position)
-        if posix:
-            if posix[2] not in _POSIX:
-                self.refuse(f"there is no class {posix[0]}")
-            inner = _complement(_POSIX[posix[2]]) if posix[1] else _POSIX[posix[2]]
-            return inner, posix.end()
-        if re.compile(r"\[[.=]").match(pattern, position):
-            self.refuse("collating elements are not supported")
-        char = pattern[position]
-        if char > "\x7f":
-            self.refuse("characters outside of ASCII cannot stand in brackets")
-        if char != "\\":
-            return re.escape(char) if char != "-" else r"\-", position + 1
-        return self.class_escape(position + 1)
-
-    def class_escape(self, position: int) -> tuple[str, int]:
-        char = self.pattern[position : position + 1]
-        code = re.compile(r"([0-7]{1,3})|x(?:\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{0,2}))").match(self.pattern, position)
-        if code:
-            value = int(code[1], 8) if code[1] else int(code[2] or code[3] or "0", 16)
-            if value > 0x7F:
-                self.refuse("codes above 7F stand for single bytes, which is not supported")
-            return f"\\x{value:02x}", code.end()
-        if not char or char > "\x7f":
-            self.refuse("a backslash stands before nothing that it could escape")
-        if not char.isalnum():
-            return re.escape(char) if char != "-" else r"\-", position + 1
-        if char not in _CLASS_ESCAPES:
-            self.refuse(f"\\{char} in brackets is not supported")
-        return ("\\x08" if char == "b" else _CLASS_ESCAPES[char]), position + 1
+    def _names(self) -> tuple[tuple[int, str], ...]:
+        """The groups that have names, by number. The table's entries: two bytes of number, the name, a NUL."""
+        count, size, table = self._info(_INFO_NAMECOUNT), self._info(_INFO_NAMEENTRYSIZE), c_ulong()
+        if not count:
+            return ()
+        _pattern_info(self._code, _INFO_NAMETABLE, byref(table))
+        entries = (ctypes.string_at(table.value + place * size, size) for place in range(count))
+        return tuple(sorted((int.from_bytes(one[:2]), one[2:].partition(b"\0")[0].decode()) for one in entries))
 
 
-class _Level:
-    """A group that is open: what holds inside it."""
-
-    __slots__ = ("multiline", "start", "wrapped", "wrapped_late")
-
-    def __init__(self, multiline: bool, wrapped: bool = False, wrapped_late: bool = False, start: int = 0) -> None:
-        self.multiline = multiline
-        self.wrapped = wrapped  # opened by (?i), not by a parenthesis of its own
-        self.wrapped_late = wrapped_late
-        self.start = start  # tokens written when it was opened
+def _renew(groups: int) -> None:
+    global _room
+    old, _room = _room, _Room(groups)
+    _data_free(old.data)
 
 
-def _is_set(item: str) -> bool:
-    """Whether a translated member stands for several characters, so that it cannot begin or end a range."""
-    return item in _POSIX_SETS or (len(item) == 2 and item[0] == "\\" and item[1] in _SETS) or item in _CLASS_SETS
-
-
-@functools.cache
-def _complement(members: str) -> str:
-    """All characters but those, as members of a bracket expression."""
-    regex = re.compile(f"[^{members}]")
-    result = []
-    for code in range(0x80):
-        if regex.match(chr(code)):
-            result.append(f"\\x{code:02x}")
-    return "".join(result) + "\\x80-\\U0010ffff"
-
-
-_CLASS_SETS = frozenset((_HORIZONTAL, _VERTICAL))
-_POSIX_SETS = frozenset((*_POSIX.values(), *map(_complement, _POSIX.values())))
+def _said(code: int) -> str:
+    """The library's own message for an error."""
+    text = ctypes.create_string_buffer(256)
+    _error_message(code, text, len(text))
+    return text.value.decode()

@@ -28,7 +28,7 @@ from ownhost.config.globs import compile_glob, is_glob
 from ownhost.config.lexer import words
 from ownhost.config.methods import Methods
 from ownhost.config.model import Section, SectionKind
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 
 K = SectionKind
 
@@ -78,7 +78,7 @@ def make(kind: SectionKind, raw: str, source: Source) -> Section:
 
 def _make_match(kind: SectionKind, raw: str, source: Source) -> Section:
     pattern = _argument(words(raw))
-    return Section(kind, pattern, source, compile_pcre(pattern))
+    return Section(kind, pattern, source, Pattern(pattern, source=source))
 
 
 _MATCH_FORMS = {
@@ -93,7 +93,7 @@ def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
     arguments = words(raw)
     if arguments[0] == "~":
         pattern = _argument(arguments[1:])
-        return Section(_MATCH_FORMS[kind], pattern, source, compile_pcre(pattern))
+        return Section(_MATCH_FORMS[kind], pattern, source, Pattern(pattern, source=source))
     pattern = _argument(arguments)
     if kind is K.DIRECTORY:
         pattern = _directory(pattern)
@@ -101,11 +101,11 @@ def _make_path(kind: SectionKind, raw: str, source: Source) -> Section:
         pattern = posixpath.normpath(pattern)
     elif kind is K.PROXY:
         pattern = re.sub("^proxy:", "", pattern, flags=re.IGNORECASE)
-    return Section(kind, pattern, source, _glob(kind, pattern))
+    return Section(kind, pattern, source, _glob(kind, pattern, source))
 
 
-def _glob(kind: SectionKind, pattern: str) -> re.Pattern[str] | None:
-    return compile_glob(pattern, within_path=kind in (K.DIRECTORY, K.LOCATION)) if is_glob(pattern) else None
+def _glob(kind: SectionKind, pattern: str, source: Source) -> Pattern | None:
+    return compile_glob(pattern, source, within_path=kind in (K.DIRECTORY, K.LOCATION)) if is_glob(pattern) else None
 
 
 def _directory(path: str) -> str:
@@ -119,7 +119,7 @@ def _directory(path: str) -> str:
 def _make_if(kind: SectionKind, raw: str, source: Source) -> Section:
     arguments = words(raw)
     expression = arguments[0] if len(arguments) == 1 else raw
-    return Section(kind, expression, source, condition=parse_condition(expression))
+    return Section(kind, expression, source, condition=parse_condition(expression, source))
 
 
 def limited(kind: SectionKind, raw: str, outer: Methods) -> Methods:

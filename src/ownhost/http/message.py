@@ -83,6 +83,11 @@ class Head:
         return f"{self.method} {self.target}" if self.is_simple else f"{self.method} {self.target} {self.protocol}"
 
     @property
+    def knows_chunks(self) -> bool:
+        """Whether who reads the response knows chunks and interim responses: HTTP/1.1, or what is relayed as that."""
+        return self.minor > 0 or self.major > 1
+
+    @property
     def has_body(self) -> bool:
         """Whether a body, even an empty chunked one, follows the head."""
         return self.chunked or self.content_length > 0

@@ -25,11 +25,13 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.model import VirtualHost
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import Response
+from ownhost.request import bugs
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
 from ownhost.request.expressions import holds
-from ownhost.request.logformat import compile_format
+from ownhost.request.logformat import compile_format, constant_start
 from ownhost.request.module import Module, register
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -71,29 +73,38 @@ def parse_format(call: Call) -> dict[str, str]:
 def parse_custom_log(call: Call) -> CustomLog:
     """A place, a format or its nickname, and a condition."""
     found = words(2, 3)(call)
-    condition = _parse_log_condition(found[2]) if len(found) == 3 else ""
+    condition = _parse_log_condition(found[2], call.source) if len(found) == 3 else ""
     if "%" in found[1]:
         compile_format(found[1])
     return CustomLog(parse_target(call, found[0]), found[1], condition, call.source)
 
 
-def _parse_log_condition(word: str) -> str | Condition:
+def _parse_log_condition(word: str, source: Source) -> str | Condition:
     kind, equals, condition = word.partition("=")
     if kind.lower() == "expr" and equals:
-        return parse_condition(condition)
+        return parse_condition(condition, source)
     if kind.lower() != "env" or not equals or condition in ("", "!"):
         raise ArgumentError(f"expected env=NAME, env=!NAME or expr=expression, not {word!r}")
     return condition
 
 
 def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
-    """Whether an exchange is to be logged. What was no request has no variables, and is logged whatever is asked."""
+    """Whether an exchange is to be logged. What was no request has no variables, and is logged whatever is asked.
+
+    So is what nobody can say of whether it is.
+    """
     if not condition:
         return True
     request = exchange.request
-    if isinstance(condition, Condition):
-        return request is None or holds(condition, request, _sent(exchange), sent=True)
-    return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
+    if isinstance(condition, str):
+        return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
+    if request is None:
+        return True
+    try:
+        return holds(condition, request, _sent(exchange), sent=True)
+    except PatternFailed as error:
+        bugs.report(request.log, error)
+        return True
 
 
 def _sent(exchange: Exchange) -> Response:
@@ -167,6 +178,21 @@ def logs_of(server: VirtualHost) -> tuple[CustomLog, ...]:
     return (*server.settings[CUSTOM_LOGS], *server.settings[GLOBAL_LOGS])
 
 
+def _format_of(log: CustomLog, formats: dict[str, str]) -> str:
+    """The format of a log, among those that have names."""
+    name = "" if log.format is None else log.format
+    if name == "":
+        # LogFormat NICKNAME makes an earlier format the default.
+        return formats.get(formats[""], formats[""])
+    return formats.get(name, name)
+
+
+def starts_of_lines(server: VirtualHost, target: LogTarget) -> list[str]:
+    """What a virtual host's lines in a log start with, whatever the request is: for each format of it there, or ""."""
+    formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
+    return [constant_start(_format_of(log, formats), server) for log in logs_of(server) if log.target == target]
+
+
 class AccessLog:
     """A virtual host's access logs, formats compiled. `writer` gives what takes the lines for a place."""
 
@@ -175,19 +201,11 @@ class AccessLog:
         self.logs = [
             (
                 writer(log.target),
-                compile_format(self._format(log, formats), server),
+                compile_format(_format_of(log, formats), server),
                 log.condition,
             )
             for log in logs_of(server)
         ]
-
-    @staticmethod
-    def _format(log: CustomLog, formats: dict[str, str]) -> str:
-        name = "" if log.format is None else log.format
-        if name == "":
-            # LogFormat NICKNAME makes an earlier format the default.
-            return formats.get(formats[""], formats[""])
-        return formats.get(name, name)
 
     def record(self, exchange: Exchange) -> None:
         """Log one exchange wherever it belongs."""

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from ownhost.config.arguments import flag, number, words
-from ownhost.config.captures import captured, substitute
+from ownhost.config.captures import substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -30,7 +30,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.expression import StringExpression
 from ownhost.config.expression_parser import is_plain, parse_string
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import errors, expressions
 from ownhost.request.module import Module, Place, register
@@ -63,7 +63,7 @@ class Alias:
     target: Target
     handler: str = ""
     prefix: str = ""
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     server_root: str = ""  # where relative results of an expression begin
     source: Source | None = field(default=None, compare=False)
 
@@ -75,15 +75,15 @@ class Redirect:
     status: int
     target: Target
     prefix: str = ""
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     source: Source | None = field(default=None, compare=False)
 
     def location(self, uri: str) -> str | None:
         """Where a URI is sent to, if this redirect is for it."""
         assert isinstance(self.target, str)
         if self.regex is not None:
-            match = self.regex.search(uri)
-            return escape(substitute(self.target, captured(match))) if match else None
+            found = self.regex.search(uri)
+            return escape(substitute(self.target, found)) if found else None
         rest = below(uri, self.prefix)
         return None if rest is None else self.target + quote(rest, safe=_PATH_SAFE, errors="surrogateescape")
 
@@ -175,7 +175,7 @@ def _alias_match(handler: str) -> Callable[[Call], Said[Alias]]:
             raise ArgumentError(f"cannot stand in <{call.section_kind}>; expected in <VirtualHost>")
         pattern, target = words(2, 2)(call)
         filename = target if target.startswith("$") else call.path(target)
-        return Said((Alias(filename, handler, regex=compile_pcre(pattern)),))
+        return Said((Alias(filename, handler, regex=Pattern(pattern, source=call.source)),))
 
     return parse
 
@@ -204,7 +204,7 @@ def parse_redirect_match(call: Call) -> Said[Redirect]:
     found = list(words(2, 3)(call))
     code = _take_status(found) or 302
     _check_count(code, found)
-    return Said((Redirect(code, found[1] if _has_location(code) else "", regex=compile_pcre(found[0])),))
+    return Said((Redirect(code, found[1] if _has_location(code) else "", regex=Pattern(found[0], source=call.source)),))
 
 
 def _path_redirect(code: int, found: list[str]) -> Redirect:
@@ -332,9 +332,9 @@ def locate(request: Request) -> Place | None:
     for alias in aliases.listed:
         assert isinstance(alias.target, str)
         if alias.regex is not None:
-            match = alias.regex.search(request.uri)
-            if match is not None:
-                return Place(substitute(alias.target, captured(match)), alias.handler)
+            found = alias.regex.search(request.uri)
+            if found:
+                return Place(substitute(alias.target, found), alias.handler)
             continue
         rest = below(request.uri, alias.prefix)
         if rest is not None:
@@ -410,7 +410,6 @@ register(
         uses=lambda server: server.says(ALIASES, REDIRECTS),
         translate=translate,
         locate=locate,
-        routing=_LOCATED,
         located=_LOCATED,
         fixup=fixup,
     )

@@ -150,6 +150,5 @@ register(
         identifier="asgi_module",
         order=21,
         locate=locate,
-        routing=(ALIASES,),
     )
 )

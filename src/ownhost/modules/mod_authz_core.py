@@ -30,7 +30,7 @@ from ownhost.config.expression_parser import parse_condition
 from ownhost.config.lexer import next_word
 from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Section, SectionKind
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
@@ -318,7 +318,7 @@ def _parse_methods(call: Call) -> Methods:
 def _parse_expression(call: Call) -> Condition:
     if not call.raw:
         raise ArgumentError("expected an expression, got none")
-    return parse_condition(call.args[0] if len(call.args) == 1 else call.raw)
+    return parse_condition(call.args[0] if len(call.args) == 1 else call.raw, call.source)
 
 
 def _check_env(request: Request, names: tuple[str, ...]) -> Verdict:
@@ -351,7 +351,7 @@ SECRETS = Section(
     SectionKind.FILES_MATCH,
     r"^\.ht",
     _BUILT_IN,
-    compile_pcre(r"^\.ht"),
+    Pattern(r"^\.ht"),
     Settings({REQUIRE.name: _DENIED}),
     {REQUIRE.name: _BUILT_IN},
 )

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ownhost.config.arguments import either
-from ownhost.config.captures import captured, substitute
+from ownhost.config.captures import substitute
 from ownhost.config.directive import (
     ANYWHERE,
     ArgumentError,
@@ -22,15 +22,16 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Source,
     append,
     declare,
     outer_then_inner,
 )
 from ownhost.config.expression import Condition, StringExpression
 from ownhost.config.expression_parser import parse_condition, parse_string
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.http.message import Head, Response
-from ownhost.http.wire import wire
+from ownhost.http.wire import unwire, wire
 from ownhost.request import expressions, variables
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
@@ -75,7 +76,7 @@ class Change:
     action: str
     name: str
     value: Value | StringExpression | None = None
-    regex: re.Pattern[str] | None = None  # of edit and echo
+    regex: Pattern | None = None  # of edit and echo
     always: bool = False
     early: bool = False
     condition: str | Condition = ""  # NAME or !NAME of a variable, or an expression
@@ -163,15 +164,15 @@ def parse_header(call: Call) -> Change:
     always = bool(found) and found[0].lower() == "always"
     if found and found[0].lower() in ("always", "onsuccess"):
         del found[0]
-    return replace(_parse_change(found, RESPONSE_ACTIONS), always=always)
+    return replace(_parse_change(found, RESPONSE_ACTIONS, call.source), always=always)
 
 
 def parse_request_header(call: Call) -> Change:
     """RequestHeader's arguments. Raises ArgumentError."""
-    return _parse_change(list(call.args), ACTIONS)
+    return _parse_change(list(call.args), ACTIONS, call.source)
 
 
-def _parse_change(found: list[str], actions: dict[str, int]) -> Change:
+def _parse_change(found: list[str], actions: dict[str, int], source: Source) -> Change:
     action = found[0].lower() if found else ""
     if action not in actions:
         raise ArgumentError(f"expected {either(list(actions))}, {f'not {found[0]!r}' if found else 'got none'}")
@@ -183,17 +184,17 @@ def _parse_change(found: list[str], actions: dict[str, int]) -> Change:
         what = ("no value", "a value", "a regex and a replacement")[wanted]
         raise ArgumentError(f"{action}: expected the name of a field and {what}")
     if action == "echo":
-        return _conditional(Change(action, name, regex=compile_pcre(name)), rest)
+        return _conditional(Change(action, name, regex=Pattern(name, source=source)), rest, source)
     if not _FIELD_NAME.fullmatch(name):
         raise ArgumentError(f"expected the name of a field, not {name!r}")
     if action in ("edit", "edit*"):
-        change = Change(action, name, parse_value(values[1]), compile_pcre(values[0]))
+        change = Change(action, name, parse_value(values[1]), Pattern(values[0], source=source))
     else:
         change = Change(action, name, parse_value(values[0]) if values else None)
-    return _conditional(change, rest)
+    return _conditional(change, rest, source)
 
 
-def _conditional(change: Change, rest: list[str]) -> Change:
+def _conditional(change: Change, rest: list[str], source: Source) -> Change:
     """What follows the value: early, env= or expr=."""
     if not rest:
         return change
@@ -203,14 +204,12 @@ def _conditional(change: Change, rest: list[str]) -> Change:
     if kind.lower() == "env" and condition not in ("", "!"):
         return replace(change, condition=condition)
     if kind.lower() == "expr" and equals:
-        return replace(change, condition=parse_condition(condition))
+        return replace(change, condition=parse_condition(condition, source))
     raise ArgumentError(f"expected early, env=NAME, env=!NAME or expr=expression, not {rest[0]!r}")
 
 
 HEADERS: Setting[tuple[Change, ...]] = Setting("Header", (), outer_then_inner)
-REQUEST_HEADERS: Setting[tuple[Change, ...]] = Setting(
-    "RequestHeader", (), outer_then_inner, routed=lambda changes: tuple(change for change in changes if change.early)
-)
+REQUEST_HEADERS: Setting[tuple[Change, ...]] = Setting("RequestHeader", (), outer_then_inner)
 
 for _name, _syntax, _help, _parse, _setting in (
     (
@@ -315,15 +314,16 @@ def _has_member(value: str, member: str) -> bool:
 
 def edited(value: str, change: Change, request: Request, response: Response | None) -> str:
     """What edit and edit* make of a value. As in Apache, ^ matches anew behind each replacement of edit*."""
-    regex, template = change.regex, change.text(request, response)
+    regex, template = change.regex, unwire(change.text(request, response))
     assert regex is not None
-    done = ""
-    while (match := regex.search(value)) is not None:
-        done += value[: match.start()] + substitute(template, captured(match))
-        value = value[match.end() :]
-        if change.action == "edit" or match.end() == 0:
+    done, rest = "", unwire(value)
+    while (parts := regex.split(rest)) is not None:
+        before, found, behind = parts
+        done += before + substitute(template, found)
+        rest, ended = behind, behind == rest
+        if change.action == "edit" or ended:
             break
-    return done + value
+    return wire(done + rest)
 
 
 def _compressed(head: Head) -> Fields:
@@ -477,7 +477,6 @@ register(
         identifier="headers_module",
         order=95,
         uses=lambda server: server.says(HEADERS, REQUEST_HEADERS),
-        routing=(REQUEST_HEADERS,),
         early=early,
         fixup=fixup,
         finish=finish,

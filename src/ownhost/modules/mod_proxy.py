@@ -340,7 +340,6 @@ register(
         uses=uses,
         pretranslate=pretranslate,
         translate=translate,
-        routing=(PROXY_PASS, WEBSOCKET_FALLBACK),
         located=(PROXY_PASS, WEBSOCKET_FALLBACK),
     )
 )

@@ -37,8 +37,8 @@ def parse_change(call: Call) -> Change:
     if name.startswith("!"):
         if value or len(name) == 1:
             raise ArgumentError("expected a name behind !, and no value")
-        return Change(parse_condition(condition), name[1:], None)
-    return Change(parse_condition(condition), name, parse_string(value[0] if value else ""))
+        return Change(parse_condition(condition, call.source), name[1:], None)
+    return Change(parse_condition(condition, call.source), name, parse_string(value[0] if value else ""))
 
 
 SET_ENV_IF: Setting[tuple[Change, ...]] = Setting("ProxyFCGISetEnvIf", (), outer_then_inner)

@@ -19,11 +19,10 @@ from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.rules import Rule, RuleFlag
 from ownhost.request import errors, serve
-from ownhost.request.hosts import SERVER_ALIASES
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
-from ownhost.request.request import CannotTell, Level, Request
+from ownhost.request.request import Level, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
@@ -202,12 +201,10 @@ def _resolved(path: str, *, clamp: bool = False) -> str:
 
 
 def _expand_home(request: Request) -> str:
-    """A path /~user is in the user's home. Raises CannotTell in a gate."""
+    """A path /~user is in the user's home."""
     name = request.filename
     if not name.startswith("/~") or name.startswith("/~/") or name == "/~":
         return name
-    if not request.site.sees_files:
-        raise CannotTell
     user, slash, rest = name[2:].partition("/")
     try:
         home = pwd.getpwnam(user).pw_dir
@@ -220,7 +217,7 @@ def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
     """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
 
     That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
-    DocumentRoot will do. Raises CannotTell in a gate where only a look at the root directory can tell.
+    DocumentRoot will do.
     """
     root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
     if root and f"{name}/".startswith(f"{root}/"):
@@ -230,8 +227,6 @@ def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
         return False
     if component == written and rule.in_root is not None:
         return rule.in_root
-    if not request.site.sees_files and component != "/":
-        raise CannotTell
     return urls.is_in_root(component)
 
 
@@ -390,7 +385,6 @@ register(
         order=5,
         uses=uses,
         translate=translate,
-        routing=(REWRITE, SERVER_ALIASES),
         located=(REWRITE,),
         fixup=fixup,
         programs=programs,

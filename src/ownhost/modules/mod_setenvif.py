@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ownhost.config.captures import captured, substitute
+from ownhost.config.captures import substitute
 from ownhost.config.directive import (
     ANYWHERE,
     ArgumentError,
@@ -25,7 +25,8 @@ from ownhost.config.directive import (
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.model import VirtualHost
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
+from ownhost.http.wire import unwire
 from ownhost.modules.mod_headers import REQUEST_HEADERS
 from ownhost.request import expressions
 from ownhost.request.module import IsException, Module, register
@@ -47,8 +48,8 @@ class Rule:
 
     assignments: Assignments
     attribute: str = ""
-    names: re.Pattern[str] | None = None
-    regex: re.Pattern[str] | None = None
+    names: Pattern | None = None
+    regex: Pattern | None = None
     condition: Condition | None = None
     refers: bool = False  # whether $0 to $9 in values stand for what was found: not so for a plain text, as in Apache
 
@@ -57,7 +58,7 @@ class Rule:
         if self.condition is not None:
             return expressions.groups(self.condition, request)
         assert self.regex is not None
-        return captured(self.regex.search(self.looked_at(request))) or None
+        return self.regex.search(self.looked_at(request)) or None
 
     def looked_at(self, request: Request) -> str:
         """The value of the attribute; "" where there is none."""
@@ -66,9 +67,9 @@ class Rule:
             return known(request)
         if self.names is not None:
             found = [value for name, value in request.head.fields if self.names.search(name)]
-            return found[-1] if found else ""
+            return unwire(found[-1]) if found else ""
         value = request.head.values.get(self.attribute.lower())
-        return request.env.get(self.attribute, "") if value is None else value
+        return request.env.get(self.attribute, "") if value is None else unwire(value)
 
     @property
     def singles_out(self) -> bool:
@@ -101,8 +102,8 @@ def _parse(*, ignore_case: bool, browser: bool) -> Callable[[Call], Rule]:
         return Rule(
             _assignments(variables),
             attribute,
-            None if _PLAIN_NAME.fullmatch(attribute) else compile_pcre(attribute, ignore_case=True),
-            compile_pcre(pattern, ignore_case),
+            None if _PLAIN_NAME.fullmatch(attribute) else Pattern(attribute, True, call.source),
+            Pattern(pattern, ignore_case, call.source),
             refers=_NO_REGEX.fullmatch(pattern) is None,
         )
 
@@ -113,7 +114,7 @@ def parse_expression(call: Call) -> Rule:
     """A condition, and the variables that are set where it holds."""
     if len(call.args) < 2:
         raise ArgumentError("expected an expression and variables")
-    return Rule(_assignments(call.args[1:]), condition=parse_condition(call.args[0]), refers=True)
+    return Rule(_assignments(call.args[1:]), condition=parse_condition(call.args[0], call.source), refers=True)
 
 
 def _assignments(words: Sequence[str]) -> Assignments:
@@ -245,6 +246,5 @@ register(
         early=early,
         exceptions=exceptions,
         prepare=prepare,
-        routing=(SET_ENV_IF,),
     )
 )

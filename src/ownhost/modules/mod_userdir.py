@@ -13,7 +13,7 @@ from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Se
 from ownhost.http.message import Response
 from ownhost.request import errors
 from ownhost.request.module import Module, Place, register
-from ownhost.request.request import CannotTell, Request
+from ownhost.request.request import Request
 
 _DISABLE = ("disabled", "disable")
 _ENABLE = ("enabled", "enable")
@@ -144,8 +144,6 @@ def _of(request: Request, form: UserFolder, user: str) -> str:
 def _home(request: Request, user: str) -> str:
     """A user's home folder; "" where there is no such account. Accounts change without any file's knowing."""
     request.pure = False
-    if not request.site.sees_files:
-        raise CannotTell
     try:
         return pwd.getpwnam(user).pw_dir
     except KeyError:
@@ -155,8 +153,6 @@ def _home(request: Request, user: str) -> str:
 def _may_be_there(request: Request, folder: str) -> bool:
     """Whether there is such a folder. What this process may not look into is left to who may."""
     request.pure = False
-    if not request.site.sees_files:
-        raise CannotTell
     try:
         os.stat(folder)
     except PermissionError:
@@ -174,6 +170,5 @@ register(
         order=25,
         uses=lambda server: server.says(USER_DIR),
         locate=locate,
-        routing=(USER_DIR,),
     )
 )

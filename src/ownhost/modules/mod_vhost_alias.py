@@ -173,6 +173,5 @@ register(
         order=30,
         uses=lambda server: server.says(VIRTUAL_DOCUMENT_ROOT, VIRTUAL_SCRIPT_ALIAS),
         locate=locate,
-        routing=(VIRTUAL_DOCUMENT_ROOT, VIRTUAL_SCRIPT_ALIAS),
     )
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost.config.arguments import flag, ignored, path, single
-from ownhost.config.captures import captured, substitute
+from ownhost.config.captures import substitute
 from ownhost.config.directive import (
     ANYWHERE,
     SECTIONS,
@@ -27,7 +27,7 @@ from ownhost.config.directive import (
     extend,
     inner_then_outer,
 )
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
 from ownhost.modules.mod_alias import below
@@ -68,7 +68,7 @@ class ScriptAlias:
 
     target: str
     prefix: str = ""
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     notes: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -79,19 +79,16 @@ class ScriptAlias:
     def locate(self, uri: str) -> str | None:
         """The file name for a URI, if this alias is for it: the script, and what follows it in the path."""
         if self.regex is not None:
-            match = self.regex.search(uri)
-            if match is None or match.end() == 0:
+            parts = self.regex.split(uri)
+            if parts is None or parts[2] == uri:
                 return None
-            return substitute(self.target, captured(match)) + _behind(uri, match.end())
+            before, found, behind = parts
+            # The slash that is all of an application's prefix is its path, too.
+            return substitute(self.target, found) + (uri if before + found[0] == "/" else behind)
         if self.prefix == "/":
-            return self.target + _behind(uri, 1)
+            return self.target + uri
         rest = below(uri, self.prefix)
         return None if rest is None else self.target + rest
-
-
-def _behind(uri: str, end: int) -> str:
-    """What follows the script in a URI. The slash that is all of an application's prefix is its path, too."""
-    return uri if uri[:end] == "/" else uri[end:]
 
 
 def parse_alias(call: Call) -> tuple[ScriptAlias, ...]:
@@ -106,7 +103,7 @@ def parse_alias_match(call: Call) -> tuple[ScriptAlias, ...]:
     """A regular expression, a script, which may have $1 in it, and options."""
     pattern, target, notes = _alias_arguments(call)
     filename = target if target.startswith("$") else call.path(target)
-    return (ScriptAlias(filename, regex=compile_pcre(pattern), notes=notes),)
+    return (ScriptAlias(filename, regex=Pattern(pattern, source=call.source), notes=notes),)
 
 
 def _alias_arguments(call: Call) -> tuple[str, str, tuple[tuple[str, str], ...]]:
@@ -366,6 +363,5 @@ register(
         identifier="wsgi_module",
         order=21,
         locate=locate,
-        routing=(ALIASES,),
     )
 )

@@ -94,4 +94,4 @@ declare(
 )
 
 # Gates wait for heads, too.
-register(Module(name="mod_reqtimeout", identifier="reqtimeout_module", routing=(REQUEST_READ_TIMEOUT,)))
+register(Module(name="mod_reqtimeout", identifier="reqtimeout_module"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import socket
 from collections.abc import Iterable
 
+SO_PASSRIGHTS = 83  # linux/include/uapi/asm-generic/socket.h
 FOR_PROGRAMS = 1_024  # what those expect that use select(2)
 FOR_ALL = 256  # of the supervisor's: listeners, logs, gates
 FOR_EACH = 16  # and for an identity: mailbox, keys, channels and logs of its processes
@@ -35,6 +37,12 @@ def lower_limit() -> None:
     """Have what a program expects; it may raise it again."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FOR_PROGRAMS, hard), hard))
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """Have the kernel refuse descriptors to whoever sends on the other end of a unix socket (Linux 6.16 and newer)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
 
 def close_all(descriptors: Iterable[int]) -> None:

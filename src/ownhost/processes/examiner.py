@@ -15,6 +15,8 @@ import contextlib
 import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ownhost.apps import backend_tls
@@ -23,7 +25,7 @@ from ownhost.http import certificates
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import Credentials, make_context
 from ownhost.http.tls_client import make_client_context
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_KEYS, policy_of
 from ownhost.modules.ssl.proxy_directives import ENGINE, named_files, proxy_tls, scopes
 from ownhost.processes import ownlog
@@ -47,6 +49,8 @@ def main(channel: Channel) -> NoReturn:
     assert isinstance(slice_, ExaminerSlice)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
+    logs = [str(Path(log).parent) for log in chain.from_iterable(slice_.logs.values())]
+    landlock.restrict(landlock.reading_only(logs))
     seccomp.install(seccomp.EXAMINER)
     files = GivenFiles.numbered(slice_.opened, descriptors)
     for server in slice_.servers:

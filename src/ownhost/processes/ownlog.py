@@ -11,13 +11,10 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.slices import LauncherSlice, WorkerSlice
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
-from ownhost.request.request import Level
 
 AGAIN = 10.0  # seconds between two attempts to open a log
 MODE = 0o666  # of a new log, less the umask, as in Apache
@@ -29,11 +26,11 @@ NEITHER = "it is neither a file nor a terminal"
 class OwnLog(LogWriter):
     """Collects lines, and opens the log when there is one to be written.
 
-    `later` calls something after so many seconds; `complain` is told why the log cannot be opened, once for each
+    `complain` is told why the log cannot be opened, once for each
     reason, and that it can be again.
     """
 
-    __slots__ = ("complain", "later", "mode", "not_before", "path", "reason")
+    __slots__ = ("complain", "mode", "not_before", "path", "reason")
 
     def __init__(
         self,
@@ -43,10 +40,9 @@ class OwnLog(LogWriter):
         later: Callable[[float, Callable[[], None]], object],
         complain: Callable[[str], None],
     ) -> None:
-        super().__init__(-1, schedule)
+        super().__init__(-1, schedule, later)
         self.path = path
         self.mode = mode
-        self.later = later
         self.complain = complain
         self.not_before = 0.0
         self.reason = ""  # why the last attempt failed
@@ -72,7 +68,7 @@ class OwnLog(LogWriter):
             self.fd = open_own(self.path, self.mode)
         except OSError as error:
             self.not_before = now + AGAIN
-            self.later(AGAIN, self.flush)
+            self._try_again(AGAIN)
             self._say(why(self.path, error))
             return False
         if self.reason:
@@ -83,23 +79,6 @@ class OwnLog(LogWriter):
         if reason != self.reason:
             self.reason = reason
             self.complain(f"cannot open the log {self.path}: {reason}; trying again every {AGAIN:.0f} s")
-
-
-def open_writers(
-    slice_: WorkerSlice | LauncherSlice,
-    descriptors: Sequence[int],
-    schedule: Callable[[Callable[[], None]], object],
-    later: Callable[[float, Callable[[], None]], object],
-) -> dict[LogTarget, LogWriter]:
-    """What writes the logs of a process: those that it was given, and its own."""
-    writers = {target: LogWriter(descriptors[place], schedule) for target, place in slice_.logs.items()}
-    if slice_.own_logs:
-        main = ErrorLog(slice_.main, writers[slice_.main.settings[ERROR_LOG]].write)
-        for target, mode in slice_.own_logs.items():
-            writers[target] = OwnLog(
-                target.value, mode, schedule, later, lambda why: main.log(Level.ERROR, "core", why)
-            )
-    return writers
 
 
 def open_own(path: str, mode: int | None) -> int:

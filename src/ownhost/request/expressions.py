@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ownhost.config import expression as e
-from ownhost.config.captures import captured
 from ownhost.config.globs import compile_glob
+from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import to_bytes, unwire, wire
 from ownhost.request import ssl_variables, variables
@@ -32,10 +32,7 @@ Gives = Callable[[Evaluation], str]
 
 
 def holds(condition: e.Condition, request: Request, response: Response | None = None, *, sent: bool = False) -> bool:
-    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left.
-
-    Raises CannotTell in a gate where that takes a look at a file.
-    """
+    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left."""
     return bool(_evaluate(condition, _compiled(condition), Evaluation(request, response, sent)))
 
 
@@ -48,7 +45,7 @@ def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
 def computed(
     expression: e.StringExpression, request: Request, response: Response | None = None, found: tuple[str, ...] = ()
 ) -> str | None:
-    """The text that an expression comes to for a request; None where it has no value. Raises CannotTell.
+    """The text that an expression comes to for a request; None where it has no value.
 
     `found` is what $0 to $9 stand for, from a condition that goes before. As in Apache, only conditions have a response
     say which fields of the request it depends on.
@@ -162,12 +159,12 @@ def number(text: str) -> int:
     return max(-INT64, min(int(f"{sign}{digits or 0}"), INT64 - 1))
 
 
-def _match(gives: Gives, regex: re.Pattern[str], negated: bool) -> Says:
+def _match(gives: Gives, regex: Pattern, negated: bool) -> Says:
     def says(context: Evaluation) -> bool:
         found = regex.search(gives(context))
         if regex.groups:  # one without keeps what an earlier one has found
-            context.groups = captured(found)
-        return (found is None) == negated
+            context.groups = found
+        return bool(found) != negated
 
     return says
 
@@ -177,13 +174,13 @@ def _wildcard(operator: str, gives: Gives, pattern: Gives) -> Says:
         text, glob = gives(context), pattern(context)
         if operator == "strcmatch":
             glob, text = glob.lower(), text.lower()
-        return _glob(glob, operator == "fnmatch").fullmatch(text) is not None
+        return _glob(glob, operator == "fnmatch").search(text) != ()
 
     return says
 
 
 @functools.lru_cache(maxsize=1024)
-def _glob(pattern: str, within_path: bool) -> re.Pattern[str]:
+def _glob(pattern: str, within_path: bool) -> Pattern:
     return compile_glob(pattern, within_path=within_path)
 
 
@@ -213,7 +210,7 @@ def _unary(operator: str, gives: Gives) -> Says:
 
 
 def file_test(request: Request, operator: str, name: str) -> bool:
-    """-d, -e, -f, -s, -L, -h, -x: what is at a file name. Raises CannotTell in a gate."""
+    """-d, -e, -f, -s, -L, -h, -x: what is at a file name."""
     look(request)
     try:
         found = (os.lstat if operator in "Lhx" else os.stat)(to_bytes(name))
@@ -235,10 +232,7 @@ def file_test(request: Request, operator: str, name: str) -> bool:
 
 
 def url_is_reachable(request: Request, path: str) -> bool:
-    """-U: whether a client may ask for a path of this server, by a subrequest for it. What is missing may be asked for.
-
-    Raises CannotTell in a gate.
-    """
+    """-U: whether a client may ask for a path of this server, by a subrequest. What is missing may be asked for."""
     look(request)
     whole = path if path.startswith("/") else f"{_folder(request.uri)}/{path}"
     uri, mark, query = whole.partition("?")
@@ -246,7 +240,7 @@ def url_is_reachable(request: Request, path: str) -> bool:
 
 
 def file_is_reachable(request: Request, name: str) -> bool:
-    """-F: whether a file would be served, by a subrequest for it. Raises CannotTell in a gate."""
+    """-F: whether a file would be served, by a subrequest for it."""
     look(request)
     filename = name if name.startswith("/") else f"{_folder(request.filename)}/{name}"
     inner, status = _look_up(request, request.uri, None, filename)

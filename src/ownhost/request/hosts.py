@@ -15,8 +15,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from ownhost.config.arguments import choice, flag, ignored, words
 from ownhost.config.directive import (
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _LAST = sys.maxsize
+NOBODY = -1  # in the place of a server's id: whoever goes by that name is somebody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,23 @@ class NameTable:
     """The virtual hosts that share an address: names to server ids.
 
     Each name has the place of its server in the configuration, since an earlier wildcard beats a later exact name.
+    What one owner is told of a table has NOBODY for all other owners' servers, and no name of theirs: but for wildcards
+    there are digests, which are of use to who knows the name already.
     """
 
     default: int = 0
     exact: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> place, server id
     wildcards: tuple[tuple[int, re.Pattern[str], int], ...] = ()  # place, pattern, server id
+    others: frozenset[bytes] = frozenset()  # digests of names that are somebody else's
+    secret: bytes = b""  # keys the digests
 
     def find(self, host: str) -> int:
         """The server for a host name: lower case, no port, no dot at its end, "" if the request names none."""
         if not host:
             return self.default
         place, server = self.exact.get(host, (_LAST, self.default))
+        if self.others and place == _LAST and _digest(host, self.secret) in self.others:
+            return NOBODY
         for earlier, pattern, wild in self.wildcards:
             if earlier >= place:
                 break
@@ -71,12 +79,24 @@ class NameTable:
                 return wild
         return server
 
+    def restricted(self, own: Collection[int], names: Iterable[str], secret: bytes) -> NameTable:
+        """What the owner of some servers, which go by `names` among others, is told: enough to find those."""
+        answers = self.default in own or any(server in own for _, _, server in self.wildcards)
+        if not answers:
+            found = {name: self.find(name) for name in names if name in self.exact}
+            return NameTable(NOBODY, {name: (0, server) for name, server in found.items() if server in own})
+        exact = {name: entry for name, entry in self.exact.items() if entry[1] in own}
+        wildcards = tuple((place, one, server if server in own else NOBODY) for place, one, server in self.wildcards)
+        others = frozenset(_digest(name, secret) for name in self.exact if self.find(name) not in own)
+        return NameTable(self.default if self.default in own else NOBODY, exact, wildcards, others, secret)
+
 
 @dataclass(frozen=True, slots=True)
 class HostIndex:
     """All virtual hosts, by address. Plain data, which pickles; built once per configuration."""
 
     tables: dict[tuple[str, int], NameTable]  # address or "", port or 0
+    main: NameTable = NameTable()  # at addresses of no virtual host
 
     @classmethod
     def build(cls, servers: Sequence[VirtualHost]) -> HostIndex:
@@ -94,10 +114,33 @@ class HostIndex:
             table = self.tables.get(place)
             if table is not None:
                 return table
-        return _MAIN
+        return self.main
+
+    def restricted(self, servers: Sequence[VirtualHost], main: VirtualHost, secret: bytes) -> HostIndex:
+        """What the owner of some servers is told. At addresses where none of them is, nobody is its own."""
+        own = {server.id for server in servers}
+        names = {name for server in servers for name in _written_names(server, main)}
+        places = {(address.host, address.port) for server in servers for address in server.addresses}
+        tables = {
+            place: table.restricted(own, names, secret) if place in places or table.default in own else _NOBODYS
+            for place, table in self.tables.items()
+        }
+        return HostIndex(tables, self.main if self.main.default in own else _NOBODYS)
 
 
-_MAIN = NameTable()
+_NOBODYS = NameTable(NOBODY)
+
+
+def _digest(name: str, secret: bytes) -> bytes:
+    return blake2b(name.encode("utf-8", "surrogateescape"), key=secret, digest_size=8).digest()
+
+
+def _written_names(server: VirtualHost, main: VirtualHost) -> Iterator[str]:
+    """All names that may stand for a server in a table, but for wildcards."""
+    yield from own_names(server, main)
+    yield from server.settings[SERVER_ALIASES]
+    for written in server.hosts:
+        yield f"[{written}]" if ":" in written else written
 
 
 def _plain(address: str) -> str:

@@ -37,22 +37,21 @@ class Module:
     `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and sections; a
     module that leaves it out is always asked. Hooks of one phase run in ascending `order`, then by name.
 
-    `early`, `pretranslate`, `translate` and `locate` run before it is known whose a request is, in gates, too. There
-    they look at nothing but the head and the server's settings in `routing`, which are all that a gate is told; what
-    has to look at a file raises `CannotTell` where `request.site.sees_files` is False. `located` are those of `routing`
-    that they look at in `request.settings`: there Location and If sections have their say, as far as the URI tells.
+    `early`, `pretranslate`, `translate` and `locate` run before it is known whose a request is: they look at the head
+    and the server's settings. `located` are those settings that they look at in `request.settings`: there Location and
+    If sections have their say, as far as the URI tells.
     """
 
     name: str  # "mod_dir"
     identifier: str  # "dir_module"
     order: int = 50
     uses: Callable[[VirtualHost], bool] | None = None
+    arrive: Callable[[Request], None] | None = None  # whom the request is from, before what is remembered is looked at
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
     pretranslate: Callable[[VirtualHost], Phase | None] | None = None  # what looks at the path while it is encoded
     translate: Phase | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
     exceptions: Callable[[VirtualHost], IsException] | None = None  # whom no remembered answer is for
-    routing: tuple[Setting[Any], ...] = ()
     located: tuple[Setting[Any], ...] = ()
     prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in
     access: Phase | None = None  # may this client see it

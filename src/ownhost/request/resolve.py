@@ -1,13 +1,14 @@
-"""Resolve: whose a request is. The same code runs in gates and in workers.
+"""Resolve: whose a request is. Asked by the worker that has the client, and by the one that a request is relayed to.
 
 Variables from the head, rewriting, the file name, the sections that are for it, expressions: in Apache's order. It
-decides by names alone, since a gate may not look into an owner's tree. Where the file system then says otherwise,
-the worker refuses the request (`walk.check_identity`).
+decides by names alone: the tree may be another user's. Where the file system then says otherwise, the request goes on
+to whom it says (`walk.check_identity`).
 """
 
 from __future__ import annotations
 
 from ownhost.config.directive import Settings
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import HTTPError
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
 from ownhost.identity.identity import UNASSIGNED, Assignment
@@ -19,10 +20,7 @@ from ownhost.request.translate import begin
 
 
 def resolve(request: Request) -> Assignment:
-    """Who is to serve a request. What is answered or refused before that is known is the virtual host's own.
-
-    Raises `CannotTell` in a gate, where it takes a look at the file system.
-    """
+    """Who is to serve a request. What is answered or refused before that is known is the virtual host's own."""
     site = request.site
     own = fixed_assignment(site.settings)
     if site.fixed or request.head.path == "*":
@@ -45,6 +43,9 @@ def resolve(request: Request) -> Assignment:
         request.pure = pure  # who serves is asked for every request; what is served may be remembered
     except HTTPError as error:
         request.outcome = error
+        return own
+    except PatternFailed as error:
+        request.outcome = HTTPError(500, str(error))
         return own
     return request.assignment
 

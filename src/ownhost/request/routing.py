@@ -1,7 +1,4 @@
-"""What of a configuration decides whose a request is: the assignments that a server makes, and what gates are told.
-
-A gate gets no more of a virtual host than choosing takes: no SetEnv, no password, no key.
-"""
+"""What of a configuration decides whose a request is: the assignments that a server makes."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ownhost.config.directive import SETTINGS, Setting, Settings
+from ownhost.config.directive import Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
@@ -18,17 +15,15 @@ from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, AS
 from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
-from ownhost.request.module import MODULES
 from ownhost.request.names import SERVER_ADMIN, SERVER_SOFTWARE, SERVER_TOKENS
-from ownhost.request.sections import BY_URI
 from ownhost.request.translate import DOCUMENT_ROOT
 
 LONGEST_NAME = 255  # characters
 
 IDENTITY: tuple[Setting[Any], ...] = (ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR, NICE_VALUE)
 
-# What a gate is told of a server, beside what modules need to find files: limits, and where its own messages go.
-_ROUTING = (
+# What a process is told of a server whose requests it does not serve: limits, and where its own messages go.
+_LOGGING = (
     *IDENTITY,
     DOCUMENT_ROOT,
     ALLOW_ENCODED_SLASHES,
@@ -126,44 +121,9 @@ def speaking(sections: Iterable[Section]) -> Iterator[Section]:
 
 def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
     """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
-    names = {setting.name for setting in (*_ROUTING, *also)}
+    names = {setting.name for setting in (*_LOGGING, *also)}
     return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
 
 
-def routing_view(server: VirtualHost) -> VirtualHost:
-    """A virtual host with nothing but what choosing an identity needs."""
-    names = {setting.name for setting in _ROUTING}
-    for module in MODULES.values():
-        names |= {setting.name for setting in module.routing}
-    return VirtualHost(
-        server.id,
-        server.source,
-        server.addresses,
-        _only(server.settings, names),
-        {},
-        _routing_sections(server.sections),
-        server.hosts,
-    )
-
-
 def _only(settings: Settings, names: set[str]) -> Settings:
-    return Settings({name: _routed(name, value) for name, value in settings.values.items() if name in names})
-
-
-def _routed(name: str, value: Any) -> Any:
-    """What of a setting's value gates are told."""
-    reduce = SETTINGS[name].routed
-    return value if reduce is None else reduce(value)
-
-
-def _routing_sections(sections: Iterable[Section]) -> list[Section]:
-    identity = {setting.name for setting in IDENTITY}
-    by_uri = identity | {setting.name for module in MODULES.values() for setting in module.located}
-    kept = []
-    for section in sections:
-        inner = _routing_sections(section.sections)
-        settings = _only(section.settings, by_uri if section.kind in BY_URI else identity)
-        # An <If> that says no is what its <Else> stands behind.
-        if inner or settings or section.kind in ("If", "ElseIf", "Else"):
-            kept.append(replace(section, settings=settings, origins={}, sections=inner))
-    return kept
+    return Settings({name: value for name, value in settings.values.items() if name in names})

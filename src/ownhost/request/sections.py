@@ -148,17 +148,16 @@ class Sections:
         literal = self.directories.get(folder, ())
         if not self.directory_globs:
             return (section for _, section in literal)
-        globs = (item for item in self.directory_globs if item[1].regex and item[1].regex.match(folder))
+        globs = (item for item in self.directory_globs if item[1].regex and item[1].regex.search(folder))
         return (section for _, section in sorted((*literal, *globs), key=lambda item: item[0]))
 
     def _matching(self, found: Match, sections: Iterable[Section], text: str) -> Iterable[Section]:
         """Those whose regular expression finds something; their named groups become variables."""
         for section in sections:
             assert section.regex is not None
-            match = section.regex.search(text)
-            if match is not None:
-                for name, value in match.groupdict().items():
-                    found.variables[f"MATCH_{name.upper()}"] = value or ""
+            named = section.regex.named(text)
+            if named is not None:
+                found.variables |= {f"MATCH_{name.upper()}": value for name, value in named.items()}
                 yield section
 
     def _add_files(self, found: Match, sections: Iterable[Section], target: Target) -> None:
@@ -166,7 +165,7 @@ class Sections:
             if section.kind is K.FILES_MATCH:
                 applies = any(True for _ in self._matching(found, (section,), target.name))
             elif section.regex is not None:
-                applies = section.regex.match(target.name) is not None
+                applies = section.regex.search(target.name) != ()
             else:
                 applies = section.pattern == target.name
             if applies:
@@ -183,7 +182,7 @@ class Sections:
             if section.kind is K.PROXY_MATCH:
                 matching = next((one for one in urls if section.regex and section.regex.search(one)), url)
                 yield from self._matching(found, (section,), matching)
-            elif any(section.regex.match(one) if section.regex else one.startswith(section.pattern) for one in urls):
+            elif any(section.regex.search(one) if section.regex else one.startswith(section.pattern) for one in urls):
                 yield section
 
     def _locations(self, found: Match, target: Target) -> Iterable[Section]:
@@ -192,7 +191,7 @@ class Sections:
             if section.kind is K.LOCATION_MATCH:
                 yield from self._matching(found, (section,), target.uri)
             elif section.regex is not None:
-                if section.regex.match(path):
+                if section.regex.search(path):
                     yield section
             elif _is_below(path, section.pattern):
                 yield section

@@ -30,7 +30,6 @@ class Site:
     """One virtual host in one process.
 
     `is_mine` says whether an assignment comes to this process's identity; `at_turn_end` is the event loop's call_soon.
-    `sees_files` is False in gates, which may not look into an owner's tree: what has to, raises `CannotTell` there.
     """
 
     def __init__(
@@ -38,20 +37,18 @@ class Site:
         server: VirtualHost,
         is_mine: Callable[[Assignment], bool],
         at_turn_end: Callable[[Callable[[], None]], object],
-        *,
-        sees_files: bool = True,
     ) -> None:
         self.virtual_host = server
-        self.sees_files = sees_files
         self.settings: Settings = server.settings
         self.is_mine = is_mine
         self.fixed = is_fixed(server)  # whether all requests have one identity
         modules = in_order(server)
-        defaults = [section for module in modules for section in module.defaults] if sees_files else []
+        defaults = [section for module in modules for section in module.defaults]
         self.sections = Sections(server.settings, [*defaults, *server.sections])
         self.follows_links = follows_links_everywhere(server)
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
+        self.arrivals = [module.arrive for module in modules if module.arrive]
         self.earlies = [module.early for module in modules if module.early]
         makers = [module.pretranslate for module in modules if module.pretranslate]
         self.pretranslates: list[Phase] = [hook for make in makers if (hook := make(server))]
@@ -64,7 +61,7 @@ class Site:
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
         self.opened = GivenFiles({})  # files that its settings name, whoever may read them
         self.launcher: Launcher | None = None  # of a process that may have programs run
-        self.traces_rewrite = sees_files and _traces_rewrite(server)  # whether rewriting is to say each of its steps
+        self.traces_rewrite = _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             if server.loaded is None or not module.stands_for or server.loaded & module.stands_for:

@@ -15,7 +15,7 @@ from ownhost.config.directive import Setting
 from ownhost.config.ssl_names import OF_CERTIFICATE, canonical
 from ownhost.http.certificates import Certificate, CertificateError, pem, read
 from ownhost.http.tls import TLSFacts
-from ownhost.request.request import CannotTell, Endpoints, Request
+from ownhost.request.request import Endpoints, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,9 @@ LEGACY = "LegacyDNStringFormat"
 
 
 def lookup(request: Request, name: str) -> str:
-    """The value of SSL_... for a request. Raises CannotTell in a gate, which knows nothing of a client's TLS."""
+    """The value of SSL_... for a request."""
     request.pure = False
     settings = request.settings or request.site.settings
-    if request.endpoints.secure and not request.site.sees_files:
-        raise CannotTell
     return of_connection(request.endpoints, name, legacy=LEGACY in settings[SSL_OPTIONS])
 
 
@@ -72,10 +70,8 @@ def of_connection(endpoints: Endpoints, name: str, *, legacy: bool = False) -> s
 
 
 def extension_texts(request: Request, oid: str) -> list[str]:
-    """The texts that extensions of the client's certificate hold. Raises CannotTell in a gate."""
+    """The texts that extensions of the client's certificate hold."""
     request.pure = False
-    if request.endpoints.secure and not request.site.sees_files:
-        raise CannotTell
     certificate = client(request.endpoints.tls) if request.endpoints.tls else None
     return [] if certificate is None else certificate.extension_texts(oid)
 

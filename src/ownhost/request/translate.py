@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
+from ownhost.config.regex import PatternFailed
 from ownhost.http.message import HTTPError, Response
 from ownhost.request.module import Place
 from ownhost.request.request import Request
@@ -50,6 +51,8 @@ def begin(request: Request) -> Response | None:
             request.outcome = _begin(request)
         except HTTPError as error:
             request.outcome = error
+        except PatternFailed as error:
+            request.outcome = HTTPError(500, str(error))
         except BaseException:
             request.outcome = HTTPError(500)  # whoever goes on all the same gets no further
             raise

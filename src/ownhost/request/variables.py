@@ -17,7 +17,7 @@ from ownhost.config.ssl_names import canonical
 from ownhost.http.wire import unwire
 from ownhost.request import ssl_variables
 from ownhost.request.names import SERVER_ADMIN, scheme, server_name, software
-from ownhost.request.request import CannotTell, Request
+from ownhost.request.request import Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
 Get = Callable[[Request], str]
@@ -39,10 +39,7 @@ class Variable:
 
 
 def lookup(request: Request, name: str) -> str | None:
-    """The value of a variable, "" where it has none; None where there is no such variable.
-
-    Raises CannotTell in a gate where that takes a look at a file.
-    """
+    """The value of a variable, "" where it has none; None where there is no such variable."""
     variable = VARIABLES.get(name)
     if variable is None:
         return ssl_variables.lookup(request, name) if name.startswith("SSL_") else None
@@ -56,7 +53,7 @@ def lookup(request: Request, name: str) -> str | None:
 def of_mod_ssl(request: Request, name: str) -> str:
     """What mod_ssl takes a name for, in %{NAME}x, %{NAME}s and %{SSL:NAME}: its own variables, and many others.
 
-    "" where there is no value. Raises CannotTell in a gate.
+    "" where there is no value.
     """
     kind, colon, rest = name.partition(":")
     if kind.upper() == "ENV" and colon:
@@ -109,24 +106,13 @@ def group(request: Request) -> str:
         return ""
 
 
-def _in_files(get: Get) -> Get:
-    """What takes a look at the account database, or a file."""
-
-    def look(request: Request) -> str:
-        if not request.site.sees_files:
-            raise CannotTell
-        return get(request)
-
-    return look
-
-
 def modified(request: Request) -> str:
     """LAST_MODIFIED of the file. Apache knows it only once the file is about to be sent, and says 1970 before."""
     return time.strftime(_TIMESTAMP, time.localtime(request.stat.st_mtime if request.stat else 0))
 
 
 def _is_ipv6(request: Request) -> str:
-    client = request.endpoints.client
+    client = request.endpoints.peer or request.endpoints.client
     mapped = ":" not in client or ipaddress.IPv6Address(client.partition("%")[0]).ipv4_mapped
     return "off" if mapped else "on"
 
@@ -158,7 +144,7 @@ VARIABLES: dict[str, Variable] = {
     "REMOTE_USER": Variable(lambda request: request.env.get("REMOTE_USER", "")),
     "REMOTE_IDENT": Variable(lambda _: ""),  # identd is never asked
     "REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
-    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.peer or request.endpoints.client),
     "REMOTE_HOST": Variable(lambda request: request.endpoints.client),  # names are never looked up
     "REMOTE_PORT": Variable(lambda request: str(request.endpoints.client_port)),
     "SERVER_ADDR": Variable(lambda request: request.endpoints.local),
@@ -183,9 +169,9 @@ VARIABLES: dict[str, Variable] = {
     "REQUEST_FILENAME": Variable(lambda request: request.filename, pure=True),
     "SCRIPT_FILENAME": Variable(lambda request: request.filename, pure=True),
     "PATH_INFO": Variable(lambda request: request.path_info, pure=True),
-    "SCRIPT_USER": Variable(_in_files(owner)),
-    "SCRIPT_GROUP": Variable(_in_files(group)),
-    "LAST_MODIFIED": Variable(_in_files(modified), pure=True),
+    "SCRIPT_USER": Variable(owner),
+    "SCRIPT_GROUP": Variable(group),
+    "LAST_MODIFIED": Variable(modified, pure=True),
     "DOCUMENT_ROOT": Variable(lambda request: request.document_root or request.site.settings[DOCUMENT_ROOT], pure=True),
     "CONTEXT_PREFIX": Variable(lambda request: request.context_prefix, pure=True),
     "CONTEXT_DOCUMENT_ROOT": Variable(

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ownhost.config.captures import captured, substitute
+from ownhost.config.captures import substitute
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.globs import is_glob
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.http.wire import unwire
 from ownhost.modules.mod_alias import below
 from ownhost.modules.proxying.backend import parse_url
@@ -28,7 +28,7 @@ class Pass:
 
     url: str  # or STAYS
     prefix: str = ""
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     worker: Worker | None = None  # what is said of the server there
     as_sent: bool = False  # nocanon: the path goes on encoded as the client sent it
     without_query: bool = False  # noquery
@@ -65,10 +65,10 @@ class Pass:
     def _map(self, path: str) -> tuple[int, str] | None:
         """How many characters of a path a prefix takes, and the URL."""
         if self.regex is not None:
-            match = self.regex.search(path)
-            if match is None:
+            found = self.regex.search(path)
+            if not found:
                 return None
-            url = substitute(self.url, captured(match))
+            url = substitute(self.url, found)
             return 0, url + path if url == self.url else url  # as in Apache: where nothing was put in, all is behind
         behind = below(path, self.prefix)
         return None if behind is None else (len(path) - len(behind), self.url + behind)
@@ -133,7 +133,7 @@ def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
     one = Pass(
         url,
         "" if matching else place,
-        compile_pcre(place) if matching else None,
+        Pattern(place, source=call.source) if matching else None,
         None if url == STAYS else Worker.at(_REFERENCE.split(url)[0] if matching else url, changes),
         as_sent="nocanon" in flags,
         without_query="noquery" in flags,

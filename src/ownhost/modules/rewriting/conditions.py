@@ -11,7 +11,7 @@ from ownhost.http.message import HTTPError
 from ownhost.http.wire import wire
 from ownhost.modules.rewriting.rules import RuleCondition, Test
 from ownhost.request import serve
-from ownhost.request.request import CannotTell, Request
+from ownhost.request.request import Request
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _EXECUTABLE = 0o111
@@ -65,9 +65,7 @@ FILE_TESTS = frozenset(_FILES)
 
 
 def test_file(test: Test, name: str, request: Request) -> bool:
-    """A test of a file name. Raises CannotTell in a gate."""
-    if not request.site.sees_files:
-        raise CannotTell
+    """A test of a file name."""
     if request.stat is None or name.rstrip("/") != request.filename.rstrip("/"):
         request.pure = False  # another file's state, which nobody looks at again for an answer that is remembered
     if not name.startswith("/"):
@@ -86,7 +84,7 @@ def may_look_ahead(request: Request) -> bool:
 
 
 def look_at_url(request: Request, url: str) -> tuple[Request, int]:
-    """A request for another URI, taken up to its handler, and the status that it has then. Raises CannotTell."""
+    """A request for another URI, taken up to its handler, and the status that it has then."""
     path, mark, query = url.partition("?")
     inner = _look(request, "")
     try:
@@ -98,7 +96,7 @@ def look_at_url(request: Request, url: str) -> tuple[Request, int]:
 
 
 def look_at_file(request: Request, name: str) -> tuple[Request, int]:
-    """A request for a file, whatever URI it has, taken up to its handler, and its status. Raises CannotTell."""
+    """A request for a file, whatever URI it has, taken up to its handler, and its status."""
     if not name.startswith("/"):
         name = f"{request.filename.rpartition('/')[0]}/{name}"
     inner = _look(request, name)
@@ -106,8 +104,6 @@ def look_at_file(request: Request, name: str) -> tuple[Request, int]:
 
 
 def _look(request: Request, filename: str) -> Request:
-    if not request.site.sees_files:
-        raise CannotTell
     request.pure = False
     inner = serve.redirected(request, "", subrequest=True)
     inner.filename = filename

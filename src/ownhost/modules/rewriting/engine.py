@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping
 
-from ownhost.config.captures import captured
 from ownhost.config.expression import Condition
 from ownhost.http.limits import LIMIT_REQUEST_LINE
 from ownhost.http.message import HTTPError
@@ -64,7 +63,7 @@ class Engine:
     # The rules
 
     def run(self) -> None:
-        """Apply the rules. Raises HTTPError for an answer, CannotTell in a gate that would have to see a file."""
+        """Apply the rules. Raises HTTPError for an answer."""
         rounds = 1
         while (rule := self.walk()) is not None:
             rounds += 1
@@ -84,7 +83,7 @@ class Engine:
             if self.request.is_subrequest and rule.flags & (RuleFlag.NO_SUBREQUEST | RuleFlag.REDIRECT):
                 continue
             if not self.applies(rule):
-                while RuleFlag.CHAIN in rule and place < len(rules):
+                while rule.chained and place < len(rules):
                     rule = rules[place]
                     place += 1
                 continue
@@ -114,11 +113,11 @@ class Engine:
         """Whether a rule's pattern and conditions are for the request."""
         self.uri = self.subject()
         self.trace(3, "applying pattern '%s' to uri '%s'", rule.pattern, self.uri)
-        match = rule.regex.search(self.uri)
-        if (match is None) != rule.negated:
+        found = rule.regex.search(self.uri)
+        if bool(found) == rule.negated:
             return False
         self.rule = rule
-        self.groups = captured(match)
+        self.groups = found
         self.condition_groups = ()
         return not rule.conditions or self.all_hold(rule.conditions)
 
@@ -174,7 +173,7 @@ class Engine:
         """What a condition's test says of a text, before "!"."""
         test = condition.test
         if condition.regex is not None:
-            return self.remember(condition, captured(condition.regex.search(text)))
+            return self.remember(condition, condition.regex.search(text))
         if condition.expression is not None:
             return self.ask_expression(condition, condition.expression)
         if test in conditions.FILE_TESTS:

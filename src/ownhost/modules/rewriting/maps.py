@@ -22,7 +22,7 @@ from ownhost.config.arguments import either, words
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.lexer import SPACE
 from ownhost.modules.rewriting.urls import escape_path
-from ownhost.request.request import CannotTell, Level, Request
+from ownhost.request.request import Level, Request
 
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -102,15 +102,10 @@ def _check(name: str, file: str) -> None:
 
 
 def look_up(one: Map, key: str, request: Request) -> str | None:
-    """What a map says of a key; None where it says nothing.
-
-    Raises CannotTell in a gate, which may neither read a file nor ask a program.
-    """
+    """What a map says of a key; None where it says nothing."""
     if one.kind == "int":
         return FUNCTIONS[one.function](key)
     request.pure = False
-    if not request.site.sees_files:
-        raise CannotTell
     if one.kind == "prg":
         program = request.site.programs.get(one.command)
         return None if program is None or "\n" in key else program(key)

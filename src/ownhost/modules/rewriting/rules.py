@@ -13,7 +13,7 @@ from typing import TypeVar
 from ownhost.config.directive import ArgumentError, Call, Source
 from ownhost.config.expression import Condition
 from ownhost.config.expression_parser import parse_condition
-from ownhost.config.regex import compile_pcre
+from ownhost.config.regex import Pattern
 from ownhost.modules.rewriting.arguments import split_flags, split_line
 from ownhost.modules.rewriting.template import Template, parse
 from ownhost.modules.rewriting.urls import first_component, is_in_root
@@ -86,11 +86,12 @@ class Rule:
     """A RewriteRule with the conditions in front of it."""
 
     pattern: str  # as written, without "!"
-    regex: re.Pattern[str]
+    regex: Pattern
     negated: bool
     substitution: Template | None  # None for "-"
     written: str  # the substitution as written
     flags: RuleFlag = NO_FLAGS
+    chained: bool = False  # the flag CHAIN, which is asked of every rule that does not apply
     conditions: tuple[RuleCondition, ...] = ()
     status: int = 302  # of a redirect, or of the answer where `answers`
     answers: bool = False  # [F], [G], and [R] with a status that is no redirect
@@ -148,7 +149,7 @@ class RuleCondition:
     test: Test
     negated: bool = False
     operand: str = ""
-    regex: re.Pattern[str] | None = None
+    regex: Pattern | None = None
     expression: Condition | None = None
     ignore_case: bool = False
     or_next: bool = False
@@ -169,11 +170,12 @@ def parse_rule(call: Call) -> Rule:
     template = parse(substitution)
     return Rule(
         pattern=pattern,
-        regex=compile_pcre(pattern, RuleFlag.NO_CASE in draft.flags),
+        regex=Pattern(pattern, RuleFlag.NO_CASE in draft.flags, call.source),
         negated=negated,
         substitution=None if substitution == "-" or draft.answers else template,
         written=substitution,
         flags=draft.flags,
+        chained=RuleFlag.CHAIN in draft.flags,
         status=draft.status,
         answers=draft.answers,
         escapes=draft.made_escapes(),
@@ -191,7 +193,7 @@ def parse_rule(call: Call) -> Rule:
 def _is_in_root(substitution: Template) -> bool | None:
     """Whether a substitution's first component is in the root directory; None where it is not written out.
 
-    Apache looks when a request comes. Here it is looked up once, so that gates, which see no file, agree with workers.
+    Apache looks when a request comes. Here it is looked up once, so that all who run the rule agree.
     """
     literal = substitution.literal
     if not literal.startswith("/") or ("/" not in literal[1:] and len(substitution.parts) > 1):
@@ -392,12 +394,12 @@ def parse_rule_condition(call: Call) -> RuleCondition:
         no_vary="NV" in said,
     )
     if test_string.lower() == "expr":
-        return replace(condition, test=Test.EXPRESSION, expression=parse_condition(rest))
+        return replace(condition, test=Test.EXPRESSION, expression=parse_condition(rest, call.source))
     if rest.startswith("-ne") and len(rest) > 3:  # "!-ne" is "-eq"
         return replace(condition, test=Test.NUMBER_EQUAL, operand=rest[3:], negated=not negated)
     test, operand = _test(rest)
     if test is Test.REGEX:
-        return replace(condition, regex=compile_pcre(rest, condition.ignore_case))
+        return replace(condition, regex=Pattern(rest, condition.ignore_case, call.source))
     return replace(condition, test=test, operand=operand)
 
 

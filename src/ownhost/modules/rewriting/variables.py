@@ -22,7 +22,7 @@ def header_of(name: str) -> str:
 
 
 def value_of(request: Request, name: str) -> str:
-    """The value of a variable; "" where there is none. Raises CannotTell in a gate for what is in a file."""
+    """The value of a variable; "" where there is none."""
     kind, colon, rest = name.partition(":")
     if colon:
         request.pure = False

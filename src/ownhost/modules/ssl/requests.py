@@ -60,7 +60,7 @@ def parse_requirement(call: Call) -> Condition:
     """A boolean expression. Raises ArgumentError."""
     if not call.raw:
         raise ArgumentError("expected an expression, got none")
-    return parse_ssl_requirement(call.args[0] if len(call.args) == 1 else call.raw)
+    return parse_ssl_requirement(call.args[0] if len(call.args) == 1 else call.raw, call.source)
 
 
 def parse_user_name(call: Call) -> str:

@@ -1,7 +1,8 @@
 """Who is offered HTTP/2: pure.
 
-Browsers use one HTTP/2 connection for every name in its certificate. So it is offered only where all of those names
-that this server serves at the same address are one identity's; otherwise HTTP/1.1, where each name has connections.
+Browsers use one HTTP/2 connection for every name in its certificate. So it is offered only where the connections of all
+those names that this server serves at the same address are one identity's; otherwise HTTP/1.1, where each name has
+connections. A virtual host that serves as several users has one identity for its connections.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.modules.core_server import PROTOCOLS
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME
-from ownhost.request.routing import is_fixed
 
 HTTP1 = ("http/1.1",)
 
@@ -33,8 +33,9 @@ def others(plan: Plan, server: VirtualHost, certified: Sequence[str]) -> list[Vi
     return [
         other
         for other in plan.config.servers
-        if other is server or (_meet(server.addresses, other.addresses) and _share(certified, names_of(other)))
-        if not is_fixed(other) or plan.own(other) != plan.own(server)
+        if plan.own(other) != plan.own(server)
+        and _meet(server.addresses, other.addresses)
+        and _share(certified, names_of(other))
     ]
 
 
@@ -46,13 +47,11 @@ def notes(plan: Plan, names: Mapping[int, Sequence[str]]) -> list[Problem]:
         if "h2" in server.settings[PROTOCOLS] and (in_the_way := others(plan, server, certified)):
             where = server.origins.get(PROTOCOLS.name, server.source)
             who = server.settings[SERVER_NAME].host or server.source
-            found.append(Problem(where, f"HTTP/2 is not offered to clients of {who}: {_why(server, in_the_way)}"))
+            found.append(Problem(where, f"HTTP/2 is not offered to clients of {who}: {_why(in_the_way)}"))
     return found
 
 
-def _why(server: VirtualHost, in_the_way: Sequence[VirtualHost]) -> str:
-    if server in in_the_way:
-        return "it serves as several users, and a HTTP/2 connection stays with one"
+def _why(in_the_way: Sequence[VirtualHost]) -> str:
     first, *more = in_the_way
     name = first.settings[SERVER_NAME].host
     also = f" and {len(more)} more" if more else ""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ownhost.identity.identity import Identity
-from ownhost.processes.messages import Certified, Exited, Failed, ProtocolError, Started, Unusable
+from ownhost.processes.messages import Certified, Channel, Exited, Failed, ProtocolError, Started, Unusable
 from ownhost.processes.supervisor.children import Child, Children
 
 DEADLINE = 5.0  # seconds that an examiner has, from its birth
@@ -59,7 +59,9 @@ class Examination:
         self.children = children
         self.running: dict[int, _Examiner] = {}  # by its channel's descriptor
         self.poll = select.poll()
-        self.poll.register(children.control.fileno(), select.POLLIN)
+        self.controls = {control.fileno(): control for control in children.controls}  # whose children they are
+        for descriptor in self.controls:
+            self.poll.register(descriptor, select.POLLIN)
 
     def look(self, orders: Sequence[Order]) -> Iterator[Certified | Unusable]:
         """What they say. Raises ForkserverGone."""
@@ -68,8 +70,8 @@ class Examination:
             while waiting and self._at_work() < AT_ONCE:
                 self._start(waiting.popleft())
             for descriptor, _ in self.poll.poll(100):
-                if descriptor == self.children.control.fileno():
-                    self._hear_forkserver()
+                if descriptor in self.controls:
+                    self._hear_forkserver(self.controls[descriptor])
                 else:
                     yield from self._hear(self.running[descriptor])
             self._give_up()
@@ -85,9 +87,9 @@ class Examination:
         self.running[child.channel.fileno()] = _Examiner(child, order.servers, 1 + WORDS * len(order.servers))
         self.poll.register(child.channel.fileno(), select.POLLIN)
 
-    def _hear_forkserver(self) -> None:
+    def _hear_forkserver(self, control: Channel) -> None:
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         child = self.children.started(started)

@@ -8,13 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from ownhost.config import known
-from ownhost.config.directive import Problem, Source
+from ownhost.config.directive import Problem, Setting, Source
 from ownhost.config.model import Config, Section, SectionKind, VirtualHost
 from ownhost.http.certificates import covers
 from ownhost.modules.log_config import LOG_FORMATS, logs_of
 from ownhost.modules.mod_alias import ALIASES
+from ownhost.modules.mod_remoteip import HEADER, PROXIES, PROXY_PROTOCOL, Proxies
 from ownhost.modules.mod_vhost_alias import VIRTUAL_DOCUMENT_ROOT
 from ownhost.modules.rewriting.config import REWRITE
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
@@ -210,11 +212,26 @@ def _other_names(config: Config, server: VirtualHost, source: Source, certified:
         yield Problem(source, f"{what}: browsers warn of it; have it made for all names")
 
 
+def _unlisted_proxies(config: Config) -> Iterator[Problem]:
+    """Words of proxies that are waited for, where Apache believes everybody and here nobody is believed."""
+    for server in config.servers:
+        asked: tuple[tuple[Setting[Any], Proxies, str], ...] = (
+            (HEADER, server.settings[PROXIES], ""),
+            (PROXY_PROTOCOL, config.main.settings[PROXIES], ", outside of all virtual hosts"),
+        )
+        for setting, proxies, where in asked:
+            source = server.origins.get(setting.name)
+            if source is not None and server.settings[setting] and not proxies.listed:
+                what = f"{setting.name}: nobody is listed, so nobody is believed"
+                yield Problem(source, f"{what}; name proxies by RemoteIPTrustedProxy or RemoteIPInternalProxy{where}")
+
+
 _NOTES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _shadowed,
     _unknown_formats,
     _unmatched_locations,
     _unmatched_rules,
     _unlike_aliases,
+    _unlisted_proxies,
 )
 _LOOKS = (_missing_roots, _misspelt_directories)

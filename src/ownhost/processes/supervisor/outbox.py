@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import Channel, Message
 
+AGAIN = 0.05  # seconds until what the kernel lets nobody send is tried again
 MOST = 8_192  # one that reads none of so many messages is not going to
 
 
@@ -31,8 +33,8 @@ class Outbox:
             try:
                 self.channel.send(message, descriptors)
                 return
-            except BlockingIOError:
-                asyncio.get_running_loop().add_writer(self.channel.fileno(), self._go_on)
+            except OSError as error:
+                self._wait(error)
         if len(self.waiting) >= self.most:
             raise BlockingIOError("too many messages wait already")
         copies: list[int] = []
@@ -50,18 +52,33 @@ class Outbox:
             message, descriptors = self.waiting[0]
             try:
                 self.channel.send(message, descriptors)
-            except BlockingIOError:
-                return
-            except OSError:  # it is gone; whoever reads the channel hears of that
-                self.forget()
+            except OSError as error:
+                try:
+                    self._wait(error)
+                except OSError:  # it is gone; whoever reads the channel hears of that
+                    self.forget()
                 return
             self.waiting.popleft()
             close_all(descriptors)
-        asyncio.get_running_loop().remove_writer(self.channel.fileno())
+        self._stop_waiting()
+
+    def _wait(self, error: OSError) -> None:
+        """Go on when there is room. Raises what is no want of room."""
+        if isinstance(error, BlockingIOError):
+            asyncio.get_running_loop().add_writer(self.channel.fileno(), self._go_on)
+        elif error.errno == errno.ETOOMANYREFS:  # of descriptors in flight, of which the channel shows nothing
+            self._stop_waiting()
+            asyncio.get_running_loop().call_later(AGAIN, self._go_on)
+        else:
+            raise error
+
+    def _stop_waiting(self) -> None:
+        if self.channel.fileno() >= 0:
+            asyncio.get_running_loop().remove_writer(self.channel.fileno())
 
     def forget(self) -> None:
         """Send nothing of what waits. To be called before the channel is closed."""
         if self.waiting:
-            asyncio.get_running_loop().remove_writer(self.channel.fileno())
+            self._stop_waiting()
         while self.waiting:
             close_all(self.waiting.popleft()[1])

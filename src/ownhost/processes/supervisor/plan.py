@@ -1,42 +1,50 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`: gates and the logger run as that, and so does what no
-AssignUserID speaks for, unless LimitUIDRange or LimitGIDRange is against it. Assignments that come to the same
-identity share its number.
-Where expressions name whom a virtual host serves as, identities are numbered when they are first named
-(`Plan.name`), for that virtual host alone: its workers are told of no other.
+Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
+LimitUIDRange or LimitGIDRange is against it. Gates and the logger run as `roles`, which serve nobody. Assignments
+that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
+are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
+other.
 
-An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests go to the
-workers of the virtual host's own identity, which answer 500 and log why. Where that is what was refused, to the default
-identity's workers; they are sent the reason, not the virtual host. The same goes for a virtual host with a fault that
-hides whose it is.
+All connections of a virtual host go to its own identity, which relays what sections and expressions give to others.
+
+An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests are answered with
+500 by the virtual host's own identity. Where that is what was refused, by the default identity; it is told the reason,
+and of the virtual host only where sections or expressions may still name others. The same goes for a virtual host with
+a fault that hides whose it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
+from ownhost.http.limits import KEEP_ALIVE_TIMEOUT, TIMEOUT, head_limits
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
+from ownhost.modules.fronts import Fronts, fronts_of
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
-from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
+from ownhost.processes.messages import Sender
+from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, LauncherSlice, Limits, WorkerSlice
 from ownhost.request.hosts import HostIndex
-from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, routing_view, speaking
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
 LookUp = Callable[[Assignment], Identity | Refusal]
 Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
 
 
-@dataclass(slots=True)
+@dataclass
 class Plan:
     """Identities by number, and who needs them."""
 
@@ -48,12 +56,36 @@ class Plan:
     named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
     routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
     refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
+    roles: Mapping[str, Identity] = field(default_factory=dict)  # who neutral processes run as
 
     @property
     def default(self) -> Assignment:
         """What User and Group say."""
         settings = self.config.main.settings
         return Assignment(settings[USER], settings[GROUP])
+
+    @cached_property
+    def index(self) -> HostIndex:
+        """All names at all addresses."""
+        return HostIndex.build(self.config.servers)
+
+    @cached_property
+    def proxies(self) -> Fronts:
+        """The front proxies that the administrator lists."""
+        return fronts_of(self.config)
+
+    @cached_property
+    def ended_by(self) -> dict[int, list[int]]:
+        """Identity number -> the ids of the servers whose connections it gets."""
+        found: dict[int, list[int]] = {}
+        for server in self.config.servers:
+            found.setdefault(self.own(server), []).append(server.id)
+        return found
+
+    @cached_property
+    def secret(self) -> bytes:
+        """Keys the digests of names that are told to who is not called so."""
+        return secrets.token_bytes(32)
 
     def find(self, assignment: Assignment) -> Identity | Refusal:
         """The identity of an assignment, whoever may use it."""
@@ -73,25 +105,41 @@ class Plan:
         servers = (self.config.servers[id_] for id_ in self.serves[number])
         return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
 
-    def gate_slice(self, secret: bytes) -> GateSlice:
-        """What every gate is told."""
+    def processes(self, number: int) -> tuple[int, int]:
+        """RLIMIT_NPROC of an identity's processes, soft and hard."""
+        servers = [self.config.servers[id_] for id_ in self.serves[number]]
+        return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
+
+    def gate_slice(self, handover: int) -> GateSlice:
+        """What every gate is told; `handover` is the size of what it puts into mailboxes."""
         servers = self.config.servers
-        choosing = [server for server in servers if not is_fixed(server) and not self.is_nobodys(server)]
         return GateSlice(
             listeners=[listener.address for listener in self.config.listeners],
-            index=HostIndex.build(servers),
+            index=self.index,
             own={server.id: self.own(server) for server in servers},
-            views={server.id: routing_view(server) for server in choosing},
-            routes={server.id: dict(self.routes[server.id]) for server in choosing},
-            refusals={server.id: dict(self.refusals[server.id]) for server in choosing},
-            refused=dict(self.refused_servers()),
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
-            secret=secret,
+            fronts=self.proxies,
+            handover=handover,
+            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+        )
+
+    def front_slice(self, handover: int) -> FrontSlice:
+        """What every front is told; `handover` as for gates."""
+        servers = self.config.servers
+        same: dict[Limits, Limits] = {}  # most servers' are the main server's: said once
+        limits = {server.id: limits_of(server) for server in servers}
+        return FrontSlice(
+            index=self.index,
+            own={server.id: self.own(server) for server in servers},
+            limits={id_: same.setdefault(found, found) for id_, found in limits.items()},
+            handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
 
     def worker_slice(self, number: int) -> WorkerSlice:
         """What a worker of this identity is told; who starts it adds what goes with descriptors."""
+        refused = {} if number != DEFAULT_IDENTITY else self.answered_for_nobody()
+        ends = [self.config.servers[id_] for id_ in self.ended_by.get(number, ())]
         return WorkerSlice(
             identity=self.identities[number],
             servers=[self.config.servers[id_] for id_ in self.serves[number]],
@@ -101,6 +149,8 @@ class Plan:
             },
             default=self.default,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+            names=self.index.restricted(ends, self.config.main, self.secret),
+            refused=refused,
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
             spooling=spooling(self.config.main.settings),
         )
@@ -116,12 +166,22 @@ class Plan:
             main=logging_view(main, ()),
         )
 
+    def sender(self, number: int, log: int, kind: str) -> Sender:
+        """Who sends lines for a shared log: a process of this identity."""
+        listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
+        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        return Sender(log, kind, number, self.identities[number].name, server)
+
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""
         for server in self.config.servers:
             reason = self.refusals[server.id].get(fixed_assignment(server.settings))
             if reason is not None:
                 yield server.id, reason
+
+    def answered_for_nobody(self) -> dict[int, str]:
+        """Servers none of whose requests has an identity, and why."""
+        return {id_: reason for id_, reason in self.refused_servers() if self.is_nobodys(self.config.servers[id_])}
 
     def refused(self) -> list[Problem]:
         """Each assignment that is written down and gives no identity, at the place that says it."""
@@ -152,10 +212,13 @@ class Plan:
         return refused and (server.settings[ASSIGN_USER_ID] is not None or is_fixed(server))
 
     def name(self, server_id: int, assignment: Assignment) -> int | Refusal:
-        """The number of the identity that an expression of a server named. Whoever asks is not trusted."""
+        """The number of the identity that a request of a server is to be served as. Whoever asks is not trusted."""
         if not 0 <= server_id < len(self.config.servers):
             return Refusal("there is no such virtual host")
         server = self.config.servers[server_id]
+        listed = self.routes[server_id].get(assignment)
+        if listed is not None:
+            return listed
         if self.is_nobodys(server) or not choices_of(server).allow(assignment):
             return Refusal("this virtual host never serves as that")
         identity = self.find(assignment)
@@ -188,6 +251,8 @@ class Plan:
                 refusals[assignment] = identity.logged
                 if assignment == own and self.is_nobodys(server):
                     return
+                if assignment == own:
+                    self.serves[DEFAULT_IDENTITY].append(server.id)
                 continue
             if identity not in self.numbers:
                 self.numbers[identity] = self._add(identity)
@@ -197,12 +262,22 @@ class Plan:
                 served.append(server.id)
 
 
-def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> Plan:
+def limits_of(server: VirtualHost) -> Limits:
+    """What a front is told of a virtual host's connections."""
+    settings = server.settings
+    return Limits(
+        head_limits(settings), settings[REQUEST_READ_TIMEOUT], settings[TIMEOUT], settings[KEEP_ALIVE_TIMEOUT]
+    )
+
+
+def make_plan(
+    config: Config, look_up: LookUp, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
+) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody.
+    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who gates and the logger are.
     """
-    plan = Plan(config, look_up)
+    plan = Plan(config, look_up, roles=roles or {})
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source

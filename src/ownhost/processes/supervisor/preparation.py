@@ -17,10 +17,11 @@ from typing import Any
 
 from ownhost.config.directive import ConfigError, Problem, Setting
 from ownhost.config.model import Config, VirtualHost
-from ownhost.identity import become
+from ownhost.identity import become, prctl, seccomp
 from ownhost.identity.assignment import ENABLE_CAPABILITIES
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
+from ownhost.modules.owners import UMASK
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes import faulty, trusted
 from ownhost.processes.descriptors import raise_limit
@@ -81,7 +82,8 @@ class Preparation:
         if self.forkserver is None:
             self.forkserver = start_forkserver()
             self.end.callback(self.forkserver.end)
-        return Children(Channel(self.forkserver.control, TO_SUPERVISOR["forkserver"]))
+        control, confined = (Channel(end, TO_SUPERVISOR["forkserver"]) for end in self.forkserver.controls)
+        return Children(control, confined, self.config.main.settings[UMASK])
 
     def take_steps(self) -> None:
         """Take them all. Raises ConfigError unless it is a trial."""
@@ -169,6 +171,8 @@ def give_up_rights(start: Preparation) -> None:
         raise_limit()
         if os.geteuid() == 0:
             become.limit_supervisor(keep_capabilities=not start.config.main.settings[ENABLE_CAPABILITIES])
+        prctl.set_no_new_privs()
+        seccomp.install(seccomp.SUPERVISOR)
 
 
 def open_logs(start: Preparation) -> None:

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ownhost.modules.ssl.directives import SSL_ENGINE
+from ownhost.processes.messages import Sender
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, LauncherSlice, TLSGiven, WorkerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
+from ownhost.processes.supervisor.logsenders import LogSender
 from ownhost.processes.supervisor.plan import Counted, Plan
 from ownhost.processes.supervisor.state import State
 from ownhost.processes.tickets import TicketSecret
-from ownhost.request.errorlog import ERROR_LOG, LogTarget
+from ownhost.request.errorlog import ERROR_LOG, LOG_RATE_LIMIT, LogTarget
 from ownhost.request.module import MODULES
 
 Command = tuple[str, ...]
@@ -35,7 +37,7 @@ class Provisions(Generic[Told]):
     slice: Told
     descriptors: list[int]
     ends: list[int] = field(default_factory=list)
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[tuple[Command, list[int]]] = field(default_factory=list)  # to be started, and their ends
 
@@ -46,7 +48,7 @@ class Provisions(Generic[Told]):
 
 
 class Provider:
-    """Puts provisions together. `new_sender` makes a way to write to a shared log: receiving end, sending end."""
+    """Puts provisions together. `new_sender` makes a way to write to a shared log."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Provider:
         keys: Keys,
         backend_files: BackendFiles,
         state: State,
-        new_sender: Callable[[int], tuple[int, int]],
+        new_sender: Callable[[Sender], LogSender],
     ) -> None:
         self.plan = plan
         self.logs = logs
@@ -70,35 +72,42 @@ class Provider:
         """What a launcher of this identity is given."""
         given = Provisions(self.plan.launcher_slice(number), [orders])
         given.slice.state = self.state.of(self.plan.identities[number])
-        self._give_logs(given, {server.settings[ERROR_LOG] for server in given.slice.servers})
+        self._give_logs(given, number, error={server.settings[ERROR_LOG] for server in given.slice.servers})
         return given
 
     def provide(self, number: int, mailbox: int, orders: int) -> Provisions[WorkerSlice]:
         """What a worker of this identity is given."""
         given = Provisions(self.plan.worker_slice(number), [mailbox, orders])
-        self._give_logs(given, self.logs.written_by(self.plan.serves[number]))
+        error, access = self.logs.written_by(self.plan.serves[number])
+        self._give_logs(given, number, error, access)
         self._give_counts(given, number)
         self._give_programs(given)
         self._give_keys(given, number)
         self._give_backend_files(given, number)
         return given
 
-    def _give_logs(self, given: Provisions[Told], targets: Iterable[LogTarget]) -> None:
-        wanted = list(targets)
-        left = given.slice.own_logs = {one: self.logs.left[one] for one in wanted if one in self.logs.left}
-        if left and self.logs.main not in wanted:
-            wanted.append(self.logs.main)  # where it says what keeps it from opening one
-        for target in wanted:
-            if target in left:
-                continue
-            shared = self.logs.shared_number(target)
-            if shared is None:
-                given.slice.logs[target] = given.add(self.logs.descriptor(target))
-                continue
-            receiving, sending = self.new_sender(shared)
-            given.senders.append((shared, receiving))
-            given.ends.append(sending)
-            given.slice.logs[target] = given.add(sending)
+    def _give_logs(
+        self, given: Provisions[Told], number: int, error: Iterable[LogTarget], access: Iterable[LogTarget] = ()
+    ) -> None:
+        places, error, access = given.slice.logs, set(error), set(access)
+        places.rate = self.plan.config.main.settings[LOG_RATE_LIMIT]
+        places.own = {one: self.logs.left[one] for one in error | access if one in self.logs.left}
+        if places.own:
+            error.add(self.logs.main)  # where it says what keeps it from opening one
+        for target in error - set(places.own):
+            places.error[target] = self._give_log(given, number, target, "error")
+        for target in access - set(places.own):
+            places.access[target] = self._give_log(given, number, target, "access")
+
+    def _give_log(self, given: Provisions[Told], number: int, target: LogTarget, kind: str) -> int:
+        """A log itself, where nobody else writes it; else a way to write to it."""
+        shared = self.logs.shared_number(target)
+        if shared is None:
+            return given.add(self.logs.descriptor(target))
+        sender = self.new_sender(self.plan.sender(number, shared, kind))
+        given.log_senders.append(sender)
+        given.ends.append(sender.sending)
+        return given.add(sender.sending)
 
     def _give_counts(self, given: Provisions[WorkerSlice], number: int) -> None:
         counted: dict[Counted, list[int]] = {}

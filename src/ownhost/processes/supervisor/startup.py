@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 from collections.abc import Collection
 from dataclasses import replace
@@ -15,6 +16,7 @@ from ownhost.config.model import Config, ListenAddress
 from ownhost.identity.accounts import look_up as look_up_account
 from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
+from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved_for
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
@@ -57,10 +59,12 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         return look_up_account(assignment, uids, gids)
 
     if as_root:
-        neutral = look_up_account(default, ALL_BUT_ROOT, ALL_BUT_ROOT)  # serves nobody: no range speaks of it
+        roles = _roles(config)
+        anybody = reserved_for(roles, lambda assignment: look_up_account(assignment, ALL_BUT_ROOT, ALL_BUT_ROOT))
+        neutral = anybody(default)  # serves nobody: no range speaks of it
         if isinstance(neutral, Identity):
             neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
-        return make_plan(config, look_up, neutral)
+        return make_plan(config, reserved_for(roles, look_up), neutral, roles)
     own = own_identity()
 
     def look_up_own(assignment: Assignment) -> Identity:
@@ -71,7 +75,16 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         message = f"{who}: start as root, or serve only your own files"
         raise NeedsRoot([Problem(main.source, message)], message)
 
-    return make_plan(config, look_up_own, own)
+    return make_plan(config, look_up_own, own, dict.fromkeys(RESERVED, own))
+
+
+def _roles(config: Config) -> dict[str, Identity]:
+    """Who gates, logger and front run as. Raises ConfigError."""
+    main = config.main
+    found = identities_of(main.settings[ROLE_USERS])
+    if isinstance(found, Refusal):
+        raise ConfigError([Problem(main.origins.get(ROLE_USERS.name, main.source), found.reason)])
+    return found
 
 
 def own_identity() -> Identity:
@@ -255,6 +268,12 @@ def _pid_problem(config: Config, error: OSError) -> Problem:
 def pid_file_source(config: Config) -> Source:
     """The line that says PidFile."""
     return config.main.origins.get(PID_FILE.name, config.main.source)
+
+
+def machine() -> tuple[int, int, int]:
+    """What this machine has for workers: bytes of memory, pids, open files of this process."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory, int(Path("/proc/sys/kernel/pid_max").read_text()), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def notify_systemd(state: str) -> None:

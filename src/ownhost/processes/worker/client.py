@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ownhost.http.message import HTTPError, Response
-from ownhost.http.tls import TLSFacts
-from ownhost.processes.mailbox import Handover, Origin
+from ownhost.processes.mailbox import Handover
 from ownhost.request import bugs
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.request import Elsewhere, Endpoints, Level, Request
@@ -75,30 +72,20 @@ class Client(ABC):
         "endpoints",
         "fresh",
         "handled",
-        "key_of",
-        "moves",
-        "origin",
-        "refusal",
+        "server",
         "service",
-        "ticket",
         "worker",
     )
+
+    relayed: ClassVar[bool] = False  # whether another worker has the client itself
+    lingers: ClassVar[bool] = True  # whether the client is given time to read the last answer, once all is sent
 
     def __init__(self, worker: Worker, handover: Handover) -> None:
         self.worker = worker
         ends = (handover.client, handover.client_port, handover.local, handover.local_port)
-        self.endpoints = Endpoints(*ends)
-        self.key_of = handover.server  # the id of the virtual host whose key the connection is encrypted with
-        self.origin = handover.origin  # of a connection that another worker ends the TLS of
-        if handover.origin:
-            origin = Origin.from_text(handover.origin)
-            # Whose key it was the gate knows; of the rest the worker that has that key is believed.
-            facts = replace(TLSFacts.from_text(origin.facts), server=origin.server)
-            self.key_of, self.endpoints.secure, self.endpoints.known = origin.server, True, facts
+        self.endpoints = Endpoints(*ends, peer=handover.peer, peer_port=handover.peer_port)
+        self.server = handover.server  # the id of the virtual host that the connection was made for
         self.denial: HTTPError | None = None  # why the request being answered may not come this way
-        self.ticket = handover.ticket
-        self.moves = handover.moves
-        self.refusal = handover.refusal  # why nobody may serve the request that is handed over
         self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
         self.service: Service | None = None  # of the request being answered, or the last one
         self.fresh = True  # the next request is the one that a gate handed the connection over for
@@ -120,42 +107,36 @@ class Client(ABC):
     def close(self) -> None:
         """Close this process's end, and forget the connection."""
 
-    def respond(self, service: Service, request: Request) -> Response:
+    def respond(self, service: Service, request: Request, *, passed: bool = False) -> Response:
         """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
 
-        A request that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
+        One that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
         """
+        for arrive in service.site.arrivals:
+            arrive(request)
         if self.denial is not None:
             denial, self.denial = self.denial, None
             return error_response(request, denial)
-        if self.refusal:
-            return self.refused(request)
+        if service.clients is not self.counted and not self.relayed and not self.enter(service, request):
+            return error_response(request, HTTPError(503))
         try:
-            mine = service.site.fixed or self.is_mine(service, request)
+            mine = service.site.fixed or self.is_mine(service, request, passed=passed or self.relayed)
         except Elsewhere:
             raise
         except Exception as error:
             return error_response(request, error)
-        if service.clients is not self.counted and not self.enter(service, request):
-            return error_response(request, HTTPError(503))
         return respond(request, recalls=mine)
 
-    def is_mine(self, service: Service, request: Request) -> bool:
-        """Ask, as the gate did, whose a request is. Raises Elsewhere."""
+    @staticmethod
+    def is_mine(service: Service, request: Request, *, passed: bool) -> bool:
+        """Whose a request is, by names alone: whether that is certain. Raises Elsewhere."""
         assignment = resolve(request)
         if service.site.is_mine(assignment):
             return True
-        if not self.moves:
+        if not passed:
             raise Elsewhere(assignment)
         request.assignment = None
         return False
-
-    def refused(self, request: Request) -> Response:
-        """The answer to a request that nobody may serve: the gate says why, once."""
-        refusal, self.refusal = self.refusal, ""
-        with contextlib.suppress(Exception):
-            resolve(request)  # for the settings of its error page
-        return error_response(request, HTTPError(500, refusal, module="mpm_itk"))
 
     def record(self, service: Service, sending: Sending, *, aborted: bool) -> bool:
         """Have a response logged that is out. False where that fails."""

@@ -1,14 +1,19 @@
-"""Seeing that a client has left while a program is at work on its answer."""
+"""Seeing that a client has left while a program, or another worker, is at work on its answer."""
 
 from __future__ import annotations
 
 import asyncio
+from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ownhost.processes.relay.copying import Copying
     from ownhost.processes.worker.connection import Connection
 
 INTERVAL = 0.5  # seconds between looks
+DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
+READ_SIZE = 65_536
+_RECEIVE = int(MSG_DONTWAIT)
 
 
 class ClientWatch:
@@ -23,7 +28,7 @@ class ClientWatch:
         self.looking = False
 
     def begin(self, connection: Connection) -> None:
-        """Watch a connection whose task waits for a program."""
+        """Watch a connection whose task waits."""
         self.watched.add(connection)
         if not self.looking:
             self.looking = True
@@ -35,8 +40,58 @@ class ClientWatch:
 
     def look(self) -> None:
         """See whether the clients are there, and look again later."""
-        for connection in self.watched:
-            connection.end_if_gone()
+        for connection in list(self.watched):
+            connection.look_at_client()
         self.looking = bool(self.watched)
         if self.looking:
             self.loop.call_later(INTERVAL, self.look)
+
+
+def look_at(connection: Connection) -> None:
+    """End the task that waits for an answer, where nobody waits for that.
+
+    A client that has ended its side of the stream has left, or waits for the answer all the same (nc -N): for a
+    moment it gets the benefit of the doubt.
+    """
+    if connection.copying is not None:
+        _look_behind(connection, connection.copying)
+        return
+    incoming, task, now = connection.incoming, connection.task, connection.worker.loop.time()
+    if incoming is None or not incoming.complete or task is None:
+        return
+    try:
+        ended = _has_ended(connection)
+    except OSError:
+        task.cancel()
+        return
+    if ended:
+        connection.ended_since = connection.ended_since or now
+        if now - connection.ended_since >= DOUBT:
+            task.cancel()
+
+
+def _has_ended(connection: Connection) -> bool:
+    """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
+    if connection.buffer:
+        return False
+    try:
+        connection.buffer = connection.sock.recv(READ_SIZE, _RECEIVE)
+    except BlockingIOError:
+        return False
+    return not connection.buffer
+
+
+def _look_behind(connection: Connection, copying: Copying) -> None:
+    """See whether the client of a relayed request is there: who answers has the same doubts as this worker."""
+    if not copying.has_read_all or copying.rest:
+        return
+    try:
+        copying.rest = connection.sock.recv(READ_SIZE, _RECEIVE)
+    except BlockingIOError:
+        return
+    except OSError:
+        if connection.task is not None:
+            connection.task.cancel()
+        return
+    if not copying.rest:
+        copying.stream.end_input()

@@ -1,4 +1,4 @@
-"""One client's HTTP/1 connection in a worker: requests in, responses out, until it closes or belongs to somebody else.
+"""One client's HTTP/1 connection in a worker: requests in, responses out, until it closes.
 
 The first request is read and answered as soon as the connection comes out of the mailbox; where it ends there, no
 event-loop object ever exists for it. Whatever can be answered without waiting is answered in one turn: one recv, the
@@ -20,12 +20,15 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
+from ownhost.identity.identity import Assignment
 from ownhost.modules.reqtimeout import TOO_LONG
-from ownhost.processes.mailbox import MAX_READ_AHEAD, Handover
-from ownhost.processes.worker import moving
+from ownhost.processes.mailbox import Handover
+from ownhost.processes.worker import misdirected
 from ownhost.processes.worker.client import Client, begin_task, guarded
+from ownhost.processes.worker.client_watch import look_at
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear
+from ownhost.processes.worker.relaying import relay
 from ownhost.processes.worker.sending import SEND, Gone, Sender, Sending, Window, push
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request import bugs
@@ -33,12 +36,13 @@ from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
 
 if TYPE_CHECKING:
+    from ownhost.processes.relay.copying import Copying
+    from ownhost.processes.worker.h2_output import Transport
     from ownhost.processes.worker.service import Service
     from ownhost.processes.worker.worker import Worker
 
-READ_SIZE = 65_536  # bytes per recv; what is read ahead must fit into a return (mailbox.MAX_READ_AHEAD)
+READ_SIZE = 65_536  # bytes per recv
 RECEIVE = int(MSG_DONTWAIT)
-DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 
 
@@ -48,6 +52,7 @@ class Connection(Client):
     __slots__ = (
         "buffer",
         "closed",
+        "copying",
         "ended_since",
         "first_byte",
         "head_size",
@@ -61,10 +66,10 @@ class Connection(Client):
         "window",
     )
 
-    def __init__(self, worker: Worker, sock: SocketType | TLSSocket, handover: Handover) -> None:
+    def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, handover)
         self.sock = sock
-        self.buffer = handover.data  # received and not used
+        self.buffer = b""  # received and not used
         self.request: Request | None = None  # being answered
         self.sending: Sending | None = None  # its response, once some of it may be out
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
@@ -72,6 +77,7 @@ class Connection(Client):
         self.watched = 0  # what it is watched for: READ, WRITE, or nothing
         self.ended_since = 0.0  # loop time since when it is known that the client will say no more; 0 for not
         self.closed = False
+        self.copying: Copying | None = None  # a request that another identity answers
         self.task: asyncio.Task[None] | None = None
         self.waiting_since = 0.0  # loop time
         self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
@@ -81,19 +87,18 @@ class Connection(Client):
 
     @guarded
     def begin(self) -> None:
-        if not self.buffer:
-            try:
-                self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
-            except BlockingIOError:
-                self.wait()
-                return
-            except OSError:
-                self.close()
-                return
-            if not self.buffer:
-                self.close()
-                return
-        self.serve()
+        try:
+            self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
+        except BlockingIOError:
+            self.wait()
+            return
+        except OSError:
+            self.close()
+            return
+        if self.buffer:
+            self.serve()
+        else:
+            self.close()
 
     @guarded
     def on_readable(self) -> None:
@@ -124,7 +129,7 @@ class Connection(Client):
     def leave_for_later(self) -> None:
         """While a program is at work: let a further request wait."""
         self.pause()
-        self.end_if_gone()
+        self.look_at_client()
 
     def serve(self) -> None:
         """Answer every complete request in the buffer, for as long as nothing has to be waited for."""
@@ -136,40 +141,65 @@ class Connection(Client):
                 self.wait()
                 return
             try:
-                head = parse_head(self.buffer[:end] if end >= 0 else self.buffer, self.limits)
-                service = self.worker.find(self, head)
+                head = self.read_head(self.buffer[:end] if end >= 0 else self.buffer)
+                service = self.find(head)
             except HTTPError as error:
                 self.refuse(error)
                 return
             if service is None:
-                moving.seek(self, head)
+                self.turn_away(head)
                 return
             self.service = service
             request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
+            self.fresh = False
+            self.first_byte = 0.0
             try:
                 response = self.respond(service, request)
             except Elsewhere as elsewhere:
-                moving.hand_back(self, elsewhere.assignment)
+                raw, self.buffer = self.buffer[:end], self.buffer[end:]
+                self.head_size = end
+                self.pass_on(head, raw, elsewhere.assignment)
                 return
-            self.fresh = False
+            self.taken()
             self.buffer = self.buffer[end:]
             self.head_size = end
-            self.first_byte = 0.0
             if not self.send_response(service, request, response) or self.closed:
                 return
             if not self.buffer:
                 self.wait()
                 return
 
+    def read_head(self, data: bytes) -> Head:
+        """A request's head. Raises HTTPError."""
+        return parse_head(data, self.limits)
+
+    def find(self, head: Head) -> Service | None:
+        """The virtual host of a request; None where that is somebody else's. Raises HTTPError."""
+        return self.worker.find(self, head)
+
+    def taken(self) -> None:
+        """The request is answered here."""
+
+    def turn_away(self, head: Head) -> None:
+        """End a connection whose next request is for a name of another owner's."""
+        match misdirected.ending(head.method, first=self.fresh):
+            case misdirected.Ending.DISAGREEMENT:
+                self.refuse(HTTPError(400, f"the gate did not read {head.host!r} as this request's host"))
+            case misdirected.Ending.IN_SILENCE:
+                self.log(Level.DEBUG, "core", f"the connection ends: its next request is for {head.host!r}")
+                self.close(linger=True)
+            case misdirected.Ending.SAID:
+                self.refuse(HTTPError(421, f"{head.host!r} is not served on this connection"))
+
     @property
     def limits(self) -> HeadLimits:
         """What a head may be, by the last virtual host that was chosen here, or by the one that a gate chose."""
         worker = self.worker
-        return (self.service or worker.services.get(self.key_of) or worker.default).limits
+        return (self.service or worker.services.get(self.server) or worker.default).limits
 
     def too_long(self) -> bool:
         """Whether an incomplete head is longer than any complete one may be: parsing it says which limit it broke."""
-        return len(self.buffer) > self.limits.total or len(self.buffer) > MAX_READ_AHEAD - READ_SIZE
+        return len(self.buffer) > self.limits.total
 
     def log(self, level: Level, module: str, message: str) -> None:
         """Write to the error log of the virtual host, with the client's address."""
@@ -178,6 +208,20 @@ class Connection(Client):
         service.error_log.log(level, module, message, client, self.request)
 
     # Answering
+
+    def pass_on(self, head: Head, raw: bytes, assignment: Assignment) -> None:
+        """Have another identity of the virtual host answer a request, whose head is `raw`."""
+        self.begin_task(relay(self, head, raw, assignment))
+
+    def relay_is_over(self, *, keep: bool) -> None:
+        """An answer is out that another identity's worker has made and logged."""
+        self.task = self.request = None
+        self.handled += 1
+        self.worker.deadlines.drop(self)
+        if keep:
+            self.resume()
+        else:
+            self.close(linger=True)
 
     async def run_program(self, service: Service, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
@@ -194,6 +238,8 @@ class Connection(Client):
         finally:
             watch.end(self)
             incoming.close()
+        if response.tunnel is not None and request.head.major > 1:
+            response = error_response(request, HTTPError(502, "a switch of protocols, which HTTP/2 does not know"))
         if response.tunnel is not None:
             await self.switch(service, request, response)
             return
@@ -212,48 +258,27 @@ class Connection(Client):
         sender = Sender(self.worker.loop, self.sock, service.timeout)
         data, self.buffer = self.buffer, b""
         try:
+            self.tunnel()
             await sender.send(sending.head)
-            if isinstance(self.sock, TLSSocket):
-                async with in_clear(self.worker.loop, self.sock, service.timeout) as sock:
-                    await response.tunnel(sock, data)
-            else:
+            if isinstance(self.sock, SocketType):
                 self.sock.setblocking(False)
                 await response.tunnel(self.sock, data)
+            else:
+                async with in_clear(self.worker.loop, self.sock, service.timeout) as sock:
+                    await response.tunnel(sock, data)
         except (Gone, OSError):
             sending.aborted = True
         sending.sent = sender.sent
         self.task = None
         self.finish(sending, sending.aborted)
 
+    def tunnel(self) -> None:
+        """Another protocol is spoken from now on."""
+
     @guarded
-    def end_if_gone(self) -> None:
-        """End the task that waits for a program, where nobody waits for that.
-
-        A client that has ended its side of the stream has left, or waits for the answer all the same (nc -N): for a
-        moment it gets the benefit of the doubt.
-        """
-        incoming, task, now = self.incoming, self.task, self.worker.loop.time()
-        if incoming is None or not incoming.complete or task is None:
-            return
-        try:
-            ended = self.has_ended()
-        except OSError:
-            task.cancel()
-            return
-        if ended:
-            self.ended_since = self.ended_since or now
-            if now - self.ended_since >= DOUBT:
-                task.cancel()
-
-    def has_ended(self) -> bool:
-        """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
-        if self.buffer:
-            return False
-        try:
-            self.buffer = self.sock.recv(READ_SIZE, RECEIVE)
-        except BlockingIOError:
-            return False
-        return not self.buffer
+    def look_at_client(self) -> None:
+        """See whether anybody waits for what a program, or another worker, is at work on."""
+        look_at(self)
 
     def send_response(self, service: Service, request: Request, response: Response) -> bool:
         """Send a response, at once if it goes. False where a task has taken over."""
@@ -372,21 +397,23 @@ class Connection(Client):
 
     def finish(self, sending: Sending, aborted: bool = False) -> None:
         """A response is out, or the client left: log it, then close or be ready for the next request."""
-        keep = sending.keep = sending.keep and not aborted and not self.worker.stopping
+        sending.keep = sending.keep and not aborted and not self.worker.stopping
         service = self.service or self.worker.default
-        if keep and sending.file is not None:
+        if sending.keep and sending.file is not None:
             self.window, sending.window = sending.window, None
         sending.close()
         if not self.record(service, sending, aborted=aborted):
-            keep = sending.keep = False
+            sending.keep = False
         self.request = self.incoming = self.sending = None
         if not self.handled:  # from now on it is KeepAliveTimeout, which may be less
             self.worker.deadlines.drop(self)
         self.handled += 1
-        self.moves = 0
-        if keep:
-            return
-        self.close(linger=not aborted)
+        self.end(sending, aborted=aborted)
+
+    def end(self, sending: Sending, *, aborted: bool) -> None:
+        """A response is out and logged: be ready for the next request, or close."""
+        if not sending.keep:
+            self.close(linger=not aborted)
 
     # Waiting
 
@@ -472,7 +499,7 @@ class Connection(Client):
             self.worker.watch.begin(self)  # a program may be at work on the rest
         try:
             if sending.stream is not None:
-                await sender.send_stream(sending.stream, sending.request.head.minor)
+                await sender.send_stream(sending.stream, chunked=sending.request.head.knows_chunks)
             if sending.request.head.has_body and sending.keep:
                 incoming = self.incoming or Incoming(self, service, sending.request)
                 await incoming.discard()
@@ -536,7 +563,7 @@ class Connection(Client):
         self.worker.deadlines.drop(self)
         self.leave()
         self.window = None
-        if linger:
+        if linger and self.lingers:
             self.worker.lingering.close(self.sock)
         else:
             self.sock.close()

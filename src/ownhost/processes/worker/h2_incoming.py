@@ -7,7 +7,7 @@ over. What nobody takes yet is no more than the stream's window.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from ownhost.apps.spool import Spool
@@ -60,8 +60,7 @@ class StreamBody:
             self.spool = Spool()
             self._limit()
             if request.head.expect_continue and not self.waiting and not self.ended:
-                connection.output.send_headers(self.stream, CONTINUE, end=False)
-                connection.soon()
+                self.stream.go_ahead()
             waiting, self.waiting = self.waiting, []
             for data, size in waiting:
                 self._store(data, size)
@@ -71,6 +70,20 @@ class StreamBody:
         if self.error is not None:
             raise self.error
         return self.spool
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """It, as it comes: the client may send more once a piece is done with. Raises HTTPError, OSError."""
+        connection = self.stream.connection
+        while self.error is None and not self.dropped:
+            waiting, self.waiting = self.waiting, []
+            for data, size in waiting:
+                yield data
+                connection.acknowledge(self.stream.id, size)
+            if self.ended and not self.waiting:
+                return
+            if not self.waiting:
+                self.wanted = connection.worker.loop.create_future()
+                await self.wanted
 
     async def tell(self, _status: int, _fields: Sequence[tuple[str, str]]) -> None:
         """Interim responses stay here, as in Apache where H2EarlyHints does not say otherwise."""
@@ -86,6 +99,7 @@ class StreamBody:
                 self.stream.refuse_held(self._too_large())
         elif self.spool is None:
             self.waiting.append((data, size))
+            self._wake()
         else:
             self._store(data, size)
 

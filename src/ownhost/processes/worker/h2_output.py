@@ -28,7 +28,7 @@ class Transport(Protocol):
     def recv(self, size: int, flags: int, /) -> bytes:
         """At most `size` bytes; b"" at the end. Raises OSError."""
 
-    def send(self, data: bytes | bytearray, flags: int, /) -> int:
+    def send(self, data: bytes | bytearray | memoryview, flags: int, /) -> int:
         """Send some of it, and say how much. What is sent next begins with the rest. Raises OSError."""
 
     def fileno(self) -> int:

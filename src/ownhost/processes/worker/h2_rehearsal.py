@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 async def rehearse(worker: Worker, handover: Handover, paths: Sequence[str]) -> None:
     """Ask for a few things over a socket pair, some of them with a body."""
     ours, theirs = socket.socketpair()
-    worker.learn(handover)
     client = H2Connection(H2Configuration())
     client.initiate_connection()
     for number, path in enumerate(paths):

@@ -7,6 +7,7 @@ connection has room for another frame.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Coroutine
 from math import inf
@@ -20,9 +21,10 @@ from ownhost.http.h2_head import RawFields, read_head, refused_head, response_fi
 from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
 from ownhost.processes.worker.client import guarded
-from ownhost.processes.worker.h2_incoming import StreamBody
+from ownhost.processes.worker.h2_incoming import CONTINUE, StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
 from ownhost.processes.worker.lingering import IN_ALL, SILENCE
+from ownhost.processes.worker.relaying import answer_stream
 from ownhost.processes.worker.sending import Gone, Sending
 from ownhost.processes.worker.service import BODILESS
 from ownhost.request import bugs
@@ -52,6 +54,7 @@ class Stream:
         "outgoing",
         "over",
         "queued",
+        "relayed",
         "request",
         "sending",
         "service",
@@ -69,6 +72,7 @@ class Stream:
         self.incoming = StreamBody(self, ended=ended)
         self.outgoing: Outgoing | None = None
         self.task: asyncio.Task[None] | None = None
+        self.relayed = False  # another identity's worker answers, and logs it
         self.queued = False  # the connection has it among those with something to send
         self.stalled_since = 0.0  # loop time; 0 where the client lets it send
         self.gone = False  # it is reset, or the connection closed
@@ -84,26 +88,11 @@ class Stream:
         try:
             head = read_head(fields, self.service.limits, ended=self.incoming.ended)
             service = connection.worker.find(connection, head)
+            if service is None:
+                raise HTTPError(421, f"{head.host!r} is not served on this connection")
         except HTTPError as error:
             self.refuse(fields, error)
         else:
-            if service is None:
-                self.begin_task(self.ask(fields, head))
-            else:
-                self.answer(head, service)
-
-    async def ask(self, fields: RawFields, head: Head) -> None:
-        """Have a gate say whose the name is; a client may use one connection for all that its certificate has."""
-        connection = self.connection
-        try:
-            if not await connection.worker.ask(connection.endpoints, head.host):
-                raise HTTPError(503, "the gates don't answer")
-            service = connection.worker.find(connection, head)
-        except HTTPError as error:
-            self.refuse(fields, error)
-            return
-        self.task = None  # a program may take its place
-        if service is not None:
             self.answer(head, service)
 
     def answer(self, head: Head, service: Service) -> None:
@@ -113,8 +102,9 @@ class Stream:
         request = self.request = Request(head, connection.endpoints, service.site, time.time(), self.log)
         try:
             response = connection.respond(service, request)
-        except Elsewhere:
-            response = error_response(request, HTTPError(421, "the request is another identity's"))
+        except Elsewhere as elsewhere:
+            relayed = functools.partial(answer_stream, self, service, head, request, elsewhere.assignment)
+            response = Response(200, deferred=lambda _: relayed())
         if response.deferred is not None:
             self.begin_task(self.run_program(request, response))
         elif self.incoming.ended or response.status >= 400 or head.expect_continue:
@@ -128,6 +118,11 @@ class Stream:
         head = refused_head(fields)
         request = self.request = Request(head, self.connection.endpoints, self.service.site, time.time(), self.log)
         self.send(error_response(request, error))
+
+    def go_ahead(self) -> None:
+        """Tell a client that waits with the request's body to send it."""
+        self.connection.output.send_headers(self, CONTINUE, end=False)
+        self.connection.soon()
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Write to the error log of the virtual host, with the client's address."""
@@ -146,6 +141,7 @@ class Stream:
     async def run_program(self, request: Request, response: Response) -> None:
         """Answer a request whose response a program makes."""
         response = await complete(request, response, self.incoming)
+        request = self.request or request
         if response.tunnel is not None:
             response = error_response(request, HTTPError(502, "a switch of protocols, which HTTP/2 does not know"))
         self.send(response)
@@ -332,7 +328,7 @@ class Stream:
     def record(self, aborted: bool) -> None:
         """Write the access log's line."""
         sending = self.sending
-        if self.request is None:
+        if self.request is None or self.relayed:
             return
         if sending is None:
             sending = Sending(self.request, Response(499), keep=False, head_in=self.head_in, content=0)

@@ -11,7 +11,7 @@ from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
 from ownhost.modules.reqtimeout import TOO_LONG
-from ownhost.processes.mailbox import Handover
+from ownhost.processes.mailbox import LONGEST_HOST, Handover
 from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.connection import LAST_MOMENT, Connection
 from ownhost.processes.worker.http2 import Http2Connection
@@ -45,7 +45,8 @@ class Handshake:
         encryption = self.service.encryption
         try:
             if encryption is None:
-                raise OpenSSLError(self.handover.refusal or "SSLEngine is off")
+                refusal = self.worker.slice.refused.get(self.handover.server)
+                raise OpenSSLError(refusal or "SSLEngine is off")
             self.tls = encryption.wrap(self.raw)
         except OpenSSLError as error:
             self.log(Level.ERROR, f"there is no TLS for {self.handover.host or 'this address'}: {error}")
@@ -124,7 +125,7 @@ class Handshake:
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""
         handover = self.handover
-        if tls.asked_name != handover.host:
+        if tls.asked_name[:LONGEST_HOST] != handover.host:
             self.log(Level.ERROR, f"the gate did not read {tls.asked_name!r} as the name of this handshake")
             self.close()
             return

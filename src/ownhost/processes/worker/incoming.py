@@ -44,7 +44,7 @@ class Incoming:
 
     async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
         """Send an interim response, which HTTP/1.0 does not know. Raises Gone."""
-        if not self.head.minor:
+        if not self.head.knows_chunks:
             return
         connection = self.connection
         try:

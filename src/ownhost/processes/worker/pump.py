@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from socket import SHUT_WR, SocketType, socketpair
+from typing import TYPE_CHECKING
 
-from ownhost.http.tls import TLSSocket
 from ownhost.processes.worker.sending import Gone, Sender, receive
 
-Sock = SocketType | TLSSocket
+if TYPE_CHECKING:
+    from ownhost.processes.worker.h2_output import Transport
+
 PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own
 
 
-async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeout: float) -> None:
+async def pump(loop: asyncio.AbstractEventLoop, client: Transport, other: Transport, timeout: float) -> None:
     """Pass bytes on. `timeout` is seconds without a byte that is taken."""
     tasks = [
         asyncio.ensure_future(_pass_on(loop, client, other, timeout)),
@@ -29,7 +31,7 @@ async def pump(loop: asyncio.AbstractEventLoop, client: Sock, other: Sock, timeo
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, timeout: float) -> None:
+async def _pass_on(loop: asyncio.AbstractEventLoop, one: Transport, other: Transport, timeout: float) -> None:
     sender = Sender(loop, other, timeout)
     with contextlib.suppress(Gone, OSError):
         while True:
@@ -39,7 +41,7 @@ async def _pass_on(loop: asyncio.AbstractEventLoop, one: Sock, other: Sock, time
 
 
 @contextlib.asynccontextmanager
-async def in_clear(loop: asyncio.AbstractEventLoop, client: TLSSocket, timeout: float) -> AsyncIterator[SocketType]:
+async def in_clear(loop: asyncio.AbstractEventLoop, client: Transport, timeout: float) -> AsyncIterator[SocketType]:
     """A plain socket that stands for a client's encrypted one."""
     ours, theirs = socketpair()
     ours.setblocking(False)

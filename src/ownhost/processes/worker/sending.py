@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
 from ownhost.http.message import ClientGone, FileBody, Response, Stream
-from ownhost.http.tls import TLSSocket
 from ownhost.request.request import Request
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Sending:
             self.window = None
 
 
-def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
+def push(sock: Transport, sending: Sending) -> bool:
     """Send what is left of what is here, as far as a turn goes: whether that was all of it.
 
     Raises BlockingIOError where the socket takes no more, Gone where the file is shorter by now (no wrong byte is ever
@@ -114,11 +113,11 @@ def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
             rest = part[sent:]
         else:
             assert sending.file is not None
-            if isinstance(sock, TLSSocket):
+            if not isinstance(sock, SocketType):
                 _read_some(left, sending.file)
                 continue
             offset, length = part
-            sent = _way(sock, sending.file, length)(sock, sending, offset, length)
+            sent = _way(sending.file, length)(sock, sending, offset, length)
             rest = (offset + sent, length - sent) if sent < length else b""
         sending.sent += sent
         if rest:
@@ -131,12 +130,11 @@ def push(sock: SocketType | TLSSocket, sending: Sending) -> bool:
 SendRange = Callable[[SocketType, Sending, int, int], int]  # of (offset, length): how much the socket took
 
 
-def _way(sock: SocketType, file: FileBody, length: int) -> SendRange:
+def _way(file: FileBody, length: int) -> SendRange:
     """The cheapest way to send a range of a file: docs/benchmarks.md has what each costs."""
     if file.by_map and length >= MAPPED:
         return _send_mapped
-    # Another worker that has the socket, too, could have sendfile(2) wait: that takes no flag (PassedSocket).
-    if file.by_kernel and type(sock) is SocketType:
+    if file.by_kernel:
         return _send_file
     return _send_copied
 
@@ -232,7 +230,7 @@ async def receive(loop: asyncio.AbstractEventLoop, sock: Transport, timeout: flo
 class Sender:
     """Sends bytes and streams to one socket; `sent` counts. `timeout` is seconds without progress."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: SocketType | TLSSocket, timeout: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: Transport, timeout: float) -> None:
         self.loop = loop
         self.sock = sock
         self.timeout = timeout
@@ -254,15 +252,15 @@ class Sender:
             self.sent += count
             rest = rest[count:]
 
-    async def send_stream(self, body: Stream, minor: int) -> None:
-        """Send what follows the head, to a HTTP/1.`minor` client. Raises Gone where it, or part of the body, is."""
+    async def send_stream(self, body: Stream, *, chunked: bool) -> None:
+        """Send what follows the head, in chunks where no length was said. Raises Gone where part of the body is."""
         if body.length is not None:
             await self.send_exactly(body, body.length)
             return
         async for data in body:
             if data:
-                await self.send(chunk(data) if minor else data)
-        if minor:
+                await self.send(chunk(data) if chunked else data)
+        if chunked:
             await self.send(LAST_CHUNK)
 
     async def send_exactly(self, body: Stream, length: int) -> None:

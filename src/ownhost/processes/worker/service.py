@@ -21,11 +21,10 @@ from ownhost.modules.log_config import AccessLog
 from ownhost.modules.mod_http2 import stream_limits
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.requests import SSL_VHOST_SNI_POLICY
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.sending import Sending
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, STRICT_HOST_CHECK
 from ownhost.request.names import server_token
@@ -41,7 +40,7 @@ class Service:
         self,
         server: VirtualHost,
         is_mine: Callable[[Assignment], bool],
-        writers: dict[LogTarget, LogWriter],
+        writers: LogWriters,
         at_turn_end: Callable[[Callable[[], None]], object],
         clients: Clients | None = None,
         encryption: Encryption | None = None,
@@ -60,8 +59,8 @@ class Service:
         self.streams = stream_limits(settings)
         self.token = server_token(settings)
         self.checks_hosts = settings[STRICT_HOST_CHECK]
-        self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
-        self.access_log = AccessLog(server, lambda target: writers[target].write)
+        self.error_log = writers.error_log(server)
+        self.access_log = AccessLog(server, lambda target: writers.access[target].write)
 
     def is_named(self, host: str) -> bool:
         """Whether a name is written down as this virtual host's. One that only a wildcard covers is not."""
@@ -77,8 +76,6 @@ class Service:
             and one.policy == two.policy
             and one.policy.verify == "none"
             and self.site.settings[SSL_VHOST_SNI_POLICY] != "strict"
-            and self.site.fixed
-            and other.site.fixed
         )
 
     def keeps(self, head: Head, response: Response, handled: int) -> bool:
@@ -87,7 +84,7 @@ class Service:
             head.keep_alive
             and self.keep_alive
             and not response.close
-            and (head.minor > 0 or framing.body_length(response) is not None)  # else only the end ends the body
+            and (head.knows_chunks or framing.body_length(response) is not None)  # else only the end ends the body
             and (self.max_requests == 0 or handled + 1 < self.max_requests)
         )
 
@@ -108,7 +105,7 @@ class Service:
             sending.file = body
         else:
             sending.stream = body
-            if body.length is None and request.minor > 0:
+            if body.length is None and request.knows_chunks:
                 end = framing.CHUNKED + end
         sending.head = framing.head_bytes(response, end) if request.major else b""  # HTTP/0.9 knows no heads
         return sending.head
@@ -116,7 +113,7 @@ class Service:
     def _end(self, head: Head, handled: int) -> bytes:
         """The end of a head after which the connection stays: Keep-Alive only for clients that asked, as in Apache."""
         connection = head.values.get("connection")
-        if head.minor > 0 and (connection is None or "keep-alive" not in connection.lower()):
+        if head.knows_chunks and (connection is None or "keep-alive" not in connection.lower()):
             return framing.STAY
         left = f", max={self.max_requests - handled - 1}" if self.max_requests else ""
         return framing.keep_alive_end(f"timeout={self.keep_alive_timeout:.0f}{left}")

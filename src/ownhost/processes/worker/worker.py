@@ -3,7 +3,7 @@
 NAME        serves one identity's requests
 TRUSTS      the supervisor; what a gate says of a connection, after parsing the head again itself
 RUNS AS     its identity, for life; no capabilities, undumpable, set*id and exec refused by the kernel
-TALKS TO    clients (their sockets come out of its mailbox), gates (connections that are somebody else's go back)
+TALKS TO    clients (their sockets come out of its mailbox), other workers (requests that are relayed), its launcher
 ENDS WHEN   it has been idle for a while, it was told to stop and is done, or its channel ends
 
 It holds its own identity's virtual hosts, logs and mailbox, and nothing of any other.
@@ -31,12 +31,13 @@ from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.mailbox import Handover, Question
-from ownhost.processes.messages import Busy, Channel, ProtocolError
-from ownhost.processes.ownlog import open_writers
+from ownhost.processes.logwriters import LogWriters
+from ownhost.processes.mailbox import Handover
+from ownhost.processes.messages import Busy, Channel, Leave, NotRelayed, ProtocolError, Relayed
+from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
@@ -45,29 +46,31 @@ from ownhost.processes.worker.client_watch import ClientWatch
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.dialogue import Dialogue
 from ownhost.processes.worker.encryption import Encryption
+from ownhost.processes.worker.fronted import FrontedConnection
 from ownhost.processes.worker.handshake import Handshake
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.lingering import Lingering
 from ownhost.processes.worker.mine import Mine
-from ownhost.processes.worker.passed import PassedSocket
+from ownhost.processes.worker.relayed import RelayedConnection
+from ownhost.processes.worker.relaying import Relays
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.given_files import GivenFiles
-from ownhost.request.hosts import refuses
-from ownhost.request.request import Endpoints, Level
+from ownhost.request.hosts import NameTable, refuses
+from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
+BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
-MAX_NAMES = 4_096  # host names remembered
-ANSWER_TIMEOUT = 5.0  # seconds that a gate may take to answer a question
 
 
 def _misdirected(connection: Client, asked: str) -> HTTPError:
@@ -93,6 +96,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
+    landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -115,10 +119,10 @@ def rehearse() -> None:
     nobody = Identity(0, 0, (), "rehearsal")
     slice_ = WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server)
     slice_ = pickle.loads(pickle.dumps(slice_))  # noqa: S301 - our own
-    box, gates = mailbox.mailbox_pair()
+    gates, box = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs = {settings[ERROR_LOG]: 2}
+        slice_.logs.error[settings[ERROR_LOG]] = 2
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.waiting.close()
@@ -126,6 +130,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
@@ -145,12 +150,11 @@ REHEARSED_PATHS = ("/worker.py", "/worker.py", "/missing") * 5  # over HTTP/2
 
 
 async def _rehearse(worker: Worker) -> None:
-    handover = Handover(0, 0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal", b"", b"")
+    handover = Handover(0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal")
     await h2_rehearsal.rehearse(worker, handover, REHEARSED_PATHS)
     for request in REHEARSED:
         ours, client = socket.socketpair()
         client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
-        worker.learn(handover)
         connection = Connection(worker, socket.SocketType(fileno=ours.detach()), handover)
         connection.begin()
         client.close()
@@ -171,8 +175,9 @@ class Worker:
         self.slice = slice_
         spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
-        writers = open_writers(slice_, descriptors, loop.call_soon, loop.call_later)
-        self.writers = list(writers.values())
+        self.left_over = [socket.socket(fileno=descriptors[place]) for place in slice_.left_over]
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
+        self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
@@ -202,12 +207,14 @@ class Worker:
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
-        self.names: dict[tuple[str, int, str], Service | str | None] = {}  # None: somebody else's
+        self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
+        self.relays = Relays(self)
         self.connections: set[Client | Handshake] = set()
         self.waiting = Waiting(loop)
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.lingering = Lingering(loop, self.end_if_done)
+        self.pulse = OWN.pulse
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -219,9 +226,11 @@ class Worker:
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.mailbox.fileno(), self.take)
+        self.loop.call_soon(self.take_left_over)
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
+        self.note_idle()
         self.loop.run_forever()
         for writer in self.writers:
             writer.finish()
@@ -240,47 +249,40 @@ class Worker:
 
     def take(self) -> None:
         """Take connections out of the mailbox, and serve each one's first request at once."""
+        if not self.pulse.busy_since:
+            self.beat()
         for _ in range(TAKE_BATCH):
             try:
                 received = mailbox.receive_handover(self.mailbox)
             except BlockingIOError:
                 self.full_batches = 0
+                self.note_idle()
                 return
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
                 continue
-            if received is None:
-                self.loop.stop()  # the supervisor, which holds the other end, is gone
+            if received is None:  # somebody of this identity has shut it down: the supervisor makes another one
+                self.loop.remove_reader(self.mailbox.fileno())
                 return
-            handover, descriptor = received
             self.taken += 1
-            self.learn(handover)
-            family = INET6 if ":" in handover.local else INET
-            if handover.origin:
-                self.take_relayed(handover, descriptor)
-                continue
-            kind = PassedSocket if handover.moves else socket.SocketType
-            sock = kind(family, STREAM, 0, descriptor)
-            service = self.services.get(handover.server, self.default)
-            if handover.encrypted:
-                Handshake(self, sock, handover, service).begin()
-            else:
-                Connection(self, sock, handover).begin()
+            self.serve(*received)
+        self.note_idle()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
             self.ask_for_help()
 
-    def take_relayed(self, handover: Handover, descriptor: int) -> None:
-        """A connection whose TLS another worker ends: it comes in clear."""
-        sock = socket.socket(fileno=descriptor)
-        try:
-            connection = Connection(self, sock, handover)
-        except ValueError as error:
-            self.log(Level.ERROR, f"a relayed connection that does not say where it comes from: {error}")
-            sock.close()
+    def serve(self, handover: Handover, descriptor: int) -> None:
+        """Serve a connection that a gate hands over, or requests that another worker or a front relays."""
+        if handover.relay:
+            kind = FrontedConnection if handover.front else RelayedConnection
+            kind(self, socket.socket(fileno=descriptor), handover).begin()
+            return
+        sock = socket.SocketType(INET6 if ":" in handover.local else INET, STREAM, 0, descriptor)
+        if handover.encrypted:
+            Handshake(self, sock, handover, self.services.get(handover.server, self.default)).begin()
         else:
-            connection.begin()
+            Connection(self, sock, handover).begin()
 
     def watch_load(self) -> None:
         """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
@@ -298,65 +300,34 @@ class Worker:
         with contextlib.suppress(OSError):
             self.channel.send(Busy())
 
-    async def ask(self, endpoints: Endpoints, host: str) -> bool:
-        """Ask a gate which virtual host a name is. False where none answers."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours:
-            try:
-                with theirs:
-                    question = Question(host, endpoints.local, endpoints.local_port)
-                    mailbox.send_question(self.mailbox, theirs.fileno(), question)
-                async with asyncio.timeout(ANSWER_TIMEOUT):
-                    server = mailbox.read_answer(await self.loop.sock_recv(ours, 16))
-            except OSError:
-                return False
-        if server is None:
-            return False
-        self.note((endpoints.local, endpoints.local_port, host), self.services.get(server))
-        return True
-
-    def note(self, key: tuple[str, int, str], whose: Service | str | None) -> None:
-        """Remember whose a name is."""
-        if len(self.names) >= MAX_NAMES:
-            self.names.clear()
-        self.names[key] = whose
-
-    def learn(self, handover: Handover) -> None:
-        """Remember a gate's verdict: at this address, this name is this virtual host."""
-        key = (handover.local, handover.local_port, handover.host)
-        if self.names.get(key) is not None:
-            return
-        service = self.services.get(handover.server)
-        if handover.encrypted and (service is None or not service.is_named(handover.host)):
-            return  # perhaps a virtual host's that speaks no TLS: then the address's default has the handshake
-        if service is not None:
-            self.note(key, service)
-        elif handover.refusal:
-            self.note(key, handover.refusal)
+    def names_at(self, local: str, port: int) -> NameTable:
+        """What this worker knows of the names at an address."""
+        names = self.names.get((local, port))
+        if names is None:
+            names = self.names[local, port] = self.slice.names.names(local, port)
+        return names
 
     def find(self, connection: Client, head: Head) -> Service | None:
-        """The virtual host of a request; None where it is none of this worker's, as far as it knows.
-
-        Raises HTTPError where no identity may serve it, or where gate and worker read the head differently.
-        """
+        """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
         endpoints = connection.endpoints
-        key = (endpoints.local, endpoints.local_port, head.host)
-        found = self.names.get(key)
-        if isinstance(found, str):
-            raise HTTPError(500, found, module="mpm_itk")
-        answers = found
+        server = self.names_at(endpoints.local, endpoints.local_port).find(head.host)
+        refusal = self.slice.refused.get(server)
+        if refusal is not None:
+            raise HTTPError(500, refusal, module="mpm_itk")
+        found = self.services.get(server)
         if endpoints.secure:
-            answers = self.admit(connection, found, head.host) if found is not None or key in self.names else None
-        elif found is None and connection.fresh:
-            raise HTTPError(400, f"the gate did not read {head.host!r} as this request's host")
+            answers = self.admit(connection, found, head.host)
+        elif found is None or (connection.fresh and server != connection.server):
+            return None
+        else:
+            answers = found
         if found is not None and found.checks_hosts and refuses(found.site.virtual_host, head.host):
             connection.denial = _unnamed(found, head.host)
         return answers
 
     def admit(self, connection: Client, found: Service | None, asked: str) -> Service:
         """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
-        own = self.services.get(connection.key_of)
+        own = self.services.get(connection.server)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
             connection.denial = _misdirected(connection, asked)
             return own or found or self.default
@@ -367,23 +338,51 @@ class Worker:
                 connection.denial = HTTPError(403, reason, module="ssl")
         return found
 
+    def take_left_over(self) -> None:
+        """Serve what is in mailboxes that somebody of this identity has shut down, and be the one who closes them."""
+        while self.left_over:
+            with self.left_over.pop() as broken, contextlib.suppress(BlockingIOError, ProtocolError):
+                while received := mailbox.receive_handover(broken):
+                    self.taken += 1
+                    self.serve(*received)
+
     # Connections stay, and leave
 
     def adopt(self, connection: Client | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
+        self.pulse.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Client | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.note_idle()
             self.title_changed()
             self.end_if_done()
+
+    def beat(self) -> None:
+        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
+        self.pulse.busy_since = time.monotonic()
+        self.loop.call_later(BEAT, self.beat_on)
+
+    def beat_on(self) -> None:
+        """The next beat; none where nobody is served."""
+        if self.connections or self.lingering:
+            self.beat()
+        else:
+            self.pulse.busy_since = 0.0
+
+    def note_idle(self) -> None:
+        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
+        if not self.connections:
+            self.pulse.idle_since = time.monotonic()
 
     def end_if_done(self) -> None:
         """At a stop: leave once the last client has."""
         if self.stopping and not self.connections and not self.lingering:
+            self.relays.pool.close()
             self.loop.stop()
 
     def title_changed(self) -> None:
@@ -402,14 +401,26 @@ class Worker:
     # The end
 
     def take_message(self) -> None:
-        """The supervisor says stop, or is gone."""
+        """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
-        if received is None:
+        match received:
+            case None:
+                self.loop.stop()
+            case (Relayed(serial), (descriptor,)):
+                self.relays.take(serial, socket.socket(fileno=descriptor))
+            case (NotRelayed(serial, reason), _):
+                self.relays.refuse(serial, reason)
+            case (Leave(), _):
+                self.leave()
+            case _:
+                self.stop()
+
+    def leave(self) -> None:
+        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if not (self.connections or self.lingering):
             self.loop.stop()
-        else:
-            self.stop()
 
     def stop(self) -> None:
         """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""

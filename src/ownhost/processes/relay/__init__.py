@@ -1,0 +1,1 @@
+"""Requests that one process passes on to another, over a stream of records."""

@@ -1,0 +1,209 @@
+"""Records: what is said on a pair over which one process relays requests to another. Pure.
+
+    record = kind (1 byte), length (4 bytes, big-endian), that many bytes
+
+The front is who has the client, the target is who answers. One request is spoken of at a time; a pair serves one
+request after the other. The front sends the head with what it knows of the client, and nothing of the body before the
+target has taken the request. The target sends what the client is to see of HTTP/1, byte for byte.
+
+Each side keeps a `Conversation`. What the table below has no line for ends the pair.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, TypeVar
+
+MOST = 65_536  # bytes of a record's content, but for a request's beginning
+LONGEST_HEAD = 1 << 20  # bytes of an ORIGIN or a HEAD: http.limits bounds what is in a head, TLS what a certificate has
+_HEADER = struct.Struct(">BI")
+
+
+class Kind(IntEnum):
+    """What a record is."""
+
+    ORIGIN = 1  # front: whom the request comes from (`Origin`); its head is next
+    HEAD = 2  # front: the request's head, as in HTTP/1
+    BODY = 3  # front: some of what follows the head
+    TAKEN = 4  # target: the request is mine
+    ELSEWHERE = 5  # target: the file system says that it is another identity's (`Whose`)
+    DATA = 6  # target: some of what the client is to see
+    TUNNEL = 7  # target: what follows in both directions is another protocol
+    END = 8  # target: the answer is complete (`End`)
+
+
+class State(IntEnum):
+    """Where a pair stands."""
+
+    IDLE = 1  # nothing is asked
+    COMING = 2  # a request's head is on its way
+    ASKED = 3  # the target may take it
+    ANSWERED = 4  # it has: body and answer go both ways
+    TUNNELLED = 5  # so does another protocol, until the pair ends
+
+
+TABLE = {
+    (State.IDLE, Kind.ORIGIN): State.COMING,
+    (State.COMING, Kind.HEAD): State.ASKED,
+    (State.ASKED, Kind.TAKEN): State.ANSWERED,
+    (State.ASKED, Kind.ELSEWHERE): State.IDLE,
+    (State.ANSWERED, Kind.BODY): State.ANSWERED,
+    (State.ANSWERED, Kind.DATA): State.ANSWERED,
+    (State.ANSWERED, Kind.END): State.IDLE,
+    (State.ANSWERED, Kind.TUNNEL): State.TUNNELLED,
+    (State.TUNNELLED, Kind.BODY): State.TUNNELLED,
+    (State.TUNNELLED, Kind.DATA): State.TUNNELLED,
+}
+
+
+class RecordError(Exception):
+    """The other side said what makes no sense. The message is one sentence for the error log."""
+
+
+class Record(NamedTuple):
+    """One record."""
+
+    kind: Kind
+    data: bytes = b""
+
+
+def encode(kind: Kind, data: bytes | memoryview = b"") -> bytes:
+    """A record as bytes. `data` is no longer than `MOST`, or LONGEST_HEAD."""
+    return b"".join((_HEADER.pack(kind, len(data)), data))
+
+
+class Conversation:
+    """One side's view of a pair: bytes in, records out, and whether each may come now.
+
+    Invariant: the records don't depend on how the bytes were cut.
+    """
+
+    def __init__(self) -> None:
+        self.state = State.IDLE
+        self._rest = b""
+
+    def __repr__(self) -> str:
+        return f"<a relay that is {self.state.name}, {len(self._rest)} bytes of a record here>"
+
+    def says(self, kind: Kind, data: bytes | memoryview = b"") -> bytes:
+        """A record of our own, as bytes to be sent. Raises RecordError."""
+        self._step(kind)
+        return encode(kind, data)
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take bytes of the other side's. Raises RecordError."""
+        data = self._rest + data if self._rest else data
+        found, at = [], 0
+        while len(data) - at >= _HEADER.size:
+            number, length = _HEADER.unpack_from(data, at)
+            kind = _kind(number)
+            if length > (LONGEST_HEAD if kind in (Kind.ORIGIN, Kind.HEAD) else MOST):
+                raise RecordError(f"a record of {length} bytes")
+            end = at + _HEADER.size + length
+            if end > len(data):
+                break
+            self._step(kind)
+            found.append(Record(kind, data[at + _HEADER.size : end]))
+            at = end
+        self._rest = data[at:]
+        return found
+
+    def _step(self, kind: Kind) -> None:
+        after = TABLE.get((self.state, kind))
+        if after is None:
+            raise RecordError(f"{kind.name} to {self!r}")
+        self.state = after
+
+
+def _kind(number: int) -> Kind:
+    try:
+        return Kind(number)
+    except ValueError:
+        raise RecordError(f"a record of kind {number}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from. The target believes it for the one virtual host that the pair was made for.
+
+    `tls` is http.tls.TLSFacts as text, "" for a client that speaks without. `protocol` is what the client speaks where
+    that is not HTTP/1. `handled` are the requests before it on the client's connection. `peer` is the front proxy that
+    has the connection, where that has said who its client is.
+    """
+
+    client: str
+    client_port: int
+    local: str
+    local_port: int
+    tls: str = ""
+    protocol: str = ""
+    handled: int = 0
+    peer: str = ""
+    peer_port: int = 0
+
+    def to_bytes(self) -> bytes:
+        """As a record's content."""
+        return _to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Origin:
+        """What `to_bytes` gave. Raises RecordError."""
+        return _from_bytes(cls, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whom a request is to be served as (identity.Assignment); "" is what User or Group say."""
+
+    user: str
+    group: str
+    nice: int
+
+    def to_bytes(self) -> bytes:
+        """As a record's content."""
+        return _to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Whose:
+        """What `to_bytes` gave. Raises RecordError."""
+        return _from_bytes(cls, data)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an answer ended: whether the client's connection stays open after it, and whether the pair serves again."""
+
+    keep: bool
+    again: bool
+
+    def to_bytes(self) -> bytes:
+        """As a record's content."""
+        return bytes((self.keep | self.again << 1,))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> End:
+        """What `to_bytes` gave. Raises RecordError."""
+        if len(data) != 1 or data[0] > 3:
+            raise RecordError("an END that is none")
+        return cls(bool(data[0] & 1), bool(data[0] & 2))
+
+
+Told = TypeVar("Told", Origin, Whose)
+
+
+def _to_bytes(value: Origin | Whose) -> bytes:
+    return json.dumps([getattr(value, name) for name in value.__slots__]).encode()
+
+
+def _from_bytes(kind: type[Told], data: bytes) -> Told:
+    try:
+        values = json.loads(data)
+        wanted = kind.__annotations__.values()
+        if not isinstance(values, list) or [type(one).__name__ for one in values] != list(wanted):
+            raise ValueError("other fields")
+        return kind(*values)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{kind.__name__} cannot be read: {error}") from None

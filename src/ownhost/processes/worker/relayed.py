@@ -1,0 +1,275 @@
+"""Requests that another worker relays: the target's end of a pair (see `processes.relay`).
+
+The front has the client; here is a HTTP/1 connection over a socket that speaks in records. What the front says of the
+client is believed for the one virtual host that the supervisor made the pair for: whoever ends a virtual host's
+connections can put words into its clients' mouths anyhow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ownhost.http.message import Head, HTTPError
+from ownhost.http.tls import TLSFacts
+from ownhost.identity.identity import Assignment
+from ownhost.processes.mailbox import Handover
+from ownhost.processes.relay.pool import TARGET_KEEPS
+from ownhost.processes.relay.records import MOST, Conversation, End, Kind, Origin, Record, RecordError, State, Whose
+from ownhost.processes.worker.connection import Connection
+from ownhost.processes.worker.sending import SEND, Sending
+from ownhost.request.request import Endpoints, Level
+
+if TYPE_CHECKING:
+    from ownhost.processes.worker.service import Service
+    from ownhost.processes.worker.worker import Worker
+
+HTTP2 = "HTTP/2.0"
+SHORT = 16_384  # bytes that wait for what follows them
+LAST_WORDS = 10.0  # seconds that the front may take for the end of an answer
+
+
+class RecordSocket:
+    """The target's end of a pair, as far as sockets are used here; it never blocks.
+
+    After BlockingIOError the same data must come again, as with TLS. What is short waits for what follows it in the
+    same turn of the event loop, so that a small answer is one system call. An answer's end needs no second call: the
+    event loop sends what of it has no room.
+    """
+
+    __slots__ = ("_closing", "_conversation", "_due", "_loop", "_pending", "_rest", "_sock", "origin")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._conversation = Conversation()
+        self._rest = b""  # of records: not sent yet
+        self._pending = 0  # bytes of an answer in it, of which nobody has been told that they are sent
+        self._due = False  # it is sent at the turn's end
+        self._closing = False
+        self.origin: Origin | None = None  # of a request that comes: taken by whoever serves it
+
+    def __repr__(self) -> str:
+        return f"<{self._conversation!r}, descriptor {self.fileno()}>"
+
+    def fileno(self) -> int:
+        """The descriptor, for an event loop; -1 once it is closed."""
+        return self._sock.fileno()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a request waits to be taken."""
+        return self._conversation.state is State.ASKED
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """What is here of a request; b"" at the end of the stream. Raises OSError, also for what is no record."""
+        data = self._sock.recv(size, flags | socket.MSG_DONTWAIT)
+        if not data:
+            return b""
+        try:
+            found = b"".join(self._take(record) for record in self._conversation.feed(data))
+        except RecordError as error:
+            raise ConnectionAbortedError(str(error)) from None
+        if not found:
+            raise BlockingIOError
+        return found
+
+    def _take(self, record: Record) -> bytes:
+        if record.kind is Kind.ORIGIN:
+            self.origin = Origin.from_bytes(record.data)
+            return b""
+        if record.kind not in (Kind.HEAD, Kind.BODY):
+            raise RecordError(f"{record.kind.name} from a front")
+        return record.data
+
+    def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
+        """Send some of an answer: how much. Raises OSError."""
+        if not self._pending and len(self._rest) + len(data) < SHORT:
+            self._rest += self._says(Kind.DATA, memoryview(data))
+            self._soon()
+            return len(data)
+        if not self._pending:
+            some = memoryview(data)[:MOST]
+            self._rest += self._says(Kind.DATA, some)
+            self._pending = len(some)
+        self._flush()
+        if self._rest:
+            raise BlockingIOError
+        sent, self._pending = self._pending, 0
+        return sent
+
+    def take(self) -> None:
+        """Take the request that waits: the front knows before the turn is over. Raises OSError."""
+        self._rest += self._says(Kind.TAKEN)
+        self._soon()
+
+    def pass_on(self, whose: Whose) -> None:
+        """Say whose the request that waits is. Raises OSError."""
+        self._add(self._says(Kind.ELSEWHERE, whose.to_bytes()))
+
+    def tunnel(self) -> None:
+        """From here on both sides speak another protocol. Raises OSError."""
+        self._add(self._says(Kind.TUNNEL))
+
+    def end_answer(self, end: End) -> None:
+        """The answer is complete. Raises OSError."""
+        self._add(self._says(Kind.END, end.to_bytes()))
+
+    def shutdown(self, _how: int = socket.SHUT_WR) -> None:
+        """Nothing more will be sent: the end of an answer says so."""
+
+    def close(self) -> None:
+        """Close, once what was said is sent."""
+        if self._rest and not self._closing:
+            self._closing = True
+            self._loop.call_later(LAST_WORDS, self._close)
+        elif not self._rest:
+            self._close()
+
+    def _says(self, kind: Kind, data: bytes | memoryview = b"") -> bytes:
+        try:
+            return self._conversation.says(kind, data)
+        except RecordError as error:
+            raise ConnectionAbortedError(str(error)) from None
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._at_turn_end)
+
+    def _at_turn_end(self) -> None:
+        self._due = False
+        if self._rest and not self._pending and self._sock.fileno() >= 0:
+            try:
+                self._add(b"")
+            except OSError:  # whoever sends or reads more hears of it
+                self._rest = b""
+            if self._closing and not self._rest:
+                self._close()
+
+    def _add(self, said: bytes) -> None:
+        self._rest += said
+        self._flush()
+        if self._rest:
+            self._loop.add_writer(self._sock.fileno(), self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            self._flush()
+        except OSError:
+            self._rest = b""
+        if not self._rest:
+            self._loop.remove_writer(self._sock.fileno())
+            if self._closing:
+                self._close()
+
+    def _flush(self) -> None:
+        if not self._rest:
+            return
+        try:
+            sent = self._sock.send(self._rest, SEND)
+        except BlockingIOError:
+            return
+        self._rest = self._rest[sent:]
+
+    def _close(self) -> None:
+        if self._sock.fileno() >= 0:
+            if self._closing:
+                self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+
+
+class RelayedConnection(Connection):
+    """Requests of other workers' clients, one after the other on one pair."""
+
+    __slots__ = ("protocol",)
+
+    sock: RecordSocket
+    relayed = True
+    lingers = False
+
+    def __init__(self, worker: Worker, sock: socket.socket, handover: Handover) -> None:
+        super().__init__(worker, RecordSocket(worker.loop, sock), handover)
+        self.service = worker.services.get(handover.server)
+        self.protocol = ""  # what the client speaks, where that is not HTTP/1
+
+    def serve(self) -> None:
+        """Answer what is asked, for whom the front says that it is."""
+        try:
+            self.meet()
+        except (RecordError, ValueError) as error:
+            self.log(Level.ERROR, "core", f"a relayed request that does not say where it comes from: {error}")
+            self.close()
+            return
+        super().serve()
+
+    def meet(self) -> None:
+        """Take what the front says of the client whose request comes. Raises RecordError, ValueError."""
+        origin, self.sock.origin = self.sock.origin, None
+        if origin is None:
+            return
+        ends = origin.client, origin.client_port, origin.local, origin.local_port
+        self.endpoints = Endpoints(*ends, peer=origin.peer, peer_port=origin.peer_port)
+        self.handled = origin.handled
+        self.protocol = origin.protocol
+        if origin.tls:
+            # Whose key it was is known here: nobody is believed who says otherwise.
+            facts = replace(TLSFacts.from_text(origin.tls), server=self.server)
+            self.endpoints.secure, self.endpoints.known = True, facts
+
+    def find(self, head: Head) -> Service | None:  # noqa: ARG002 - the pair says it
+        """The virtual host that the pair was made for, and no other. Raises HTTPError."""
+        service = self.worker.services.get(self.server)
+        if service is None:
+            raise HTTPError(421, "a relayed request for a virtual host that is not served here")
+        return service
+
+    def read_head(self, data: bytes) -> Head:
+        """A request's head, of the protocol that the client speaks. Raises HTTPError."""
+        head = super().read_head(data)
+        if self.protocol == HTTP2:
+            head.major, head.minor = 2, 0
+        return head
+
+    def taken(self) -> None:
+        """Have the front know that the request is answered here."""
+        if self.sock.is_asked:
+            self.sock.take()
+
+    def refuse(self, error: HTTPError) -> None:
+        """Answer what is no request; it is this worker's all the same."""
+        self.taken()
+        super().refuse(error)
+
+    def pass_on(self, _head: Head, _raw: bytes, assignment: Assignment) -> None:
+        """Have the front know whose the request is instead; it asks there."""
+        self.request = None
+        try:
+            self.sock.pass_on(Whose(assignment.user or "", assignment.group or "", assignment.nice))
+        except OSError:
+            self.close()
+        else:
+            self.wait()
+
+    def tunnel(self) -> None:
+        """Have the front know that it is no HTTP any more. Raises OSError."""
+        self.sock.tunnel()
+
+    def deadline(self) -> float:
+        """When to give up waiting for a request: the front closes earlier what it does not use."""
+        return self.waiting_since + TARGET_KEEPS
+
+    def end(self, sending: Sending, *, aborted: bool) -> None:
+        """An answer is out: another request may come, if all of this one was read and all of the answer sent."""
+        again = not aborted and not self.worker.stopping and (sending.keep or not sending.request.head.has_body)
+        if not aborted:
+            try:
+                self.sock.end_answer(End(sending.keep, again))
+            except OSError:  # after a switch of protocols there is no end but the pair's
+                again = False
+        if again:
+            sending.keep = True
+        else:
+            self.close()
