@@ -240,9 +240,11 @@ class RelayedConnection(Connection):
     def end(self, sending: Sending, *, aborted: bool) -> None:
         """An answer is out: another request may come, if all of this one was read and all of the answer sent."""
         again = not aborted and not self.worker.stopping and (sending.keep or not sending.request.head.has_body)
-        if not aborted:
-            with contextlib.suppress(OSError):  # after a switch of protocols there is no end but the pair's
+        try:
+            if not aborted:
                 self.sock.end_answer(End(sending.keep, again))
+        except OSError:  # the front has left; or it is no HTTP any more, and there is no end but the pair's
+            again = False
         if again:
             sending.keep = True
         else:
