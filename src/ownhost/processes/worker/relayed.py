@@ -110,8 +110,11 @@ class RecordSocket:
         """The answer is complete. Raises OSError."""
         self._add(self._says(Kind.END, end.to_bytes()))
 
-    def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Nothing more will be sent: the end of an answer says so."""
+    def shutdown(self, how: int = socket.SHUT_WR) -> None:
+        """Nothing more will be sent: of HTTP the end of an answer says so, of another protocol the end of the pair."""
+        if self._conversation.state is State.TUNNELLED:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(how)
 
     def close(self) -> None:
         """Close, once what was said is sent."""
