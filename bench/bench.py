@@ -181,7 +181,7 @@ def report_files(figures: dict[str, Any]) -> None:
     for program in BY_OWNER:
         turn = figures[program.name]["alternation"]
         print(
-            f"{program.name}, {turn['requests']} requests to two owners in turn on one connection: "
+            f"{program.name}, {turn['requests']} requests to two owners in turn on a front proxy's connection: "
             f"{turn['answered']} answered, connection lost {turn['connection_lost']} times"
         )
 

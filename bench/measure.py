@@ -31,6 +31,7 @@ class Load:
     path: str = FILE  # else this is asked for
     by_owner: bool = False  # only what serves as the owner can do it
     apart: bool = False  # servers and clients have half of the cores each
+    address: str = "127.0.0.1"  # that is connected to, and from; ::1 is a front proxy's
 
 
 NEW_CONNECTION = Load("new connection per request", 32, 2, (f"Host: {ALICE.host}", "Connection: close"))
@@ -41,7 +42,14 @@ LOADS = (
     KEEP_ALIVE,
     Load("100 KiB, keep-alive", 16, 2, KEEP_ALIVE.headers, path=LARGE, apart=True),
     Load("10 MiB, keep-alive", 4, 2, KEEP_ALIVE.headers, path=HUGE, apart=True),
-    Load("owners alternating on one keep-alive connection", 8, 8, (), (ALICE.host, FILE, BOB.host, FILE)),
+    Load(
+        "a front proxy's connection with owners alternating",
+        8,
+        8,
+        (),
+        (ALICE.host, FILE, BOB.host, FILE),
+        address="[::1]",
+    ),
     Load(
         "users by expression alternating on one keep-alive connection",
         8,
@@ -61,7 +69,7 @@ def requests_per_second(
     command += ["-s", str(Path(__file__).with_name("wrk.lua"))]
     for header in load.headers:
         command += ["-H", header]
-    command += [f"{scheme}://127.0.0.1:{server.port}{path or load.path}", "--", *load.asked]
+    command += [f"{scheme}://{load.address}:{server.port}{path or load.path}", "--", *load.asked]
     command = [*on(server.cores.clients), *command]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result: dict[str, Any] = json.loads(output.rpartition("RESULT ")[2])
@@ -106,9 +114,9 @@ def _first_request(server: Server, owner: Owner, clients: contextlib.ExitStack) 
 
 
 def alternation(server: Server, requests: int = 20) -> dict[str, int]:
-    """Ask two owners in turn on one connection: how many were answered, how often it had to be opened again."""
+    """Ask two owners in turn on a proxy's connection: how many were answered, how often it had to be opened again."""
     answered = reopened = 0
-    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    client = http.client.HTTPConnection("::1", server.port, timeout=10)
     with contextlib.closing(client):
         for number in range(requests):
             try:

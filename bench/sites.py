@@ -45,6 +45,7 @@ SERVER = Template(
 ServerRoot "$run"
 $modules
 Listen 127.0.0.1:$port
+Listen [::1]:$port
 ServerName localhost
 PidFile "$run/pid"
 User www-data
@@ -55,6 +56,10 @@ LogFormat "%h %l %u %t \\"%r\\" %>s %O \\"%{Referer}i\\" \\"%{User-Agent}i\\"" c
 KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
+# Who comes from ::1 is a front proxy. Apache has no such module here, and treats it as any client.
+<IfModule remoteip_module>
+    RemoteIPInternalProxy ::1
+</IfModule>
 
 <Directory "/">
     AllowOverride None
@@ -70,7 +75,7 @@ KeepAliveTimeout 60
 
 VIRTUAL_HOST = Template(
     """
-<VirtualHost 127.0.0.1:$port>
+<VirtualHost 127.0.0.1:$port [::1]:$port>
     ServerName $host
     AssignUserID "#$id" "#$id"
     DocumentRoot "$sites/$host"
@@ -114,6 +119,7 @@ NGINX_SERVER = Template(
     """\
     server {
         listen 127.0.0.1:$port;
+        listen [::1]:$port;
         server_name $host;
         root "$sites/$host";
         access_log "$run/$host.log" owners;

@@ -31,7 +31,7 @@ from ownhost.modules.log_config import logs_of
 from ownhost.processes import mailbox
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Channel
-from ownhost.processes.slices import WorkerSlice
+from ownhost.processes.slices import LogPlaces, WorkerSlice
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.worker import Worker
@@ -67,14 +67,13 @@ class Pair:
         self.root.mkdir(exist_ok=True)
         server = make_server(folder, LOG + text)
         self.gates, box = mailbox.mailbox_pair()
-        targets = list(dict.fromkeys((server.settings[ERROR_LOG], *(log.target for log in logs_of(server)))))
         self.logs = [(folder / name).open("w+b") for name in ("error.txt", "access.txt")]
         slice_ = WorkerSlice(
             Identity(0, 0, (), "test"), [server], {server.id: frozenset((UNASSIGNED,))}, UNASSIGNED, server
         )
         slice_ = pickle.loads(pickle.dumps(slice_))
         slice_.names = HostIndex({}, NameTable(server.id, {"other.test": (0, NOBODY)}))
-        slice_.logs = {target: 2 + place for place, target in enumerate(targets)}
+        slice_.logs = LogPlaces({server.settings[ERROR_LOG]: 2}, {log.target: 3 for log in logs_of(server)})
         descriptors = [box.detach(), os.dup(self.gates.fileno()), *(log.fileno() for log in self.logs)]
         self.loop = uvloop.new_event_loop()
         self.worker = Worker(Channel(self.gates, ()), slice_, descriptors, self.loop)

@@ -22,6 +22,7 @@ PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, whereve
 ALICE, BOB, CAROL = 50001, 50002, 50003
 _GIVEN: set[int] = set()  # ports: the kernel may choose one again before anything listens on it
 WWW = 50080  # User and Group of servers under test: no account, no rights
+GATE, LOGGER = 65530, 65531  # whom gates and loggers run as where there are no accounts for them
 
 
 def free_port() -> int:
@@ -274,7 +275,7 @@ class World:
         port = free_port()
         head = (
             f'ServerRoot "@DIR@"\nListen 127.0.0.1:@PORT@\nServerName server.test\nUser "#{WWW}"\nGroup "#{WWW}"\n'
-            "ErrorLog @DIR@/error.log\nLogLevel info\n"
+            "ErrorLog @DIR@/error.log\nLogLevel info\nDefaultRuntimeDir @DIR@/run\n"
         )
         text = (head if preamble else "") + body
         config = self.folder / f"ownhost-{port}.conf"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.config.directive import ArgumentError
-from ownhost.config.networks import is_network, parse_address, parse_network
+from ownhost.config.networks import Networks, is_network, parse_address, parse_network
 
 INSIDE = (
     ("127.0.0.1", "127.0.0.1"),
@@ -102,3 +102,26 @@ def test_addresses_of_sockets(text: str, shown: str) -> None:
 )
 def test_names_are_told_from_networks(word: str, meant: bool) -> None:
     assert is_network(word) == meant
+
+
+def test_many_networks_are_one_set() -> None:
+    several = [
+        parse_network(text)
+        for text in ("10.0.0.0/8", "192.0.2.1", "192.0.2.9", "192.0.2.0/255.0.255.1", "2001:db8::/32")
+    ]
+    found = Networks.of(several)
+    for text in (
+        "10.9.9.9",
+        "192.0.2.1",
+        "192.0.2.2",
+        "192.7.2.4",
+        "192.0.2.9",
+        "11.0.0.1",
+        "2001:db8::1",
+        "2001:db9::1",
+        "::1",
+    ):
+        address = parse_address(text)
+        assert (address in found) == any(address in one for one in several), text
+    assert len(found.masks) == 4
+    assert (bool(found), bool(Networks())) == (True, False)

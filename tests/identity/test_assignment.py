@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ownhost.identity.translated  # noqa: F401 - declares other modules' words
 from ownhost.config.directive import REGISTRY, ArgumentError, Call, ConfigError, Source, Where
 from ownhost.config.reader import read
 from ownhost.identity.accounts import Account, look_up

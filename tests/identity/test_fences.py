@@ -15,6 +15,7 @@ import pytest
 PRELUDE = """
 import errno, os, signal, socket, sys
 from ownhost.identity import become, capabilities, prctl, seccomp
+from ownhost.identity.shedding import BecomeError
 from ownhost.identity.identity import Identity
 OWNER = Identity(50001, 50002, (50003, 50004), "owner")
 
@@ -79,7 +80,7 @@ def test_nobody_becomes_root(who: str) -> None:
     code = f"""
         try:
             become.become(Identity({who}, "root"))
-        except become.BecomeError as error:
+        except BecomeError as error:
             print(error)
     """
     assert run(code) == (0, ["nothing is ever served as uid 0 or with gid 0"])
@@ -92,10 +93,12 @@ def test_a_way_back_is_noticed() -> None:
         capabilities.keep = lambda kept: None
         try:
             become.become(OWNER)
-        except become.BecomeError as error:
+        except BecomeError as error:
             print(error)
     """
-    assert run(code) == (0, ["setuid(0) worked after all privileges were dropped"])
+    status, (line,) = run(code)
+    assert status == 0
+    assert line.endswith(" worked after all privileges were dropped")
 
 
 def test_without_root_only_the_callers_own_identity_is_verified() -> None:
@@ -105,7 +108,7 @@ def test_without_root_only_the_callers_own_identity_is_verified() -> None:
         print("verified")
         try:
             become.become(Identity(50009, 50002, (), "somebody"))
-        except become.BecomeError:
+        except BecomeError:
             print("refused")
     """
     assert run(code) == (0, ["verified", "refused"])
@@ -237,12 +240,14 @@ def test_a_workers_work_is_allowed_and_the_rest_refused() -> None:
         attempt("mount", lambda: call(165, 0, 0, 0, 0, 0))
         attempt("bpf", lambda: call(321, 0, 0, 0))
         attempt("process_vm_readv", lambda: call(310, 1, 0, 0, 0, 0, 0))
+        attempt("fork", lambda: os.fork())
         attempt("pidfd_getfd", lambda: call(438, 0, 0, 0))
         attempt("io_uring_setup", lambda: call(425, 1, 0))
         status("Seccomp", "NoNewPrivs")
     """
-    refused = ["setuid", "setgroups", "execve", "ptrace", "unshare", "mount", "bpf", "process_vm_readv", "pidfd_getfd"]
-    expected = ["worked", *(f"{name} EPERM" for name in refused), "io_uring_setup ENOSYS", "Seccomp 2", "NoNewPrivs 1"]
+    refused = ["setuid", "setgroups", "execve", "ptrace", "unshare", "mount", "bpf", "process_vm_readv", "fork"]
+    missing = ["pidfd_getfd ENOSYS", "io_uring_setup ENOSYS"]
+    expected = ["worked", *(f"{name} EPERM" for name in refused), *missing, "Seccomp 2", "NoNewPrivs 1"]
     assert run(code) == (0, expected)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, eventually
+from ownhost.processes.budget import Budget
 from ownhost.processes.descriptors import raise_limit
-from ownhost.processes.logger import Log, clean
+from ownhost.processes.logger.log import Log
+from ownhost.processes.logger.speaker import clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
 from ownhost.request.errorlog import LogTarget
@@ -257,6 +259,59 @@ def test_the_last_lines_get_a_moment(number: int) -> None:
     sender.close()
 
 
+class Timers:
+    """What is to be done later, and the doing of it."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def later(self, wait: float, do: Callable[[], None]) -> None:
+        self.due.append((wait, do))
+
+    def ring(self) -> None:
+        due, self.due = self.due, []
+        for _, do in due:
+            do()
+
+
+def test_what_is_not_taken_is_tried_again() -> None:
+    reader, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sender.setblocking(False)
+    timers = Timers()
+    writer = LogWriter(sender.fileno(), lambda flush: flush(), timers.later)
+    while not writer.lines:
+        writer.write("x" * 9_999 + "\n")
+    assert len(timers.due) == 1
+    timers.ring()
+    assert len(timers.due) == 1, "one at a time, for as long as it takes"
+    reader.settimeout(5)
+    reader.recv(100_000)
+    timers.ring()
+    assert not writer.lines
+    assert not timers.due
+    reader.close()
+    sender.close()
+
+
+def test_what_is_more_than_a_budget_is_dropped_and_said_now_and_then(tmp_path: Path) -> None:
+    descriptor = open_log(file(tmp_path / "a.log"))
+    timers = Timers()
+    writer = LogWriter(descriptor, lambda flush: flush(), timers.later)
+    writer.budget = Budget(rate=1.0, burst=1_000)
+    for number in range(100):
+        writer.write(f"{number} {'x' * 200}\n")
+    kept = (tmp_path / "a.log").read_text().splitlines()
+    assert [line.split()[0] for line in kept] == ["0", "1", "2", "3", "4"]
+    timers.ring()
+    said = "(95 lines are lost: the log was not taken in time)"
+    assert (tmp_path / "a.log").read_text().splitlines() == [*kept, said]
+    writer.write("one more\n")
+    timers.ring()
+    assert (tmp_path / "a.log").read_text().splitlines() == [*kept, said], "it was said just now"
+    assert 0 < timers.due[0][0] <= 1, "so it is said later"
+    os.close(descriptor)
+
+
 def replace_file(descriptor: int, path: str) -> None:
     other = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(other, descriptor)
@@ -351,11 +406,11 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
         ("é\x9b日\n".encode(), "é?日\n".encode()),
         (b"\xff\xc3\n", b"\xff\xc3\n"),
         (b"\n\n", b"\n\n"),
-        (b"x" * (LONGEST_LINE + 5) + b"\nnext\n", b"x" * LONGEST_LINE + b"\nnext\n"),
+        (b"x" * LONGEST_LINE + b"\nnext\n", b"x" * (LONGEST_LINE - 4) + b"...\nnext\n"),
     ],
 )
 def test_whatever_a_sender_says_is_lines(sent: bytes, written: bytes) -> None:
-    assert clean(sent) == written
+    assert b"".join(clean(sent)) == written
 
 
 def read_all(descriptor: int) -> bytes:

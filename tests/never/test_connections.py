@@ -64,8 +64,11 @@ def mailbox_of(worker: Process) -> socket.socket:
     raise AssertionError("no mailbox")
 
 
-def as_worker(uid: int, work: Callable[[], object]) -> int:
-    """Have something done by a child that is an owner's worker as far as the kernel can tell: its status."""
+def as_worker(uid: int, work: Callable[[], object], *, filtered: bool = True) -> int:
+    """Have something done by a child that is an owner's worker as far as the kernel can tell: its status.
+
+    Without the filter it is a program of the owner's that the worker has passed its descriptors to.
+    """
     pid = os.fork()
     if pid == 0:
         status = 99
@@ -75,7 +78,8 @@ def as_worker(uid: int, work: Callable[[], object]) -> int:
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             prctl.set_no_new_privs()
-            seccomp.install(seccomp.WORKER)
+            if filtered:
+                seccomp.install(seccomp.WORKER)
             work()
             status = 0
         os._exit(status)
@@ -117,7 +121,7 @@ def test_nothing_that_a_worker_writes_into_its_mailbox_gets_anywhere(two: Server
 
         assert as_worker(ALICE, write) == 0
     assert two.get("bob.test").status == 200
-    assert {process.pid: len(process.descriptors()) for process in two.processes("gate")} == before
+    eventually(lambda: all(len(Process(pid).descriptors()) <= many for pid, many in before.items()))
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
@@ -199,7 +203,7 @@ def test_nobody_waits_for_sockets_that_a_worker_has_spoiled_and_left_in_its_mail
                 lingering(sock)
             box.shutdown(socket.SHUT_RDWR)
 
-        assert as_worker(ALICE, spoil) == 0
+        assert as_worker(ALICE, spoil, filtered=False) == 0  # a worker's own filter refuses SO_LINGER
     for _ in range(3):
         with suppress(OSError):
             two.get("alice.test")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, WWW, Server, World, eventually, steal
+from harness import ALICE, BOB, GATE, PYTHON, Process, Server, World, eventually, steal
 
 
 @pytest.fixture
@@ -108,12 +108,18 @@ def test_2_workers_share_no_descriptor_but_pairs_of_their_own(two: Server) -> No
 
 
 def test_2_workers_share_no_writable_memory(two: Server) -> None:
-    def shared(uid: int) -> set[str]:
-        lines = Path(f"/proc/{two.worker(uid).pid}/maps").read_text().splitlines()
-        return {line for line in lines if line.split()[1][1] == "w" and line.split()[1][3] == "s"}
+    def shared(process: Process) -> dict[str, str]:
+        """Device, inode and name of what it may write to and others may have mapped."""
+        lines = [line.split() for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()]
+        return {f"{line[3]} {line[4]}": line[5] for line in lines if line[1][1] == "w" and line[1][3] == "s"}
 
-    assert not shared(ALICE)
-    assert not shared(BOB)
+    everybody = [process for process in two.processes() if process.role not in ("supervisor", "forkserver")]
+    pages = [shared(process) for process in everybody]
+    # Each has a page of its own, on which it says what its loop does, and which the supervisor reads.
+    assert all(list(page.values()) == ["/memfd:pulse"] for page in pages), pages
+    assert len(set().union(*pages)) == len(everybody)
+    (supervisor,) = two.processes("supervisor")
+    assert not any(name == "/memfd:pulse" for name in shared(supervisor).values())
 
 
 @pytest.mark.parametrize("what", ["mem", "maps", "fd/0", "environ", "root/etc/passwd"])
@@ -234,5 +240,5 @@ def test_6_clients_that_never_finish_a_head_keep_nobody_out(two: Server) -> None
         sock.close()
 
 
-def test_the_default_identity_is_not_root(two: Server) -> None:
-    assert {process.uid for process in two.processes("gate")} == {WWW}
+def test_gates_are_not_root_and_nobody_who_serves(two: Server) -> None:
+    assert {process.uid for process in two.processes("gate")} == {GATE}

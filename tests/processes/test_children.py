@@ -11,6 +11,7 @@ import pytest
 
 from ownhost.identity.identity import Identity
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Fork, Message, Signal, Started, channel_pair
+from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.slices import ProgramSlice
 from ownhost.processes.supervisor.children import Child, Children
 
@@ -21,9 +22,10 @@ WHO = Identity(1234, 1234, (), "somebody")
 def ends() -> Iterator[tuple[Children, Channel]]:
     """The list, and the forkserver's end of its channel."""
     control, theirs = channel_pair()
+    confined, other = channel_pair()
     theirs.setblocking(False)
-    with control, theirs:
-        yield Children(Channel(control, [])), Channel(theirs, FROM_SUPERVISOR["forkserver"])
+    with control, theirs, confined, other:
+        yield Children(Channel(control, []), Channel(confined, [])), Channel(theirs, FROM_SUPERVISOR["forkserver"])
 
 
 def orders(forkserver: Channel) -> list[Message]:
@@ -78,8 +80,9 @@ def test_more_orders_than_the_channel_has_room_for_come_in_their_order(ends: tup
     async def work() -> None:
         children, forkserver = ends
         wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], []
+        page = new_page()
         for order in wanted:
-            children.kill(Child("worker", 1, forkserver, 0.0, pid=order.pid))
+            children.kill(Child("launcher", 1, forkserver, Watched(page), 0.0, pid=order.pid))
         assert children.forkserver.waiting, "there was room for all of them"
         async with asyncio.timeout(10):
             while len(found) < len(wanted):

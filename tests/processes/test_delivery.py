@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ownhost.processes.delivery import MAX_WAIT, MAX_WAITING, Delivery
 from ownhost.processes.gate.client import Client, Event, State
-from ownhost.processes.gate.delivery import MAX_WAIT, MAX_WAITING, Delivery, Held
+from ownhost.processes.gate.held import Held
 from ownhost.processes.mailbox import SMALL, mailbox_pair, receive_handover
 
 ALICE, BOB = 1, 2

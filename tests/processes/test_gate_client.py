@@ -79,6 +79,60 @@ def test_tls(said: list[bytes | None], decided: list[str]) -> None:
     assert converse(client(encrypted=True), *said) == decided
 
 
+V1 = b"PROXY TCP4 198.51.100.7 192.0.2.9 4000 80\r\n"
+V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7, 192, 0, 2, 9, 15, 160, 0, 80])
+LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+
+
+def announced(*said: bytes | None) -> tuple[Client, list[str]]:
+    """What a listed front proxy says, and its client behind it: the announcement is taken out of what is looked at."""
+    one, data, decided = client(), b"", []
+    one.state = State.ANNOUNCED
+    parts = list(said)
+    while parts:
+        part = parts.pop(0)
+        data += part or b""
+        found = look(one, None if part is None else data)
+        what = one.step(found.event)
+        decided.append(f"{what} {found.host}".strip())
+        if what == "watch":
+            one.seen = found.seen
+        elif what == "meet":
+            assert found.announced is not None
+            data = data[found.announced.size :]
+            one.meet(found.announced)
+            parts.insert(0, b"" if data else None)
+        else:
+            break
+    return one, decided
+
+
+@pytest.mark.parametrize("header", [V1, V2])
+@pytest.mark.parametrize("cut", range(1, len(V1) + len(HEAD), 7))
+def test_a_front_proxy_announces_its_client(header: bytes, cut: int) -> None:
+    one, decided = announced((header + HEAD)[:cut], (header + HEAD)[cut:])
+    assert [what for what in decided if what != "watch"] == ["meet", "deliver alice.test"]
+    assert (one.address, one.port, one.peer, one.peer_port) == ("198.51.100.7", 4000, "192.0.2.1", 4242)
+
+
+def test_a_front_proxy_speaks_for_itself() -> None:
+    one, decided = announced(LOCAL + HEAD)
+    assert decided == ["meet", "deliver alice.test"]
+    assert (one.address, one.port, one.peer) == ("192.0.2.1", 4242, "192.0.2.1")
+
+
+def test_a_front_proxy_that_announces_nobody_is_closed() -> None:
+    one = client()
+    one.state = State.ANNOUNCED
+    found = look(one, HEAD)
+    assert (one.step(found.event), found.problem) == (
+        "close",
+        "its connection does not begin with the PROXY protocol: it begins otherwise",
+    )
+    assert announced(V1[:9], b"")[1] == ["watch", "close"]
+    assert announced(None, V1, None, HEAD)[1] == ["watch", "meet", "watch", "watch", "deliver alice.test"]
+
+
 @given(st.lists(st.integers(1, len(HEAD) - 1), max_size=10, unique=True).map(sorted))
 def test_the_end_of_a_conversation_does_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> None:
     parts = [HEAD[start:end] for start, end in zip([0, *cuts], [*cuts, len(HEAD)], strict=True)]

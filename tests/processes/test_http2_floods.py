@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -100,6 +101,23 @@ def test_frames_to_no_purpose(pair: Pair, name: str) -> None:
         peer.sock.close()
         while pair.worker.connections:
             await asyncio.sleep(0.01)
+
+    pair.run(work())
+
+
+def test_a_client_that_floods_is_not_waited_for(pair: Pair) -> None:
+    """It goes on sending, and is dropped at the next look: no two seconds, and no megabytes."""
+
+    async def work() -> None:
+        peer = await begin(pair)
+        await flood(peer, lambda number: HARMLESS["ping"](number).serialize())
+        assert peer.connection.closed
+        began = asyncio.get_running_loop().time()
+        with contextlib.suppress(OSError):
+            while pair.worker.lingering:
+                await peer.send(bytes(100_000))
+                await asyncio.sleep(0)
+        assert asyncio.get_running_loop().time() - began < 1
 
     pair.run(work())
 

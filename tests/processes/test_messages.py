@@ -27,7 +27,7 @@ from ownhost.processes.messages import (
     encode,
 )
 
-SAMPLES: list[Message] = [Fork(1, "worker", 5, 6, [7, 8], "alice", -3), Want(4), Busy(), Exited(9, -9)]
+SAMPLES: list[Message] = [Fork(1, "worker", 5, 6, [7, 8], "alice", -3, [9, 10], 0o22), Want(4), Busy(), Exited(9, -9)]
 EVERY = tuple(MESSAGES.values())
 
 
@@ -69,7 +69,7 @@ def test_bytes_are_a_message_or_a_protocol_error(data: bytes) -> None:
 
 @pytest.mark.parametrize("role", ["gate", "worker", "logger"])
 def test_no_process_near_the_network_may_ask_for_a_fork_or_a_signal(role: str) -> None:
-    for message in (Fork(1, "worker", 0, 0, [], "root", 0), Mailbox(1), Begin(0)):
+    for message in (Fork(1, "worker", 0, 0, [], "root", 0, [], 0), Mailbox(1), Begin(0)):
         with pytest.raises(ProtocolError, match="not this peer's to say"):
             decode(encode(message), TO_SUPERVISOR[role])
 

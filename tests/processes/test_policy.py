@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ownhost.processes.supervisor.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_WAIT, SpawnPolicy
+from ownhost.processes.supervisor.policy import BUSY_INTERVAL, FIRST_WAIT, LONGEST_OF_NEUTRAL, LONGEST_WAIT, SpawnPolicy
 
 
 def test_one_worker_on_demand() -> None:
@@ -95,3 +95,45 @@ def test_leaving_when_idle_is_no_death() -> None:
     policy.ended(1.0, lived=1.0, failed=False)
     assert not policy.throttled
     assert policy.wanted(1.0)
+
+
+def test_one_that_leaves_before_it_can_have_served_is_an_early_death() -> None:
+    """As a hostile worker or launcher may: it is started for a request, and leaves."""
+    policy = SpawnPolicy(limit=1, stays=5.0)
+    for now in (0.0, 1.0):
+        policy.started()
+        policy.ended(now, lived=0.1, failed=False)
+    assert policy.throttled
+    assert not policy.wanted(1.0)
+
+
+def test_one_that_was_told_to_leave_is_no_death() -> None:
+    policy = SpawnPolicy(limit=1, stays=5.0)
+    policy.started()
+    policy.dismissed()
+    assert policy.wanted(0.0)
+
+
+def test_a_neutral_process_that_was_killed_or_has_served_is_replaced_at_once() -> None:
+    policy = SpawnPolicy(limit=1, neutral=True)
+    for now, lived, killed in ((0.0, 0.1, True), (1.0, 30.0, False), (2.0, 0.0, True)):
+        policy.started()
+        policy.ended(now, lived, failed=True, killed=killed)
+        assert policy.wanted(now), (lived, killed)
+
+
+def test_no_neutral_process_is_missing_for_longer_than_a_second() -> None:
+    policy = SpawnPolicy(limit=1, neutral=True)
+    for now in range(2_000):
+        policy.started()
+        policy.ended(now, lived=0.0, failed=now % 2 == 0)
+        assert not policy.wanted(now)
+        assert policy.wanted(now + LONGEST_OF_NEUTRAL)
+
+
+def test_an_owners_process_that_was_killed_waits_as_one_that_failed() -> None:
+    policy = SpawnPolicy(limit=1)
+    policy.started()
+    policy.ended(0.0, lived=0.1, failed=True, killed=True)
+    assert not policy.wanted(0.0)
+    assert policy.wanted(FIRST_WAIT)

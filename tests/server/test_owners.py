@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites, curl
-from harness import ALICE, BOB, CAROL, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, CAROL, GATE, LOGGER, WWW, Process, Server, World, eventually
 from installing import install
 
 
@@ -33,7 +33,7 @@ def test_every_process_is_who_it_should_be(two: Server) -> None:
     roles = sorted((process.role, process.uid) for process in two.processes())
     assert [role for role in roles if role[0] == "worker"] == [("worker", ALICE), ("worker", BOB)]
     assert {role for role in roles if role[0] in ("supervisor", "forkserver")} == {("forkserver", 0), ("supervisor", 0)}
-    assert {uid for role, uid in roles if role in ("gate", "logger")} == {WWW}
+    assert {role for role in roles if role[0] in ("gate", "logger")} == {("gate", GATE), ("logger", LOGGER)}
 
 
 @pytest.mark.parametrize("uid", [ALICE, BOB])

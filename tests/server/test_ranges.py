@@ -10,7 +10,7 @@ import pwd
 
 import pytest
 
-from harness import ALICE, WWW, World, eventually
+from harness import ALICE, GATE, WWW, World, eventually
 
 GAMES = pwd.getpwnam("games").pw_uid
 
@@ -44,7 +44,7 @@ def test_what_would_be_served_as_user_is_500(world: World, limit: str) -> None:
     line = lines_with(server.log(), words, "client")[0]
     assert "[mpm_itk:error]" in line
     assert f"This is most likely due to the current {directive} setting." in line
-    assert {process.uid for process in server.processes("gate")} == {WWW}
+    assert {process.uid for process in server.processes("gate")} == {GATE}
 
 
 def test_the_main_server_is_served_as_user_too(world: World) -> None:

@@ -40,7 +40,7 @@ from ownhost.identity.assignment import (
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes.supervisor import keys
+from ownhost.processes.supervisor.preparation import look_at_keys
 from ownhost.request import serve
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 from ownhost.request.request import Elsewhere, Level, Request
@@ -137,7 +137,7 @@ def _explain(config: Config, question: Question) -> Explanation:
         what = f"no virtual host there goes by {asked.head.host or 'no name'}, so the first one answers"
         found.causes.append(Cause(what, found.declared, "add a ServerAlias to the one that is meant"))
     if asked.endpoints.secure:
-        verdict.judge_certificate(found, asked.head.host, *keys.examined(server))
+        verdict.judge_certificate(found, asked.head.host, look_at_keys(config, server))
     return found
 
 
@@ -226,7 +226,10 @@ class _Explainer:
         self.decided.clear()
         self.found.rewriting.clear()
         self.found.messages.clear()
-        return Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        request = Request(self.asked.head, self.asked.endpoints, self.site, time.time(), self.log)
+        for arrive in self.site.arrivals:
+            arrive(request)
+        return request
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Take a message: steps of rewriting, and what the error log would have."""

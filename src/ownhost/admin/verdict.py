@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from ownhost.admin.causes import Outcome, behind, explain_obstacle, redirect_of, rule_behind, who_is
 from ownhost.admin.explanation import Cause, Explanation
@@ -13,7 +12,7 @@ from ownhost.http.certificates import covers
 from ownhost.identity.assignment import LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Refusal
 from ownhost.identity.permissions import Obstacle, Unseen, find_obstacle
-from ownhost.processes.keyfiles import KeyProblem
+from ownhost.processes.supervisor.preparation import Looked
 from ownhost.request.errors import ERROR_DOCUMENTS
 from ownhost.request.walk import AccessRefused
 
@@ -151,16 +150,16 @@ def _add_error_document(found: Explanation, outcome: Outcome) -> None:
 # TLS
 
 
-def judge_certificate(found: Explanation, host: str, names: Sequence[str], problem: KeyProblem | None) -> None:
+def judge_certificate(found: Explanation, host: str, looked: Looked) -> None:
     """Say what keeps a client of TLS from getting so far."""
-    if problem is not None and problem.forbidden and os.geteuid() != 0:
+    if looked.unseen is not None:
         found.certain = False
-        found.causes.append(Cause(f"not looked at: {problem}", str(problem.problem.source), _ASK))
-    elif problem is not None:
-        found.connection = f"the TLS handshake fails: {problem}"
-        found.causes.insert(0, Cause(str(problem), str(problem.problem.source)))
+        found.causes.append(Cause(f"not looked at: {looked.unseen.message}", str(looked.unseen.source), _ASK))
+    elif looked.problem is not None:
+        found.connection = f"the TLS handshake fails: {looked.problem.message}"
+        found.causes.insert(0, Cause(looked.problem.message, str(looked.problem.source)))
         found.verdict = found.connection
-    elif names and host and not any(covers(name, host) for name in names):
-        what = f"the certificate is for {', '.join(names)}, not for {host}: browsers warn of it"
+    elif looked.names and host and not any(covers(name, host) for name in looked.names):
+        what = f"the certificate is for {', '.join(looked.names)}, not for {host}: browsers warn of it"
         found.causes.append(Cause(what, "", f"get one for {host}, too"))
         found.verdict += f"; but {what}"

@@ -1,13 +1,11 @@
 """TLS with servers behind this one: what a connection to one is encrypted with, as mod_ssl's SSLProxy... say.
 
-Keys and authorities come from files that the supervisor opened (`Site.opened`), as root may be alone in reading them.
+Keys and authorities come from `Site.opened`: root may be alone in reading them.
 """
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ownhost.http.message import HTTPError
@@ -16,9 +14,8 @@ from ownhost.http.tls_client import ClientCredentials, make_client_context
 from ownhost.modules.mod_proxy import PROXY_PRESERVE_HOST
 from ownhost.modules.proxying.backend import ENCRYPTED, Backend
 from ownhost.modules.ssl.proxy_directives import ENGINE, ProxyTLS, proxy_tls
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.request import Request
-
-MAX_FILE = 16 << 20  # bytes
 
 _contexts: dict[tuple[int, ProxyTLS], ssl.SSLContext] = {}  # by server id
 
@@ -50,21 +47,17 @@ def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
     if key not in _contexts:
         try:
             _contexts[key] = make_client_context(want.tls.policy, read_credentials(want.tls, request.site.opened))
+        except OSError as error:
+            how = "cannot be read" if error.filename in request.site.opened.given else "was not given to this process"
+            why = f"{error.filename} {how}: {error.strerror}"
+            raise HTTPError(500, f"no other server can be spoken to with TLS: {why}", module="ssl") from None
         except OpenSSLError as error:
             about = f"{error.about}: " if error.about else ""
             raise HTTPError(500, f"no other server can be spoken to with TLS: {about}{error}", module="ssl") from None
     return _contexts[key]
 
 
-def read_credentials(tls: ProxyTLS, opened: Mapping[str, Sequence[int]]) -> ClientCredentials:
-    """What is in the files that settings name. Raises OpenSSLError."""
-    return ClientCredentials(*(_read(files, opened) for files in (tls.authorities, tls.certificates, tls.chain)))
-
-
-def _read(files: Iterable[str], opened: Mapping[str, Sequence[int]]) -> bytes:
-    found: list[bytes] = []
-    for file in files:
-        if file not in opened:
-            raise OpenSSLError(f"{file} was not given to this process: see what was said at the start")
-        found += (os.pread(descriptor, MAX_FILE, 0) for descriptor in opened[file])
-    return b"\n".join(found)
+def read_credentials(tls: ProxyTLS, files: GivenFiles) -> ClientCredentials:
+    """What is in the files that settings name. Raises OSError."""
+    named = (tls.authorities, tls.certificates, tls.chain)
+    return ClientCredentials(*(b"\n".join(files.read(name) for name in names) for names in named))

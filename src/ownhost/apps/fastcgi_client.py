@@ -39,16 +39,34 @@ async def ask_app(
     dialect: Dialect = Dialect.CGI,
 ) -> Response:
     """The response of an app, started if need be. Raises HTTPError 500, 503, 504."""
+    try:
+        conversation = await _reach(request, launcher, app, variables, content)
+    except OSError:  # it has died since somebody asked it last, perhaps: the launcher knows
+        conversation = await _reach(request, launcher, app, variables, content, last=True)
+    return await answer(request, conversation, app.module, dialect=dialect, timeout=timeout)
+
+
+async def _reach(
+    request: Request,
+    launcher: Launcher,
+    app: App,
+    variables: Mapping[str, str],
+    content: Content | None,
+    *,
+    last: bool = False,
+) -> Conversation:
+    """A conversation that has begun. Raises HTTPError; unless it is the last try, OSError where nobody listens."""
     lease = await launcher.lease(app)
     try:
-        conversation = await _begin(request, lease, app, fastcgi.params(variables), content)
+        return await _begin(request, lease, app, fastcgi.params(variables), content)
     except (OSError, TimeoutError) as error:
-        lease.end()
+        lease.lost()
+        if not last and not isinstance(error, TimeoutError):
+            raise
         raise HTTPError(503, f"cannot reach the program at {lease.path}: {error}", module=app.module) from None
     except BaseException:
         lease.end()
         raise
-    return await answer(request, conversation, app.module, dialect=dialect, timeout=timeout)
 
 
 def _complaints(request: Request, lease: Lease, app: App) -> Complaints:

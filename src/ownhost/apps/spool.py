@@ -1,19 +1,17 @@
-"""Bytes on their way, bounded in memory: what is more goes into a file without a name, which is the owner's."""
+"""Bytes on their way, bounded in memory: what is more goes into a file, within what `spooling` lets a process keep."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import BinaryIO
 
-from ownhost.http.message import Parts, parts_length
+from ownhost.apps.spooling import SPOOLING, SpoolFile
+from ownhost.http.message import HTTPError, Parts, parts_length
 from ownhost.http.ranges import Cutter
 
 MEMORY = 262_144  # bytes kept in memory
-LARGEST = 4_294_967_296  # bytes kept at all, in memory or file: then whoever writes has to wait
 PIECE = 65_536
 
 
@@ -23,15 +21,26 @@ class Spool:
     def __init__(self) -> None:
         self.size = 0
         self._parts: list[bytes] = []
-        self._file: BinaryIO | None = None
+        self._file: SpoolFile | None = None
 
     def write(self, data: bytes) -> None:
-        """Add some bytes. Raises OSError where the disk is full."""
-        self.size += len(data)
-        if self._file is None and self.size <= MEMORY:
+        """Add some bytes. Raises OSError where the disk is full, HTTPError 503 and 413 where too much is kept."""
+        size = self.size + len(data)
+        if self._file is None and size <= MEMORY:
             self._parts.append(data)
+        else:
+            self._check_room(size)
+            self._as_file().write(data, self.size)
+        self.size = size
+
+    def _check_room(self, size: int) -> None:
+        kept = self._file.size if self._file is not None else 0
+        if SPOOLING.has_room(size - kept):
             return
-        self._as_file().write(data)
+        if size > SPOOLING.most:
+            raise HTTPError(413, f"a request's body of {size} bytes or more is larger than SpoolMaxSize")
+        why = f"there is no room for a request's body: {SPOOLING.used} bytes are kept already (SpoolMaxSize)"
+        raise HTTPError(503, why, (("Retry-After", "10"),))
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, in pieces. Whoever has begun gets to the end, though it is closed meanwhile."""
@@ -47,7 +56,6 @@ class Spool:
     def fileno(self) -> int:
         """A file with all of it, at its beginning: open for as long as this is."""
         file = self._as_file()
-        file.flush()
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return file.fileno()
 
@@ -57,11 +65,10 @@ class Spool:
         if self._file is not None:
             self._file.close()
 
-    def _as_file(self) -> BinaryIO:
+    def _as_file(self) -> SpoolFile:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `close`
-            for part in self._parts:
-                self._file.write(part)
+            self._file = SpoolFile()
+            self._file.write(b"".join(self._parts), 0)
             self._parts.clear()
         return self._file
 
@@ -69,8 +76,8 @@ class Spool:
 class Flow:
     """A response's body, between a program that writes and a client that reads at its own pace.
 
-    The program goes on though the client is slow: what is not read yet waits here. An error ends the flow for whoever
-    reads, as an exception.
+    The program goes on though the client is slow: what is not read yet waits here, up to SpoolMaxAnswer. Then the
+    program waits, too. An error ends the flow for whoever reads, as an exception.
     """
 
     def __init__(self, length: int | None = None) -> None:
@@ -79,7 +86,7 @@ class Flow:
         self._cutter: Cutter | None = None
         self._waiting: deque[bytes] = deque()
         self._in_memory = 0
-        self._file: BinaryIO | None = None
+        self._file: SpoolFile | None = None
         self._written = self._read = 0  # places in the file
         self._ended = False
         self._error: BaseException | None = None
@@ -89,22 +96,32 @@ class Flow:
         self._at_close: list[Callable[[], object]] = []
 
     async def put(self, data: bytes) -> bool:
-        """Add some bytes, waiting while far too many are here. False where nobody reads them any more."""
-        while self._written - self._read > LARGEST and not self.abandoned:
+        """Add some bytes, waiting while too many are here. False where nobody reads them any more."""
+        while not (self.abandoned or self._takes(len(data))):
             self._changed.clear()
             await self._changed.wait()
-        if self.abandoned:
-            return False
-        if self._file is None and self._in_memory + len(data) <= MEMORY:
+        if self.abandoned or not data:
+            return not self.abandoned
+        if self._fits_in_memory(len(data)):
             self._waiting.append(data)
             self._in_memory += len(data)
         else:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `close`
-            os.pwrite(self._file.fileno(), data, self._written)
+                self._file = SpoolFile()
+            self._file.write(data, self._written)
             self._written += len(data)
         self._changed.set()
         return True
+
+    def _fits_in_memory(self, size: int) -> bool:
+        """Whether so many bytes may wait in memory: what is in the file comes before them."""
+        return not self._written and (not self._in_memory or self._in_memory + size <= MEMORY)
+
+    def _takes(self, size: int) -> bool:
+        """Whether so many bytes may wait here at all. A flow that is empty takes any, for a program to get on."""
+        return self._fits_in_memory(size) or (
+            self._in_memory + self._written + size <= SPOOLING.most_of_answer and SPOOLING.has_room(size)
+        )
 
     def end(self, error: BaseException | None = None) -> None:
         """There is no more; with an error, because something went wrong."""
@@ -159,13 +176,14 @@ class Flow:
         if self._waiting:
             data = self._waiting.popleft()
             self._in_memory -= len(data)
+            self._changed.set()
             return data
         if self._file is None or self._read == self._written:
             return b""
         data = os.pread(self._file.fileno(), PIECE, self._read)
         self._read += len(data)
         if self._read == self._written:
-            os.ftruncate(self._file.fileno(), 0)
+            self._file.empty()
             self._read = self._written = 0
         self._changed.set()
         return data

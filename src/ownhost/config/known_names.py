@@ -310,11 +310,6 @@ MODULE_DIRECTIVES = {  # module to its directives and sections
     "mod_reflector": """
         ReflectorHeader
     """,
-    "mod_remoteip": """
-        RemoteIPHeader RemoteIPInternalProxy RemoteIPInternalProxyList RemoteIPProxiesHeader
-        RemoteIPProxyProtocol RemoteIPProxyProtocolExceptions RemoteIPTrustedProxy
-        RemoteIPTrustedProxyList
-    """,
     "mod_reqtimeout": """
         RequestReadTimeout
     """,

@@ -9,8 +9,8 @@ from __future__ import annotations
 _DONE = """
     access_compat actions alias asgi authz_core authz_host cgi cgid core dir env fcgid headers http http2 log_config
     logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel
-    reqtimeout rewrite setenvif so socache_shmcb ssl suexec systemd unixd userdir version vhost_alias watchdog wsgi
-    xsendfile
+    remoteip reqtimeout rewrite setenvif so socache_shmcb ssl suexec systemd unixd userdir version vhost_alias watchdog
+    wsgi xsendfile
 """
 DONE = frozenset(_DONE.split())
 
@@ -33,7 +33,7 @@ _NOT_DONE = """
     lbmethod_bytraffic lbmethod_heartbeat ldap limitipconn log_debug log_forensic log_sql lookup_identity lsapi lua
     maxminddb md mime_magic mime_xattr mono mpm_event mpm_peruser mpm_worker musicindex negotiation nss pagespeed
     passenger perl privileges proxy_ajp proxy_balancer proxy_connect proxy_express proxy_fdpass proxy_ftp
-    proxy_hcheck proxy_html proxy_http2 python qos ratelimit reflector remoteip removeip request rivet rpaf
+    proxy_hcheck proxy_html proxy_http2 python qos ratelimit reflector removeip request rivet rpaf
     security2 sed session session_cookie session_crypto session_dbd shib slotmem_plain slotmem_shm socache_dbm
     socache_dc socache_memcache socache_redis speling ssl_ct status substitute suphp svn tls unique_id
     upload_progress usertrack uwsgi vhost_dbd vhost_ldap xforward xml2enc

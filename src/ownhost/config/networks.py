@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ownhost.config.directive import ArgumentError
@@ -27,6 +28,28 @@ class Network:
 
     def __contains__(self, address: Address) -> bool:
         return address.version == self.version and int(address) & self.mask == self.bits
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Many networks, as one set of addresses: an address is looked up once for each mask."""
+
+    masks: tuple[tuple[int, int, frozenset[int]], ...] = ()  # version, mask, the bits of all networks that have it
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> Networks:
+        """The set of all addresses of some networks."""
+        found: dict[tuple[int, int], set[int]] = {}
+        for one in networks:
+            found.setdefault((one.version, one.mask), set()).add(one.bits)
+        return cls(tuple((version, mask, frozenset(bits)) for (version, mask), bits in found.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self.masks)
+
+    def __contains__(self, address: Address) -> bool:
+        version, value = address.version, int(address)
+        return any(version == of and value & mask in bits for of, mask, bits in self.masks)
 
 
 def parse_network(text: str) -> Network:

@@ -115,7 +115,7 @@ class Pattern:
     `groups` is their number, `names` those that have one. `source` is the place that is named when a search fails.
     """
 
-    __slots__ = ("_code", "_limits", "groups", "ignore_case", "names", "pattern", "source")
+    __slots__ = ("_code", "_ends", "_limits", "groups", "ignore_case", "names", "pattern", "source")
 
     def __init__(self, pattern: str, ignore_case: bool = False, source: Source | None = None) -> None:
         self.pattern = pattern
@@ -132,6 +132,7 @@ class Pattern:
                 f"the regular expression {pattern!r} cannot be used: {_said(error.value)} (behind {before!r})"
             )
         self.groups = self._info(_INFO_CAPTURECOUNT)
+        self._ends = 2 * self.groups + 2  # where a match and its groups begin and end
         self.names = self._names() if "(?" in pattern else ()
         anchored = self._info(_INFO_ALLOPTIONS) & _ANCHORED  # by how it is written, too
         self._limits = _AT_ONE_PLACE if anchored else _AT_EVERY_PLACE
@@ -163,10 +164,10 @@ class Pattern:
         found = _match(self._code, data, _TO_THE_NUL, _START, _NO_OPTIONS, _room.data, limits)
         if found == _NO_MATCH or (found < 0 and not self._in_parts(data, found)):
             return ()
-        ends = iter(_room.offsets[: 2 * self.groups + 2])
+        ends = _room.offsets[: self._ends]
         if len(data) == len(text):
-            return tuple([text[start:end] for start, end in zip(ends, ends, strict=True)])
-        return tuple([data[start:end].decode(*_ENCODING) for start, end in zip(ends, ends, strict=True)])
+            return tuple([text[ends[place] : ends[place + 1]] for place in range(0, self._ends, 2)])
+        return tuple([data[ends[place] : ends[place + 1]].decode(*_ENCODING) for place in range(0, self._ends, 2)])
 
     def named(self, text: str) -> dict[str, str] | None:
         """The named groups that take part in what `search` finds; None where that is nothing. Raises PatternFailed."""

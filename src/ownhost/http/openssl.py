@@ -16,7 +16,7 @@ import functools
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 TICKET_KEY_SIZE = 80  # bytes: a name, an HMAC key, an AES key
 
@@ -82,6 +82,9 @@ def _library() -> Any:
             "X509_STORE_CTX_get_error": (number, pointer),
             "X509_STORE_CTX_get_error_depth": (number, pointer),
             "X509_STORE_CTX_set_error": (None, pointer, number),
+            "X509_STORE_CTX_get_ex_data": (pointer, pointer, number),
+            "SSL_get_ex_data_X509_STORE_CTX_idx": (number,),
+            "SSL_get_SSL_CTX": (pointer, pointer),
             "SSL_CTX_set_cert_cb": (None, pointer, _Choose, pointer),
             "SSL_get_client_CA_list": (pointer, pointer),
             "OPENSSL_sk_num": (number, pointer),
@@ -180,7 +183,36 @@ def configure(context: ssl.SSLContext, command: str, value: str) -> None:
         raise OpenSSLError(f"OpenSSL's command {command} does not take {value!r}")
 
 
-_kept: WeakKeyDictionary[ssl.SSLContext, list[Any]] = WeakKeyDictionary()  # what a context calls or uses
+# What OpenSSL calls goes to the judge, or the chooser, of the SSL_CTX that a connection is of. There is one function of
+# each kind for all of them, made when this module is loaded: to make one takes memory that code can run in, and where
+# keys are used, the kernel gives none (identity/filters.py).
+_judges: dict[int, Callable[[int, int], int]] = {}
+_choosers: dict[int, Callable[[int], None]] = {}
+
+
+def _judged(_good: int, store: int) -> int:
+    library = _library()
+    connection = library.X509_STORE_CTX_get_ex_data(store, library.SSL_get_ex_data_X509_STORE_CTX_idx())
+    judge = _judges[library.SSL_get_SSL_CTX(connection)]
+    verdict = judge(library.X509_STORE_CTX_get_error(store), library.X509_STORE_CTX_get_error_depth(store))
+    library.X509_STORE_CTX_set_error(store, verdict)
+    return int(verdict == 0)
+
+
+def _chosen(connection: int, _nothing: int | None) -> int:
+    _choosers[_library().SSL_get_SSL_CTX(connection)](connection)
+    return 1
+
+
+_judge, _choose = _Judge(_judged), _Choose(_chosen)
+
+
+def _remember(table: dict[int, Any], context: ssl.SSLContext, what: Callable[..., Any]) -> None:
+    """Have something called for a context's connections, for as long as there is the context."""
+    address = _pointer(context).value
+    assert address is not None
+    table[address] = what
+    finalize(context, table.pop, address, None)
 
 
 def judge_chains(context: ssl.SSLContext, judge: Callable[[int, int], int]) -> None:
@@ -188,17 +220,8 @@ def judge_chains(context: ssl.SSLContext, judge: Callable[[int, int], int]) -> N
 
     `judge` gives the number of what is wrong with it (X509_V_ERR_...), 0 for nothing.
     """
-    library = _library()
-
-    def judged(_good: int, store: int) -> int:
-        error = library.X509_STORE_CTX_get_error(store)
-        verdict = judge(error, library.X509_STORE_CTX_get_error_depth(store))
-        library.X509_STORE_CTX_set_error(store, verdict)
-        return int(verdict == 0)
-
-    callback = _Judge(judged)
-    _kept.setdefault(context, []).append(callback)
-    library.SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, callback)
+    _remember(_judges, context, judge)
+    _library().SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, _judge)
 
 
 def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]) -> None:
@@ -207,9 +230,9 @@ def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]
     The first one from an authority that the server names; the first of all where it names none; none else.
     """
     library = _library()
-    issuers = [(_pointer(offer), list(_issuers(_pointer(offer)))) for offer in offers]
+    issuers = [(offer, list(_issuers(_pointer(offer)))) for offer in offers]
 
-    def choose(connection: int, _nothing: int | None) -> int:
+    def choose(connection: int) -> None:
         wanted = list(_elements(library.SSL_get_client_CA_list(connection)))
         fitting = (
             offer
@@ -217,16 +240,15 @@ def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]
             for offer, names in issuers
             if any(library.X509_NAME_cmp(name, issuer) == 0 for issuer in names)
         )
-        chosen = next(fitting, None) if wanted else issuers[0][0]
-        if chosen is not None:
+        offered = next(fitting, None) if wanted else issuers[0][0]
+        if offered is not None:
+            chosen = _pointer(offered)
             library.SSL_use_certificate(connection, library.SSL_CTX_get0_certificate(chosen))
             library.SSL_use_PrivateKey(connection, library.SSL_CTX_get0_privatekey(chosen))
             library.SSL_ctrl(connection, _SET_CHAIN, 1, _chain(chosen))
-        return 1
 
-    callback = _Choose(choose)
-    _kept.setdefault(context, []).append((callback, *offers))
-    library.SSL_CTX_set_cert_cb(_pointer(context), callback, None)
+    _remember(_choosers, context, choose)
+    library.SSL_CTX_set_cert_cb(_pointer(context), _choose, None)
 
 
 def _chain(context: ctypes.c_void_p) -> ctypes.c_void_p:

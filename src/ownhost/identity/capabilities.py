@@ -31,6 +31,7 @@ class Capability(IntEnum):
     SETPCAP = 8
     NET_BIND_SERVICE = 10
     SYS_NICE = 23
+    SYS_RESOURCE = 24
 
 
 class _Header(ctypes.Structure):
@@ -76,6 +77,12 @@ def keep(capabilities: Iterable[Capability]) -> None:
     if libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(data)) < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"capset: {os.strerror(number)}")
+
+
+def present(capabilities: Iterable[Capability]) -> list[Capability]:
+    """Those of them that this process has: a container may have been given fewer than root has elsewhere."""
+    permitted = current().permitted
+    return [capability for capability in capabilities if permitted >> capability & 1]
 
 
 def bound(capabilities: Iterable[Capability]) -> None:

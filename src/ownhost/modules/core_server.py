@@ -16,6 +16,7 @@ from ownhost.config.directive import (
     extend,
 )
 
+RUNTIME_FOLDER = Setting("DefaultRuntimeDir", "")  # an absolute path; "" for the usual one
 PID_FILE = Setting("PidFile", "")  # an absolute path; "" for none
 PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))  # those that are served, best first
 PROTOCOLS_HONOR_ORDER = Setting("ProtocolsHonorOrder", True)  # otherwise it is the client's order that counts
@@ -61,6 +62,16 @@ for _directive in (
         default="Off",
     ),
     Directive(
+        "DefaultRuntimeDir",
+        "core",
+        "folder",
+        SERVERS,
+        "Where the server has its state folder, with one for each owner in it: sockets of programs, and the like.",
+        path(),
+        setting=RUNTIME_FOLDER,
+        default="/run/ownhost",
+    ),
+    Directive(
         "Protocols",
         "core",
         "protocol...",
@@ -86,7 +97,6 @@ for _directive in (
 
 _WHOLE_SERVER = ("AcceptFilter", "Mutex", "SeeRequestTail")  # Apache refuses them in a virtual host
 for _name, _syntax, _text in (
-    ("DefaultRuntimeDir", "folder", "Where Apache keeps its own runtime files. Ownhost has none."),
     ("AcceptFilter", "protocol filter", "Which kernel filter holds connections until they carry data."),
     ("Mutex", "mechanism...", "How Apache's processes lock each other out. There is nothing to lock."),
     ("SeeRequestTail", "On|Off", "Which end of a long request line the status page shows."),

@@ -31,7 +31,7 @@ from ownhost.request import bugs
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
 from ownhost.request.expressions import holds
-from ownhost.request.logformat import compile_format
+from ownhost.request.logformat import compile_format, constant_start
 from ownhost.request.module import Module, register
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -178,6 +178,21 @@ def logs_of(server: VirtualHost) -> tuple[CustomLog, ...]:
     return (*server.settings[CUSTOM_LOGS], *server.settings[GLOBAL_LOGS])
 
 
+def _format_of(log: CustomLog, formats: dict[str, str]) -> str:
+    """The format of a log, among those that have names."""
+    name = "" if log.format is None else log.format
+    if name == "":
+        # LogFormat NICKNAME makes an earlier format the default.
+        return formats.get(formats[""], formats[""])
+    return formats.get(name, name)
+
+
+def starts_of_lines(server: VirtualHost, target: LogTarget) -> list[str]:
+    """What a virtual host's lines in a log start with, whatever the request is: for each format of it there, or ""."""
+    formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
+    return [constant_start(_format_of(log, formats), server) for log in logs_of(server) if log.target == target]
+
+
 class AccessLog:
     """A virtual host's access logs, formats compiled. `writer` gives what takes the lines for a place."""
 
@@ -186,19 +201,11 @@ class AccessLog:
         self.logs = [
             (
                 writer(log.target),
-                compile_format(self._format(log, formats), server),
+                compile_format(_format_of(log, formats), server),
                 log.condition,
             )
             for log in logs_of(server)
         ]
-
-    @staticmethod
-    def _format(log: CustomLog, formats: dict[str, str]) -> str:
-        name = "" if log.format is None else log.format
-        if name == "":
-            # LogFormat NICKNAME makes an earlier format the default.
-            return formats.get(formats[""], formats[""])
-        return formats.get(name, name)
 
     def record(self, exchange: Exchange) -> None:
         """Log one exchange wherever it belongs."""

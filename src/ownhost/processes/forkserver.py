@@ -1,19 +1,22 @@
-"""The forkserver.
+"""The forkservers.
 
-NAME        forks gates, workers, loggers and launchers, warm; ends what programs of an ended launcher left running
-TRUSTS      the supervisor; nothing else speaks to it
-RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL and SYS_NICE alone
-TALKS TO    the supervisor, over one channel
+NAME        fork gates, workers, loggers and launchers, warm; end what programs of an ended launcher left running
+TRUSTS      the supervisor; nothing else speaks to them
+RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and SYS_RESOURCE
+            alone. There are two: the forkserver has launchers and programs, and its bounding set is full, or sudo would
+            be root in name only. The confined one, forked by it, has all others, and is under no_new_privs and a filter
+TALKS TO    the supervisor, over a channel each
 ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
 
-It is a program of its own, started with an empty environment before the configuration is read: all modules are
-imported, and no owner's data is in its memory. A child gets its slice over a channel that the forkserver only
-passes on, after it has become who it is to be.
+They are one program, started with an empty environment before the configuration is read: all modules are imported, and
+no owner's data is in their memory. A child gets its slice over a channel that a forkserver only passes on, after it
+has become who it is to be.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
 import resource
@@ -26,62 +29,109 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from ownhost.identity import become, prctl
+from ownhost.identity import become, keyrings, prctl, seccomp
+from ownhost.identity.call_numbers import this_machine
 from ownhost.identity.identity import Identity
-from ownhost.processes.descendants import end_all, kill, strangers
-from ownhost.processes.descriptors import raise_limit
+from ownhost.identity.shedding import CONTROL, Before, Wanted, shed
+from ownhost.processes import control_groups, pulse
+from ownhost.processes.control_groups import ControlGroups
+from ownhost.processes.descendants import end_all, end_below, strangers
+from ownhost.processes.descriptors import close_all, raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.table import PROCESSES
 
-CONTROL = 3  # the descriptor on which the forkserver and every child of it have their channel
+END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
+HIGHEST = -20  # of nice values: the most that a process gets of a processor
+ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
+REHEARSALS = 10  # looks at itself, as each child will take one: after some, Python is faster at it
+AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
 def main() -> NoReturn:
-    """Run the forkserver on the channel whose descriptor its parent names as the only argument."""
-    given = int(sys.argv[1])
-    if given != CONTROL:
-        os.dup2(given, CONTROL, inheritable=False)
-        os.close(given)
-    os.set_inheritable(CONTROL, False)
+    """Run both forkservers on the channels whose descriptors their parent names as arguments."""
+    if this_machine() is None:
+        sys.exit(1)  # the supervisor says why
+    given = [int(argument) for argument in sys.argv[1:]]
+    control, confined_control = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, CONTROL + 1) for one in given)
+    close_all(given)
+    os.dup2(control, CONTROL, inheritable=False)
+    os.close(control)
     prctl.adopt_orphans()
     prctl.set_dumpable(False)
+    keyrings.join_new_session_keyring()  # nothing of root's is in it, should a child ever fail to leave it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_limit()
     setproctitle("ownhost: forkserver")
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service manager tells all: it is the supervisor's
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR["forkserver"])
+    groups = ControlGroups(control_groups.delegated())
+    groups.begin()
     for process in PROCESSES.values():
         process.rehearse()
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
-    Forkserver(channel).run()
+    gc.collect()
+    gc.freeze()
+    if confined := fork_confined(confined_control):
+        Forkserver(channel, groups, confined).run()
+    Forkserver(channel, ControlGroups(None)).run()
+
+
+def fork_confined(control: int) -> int:
+    """Fork the confined forkserver, which has this channel. Its pid; 0 in it.
+
+    All that has to do with the network is its child. It executes nothing, and so it can do without rights and system
+    calls that owners' programs may need: neither it nor a child of it ever gets them back.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(control, CONTROL, inheritable=False)
+        prctl.adopt_orphans()
+        setproctitle("ownhost: forkserver of gates and workers")
+        if os.geteuid() == 0:
+            become.limit_confined_forkserver()
+        prctl.set_no_new_privs()
+        seccomp.install(seccomp.FORKSERVER)
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+    os.close(control)
+    return pid
 
 
 class Forkserver:
-    """Forks on the supervisor's word, reaps, and says who left."""
+    """Forks on the supervisor's word, reaps, and says who left. `confined` is the pid of the one below it; 0: none."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, groups: ControlGroups, confined: int = 0) -> None:
         self.channel = channel
-        self.children: set[int] = set()
+        self.groups = groups
+        self.confined = confined
+        self.children: dict[int, int] = {}  # pid -> serial number of the order
+        self.ender: Ender | None = None  # that ends what an owner's launcher left running
+        self.has_failed = False  # the last one of these
         # A child's end wakes the loop through this pipe.
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        for _ in range(REHEARSALS):
+            self.before = Before.now()  # what its children are, before they shed it
 
     def run(self) -> NoReturn:
         """Serve until the channel ends."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
-        gc.collect()
-        gc.freeze()
         poll = select.poll()
         poll.register(self.channel.fileno(), select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == self.wake_read:
-                    self.reap()
-                else:
-                    self.take_message()
+                try:
+                    if descriptor == self.wake_read:
+                        self.reap()
+                    else:
+                        self.take_message()
+                except ConnectionError:  # there is nobody to tell what happened
+                    self.end()
 
     def take_message(self) -> None:
         """Obey one message; at the end of the channel, end everything."""
@@ -95,76 +145,138 @@ class Forkserver:
         """Fork, or pass a signal on."""
         match message:
             case Fork():
-                (control,) = descriptors
-                self.fork(message, control)
-                os.close(control)
+                self.fork(message, *descriptors)
+                close_all(descriptors)
             case Signal():
                 # Only this process reaps, so a pid in `children` is still ours.
                 if message.pid in self.children:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(message.pid, message.number)
 
-    def fork(self, order: Fork, control: int) -> None:
+    def fork(self, order: Fork, control: int, page: int) -> None:
         """Fork one process and tell the supervisor its pid."""
         parent = os.getpid()
+        replaced = self.ender if self.ender is not None and self.ender.owner.uid == order.uid else None
+        if replaced is not None:
+            replaced.stop()
+            self.ender = None
         try:
             pid = os.fork()
         except OSError as error:
             print(f"ownhost: fork failed: {error.strerror}", file=sys.stderr)
             pid = -1
         if pid == 0:
-            _child(order, control, parent)
+            _child(self.wanted(order, control, parent), order.role, page)
         if pid > 0:
-            self.children.add(pid)
+            self.children[pid] = order.serial
         self.channel.send(Started(order.serial, max(pid, 0)))
+        if replaced is not None:
+            self.reap()
+
+    def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
+        """What a child is to be."""
+        process = PROCESSES[order.role]
+        return Wanted(
+            Identity(order.uid, order.gid, tuple(order.groups), order.name, order.nice),
+            self.before,
+            owners=process.owners,
+            no_new_privs=process.no_new_privs,
+            processes=(order.processes[0], order.processes[1]) if order.processes else None,
+            umask=order.umask,
+            session=True,
+            control=control,
+            parent=parent,
+            control_group=None if process.no_new_privs else self.groups.name(order.serial),
+        )
 
     def reap(self) -> None:
-        """Collect children that ended, and end those that it adopted: their launcher is no more."""
+        """Collect children that ended, and end what they left running: that is a child of this process now."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.wake_read, 4096)
         for child in list(self.children):
             pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
-                self.children.discard(pid)
+                self.groups.end_one(self.children.pop(pid))
                 self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
-        for orphan in strangers(self.children):
-            kill(orphan)
+        if self.ender is not None and self.ender.has_ended():
+            self.has_failed, self.ender = self.ender.failed, None
+        if self.ender is None and (left := strangers(self.children, (self.confined,))):
+            self.end_strangers(left[0])
+
+    def end_strangers(self, pid: int) -> None:
+        """Have a process and its like ended. Such may fork without end, and nobody else is to wait for that.
+
+        So it takes a process that is their owner, and sees them below this one.
+        """
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{pid}")
+            if self.has_failed or not self.before.root or not status.st_uid or not status.st_gid:
+                self.has_failed = False
+                known = {*self.children, self.confined}
+                end_below(os.getpid(), known, AT_A_TIME)  # set-user-id programs are among them
+            else:
+                self.ender = Ender(Identity(status.st_uid, status.st_gid, (), f"#{status.st_uid}"), self)
 
     def end(self) -> NoReturn:
         """The supervisor is gone: so is everything."""
-        end_all()
+        with contextlib.suppress(OSError):  # what is to be ended may keep all processors busy
+            os.setpriority(os.PRIO_PROCESS, 0, HIGHEST)
+        self.groups.end()
+        end_all(END)
         os._exit(0)
 
 
-def _child(order: Fork, control: int, parent: int) -> NoReturn:
+def _child(wanted: Wanted, role: str, page: int) -> NoReturn:
     """What a new process does first: become who it is to be. Only then is it sent anything to serve."""
     status = 70  # EX_SOFTWARE
     try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        _keep_only(control)
-        process = PROCESSES[order.role]
-        identity = Identity(order.uid, order.gid, tuple(order.groups), order.name, order.nice)
-        if order.nice:
-            os.setpriority(os.PRIO_PROCESS, 0, order.nice)
-        become.become(identity, no_new_privs=process.no_new_privs)
-        prctl.set_dumpable(False)
-        # Last, because a change of credentials clears it; the parent may have died before it took effect.
-        prctl.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
-        setproctitle(f"ownhost: {order.role} {order.name}")
-        _leave_terminal()
-        channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[order.role])
-        process.main(channel)
+        pulse.OWN.pulse = pulse.own_page(page)
+        shed(wanted)
+        process = PROCESSES[role]
+        setproctitle(f"ownhost: {role} {wanted.identity.name}" if process.owners else f"ownhost: {role}")
+        process.main(Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[role]))
         status = 0
     except SystemExit as leaving:
         status = int(leaving.code or 0)
     except BaseException:
-        _say_why(order.role)
+        _say_why(role)
     finally:
         os._exit(status)
+
+
+class Ender:
+    """A process that ends what is left of an owner's below the forkserver, as that owner."""
+
+    def __init__(self, owner: Identity, forkserver: Forkserver) -> None:
+        self.owner = owner
+        self.failed = False
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._work(Wanted(owner, forkserver.before, session=True, control=CONTROL, parent=parent), forkserver)
+
+    def _work(self, wanted: Wanted, forkserver: Forkserver) -> NoReturn:
+        status = 1
+        try:
+            os.close(CONTROL)
+            os.open(os.devnull, os.O_RDWR)  # in its place: the channel is not this process's
+            shed(wanted)
+            setproctitle(f"ownhost: ending what is left of {self.owner.name}")
+            end_below(wanted.parent, {*forkserver.children, forkserver.confined, os.getpid()}, ROUND)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def has_ended(self) -> bool:
+        """Whether it is through, with or without success."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        self.failed = status != 0
+        return pid != 0
+
+    def stop(self) -> None:
+        """End it: it does not know of a child that is about to come."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 def _say_why(role: str) -> None:
@@ -172,21 +284,6 @@ def _say_why(role: str) -> None:
     with contextlib.suppress(Exception):
         channel = Channel(socket.socket(fileno=CONTROL), FROM_SUPERVISOR[role])
         channel.send(Failed(traceback.format_exc()[-4096:]))
-
-
-def _keep_only(control: int) -> None:
-    """Close every inherited descriptor but the standard ones and the child's channel, which becomes CONTROL."""
-    os.dup2(control, CONTROL, inheritable=False)
-    os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _leave_terminal() -> None:
-    """A session of its own and no standard descriptors: a hostile process could type into a terminal it shares."""
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.close(null)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
-"""The files of a virtual host's certificates and keys: opened as root, read by the workers of their owner alone."""
+"""What a virtual host names for TLS: which files, and what is made of them. Pure, but for the reading."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ownhost.config.directive import Problem, Setting
+from ownhost.config.directive import Problem, Setting, Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.tls import Credentials, Pair
 from ownhost.modules.ssl.directives import (
@@ -23,133 +20,74 @@ from ownhost.modules.ssl.directives import (
     SSL_REVOCATION_FILE,
     SSL_REVOCATION_FOLDER,
 )
-from ownhost.processes import trusted
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import SERVER_NAME
 
-MAX_FILE = 16 << 20  # bytes
+FOLDERS = frozenset((SSL_AUTHORITY_FOLDER.name, SSL_REVOCATION_FOLDER.name, SSL_NAMED_FOLDER.name))
+_AUTHORITIES = (SSL_AUTHORITY_FILE, SSL_AUTHORITY_FOLDER, SSL_REVOCATION_FILE, SSL_REVOCATION_FOLDER)
+_NAMED = (SSL_NAMED_FILE, SSL_NAMED_FOLDER)
 
 
 class KeyProblem(Exception):
-    """A virtual host cannot speak TLS. One sentence."""
+    """A virtual host cannot speak TLS. One sentence.
 
-    def __init__(self, server: VirtualHost, setting: str, message: str, *, forbidden: bool = False) -> None:
+    `forbidden`: this process may not read a file, and as root it might. `passing`: a file could not be read, and
+    perhaps can be later.
+    """
+
+    def __init__(
+        self, server: VirtualHost, setting: str, message: str, *, forbidden: bool = False, passing: bool = False
+    ) -> None:
         where = server.origins.get(setting, server.source)
         name = server.settings[SERVER_NAME].host or str(server.source)
         super().__init__(message)
+        self.setting = setting
         self.problem = Problem(where, f"{message} (virtual host {name})")
-        self.forbidden = forbidden  # this process may not read a file: as root it might
+        self.forbidden = forbidden
+        self.passing = passing
 
 
-@dataclass(slots=True)
-class KeyFiles:
-    """Descriptors of what one virtual host needs for TLS."""
-
-    certificates: list[int] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)  # in the same order; a certificate's own where the key is in its file
-    chain: list[int] = field(default_factory=list)
-    authorities: list[int] = field(default_factory=list)
-    named: list[int] = field(default_factory=list)
-
-    def mapped(self, change: Callable[[int], int]) -> KeyFiles:
-        """The same with other numbers."""
-        return KeyFiles(
-            *([change(one) for one in ones] for ones in (self.certificates, self.keys, self.chain)),
-            *([change(one) for one in ones] for ones in (self.authorities, self.named)),
-        )
-
-    def all(self) -> Iterator[int]:
-        """Every descriptor, once."""
-        yield from dict.fromkeys((*self.certificates, *self.keys, *self.chain, *self.authorities, *self.named))
-
-    def close(self) -> None:
-        """Close them all."""
-        for descriptor in self.all():
-            os.close(descriptor)
-
-
-def open_keys(server: VirtualHost) -> KeyFiles:
-    """Open what a virtual host needs. Raises KeyProblem."""
-    settings = server.settings
-    certificates, keys = settings[SSL_CERTIFICATES], settings[SSL_KEYS]
+def check_lines(server: VirtualHost) -> None:
+    """Raise KeyProblem where a virtual host's own lines do not go together, whatever is in the files."""
+    certificates, keys = server.settings[SSL_CERTIFICATES], server.settings[SSL_KEYS]
     if not certificates:
         raise KeyProblem(server, SSL_ENGINE.name, "SSLEngine is on, and there is no SSLCertificateFile")
     if len(keys) > len(certificates):
         reason = f"SSLCertificateKeyFile {keys[len(certificates)]} has no SSLCertificateFile"
         raise KeyProblem(server, SSL_KEYS.name, reason)
-    files = KeyFiles()
-    try:
-        for place, name in enumerate(certificates):
-            files.certificates.append(_open(server, SSL_CERTIFICATES, name))
-            if place < len(keys):
-                files.keys.append(_open(server, SSL_KEYS, keys[place]))
-            else:
-                files.keys.append(files.certificates[-1])
-        files.chain += _open_all(server, SSL_CHAIN, None)
-        files.authorities += _open_all(server, SSL_AUTHORITY_FILE, SSL_AUTHORITY_FOLDER)
-        files.authorities += _open_all(server, SSL_REVOCATION_FILE, SSL_REVOCATION_FOLDER)
-        files.named += _open_all(server, SSL_NAMED_FILE, SSL_NAMED_FOLDER)
-    except BaseException:
-        files.close()
-        raise
-    return files
 
 
-def _open(server: VirtualHost, setting: Setting[Any], name: str) -> int:
-    try:
-        return trusted.open_file(Path(name))
-    except OSError as error:
-        raise _unreadable(server, setting, name, error) from None
+def named(settings: Settings) -> Iterator[tuple[Setting[Any], str]]:
+    """The files and folders that settings name, each with the setting that does."""
+    for several in (SSL_CERTIFICATES, SSL_KEYS):
+        yield from ((several, name) for name in settings[several])
+    for one in (SSL_CHAIN, *_AUTHORITIES, *_NAMED):
+        if settings[one]:
+            yield one, settings[one]
 
 
-def _unreadable(server: VirtualHost, setting: Setting[Any], name: str, error: OSError) -> KeyProblem:
-    forbidden = isinstance(error, PermissionError)
-    reason = f"{setting.name} {name} cannot be read: {error.strerror}"
-    return KeyProblem(server, setting.name, reason, forbidden=forbidden)
+def unreadable(files: Iterable[tuple[Setting[Any], str]], error: OSError) -> tuple[str, str]:
+    """The setting of a file that could not be read, and the sentence that says so. The error has the file's name."""
+    setting = next(one.name for one, name in files if name == error.filename)
+    return setting, f"{setting} {error.filename} cannot be read: {error.strerror}"
 
 
-def _open_all(server: VirtualHost, file: Setting[str], folder: Setting[str] | None) -> list[int]:
-    names = [server.settings[file]] if server.settings[file] else []
-    found = [_open(server, file, name) for name in names]
-    if folder is None or not server.settings[folder]:
-        return found
-    try:
-        names = files_in(server.settings[folder])
-    except OSError as error:
-        raise _unreadable(server, folder, server.settings[folder], error) from None
-    return [*found, *different([_open(server, folder, name) for name in names])]
-
-
-def files_in(folder: str) -> list[str]:
-    """The files in a folder of certificates. Raises OSError."""
-    return [str(entry) for entry in sorted(Path(folder).iterdir()) if not entry.is_dir()]
-
-
-def different(opened: Iterable[int]) -> list[int]:
-    """Descriptors without those of a file that another one is of, which are closed.
-
-    A folder of certificates has each file a second time, under the hash that OpenSSL looks for.
-    """
-    found: dict[tuple[int, int], int] = {}
-    for one in opened:
-        status = os.fstat(one)
-        if found.setdefault((status.st_dev, status.st_ino), one) != one:
-            os.close(one)
-    return list(found.values())
-
-
-def read_credentials(files: KeyFiles) -> Credentials:
-    """Read what was opened. Raises OSError."""
-    chain = _read(files.chain)
+def read_credentials(settings: Settings, files: GivenFiles) -> Credentials:
+    """What is in the files. A certificate without a key of its own has it in its file. Raises OSError."""
+    certificates, keys = settings[SSL_CERTIFICATES], settings[SSL_KEYS]
+    chain = _read_all(settings, files, SSL_CHAIN)
     return Credentials(
         pairs=tuple(
-            Pair(_read([certificate]) + b"\n" + (chain if place == 0 else b""), _read([key]))
-            for place, (certificate, key) in enumerate(zip(files.certificates, files.keys, strict=True))
+            Pair(
+                files.read(name) + b"\n" + (chain if place == 0 else b""),
+                files.read(keys[place] if place < len(keys) else name),
+            )
+            for place, name in enumerate(certificates)
         ),
-        authorities=_read(files.authorities),
-        named_authorities=_read(files.named),
+        authorities=_read_all(settings, files, *_AUTHORITIES),
+        named_authorities=_read_all(settings, files, *_NAMED),
     )
 
 
-def _read(descriptors: Sequence[int]) -> bytes:
-    # Several processes share one place in a file: each names its own.
-    return b"\n".join(os.pread(descriptor, MAX_FILE, 0) for descriptor in descriptors)
+def _read_all(settings: Settings, files: GivenFiles, *named: Setting[str]) -> bytes:
+    return b"\n".join(files.read(settings[one]) for one in named if settings[one])

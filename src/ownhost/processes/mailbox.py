@@ -2,7 +2,8 @@
 
 A mailbox is one SOCK_SEQPACKET socket pair. Gates and the supervisor write to one end, every worker of the identity
 reads from the other. A gate writes a client's socket, the virtual host that it chose, and what the kernel said of both
-ends. The supervisor writes one end of a pair on which another worker relays requests (see `processes.relay`).
+ends. The supervisor and fronts write one end of a pair on which another worker, or a front, relays requests (see
+`processes.relay`). Fronts have a mailbox, too, into which gates put the connections of proxies that are listed.
 
 Nothing comes back: the upper end is shut down for reading before anybody has the lower one, so the kernel answers EPIPE
 to a worker that writes (unix(7), shutdown(2)).
@@ -32,8 +33,8 @@ MOST = 64  # handovers in flight in one mailbox
 SMALL, LARGE = 512, 4_096  # bytes of a handover: a socket's smallest buffer takes four small ones, and one large one
 LONGEST_HOST = 255  # characters of a host's name that are passed on
 
-_HANDOVER = struct.Struct("<IBHHH")
-_RELAY, _TLS = 1, 2  # flags
+_HANDOVER = struct.Struct("<IBHHHH")
+_RELAY, _TLS, _FRONT = 1, 2, 4  # flags
 _FD = struct.Struct("i")
 _FDS = socket.CMSG_SPACE(_FD.size)
 # As plain integers: joining enumeration members costs more than a system call.
@@ -58,6 +59,8 @@ class Broken(Exception):
 class Handover:
     """above -> worker. Addresses are numeric. `host` is what the virtual host was chosen by, at most LONGEST_HOST long.
 
+    `peer` is the front proxy that has the connection, where it has said who its client is.
+
     Of a relay there is nothing but the virtual host: what comes on it says the rest.
     """
 
@@ -69,6 +72,9 @@ class Handover:
     host: str = ""
     encrypted: bool = False  # TLS is to be spoken
     relay: bool = False
+    front: bool = False  # of a relay: a front has its other end, no worker
+    peer: str = ""
+    peer_port: int = 0
 
 
 def credits_for(identities: int) -> int:
@@ -120,9 +126,10 @@ def _poll(sock: socket.socket, events: int) -> int:
 def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handover, size: int = SMALL) -> None:
     """Put a connection into a mailbox whose handovers have this size. Raises Full, Broken, OSError."""
     host = handover.host[:LONGEST_HOST].replace("\0", " ")
-    text = "\0".join((handover.client, handover.local, host)).encode("latin-1", "replace")
-    flags = _RELAY * handover.relay | _TLS * handover.encrypted
-    header = _HANDOVER.pack(handover.server, flags, handover.client_port, handover.local_port, len(text))
+    text = "\0".join((handover.client, handover.local, handover.peer, host)).encode("latin-1", "replace")
+    flags = _RELAY * handover.relay | _TLS * handover.encrypted | _FRONT * handover.front
+    ports = handover.client_port, handover.local_port, handover.peer_port
+    header = _HANDOVER.pack(handover.server, flags, *ports, len(text))
     rights = (_LEVEL, _RIGHTS, _FD.pack(descriptor))
     try:
         mailbox.sendmsg(((header + text).ljust(size, b"\0"),), (rights,), _SEND)
@@ -145,7 +152,9 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
     if len(descriptors) != 1 or flags & _CUT_OFF or size < _HANDOVER.size:
         close_all(descriptors)
         raise ProtocolError("a mailbox message that is no handover")
-    server, kind, client_port, local_port, length = _HANDOVER.unpack_from(_VIEW)
-    client, local, host = str(_VIEW[_HANDOVER.size : _HANDOVER.size + length], "latin-1").split("\0")
-    found = Handover(server, client, client_port, local, local_port, host, bool(kind & _TLS), bool(kind & _RELAY))
+    server, kind, client_port, local_port, peer_port, length = _HANDOVER.unpack_from(_VIEW)
+    client, local, peer, host = str(_VIEW[_HANDOVER.size : _HANDOVER.size + length], "latin-1").split("\0")
+    ends = client, client_port, local, local_port
+    said = bool(kind & _TLS), bool(kind & _RELAY), bool(kind & _FRONT)
+    found = Handover(server, *ends, host, *said, peer, peer_port)
     return found, descriptors[0]

@@ -2,8 +2,9 @@
 
 Control messages travel over SOCK_SEQPACKET socket pairs, one JSON object each, with descriptors beside them
 (SCM_RIGHTS). A receiver says which messages it takes; anything else, anything malformed and any surplus
-descriptor is a `ProtocolError`, upon which the channel is closed. Nothing received is ever unpickled, except a
-`Begin` slice, which comes from the supervisor alone.
+descriptor is a `ProtocolError`, upon which the channel is closed. Descriptors go down only: a channel on which none may
+come refuses them (`passrights`). Nothing received is ever unpickled, except a `Begin` slice, which comes from the
+supervisor alone.
 
 Connections travel in mailboxes, which have a binary form of their own: see `mailbox`.
 """
@@ -11,17 +12,16 @@ Connections travel in mailboxes, which have a binary form of their own: see `mai
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ownhost.processes import passrights
+
 MAX_MESSAGE = 65_536  # bytes
-_NO_LINGER = struct.pack("ii", 0, 0)  # struct linger: off
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
 
 
@@ -36,7 +36,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Fork(Message):
-    """supervisor -> forkserver: fork a process for `role` as this identity. One descriptor: its control end."""
+    """supervisor -> forkserver: fork a process for `role` as this identity. Descriptors: its control end, its page.
+
+    `processes` is RLIMIT_NPROC, soft and hard; empty where it has none of its own. `umask` is what it starts with.
+    """
 
     serial: int
     role: str
@@ -45,6 +48,8 @@ class Fork(Message):
     groups: list[int]
     name: str
     nice: int
+    processes: list[int]
+    umask: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Exited(Message):
 
 @dataclass(frozen=True, slots=True)
 class Begin(Message):
-    """supervisor -> gate, worker, logger: your slice. One descriptor: a memfd with a pickle.
+    """supervisor -> gate, front, worker, logger: your slice. One descriptor: a memfd with a pickle.
 
     `descriptors` more follow, in `Descriptors` messages; the slice names them by their place in that order.
     """
@@ -83,19 +88,29 @@ class Begin(Message):
 
 @dataclass(frozen=True, slots=True)
 class Descriptors(Message):
-    """supervisor -> gate, worker, logger: more of the descriptors that `Begin` announced."""
+    """supervisor -> gate, front, worker, logger: more of the descriptors that `Begin` announced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate -> supervisor: I have a connection for this identity, and no mailbox of it that takes any."""
+    """gate, front -> supervisor: I have a connection for this identity, and no mailbox of it that takes any.
+
+    For gates, FRONTS is one, too.
+    """
 
     identity: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox(Message):
-    """supervisor -> gate: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
+    """supervisor -> gate, front: the answer to a `Want`. One descriptor: the gate's end of the mailbox."""
+
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shut(Message):
+    """supervisor -> gate: nobody is left to read this identity's mailbox: forget it, and ask for it again."""
 
     identity: int
 
@@ -131,9 +146,17 @@ class NotRelayed(Message):
 
 @dataclass(frozen=True, slots=True)
 class Sender(Message):
-    """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive."""
+    """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive.
+
+    `log` is its number, `kind` "error" or "access", `identity` the number of whose process it is, -1 for a gate.
+    `server` is the one virtual host that it may speak for, -1 where the logger's slice says for which.
+    """
 
     log: int
+    kind: str
+    identity: int
+    name: str
+    server: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +171,48 @@ class Ready(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Message):
-    """gate, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
+    """gate, front, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop(Message):
-    """supervisor -> gate, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
+    """supervisor -> gate, front, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(Message):
+    """supervisor -> worker: others need your place. Leave, unless you have a connection: then nothing was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified(Message):
+    """examiner -> supervisor: a virtual host's certificate number `place` is for these names, one a line.
+
+    `since` and `until`: when it is valid, in seconds since 1970.
+    """
+
+    server: int
+    place: int
+    since: int
+    until: int
+    names: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable(Message):
+    """examiner -> supervisor: why a virtual host cannot use what a setting names.
+
+    `scope` 0: with its clients; above, with servers behind it, where scope number `scope` - 1 of its own counts. Below,
+    it is a log that cannot be opened. `passing`: a file could not be read, and perhaps can be later.
+    """
+
+    server: int
+    scope: int
+    setting: str
+    reason: str
+    passing: bool
 
 
 MESSAGES: dict[str, type[Message]] = {
@@ -169,6 +226,7 @@ MESSAGES: dict[str, type[Message]] = {
         Descriptors,
         Want,
         Mailbox,
+        Shut,
         Relay,
         Relayed,
         NotRelayed,
@@ -177,28 +235,42 @@ MESSAGES: dict[str, type[Message]] = {
         Ready,
         Failed,
         Stop,
+        Leave,
+        Certified,
+        Unusable,
     )
 }
 
 # Who may say what: the messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
-    "gate": (Begin, Descriptors, Mailbox, Stop),
-    "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop),
+    "gate": (Begin, Descriptors, Mailbox, Shut, Stop),
+    "front": (Begin, Descriptors, Mailbox, Shut, Stop),
+    "worker": (Begin, Descriptors, Relayed, NotRelayed, Stop, Leave),
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "examiner": (Begin, Descriptors),
+    "sweeper": (Begin, Descriptors),
 }
 TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Started, Exited),
     "gate": (Ready, Want, Failed),
+    "front": (Want, Failed),
     "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
     "launcher": (Failed,),
+    "examiner": (Certified, Unusable, Failed),
+    "sweeper": (Failed,),
 }
 
-_DESCRIPTORS_TAKEN = {Fork: 1, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1}  # Descriptors: any number
+# Descriptors that go with a message: so many; with `Descriptors`, up to so many.
+_DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
+
+# The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
+# confined one, below it.
+UNCONFINED = ("launcher", "program")
 
 
 def encode(message: Message) -> bytes:
@@ -229,39 +301,14 @@ def _has_type(value: Any, wanted: str) -> bool:
     return type(value).__name__ == wanted
 
 
-def let_go(descriptor: int) -> bool:
-    """Close a socket that came from somebody who may be hostile. False for what is no socket: that stays open.
-
-    One with SO_LINGER set could hold up whoever closes it last for hours, and a file of a file system that its sender
-    runs for ever.
-    """
-    try:
-        sock = socket.SocketType(-1, -1, -1, descriptor)
-    except OSError:
-        return False
-    close_at_once(sock)
-    return True
-
-
-def close_at_once(sock: socket.SocketType) -> None:
-    """Close a socket that somebody who may be hostile has had: see `let_go`."""
-    do_not_linger(sock)
-    with contextlib.suppress(OSError):
-        sock.close()
-
-
-def do_not_linger(sock: socket.socket | socket.SocketType) -> None:
-    """Have a close of a socket wait for nothing, whatever somebody else who has it may have set."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-
-
 class Channel:
     """One end of a control channel. `allowed` is what the other end may say."""
 
     def __init__(self, sock: socket.socket, allowed: Sequence[type[Message]]) -> None:
         self.sock = sock
         self.allowed = tuple(allowed)
+        self.guarded = bool(self.allowed) and not any(kind in _DESCRIPTORS_TAKEN for kind in self.allowed)
+        self.refuses = self.guarded and passrights.guard(sock)
 
     def fileno(self) -> int:
         """The descriptor, for an event loop."""
@@ -269,7 +316,7 @@ class Channel:
 
     def close(self) -> None:
         """Close this end; the other sees the end of the channel."""
-        self.sock.close()
+        passrights.end(self.sock, refuses=self.refuses or not self.guarded)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send one message. Raises BlockingIOError where a non-blocking channel is full."""
@@ -279,26 +326,40 @@ class Channel:
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message and its descriptors; None at the end of the channel. Raises ProtocolError."""
         try:
+            if self.guarded:
+                return self._receive_bare()
             data, descriptors, flags, _ = socket.recv_fds(
-                self.sock, MAX_MESSAGE, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                self.sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             return None
         if not data:
             return None
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise ProtocolError("a message longer than any may be")
-            message = decode(data, self.allowed)
+            if flags & socket.MSG_CTRUNC:
+                raise ProtocolError("more descriptors than any message has")
+            message = self._decode(data)
             taken = _DESCRIPTORS_TAKEN.get(type(message), 0)
             if not isinstance(message, Descriptors) and len(descriptors) != taken:
                 raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
         except ProtocolError:
             for descriptor in descriptors:
-                if not let_go(descriptor):
-                    os.close(descriptor)
+                os.close(descriptor)
             raise
         return message, descriptors
+
+    def _receive_bare(self) -> tuple[Message, list[int]] | None:
+        """The next message of somebody who may send no descriptors."""
+        try:
+            data, sender = passrights.receive(self.sock, MAX_MESSAGE + 1)
+        except passrights.DescriptorsCame:
+            raise ProtocolError("descriptors, which it may not send") from None
+        return (self._decode(data), []) if data or sender else None
+
+    def _decode(self, data: bytes) -> Message:
+        if len(data) > MAX_MESSAGE:
+            raise ProtocolError("a message longer than any may be")
+        return decode(data, self.allowed)
 
 
 def channel_pair() -> tuple[socket.socket, socket.socket]:

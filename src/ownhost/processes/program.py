@@ -13,6 +13,7 @@ import os
 from typing import NoReturn
 
 from ownhost.identity.daemon_environment import daemon_environment
+from ownhost.identity.shedding import Wanted, shed_signals
 from ownhost.processes.descriptors import lower_limit
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import ProgramSlice, receive_slice
@@ -25,7 +26,7 @@ def main(channel: Channel) -> NoReturn:
     for standard, descriptor in enumerate((talk, talk, errors)):
         os.dup2(descriptor, standard)
     lower_limit()
-    os.chdir("/")
+    shed_signals(Wanted.program(0))
     os.execve(slice_.command[0], slice_.command, daemon_environment())
 
 

@@ -13,6 +13,8 @@ import mmap
 import os
 import struct
 
+from ownhost.processes.shared_memory import READ, WRITE, map_shared
+
 PAGE = mmap.PAGESIZE
 MOST_WORKERS = 4_095  # of one virtual host at the same time; pages that nobody uses take no memory
 _COUNT = struct.Struct("<I")
@@ -57,10 +59,10 @@ class Clients:
 
     def __init__(self, writing: int, reading: int, page: int) -> None:
         """Maps both descriptors, which the caller closes. Raises OSError."""
-        own = _map(writing, PAGE, mmap.PROT_READ | mmap.PROT_WRITE, page * PAGE)
+        own = map_shared(writing, PAGE, WRITE, page * PAGE)
         size = (MOST_WORKERS + 1) * PAGE
         self.own = ctypes.c_uint32.from_address(own)
-        self.all = memoryview((ctypes.c_char * size).from_address(_map(reading, size, mmap.PROT_READ, 0)))
+        self.all = memoryview((ctypes.c_char * size).from_address(map_shared(reading, size, READ)))
 
     def enter(self, limit: int) -> bool:
         """Count one more client; False, and not counted, where that would be more than `limit` (0: no limit).
@@ -77,17 +79,6 @@ class Clients:
     def leave(self) -> None:
         """One client less."""
         self.own.value -= 1
-
-
-def _map(descriptor: int, length: int, protection: int, offset: int) -> int:
-    """The address of a shared mapping, for good. Python's own mmap would keep a copy of the descriptor open."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
-    address = libc.mmap(None, length, protection, mmap.MAP_SHARED, descriptor, offset)
-    if address == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), "cannot map the page that clients are counted on")
-    return int(address)
 
 
 def _total(memory: mmap.mmap | memoryview) -> int:

@@ -15,26 +15,42 @@ import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
+from ownhost.apps.spooling import Spooling
 from ownhost.config.model import ListenAddress, VirtualHost
+from ownhost.http.limits import HeadLimits
 from ownhost.identity.identity import Assignment, Identity
-from ownhost.processes.keyfiles import KeyFiles
+from ownhost.modules.fronts import Fronts
+from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.messages import MAX_DESCRIPTORS, Begin, Channel, Descriptors, ProtocolError
 from ownhost.processes.tickets import TicketSecret
 from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
 
 DEFAULT_IDENTITY = 0  # the identity number of User and Group
+NO_IDENTITY = -1  # stands for gates and fronts, which speak for the main server alone
+FRONTS = -1  # what gates call the fronts' mailbox, among those of identities
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 @dataclass(slots=True)
 class LoggerSlice:
-    """What the logger is told: how many logs there are. Their descriptors come with it, in order."""
+    """What the logger is told: the logs, whose descriptors come with it in order, and who may say what in them.
 
-    logs: int
+    Nothing of it is an owner's secret: names and formats.
+    """
+
+    names: list[str]  # of the logs
+    main: int  # the number of the main error log
+    servers: dict[int, VirtualHost]  # by id: their names, and formats of error logs (routing.logging_view)
+    serves: dict[int, list[int]]  # identity number -> ids of servers it speaks for
+    # log -> server id -> what each of its access logs' lines there starts with, whatever the request
+    starts: dict[int, dict[int, list[str]]]
+    rate: float  # bytes a second that an identity may have written; infinite where there is no limit
+    burst: float  # bytes
 
 
 @dataclass(slots=True)
@@ -48,8 +64,46 @@ class GateSlice:
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
+    fronts: Fronts  # proxies whose connections go to fronts, and that are believed of whom these are from
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a virtual host's configuration says of heads, and of connections, in seconds."""
+
+    head: HeadLimits
+    read_timeout: ReadTimeout
+    timeout: float
+    keep_alive_timeout: float
+
+
+@dataclass(slots=True)
+class FrontSlice:
+    """What a front is told: which name belongs to whom, and how long connections last. Nothing that is an owner's.
+
+    Its descriptors: where connections come from, then where its own log lines go.
+    """
+
+    index: HostIndex
+    own: dict[int, int]  # server id -> the identity that is asked
+    limits: dict[int, Limits]  # by server id
+    handover: int  # bytes of a handover (mailbox.handover_size)
+    main: VirtualHost
+
+
+@dataclass(slots=True)
+class LogPlaces:
+    """Where lines of error logs and of access logs go, as numbers of descriptors.
+
+    `rate` is how much a process may write to error logs of its own: bytes a second, and at once.
+    """
+
+    error: dict[LogTarget, int] = field(default_factory=dict)
+    access: dict[LogTarget, int] = field(default_factory=dict)
+    own: dict[LogTarget, int | None] = field(default_factory=dict)  # of either kind: to be opened here, and their modes
+    rate: tuple[float, float] = (inf, inf)
 
 
 @dataclass(slots=True)
@@ -68,20 +122,24 @@ class WorkerSlice:
     names: HostIndex = field(default_factory=lambda: HostIndex({}))  # as far as they are this identity's
     refused: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
     left_over: list[int] = field(default_factory=list)  # mailboxes that were shut down: what is in them is served, too
-    logs: dict[LogTarget, int] = field(default_factory=dict)
+    logs: LogPlaces = field(default_factory=LogPlaces)
     counts: list[Count] = field(default_factory=list)
     # command -> where it is talked to, and where it complains
     programs: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
     opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
+    spooling: Spooling = field(default_factory=Spooling)  # what it may keep in files
 
 
 @dataclass(slots=True)
 class TLSGiven:
-    """What a worker needs to speak TLS for one virtual host. `files` names descriptors by number."""
+    """What a worker needs to speak TLS for one virtual host.
 
-    files: KeyFiles
+    `opened` has the descriptors of its files and folders, by name, as far as they are root's to open.
+    """
+
+    opened: dict[str, list[int]]
     secret: TicketSecret
     protocols: tuple[str, ...]  # that ALPN may choose
     problem: str = ""  # why it cannot
@@ -105,7 +163,27 @@ class LauncherSlice:
     at_once: int  # requests that the identity's programs serve at the same time
     queue: int  # requests that wait beside them
     servers: list[VirtualHost]  # whose error logs are written to (routing.logging_view)
-    logs: dict[LogTarget, int] = field(default_factory=dict)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
+    logs: LogPlaces = field(default_factory=LogPlaces)
+    state: str = ""  # the folder for sockets and the like; "" for the system's /tmp
+
+
+@dataclass(slots=True)
+class ExaminerSlice:
+    """What an examiner is told: one owner's virtual hosts, and which of their files are to be looked at."""
+
+    servers: list[VirtualHost]
+    tls: set[int]  # ids of those that speak TLS with clients
+    backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
+    opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
+    logs: dict[int, list[str]]  # server id -> logs that its own processes are going to open
+
+
+@dataclass(slots=True)
+class SweeperSlice:
+    """What a sweeper is told: the folder to be emptied."""
+
+    folder: str
 
 
 @dataclass(slots=True)

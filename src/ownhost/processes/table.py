@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import logger, program
+from ownhost.processes import examiner, program, sweeper
+from ownhost.processes.front import front
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
-from ownhost.processes.messages import Channel
+from ownhost.processes.logger import logger
+from ownhost.processes.messages import UNCONFINED, Channel
 from ownhost.processes.worker import worker
 
 modules.load()  # so that every process forked later has all of them, already imported
@@ -23,22 +25,31 @@ class Process:
     """A role that the forkserver can fork.
 
     `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
-    `no_new_privs`: no program that it executes can gain privileges; owners' own programs may (sudo, sendmail).
+    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. Everybody on the machine
+    can read titles, so they name an owner's account, and say nothing else of anybody.
     """
 
     role: str
     main: Callable[[Channel], None]
     rehearse: Callable[[], None]
-    no_new_privs: bool = True
+    owners: bool = True
+
+    @property
+    def no_new_privs(self) -> bool:
+        """Whether no program that it executes can gain privileges: owners' own programs may (sudo, sendmail)."""
+        return self.role not in UNCONFINED
 
 
 PROCESSES: dict[str, Process] = {
     process.role: process
     for process in (
-        Process("gate", gate.main, gate.rehearse),
+        Process("gate", gate.main, gate.rehearse, owners=False),
+        Process("front", front.main, front.rehearse, owners=False),
         Process("worker", worker.main, worker.rehearse),
-        Process("logger", logger.main, logger.rehearse),
-        Process("launcher", launcher.main, launcher.rehearse, no_new_privs=False),
-        Process("program", program.main, program.rehearse, no_new_privs=False),
+        Process("logger", logger.main, logger.rehearse, owners=False),
+        Process("launcher", launcher.main, launcher.rehearse),
+        Process("examiner", examiner.main, examiner.rehearse),
+        Process("sweeper", sweeper.main, sweeper.rehearse),
+        Process("program", program.main, program.rehearse),
     )
 }

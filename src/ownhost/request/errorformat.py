@@ -1,4 +1,4 @@
-"""ErrorLogFormat: a format string, compiled once, to a function from an entry to a line of the error log.
+"""ErrorLogFormat: a format string, compiled once, that makes lines of the error log of entries.
 
 Source: Apache's manual, core ("ErrorLogFormat"), and what Apache 2.4 does. A space begins a field, and is part of
 it; "% " begins one without a space; "\\ " is a space that begins none. A field in which anything has no value is left
@@ -25,7 +25,10 @@ DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer:\ %{Referer}i"
 
 @dataclass(slots=True)
 class Entry:
-    """One message and what is known about it. `client` is "" or ADDRESS:PORT; `now` is seconds since the epoch."""
+    """One message and what is known about it. `client` is "" or ADDRESS:PORT; `now` is seconds since the epoch.
+
+    Where somebody else made it, `values` are `Format.values` of it, and there is no request.
+    """
 
     now: float
     level: Level
@@ -35,6 +38,7 @@ class Entry:
     message: str
     client: str = ""
     request: Request | None = None
+    values: tuple[str, ...] | None = None
 
 
 Getter = Callable[[Entry], str]  # "" where there is no value
@@ -71,27 +75,78 @@ def _as_bytes(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", handler))
 
 
+class Format:
+    """A format: `line` makes lines of entries. Raises ArgumentError that points at what is wrong."""
+
+    def __init__(self, text: str) -> None:
+        self._of_requests: list[Getter] = []  # what only an entry's request knows, in the format's order
+        self._fields = self._parsed(text)
+
+    def line(self, entry: Entry) -> str:
+        """A line, with its newline."""
+        return "".join([_show(parts, entry) for parts in self._fields]) + "\n"
+
+    def values(self, entry: Entry) -> tuple[str, ...]:
+        """What the line has of the entry's request, escaped."""
+        return tuple([get(entry) for get in self._of_requests])
+
+    def _parsed(self, text: str) -> list[list[_Part]]:
+        fields: list[list[_Part]] = [[]]
+        position = 0
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise ArgumentError(
+                    f"expected a format code such as %t, %M or %{{Referer}}i at column {position + 1}: "
+                    f"{text[position : position + 12]!r}"
+                )
+            if match["separator"]:
+                fields.append([])
+            if match["code"]:
+                fields[-1].append(self._code(match))
+            elif match[0] != "% ":
+                fields[-1].append(_literal(_LITERALS.get(match[0], match[0])))
+            position = match.end()
+        if not any(part.is_message for parts in fields for part in parts):
+            raise ArgumentError("expected %M, the message, in the format")
+        return fields
+
+    def _code(self, match: re.Match[str]) -> _Part:
+        code, argument = match["code"], match["argument"] or ""
+        flags = match["flags"] + match["more"]
+        if "+" in flags:
+            raise ArgumentError(f"%+ is for the formats of connections and requests, not for {match[0]!r}")
+        if code == "V":
+            getter = _requested_name(self._of_request(_of_request(lambda request: request.head.host)))
+        elif code == "a" and argument != "c":
+            getter = _client(self._of_request(_of_request(_announced)))
+        elif code in _OF_REQUEST:
+            getter = self._of_request(_OF_REQUEST[code](argument))
+        elif code in _WITH_ARGUMENT:
+            getter = _WITH_ARGUMENT[code](argument)
+        elif code in _PLAIN:
+            getter = _PLAIN[code]
+        else:
+            raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
+        level = re.search("[0-9]+", flags)
+        return _Part(getter, code == "M", int(level[0]) if level else 0, "-" if "-" in flags or code == "M" else "")
+
+    def _of_request(self, get: Getter) -> Getter:
+        """The same, of an entry that has a request or the values of one."""
+        place = len(self._of_requests)
+        self._of_requests.append(get)
+
+        def value(entry: Entry) -> str:
+            if entry.values is None:
+                return get(entry)
+            return entry.values[place] if place < len(entry.values) else ""
+
+        return value
+
+
 def compile_format(text: str) -> Callable[[Entry], str]:
     """A format as a function to a line with its newline. Raises ArgumentError that points at what is wrong."""
-    fields: list[list[_Part]] = [[]]
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ArgumentError(
-                f"expected a format code such as %t, %M or %{{Referer}}i at column {position + 1}: "
-                f"{text[position : position + 12]!r}"
-            )
-        if match["separator"]:
-            fields.append([])
-        if match["code"]:
-            fields[-1].append(_code(match))
-        elif match[0] != "% ":
-            fields[-1].append(_literal(_LITERALS.get(match[0], match[0])))
-        position = match.end()
-    if not any(part.is_message for parts in fields for part in parts):
-        raise ArgumentError("expected %M, the message, in the format")
-    return lambda entry: "".join([_show(parts, entry) for parts in fields]) + "\n"
+    return Format(text).line
 
 
 def _show(parts: list[_Part], entry: Entry) -> str:
@@ -104,21 +159,6 @@ def _show(parts: list[_Part], entry: Entry) -> str:
 
 def _literal(text: str) -> _Part:
     return _Part(lambda _: text)
-
-
-def _code(match: re.Match[str]) -> _Part:
-    code, argument = match["code"], match["argument"] or ""
-    flags = match["flags"] + match["more"]
-    if "+" in flags:
-        raise ArgumentError(f"%+ is for the formats of connections and requests, not for {match[0]!r}")
-    if code in _WITH_ARGUMENT:
-        getter = _WITH_ARGUMENT[code](argument)
-    elif code in _PLAIN:
-        getter = _PLAIN[code]
-    else:
-        raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
-    level = re.search("[0-9]+", flags)
-    return _Part(getter, code == "M", int(level[0]) if level else 0, "-" if "-" in flags or code == "M" else "")
 
 
 def _time(argument: str) -> Getter:
@@ -142,19 +182,27 @@ def _of_request(get: Callable[[Request], str | None]) -> Getter:
     return lambda entry: escape(get(entry.request) or "") if entry.request is not None else ""
 
 
-def _header(name: str) -> Getter:
-    return _of_request(lambda request: request.head.values.get(name.lower()))
-
-
 def _server_name(entry: Entry) -> str:
     return escape(entry.server.settings[SERVER_NAME].host)
 
 
-def _requested_name(entry: Entry) -> str:
+def _requested_name(requested: Getter) -> Getter:
     """%V: by UseCanonicalName."""
-    if entry.request is None or entry.server.settings[USE_CANONICAL_NAME]:
-        return _server_name(entry)
-    return escape(entry.request.head.host) or _server_name(entry)
+
+    def get(entry: Entry) -> str:
+        return (not entry.server.settings[USE_CANONICAL_NAME] and requested(entry)) or _server_name(entry)
+
+    return get
+
+
+def _client(announced: Getter) -> Getter:
+    """%a: whom a front proxy speaks for, where one does; else whose the connection is."""
+    return lambda entry: announced(entry) or entry.client
+
+
+def _announced(request: Request) -> str:
+    ends = request.endpoints
+    return f"{ends.client}:{ends.client_port}" if ends.peer else ""
 
 
 def _nothing(_: Entry) -> str:
@@ -162,16 +210,20 @@ def _nothing(_: Entry) -> str:
     return ""
 
 
-_WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
-    "a": lambda _: lambda entry: entry.client,
+# What is known of a request alone: whoever has it makes these values.
+_OF_REQUEST: dict[str, Callable[[str], Getter]] = {
+    "A": lambda _: _of_request(lambda request: f"{request.endpoints.local}:{request.endpoints.local_port}"),
     "e": lambda name: _of_request(lambda request: request.env.get(name)),
-    "i": _header,
+    "i": lambda name: _of_request(lambda request: request.head.values.get(name.lower())),
     "n": lambda name: _of_request(lambda request: request.notes.get(name)),
+}
+
+_WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
+    "a": lambda _: lambda entry: entry.client,  # of the connection: %{c}a
     "t": _time,
 }
 
 _PLAIN: dict[str, Getter] = {
-    "A": _of_request(lambda request: f"{request.endpoints.local}:{request.endpoints.local_port}"),
     "E": _nothing,
     "F": _nothing,
     "k": _nothing,
@@ -180,7 +232,6 @@ _PLAIN: dict[str, Getter] = {
     "m": lambda entry: entry.module,
     "M": lambda entry: escape(entry.message),
     "P": lambda entry: str(entry.pid),
-    "T": lambda _: str(threading.get_native_id()),
+    "T": lambda entry: str(threading.get_native_id() if entry.values is None else entry.pid),
     "v": _server_name,
-    "V": _requested_name,
 }

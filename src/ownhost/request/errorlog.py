@@ -7,10 +7,12 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
-from ownhost.config.arguments import single, words
+from ownhost.config.arguments import number, single, words
 from ownhost.config.directive import (
     SECTIONS,
+    SERVER_ONLY,
     SERVERS,
     ArgumentError,
     Call,
@@ -20,6 +22,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.model import VirtualHost
 from ownhost.request import errorformat
+from ownhost.request.errorrecord import recorder
 from ownhost.request.request import Level, Request
 
 LEVELS = {level.name.lower(): level for level in Level}
@@ -107,6 +110,17 @@ def parse_log_file_mode(call: Call) -> int:
     return mode
 
 
+def parse_rate_limit(call: Call) -> tuple[float, float]:
+    """Bytes a second, and how many more may come at once: eight seconds' worth where nothing is said. Off: no limit."""
+    found = words(1, 2)(call)
+    if [word.lower() for word in found] == ["off"]:
+        return inf, inf
+    rate = number(found[0], 1, MOST_BYTES)
+    return float(rate), float(number(found[1], 1, MOST_BYTES) if len(found) == 2 else 8 * rate)
+
+
+MOST_BYTES = 1 << 40
+LOG_RATE_LIMIT: Setting[tuple[float, float]] = Setting("LogRateLimit", (float(1 << 20), float(8 << 20)))
 LOG_FILE_MODE: Setting[int | None] = Setting("LogFileMode", None)  # None: what the umask leaves of 0666
 ERROR_LOG: Setting[LogTarget] = Setting("ErrorLog", LogTarget("file", "/dev/stderr"))
 ERROR_LOG_FORMAT: Setting[str] = Setting("ErrorLogFormat", errorformat.DEFAULT)
@@ -137,6 +151,19 @@ declare(
 )
 declare(
     Directive(
+        name="LogRateLimit",
+        module="ownhost",
+        syntax="bytes-per-second [burst-bytes]|Off",
+        where=SERVER_ONLY,
+        default="1048576 8388608",
+        help="How much each identity may have written to logs that it shares with others, and each of its processes to "
+        "its own error log. What is more is dropped, and counted in the error log. Ownhost's own directive.",
+        parse=parse_rate_limit,
+        setting=LOG_RATE_LIMIT,
+    )
+)
+declare(
+    Directive(
         name="LogLevel",
         module="core",
         syntax="[module:]level [module:level] ...",
@@ -163,12 +190,16 @@ declare(
 
 
 class ErrorLog:
-    """A server's error log: keeps what LogLevel lets through, and hands whole lines to `write`."""
+    """A server's error log: keeps what LogLevel lets through, and hands whole lines to `write`.
 
-    def __init__(self, server: VirtualHost, write: Callable[[str], None]) -> None:
+    `shared`: several identities write it, so `write` takes records of which somebody else makes the lines.
+    """
+
+    def __init__(self, server: VirtualHost, write: Callable[[str], None], *, shared: bool = False) -> None:
         self.server = server
         self.levels = server.settings[LOG_LEVEL]
-        self.line = errorformat.compile_format(server.settings[ERROR_LOG_FORMAT])
+        format_ = errorformat.Format(server.settings[ERROR_LOG_FORMAT])
+        self.line = recorder(format_) if shared else format_.line
         self.write = write
         self.pid = os.getpid()
 
@@ -185,10 +216,17 @@ class ErrorLog:
         here = request is not None and LOG_LEVEL in request.settings  # a section may say its own
         levels = request.settings[LOG_LEVEL] if request is not None and here else self.levels
         if level <= levels.of(module) or level == Level.NOTICE:
-            self.write(
-                self.line(
-                    errorformat.Entry(
-                        time.time(), level, module, pid or self.pid, self.server, message, client, request
-                    )
-                )
-            )
+            self.write(self.made(level, module, message, client, request, pid))
+
+    def made(
+        self,
+        level: Level,
+        module: str,
+        message: str,
+        client: str = "",
+        request: Request | None = None,
+        pid: int = 0,
+    ) -> str:
+        """What is written of a message, whatever LogLevel says."""
+        entry = errorformat.Entry(time.time(), level, module, pid or self.pid, self.server, message, client, request)
+        return self.line(entry)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from html import escape
 
+from ownhost.config import expression as e
 from ownhost.config.arguments import number
 from ownhost.config.directive import ANYWHERE, ArgumentError, Call, Directive, Override, Setting, declare
-from ownhost.config.expression import StringExpression
 from ownhost.config.expression_parser import is_plain, parse_string
 from ownhost.config.lexer import next_word
 from ownhost.http.framing import reason
@@ -45,7 +45,7 @@ class Document:
 
     kind: str
     value: str
-    computed: StringExpression | None = None  # what `value` comes to for each request, where it has %{...} in it
+    computed: e.StringExpression | None = None  # what `value` comes to for each request, where it has %{...} in it
 
 
 def _merge(outer: dict[int, Document], inner: dict[int, Document]) -> dict[int, Document]:
@@ -110,8 +110,26 @@ def document_for(request: Request, status: int) -> Document | None:
         return None
     if document.computed is None:
         return document
-    value = expressions.computed(document.computed, request)
+    value = _shown(document, document.computed, request)
     return None if value is None else replace(document, value=value, computed=None)
+
+
+def _shown(document: Document, computed: e.StringExpression, request: Request) -> str | None:
+    """What a document with %{...} in it comes to; None where a part has no value.
+
+    A text is HTML, and what a client said is none: a script in an address must not run in the page. So it is escaped,
+    which Apache leaves to whoever writes the text. Files are not: they are the owner's HTML.
+    """
+    if document.kind != "text":
+        return expressions.computed(computed, request)
+    shown = []
+    for part in computed.parts:
+        value = expressions.computed(e.StringExpression(computed.text, part), request)
+        if value is None:
+            return None
+        is_html = isinstance(part, e.Text) or (isinstance(part, e.Call) and part.function == "file")
+        shown.append(value if is_html else escape(value))
+    return "".join(shown)
 
 
 def page(request: Request, status: int, note: str = "") -> Response:

@@ -83,6 +83,35 @@ def compile_format(text: str, server: VirtualHost = NOBODY) -> Getter:
     return lambda exchange: pattern % tuple([get(exchange) for get in functions])
 
 
+def constant_start(text: str, server: VirtualHost) -> str:
+    """What every line of a virtual host's starts with: text, and what only its configuration says (%v, %p)."""
+    start = ""
+    position = 0 if r"\n" not in text else len(text)  # one that makes several lines of a request: each starts anew
+    while position < len(text):
+        if (match := _ITEM.match(text, position)) is not None:
+            constant = _constant(match, server)
+            if not constant:
+                break
+            start += constant
+        elif (match := _LITERAL.match(text, position)) is not None:
+            start += _ESCAPES.get(match[0], match[0])
+        else:
+            break
+        position = match.end()
+    return start
+
+
+def _constant(match: re.Match[str], server: VirtualHost) -> str:
+    """What a format code shows whatever the request is; "" where that cannot be said."""
+    code, argument = match["code"], match["argument"] or ""
+    if match["status"]:
+        return ""
+    if code == "v" or (code == "V" and server.settings[USE_CANONICAL_NAME]):
+        return escape_name(server.settings[SERVER_NAME].host)
+    port = _configured_port(server) if code == "p" and argument in ("", "canonical") else 0
+    return str(port) if port else ""
+
+
 def _what_is_wrong(text: str, position: int) -> str:
     """Why no format code stands at a %."""
     rest = text[position:]
@@ -166,12 +195,18 @@ def _duration(argument: str) -> Getter:
 def _address(argument: str) -> Getter:
     if argument not in ("", "c"):
         raise ArgumentError(f"expected nothing or c in %{{...}}a, not {argument!r}")
+    if argument == "c":
+        return lambda exchange: exchange.endpoints.peer or exchange.endpoints.client
     return lambda exchange: exchange.endpoints.client
+
+
+def _configured_port(server: VirtualHost) -> int:
+    return server.settings[SERVER_NAME].port or (server.addresses[0].port if server.addresses else 0)
 
 
 def _port(server: VirtualHost, argument: str) -> Getter:
     """%p: what ServerName or <VirtualHost> says, else where the client came in (Apache says 80 or 443 then)."""
-    configured = server.settings[SERVER_NAME].port or (server.addresses[0].port if server.addresses else 0)
+    configured = _configured_port(server)
     if argument in ("", "canonical"):
         return (lambda _: str(configured)) if configured else (lambda exchange: str(exchange.endpoints.local_port))
     if argument == "local":

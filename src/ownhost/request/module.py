@@ -46,6 +46,7 @@ class Module:
     identifier: str  # "dir_module"
     order: int = 50
     uses: Callable[[VirtualHost], bool] | None = None
+    arrive: Callable[[Request], None] | None = None  # whom the request is from, before what is remembered is looked at
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
     pretranslate: Callable[[VirtualHost], Phase | None] | None = None  # what looks at the path while it is encoded
     translate: Phase | None = None  # rewriting, and answers that need no file: redirects

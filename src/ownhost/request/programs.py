@@ -50,6 +50,9 @@ class Lease(Protocol):
     def end(self) -> None:
         """The request came to no good end: the next one is to ask the launcher again."""
 
+    def lost(self) -> None:
+        """Nobody listens for the app any more: no request is to use a lease of it that is kept."""
+
 
 class Execution(Protocol):
     """A program that runs for one request."""

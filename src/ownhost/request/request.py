@@ -34,13 +34,18 @@ class Elsewhere(Exception):
 
 @dataclass(slots=True)
 class Endpoints:
-    """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets."""
+    """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets.
+
+    Where a front proxy that is believed speaks for the client, `peer` is that proxy: who has the connection.
+    """
 
     client: str
     client_port: int
     local: str
     local_port: int
     secure: bool = False  # whether it is encrypted
+    peer: str = ""  # "" is the client
+    peer_port: int = 0
     known: TLSFacts | Callable[[], TLSFacts] | None = None  # of that: see `tls`
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
@@ -12,6 +12,7 @@ from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Looks, Memory
 from ownhost.request.module import in_order
@@ -47,6 +48,7 @@ class Site:
         self.follows_links = follows_links_everywhere(server)
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
+        self.arrivals = [module.arrive for module in modules if module.arrive]
         self.earlies = [module.early for module in modules if module.early]
         makers = [module.pretranslate for module in modules if module.pretranslate]
         self.pretranslates: list[Phase] = [hook for make in makers if (hook := make(server))]
@@ -57,7 +59,7 @@ class Site:
         self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
-        self.opened: Mapping[str, Sequence[int]] = {}  # files that only root can open, by name, and a folder's
+        self.opened = GivenFiles({})  # files that its settings name, whoever may read them
         self.launcher: Launcher | None = None  # of a process that may have programs run
         self.traces_rewrite = _traces_rewrite(server)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}

@@ -112,7 +112,7 @@ def modified(request: Request) -> str:
 
 
 def _is_ipv6(request: Request) -> str:
-    client = request.endpoints.client
+    client = request.endpoints.peer or request.endpoints.client
     mapped = ":" not in client or ipaddress.IPv6Address(client.partition("%")[0]).ipv4_mapped
     return "off" if mapped else "on"
 
@@ -144,7 +144,7 @@ VARIABLES: dict[str, Variable] = {
     "REMOTE_USER": Variable(lambda request: request.env.get("REMOTE_USER", "")),
     "REMOTE_IDENT": Variable(lambda _: ""),  # identd is never asked
     "REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
-    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
+    "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.peer or request.endpoints.client),
     "REMOTE_HOST": Variable(lambda request: request.endpoints.client),  # names are never looked up
     "REMOTE_PORT": Variable(lambda request: str(request.endpoints.client_port)),
     "SERVER_ADDR": Variable(lambda request: request.endpoints.local),

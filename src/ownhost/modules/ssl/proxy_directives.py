@@ -8,7 +8,7 @@ Source: mod_ssl's page in Apache's manual, and Apache 2.4's answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ownhost.config.arguments import choice, either, flag, integer, path, words
@@ -17,10 +17,13 @@ from ownhost.config.directive import (
     ArgumentError,
     Call,
     Directive,
+    Problem,
     Setting,
     Settings,
+    Source,
     declare,
 )
+from ownhost.config.model import SectionKind, VirtualHost
 from ownhost.http.tls import VERSIONS
 from ownhost.http.tls_client import DEFAULT_CIPHERS, ClientPolicy
 from ownhost.modules.ssl.directives import Ciphers, fold_ciphers, merge_ciphers, parse_ciphers, parse_protocols
@@ -114,6 +117,28 @@ def _checked_names(name: bool | None, common_name: bool | None) -> str:
 
 def _named(settings: Settings, *files: Setting[str]) -> tuple[str, ...]:
     return tuple(settings[file] for file in files if settings[file])
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Settings that requests may have: a virtual host's, or those of one of its <Proxy> sections laid over them."""
+
+    settings: Settings
+    origins: Mapping[str, Source]
+    source: Source
+
+    def problem(self, setting: str, message: str) -> Problem:
+        """What is wrong, at the place that says so."""
+        return Problem(self.origins.get(setting, self.source), message)
+
+
+def scopes(server: VirtualHost) -> Iterator[Scope]:
+    """A virtual host's, and those of its <Proxy> sections."""
+    yield Scope(server.settings, server.origins, server.source)
+    for section in server.sections:
+        if section.kind in (SectionKind.PROXY, SectionKind.PROXY_MATCH):
+            origins = {**server.origins, **section.origins}
+            yield Scope(server.settings.merged(section.settings), origins, section.source)
 
 
 def named_files(settings: Settings) -> Iterator[tuple[Setting[str], str]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ownhost.http import client_hello
+from ownhost.http import client_hello, proxy_protocol
 from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
+from ownhost.http.proxy_protocol import Announced, NoHeader
 from ownhost.http.tls import INTERNAL_ERROR
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
@@ -28,6 +29,7 @@ OVERLOADED = (
 class State(Enum):
     """Where a client stands."""
 
+    ANNOUNCED = auto()  # accepted from a front proxy that is to say first who its client is
     NEW = auto()  # accepted
     SPEAKING = auto()  # its head, or its ClientHello, is not complete
     QUEUED = auto()  # it is known whose it is: it waits for a mailbox, or for room in one
@@ -37,6 +39,7 @@ class State(Enum):
 class Event(Enum):
     """What happens to a client."""
 
+    MET = auto()  # the proxy has said who its client is
     MORE = auto()  # there is to be more of its head
     NAMED = auto()  # it has said whom it is for
     FULL = auto()  # its mailbox is not here, or takes nothing for now
@@ -46,6 +49,9 @@ class Event(Enum):
 
 # state, event -> next state, and what is done
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
+    (State.ANNOUNCED, Event.MORE): (State.ANNOUNCED, "watch"),
+    (State.ANNOUNCED, Event.MET): (State.NEW, "meet"),
+    (State.ANNOUNCED, Event.CLOSED): (State.GONE, "close"),
     (State.NEW, Event.MORE): (State.SPEAKING, "watch"),
     (State.NEW, Event.NAMED): (State.QUEUED, "deliver"),
     (State.NEW, Event.CLOSED): (State.GONE, "close"),
@@ -77,6 +83,15 @@ class Client:
     seen: int = 0  # bytes looked at so far
     host: str = ""
     server: int = 0
+    proxy: bool = False  # it is a listed front proxy
+    peer: str = ""  # the front proxy that the connection is from, where that has said who its client is
+    peer_port: int = 0
+
+    def meet(self, announced: Announced) -> None:
+        """Be the client that a front proxy has announced, and have said nothing yet."""
+        self.peer, self.peer_port, self.seen = self.address, self.port, 0
+        if announced.client:
+            self.address, self.port = announced.client, announced.client_port
 
     def step(self, event: Event) -> str:
         """Be in the next state; what is to be done. Raises Unexpected."""
@@ -95,6 +110,8 @@ class Look:
     host: str = ""  # of NAMED
     answer: bytes = b""  # of CLOSED: what the client is told
     seen: int = 0  # of MORE: bytes that are here
+    announced: Announced | None = None  # of MET
+    problem: str = ""  # of CLOSED: what a front proxy did wrong
 
 
 def look(client: Client, data: bytes | None) -> Look:
@@ -104,6 +121,8 @@ def look(client: Client, data: bytes | None) -> Look:
     """
     if data is None:
         return Look(Event.MORE, seen=0)
+    if client.state is State.ANNOUNCED:
+        return _look_at_announcement(client, data)
     cut = len(data) >= PEEK_SIZE
     found: Peek | ClientHello
     if client.encrypted:  # what is no TLS gets no name
@@ -116,6 +135,19 @@ def look(client: Client, data: bytes | None) -> Look:
         return _cut_off(client, data)
     if not client.encrypted and client_hello.is_tls(data):
         return Look(Event.CLOSED, answer=NO_TLS)
+    return Look(Event.MORE, seen=len(data))
+
+
+def _look_at_announcement(client: Client, data: bytes) -> Look:
+    """What a front proxy says of its client, before anything of the client's."""
+    try:
+        announced = proxy_protocol.read(data)
+    except NoHeader as error:
+        return Look(Event.CLOSED, problem=f"its connection does not begin with the PROXY protocol: {error}")
+    if announced is not None:
+        return Look(Event.MET, announced=announced)
+    if not data or (client.seen and len(data) <= client.seen):
+        return Look(Event.CLOSED)
     return Look(Event.MORE, seen=len(data))
 
 

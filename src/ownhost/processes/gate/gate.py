@@ -2,37 +2,30 @@
 
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client. It hears nothing of workers
-RUNS AS     User and Group, no capabilities, undumpable, under an allow-list of system calls
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), the supervisor (to ask for a
             mailbox); it puts connections into mailboxes
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
-
-A bare epoll loop over descriptors: a gate does so little per connection that an event-loop library would cost more
-than all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import select
 import time
-from collections import deque
 from collections.abc import Callable
-from resource import RLIMIT_NOFILE, getrlimit
 from select import EPOLLEXCLUSIVE, EPOLLIN, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http.limits import TIMEOUT
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
-from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, broken, look, overloaded
-from ownhost.processes.gate.delivery import Delivery, Held
-from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.messages import Channel, Mailbox, Message, Ready, Stop, Want
-from ownhost.processes.slices import GateSlice, receive_slice
+from ownhost.processes.forwarder import Forwarder
+from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, State, broken, look, overloaded
+from ownhost.processes.gate.held import Held
+from ownhost.processes.messages import Channel, Ready
+from ownhost.processes.slices import FRONTS, GateSlice, receive_slice
 from ownhost.request import bugs
-from ownhost.request.errorlog import ErrorLog
 from ownhost.request.hosts import NameTable
 from ownhost.request.request import Level
 
@@ -41,8 +34,6 @@ LOOK = int(MSG_PEEK | MSG_DONTWAIT)
 DROPS = 8  # of so many bytes that are read of a client who is given up
 ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
 MAX_PENDING = 8_192  # connections whose head is not complete
-SAY_AGAIN = 0.01  # seconds until a full channel is tried again
-LOOK_AGAIN = 0.25  # seconds between two looks at who has waited for too long: there may be thousands, in each turn
 
 
 def main(channel: Channel) -> None:
@@ -51,6 +42,7 @@ def main(channel: Channel) -> None:
     gate = Gate(channel, slice_, descriptors)
     gc.collect()
     gc.freeze()
+    landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.GATE)
     gate.run()
 
@@ -60,116 +52,45 @@ def rehearse() -> None:
     seccomp.compiled(seccomp.GATE)
 
 
-class Gate:
-    """The loop, and what it knows."""
+class Gate(Forwarder[Held]):
+    """A gate's listeners, and the clients who have not said whom they are for."""
 
     def __init__(self, channel: Channel, slice_: GateSlice, descriptors: list[int]) -> None:
-        self.channel = channel
+        *listeners, log = descriptors
+        super().__init__(channel, slice_.main, slice_.handover, log)
         self.slice = slice_
-        self.epoll = select.epoll()
-        self.handlers: dict[int, Callable[[int], None]] = {}
         self.names: dict[tuple[str, int], NameTable] = {}
-        quarter = getrlimit(RLIMIT_NOFILE)[0] // 4  # half of what may be open is for who is in flight
-        self.max_pending = min(MAX_PENDING, quarter)
-        self.delivery = Delivery(self.epoll, slice_.handover, quarter, lambda one: self.say(Want(one)), self.overloaded)
-        self.unsaid: deque[Message] = deque()  # what the channel has no room for yet
+        self.max_pending = min(MAX_PENDING, self.quarter)
         self.pending: dict[int, Held] = {}  # descriptor -> connection with an incomplete head, oldest first
         self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
         self.timeout = self.slice.main.settings[TIMEOUT]
-        self.turn_end: list[Callable[[], None]] = []
-        *listeners, log = descriptors
-        self.log = ErrorLog(self.slice.main, LogWriter(log, self.turn_end.append).write)
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
         self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
-        self.next_look = 0.0  # monotonic seconds
-        self.stopping = False
-        self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
 
-    def run(self) -> None:
-        """Serve until told to stop."""
-        channel = self.channel.fileno()
-        self.channel.sock.setblocking(False)
-        self.epoll.register(channel, EPOLLIN)
-        self.handlers[channel] = self.take_message
+    def begin(self) -> None:
+        """Listen, and say so."""
         for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
             listener.setblocking(False)
             self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
             self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
-        while not (self.stopping and not self.holds_clients):
-            for descriptor, events in self.epoll.poll(self.patience):
-                # A handler earlier in this turn may have closed what this event was for.
-                handler = self.handlers.get(descriptor)
-                if handler is not None:
-                    handler(events)
-            if self.holds_clients and (now := time.monotonic()) >= self.next_look:
-                self.next_look = now + LOOK_AGAIN
-                self.expire(now)
-            while self.unsaid and self.said(self.unsaid[0]):
-                self.unsaid.popleft()
-            self.end_turn()
-
-    def end_turn(self) -> None:
-        """Do what waits for the end of a turn."""
-        while self.turn_end:
-            self.turn_end.pop()()
-
-    @property
-    def patience(self) -> float:
-        """Seconds to wait for something to happen; -1 is for ever."""
-        return SAY_AGAIN if self.unsaid else 1.0 if self.holds_clients else -1
-
-    def say(self, message: Message) -> None:
-        """Tell the supervisor something, in order: a burst of new names may be more than the channel takes at once."""
-        if self.unsaid or not self.said(message):
-            self.unsaid.append(message)
-
-    def said(self, message: Message) -> bool:
-        """Send a message, if there is room."""
-        try:
-            self.channel.send(message)
-        except BlockingIOError:
-            return False
-        return True
 
     @property
     def holds_clients(self) -> bool:
         """Whether there are connections here that are not passed on yet."""
         return bool(self.pending or self.delivery.waiting)
 
-    # Messages of the supervisor
-
-    def take_message(self, _events: int) -> None:
-        """Take one message; the end of the channel is the end of the gate."""
-        received = self.channel.receive()
-        if received is None:
-            self.end_turn()
-            raise SystemExit(0)
-        message, descriptors = received
-        match message:
-            case Mailbox():
-                self.open_mailbox(message.identity, descriptors[0])
-            case Stop():
-                self.stop()
-
     def stop(self) -> None:
         """Accept nothing more; what is already here is still passed on."""
-        self.stopping = True
         for listener in self.listeners:
             self.forget(listener.fileno())
             listener.close()
         self.listeners = []
 
-    def open_mailbox(self, identity: int, descriptor: int) -> None:
-        """The mailbox that was asked for is here."""
-        box = SocketType(-1, -1, -1, descriptor)
-        if self.delivery.open(identity, box):
-            self.handlers[descriptor] = lambda events: self.delivery.attend(identity, events)
-
     # Connections
 
     def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[int], None]:
-        family = int(listener.family)
+        family, fronts = int(listener.family), self.slice.fronts
         fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
 
         def accept(_events: int) -> None:
@@ -189,6 +110,10 @@ class Gate:
                     sock.close()
                     continue
                 client = Client(unmapped(address[0]), address[1], here, local_port, time.monotonic())
+                if fronts and fronts.has(client.address):
+                    client.proxy = True
+                    if fronts.announces(client.address, here, local_port):
+                        client.state = State.ANNOUNCED
                 self.look(Held(sock, client))
             self.batch = min(2 * self.batch, ACCEPT_BATCH)
 
@@ -203,6 +128,13 @@ class Gate:
         """See whether a client has said whom it is for. What is raised ends this client alone."""
         client = held.client
         try:
+            if not client.seen:
+                client.encrypted = self.speaks_tls(client.local, client.local_port)
+                if client.proxy and not client.encrypted and client.state is State.NEW:
+                    self.unwatch(held)
+                    held.step(Event.NAMED)
+                    self.delivery.deliver(held, FRONTS, time.monotonic())
+                    return
             data: bytes | None
             try:
                 data = held.sock.recv(PEEK_SIZE, LOOK)
@@ -211,15 +143,19 @@ class Gate:
             except OSError:
                 self.close(held)
                 return
-            if not client.seen:
-                client.encrypted = self.speaks_tls(client.local, client.local_port)
             found = look(client, data)
             what = client.step(found.event)
             if what == "watch":
                 self.wait_for_more(held, found.seen)
             elif what == "deliver":
                 self.deliver(held, found.host)
+            elif found.announced is not None:
+                held.sock.recv(found.announced.size, MSG_DONTWAIT)  # what was looked at: it is not the client's
+                client.meet(found.announced)
+                self.look(held)
             else:
+                if found.problem:
+                    self.complain(-2, f"front proxy {client.address}: {found.problem}")
                 self.let_go(held, found.answer)
         except Exception as error:
             bugs.report(self.log.log, error)
@@ -271,15 +207,9 @@ class Gate:
 
     def overloaded(self, held: Held, identity: int) -> None:
         """Answer 503."""
-        self.complain(identity, f"server {held.client.server}: its processes don't keep up; answered 503")
+        who = "front proxies" if identity == FRONTS else f"server {held.client.server}"
+        self.complain(identity, f"{who}: the processes for it don't keep up; answered 503")
         self.close(held, overloaded(held.client))
-
-    def complain(self, identity: int, message: str) -> None:
-        """Log a warning, at most once a second for each identity."""
-        now = time.monotonic()
-        if now - self.complained.get(identity, -1.0) >= 1.0:
-            self.complained[identity] = now
-            self.log.log(Level.WARN, "core", message)
 
     # Connections that end here
 
@@ -315,11 +245,6 @@ class Gate:
         if self.pending.pop(descriptor, None) is not None:
             self.forget(descriptor)
         held.sock.close()
-
-    def forget(self, descriptor: int) -> None:
-        """Stop watching a descriptor that is still open."""
-        self.handlers.pop(descriptor, None)
-        self.epoll.unregister(descriptor)
 
 
 def unmapped(address: str) -> str:

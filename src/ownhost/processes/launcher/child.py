@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ownhost.identity import prctl
+from ownhost.identity.shedding import Wanted, shed_for_program
 from ownhost.processes.descriptors import lower_limit
 from ownhost.request.programs import Limits
 
@@ -39,13 +39,13 @@ def start(what: Start) -> int:
 
     A signal that comes early waits for the program: until then, the child would take it for its parent.
     """
-    parent = os.getpid()
+    wanted = Wanted.program(os.getpid())
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, SAFE) for descriptor in what.standard]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(what, high, parent)
+            _become(what, high, wanted)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for descriptor in high:
@@ -53,16 +53,9 @@ def start(what: Start) -> int:
     return pid
 
 
-def _become(what: Start, standard: list[int], parent: int) -> NoReturn:
+def _become(what: Start, standard: list[int], wanted: Wanted) -> NoReturn:
     try:
-        os.setsid()
-        prctl.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
-        for handled in (signal.SIGPIPE, signal.SIGXFSZ, *_ENDING, signal.SIGCHLD):
-            signal.signal(handled, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        shed_for_program(wanted)
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))

@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import socket
+import time
 from typing import NoReturn
 
 from setproctitle import setproctitle
@@ -22,18 +24,19 @@ from setproctitle import setproctitle
 from ownhost.apps.app import App
 from ownhost.identity import prctl
 from ownhost.processes.descendants import end_all, strangers
+from ownhost.processes.launcher import signals
 from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
 from ownhost.processes.launcher.running import Running
 from ownhost.processes.launcher.turns import Lease, Turns
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
+from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import LauncherSlice, receive_slice
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog
 
 IDLE = 60.0  # seconds without an order
-LEAVE = 1.5  # seconds that apps get to end with the launcher: less than the supervisor waits at a stop
+LEAVE = 1.5  # seconds that apps get to end with the launcher, and what is left then: less than a stop waits
 LOOK_AGAIN = 0.02  # seconds
 
 
@@ -42,12 +45,25 @@ def main(channel: Channel) -> NoReturn:
     slice_, descriptors = receive_slice(channel)
     assert isinstance(slice_, LauncherSlice)
     prctl.adopt_orphans()
-    asyncio.run(Launcher(channel, descriptors, slice_).run())
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WatchedSelector())) as runner:
+        runner.run(Launcher(channel, descriptors, slice_).run())
     raise SystemExit(0)
 
 
 def rehearse() -> None:
     """There is nothing to warm that workers don't."""
+
+
+class WatchedSelector(selectors.EpollSelector):
+    """Says on this process's page whether its loop waits."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for events."""
+        OWN.pulse.busy_since = 0.0
+        try:
+            return super().select(timeout)
+        finally:
+            OWN.pulse.busy_since = time.monotonic()
 
 
 class Launcher:
@@ -57,13 +73,7 @@ class Launcher:
         self.channel = channel
         self.orders = socket.socket(fileno=descriptors[0])
         self.slice = slice_
-        self.writers = {
-            target: LogWriter(descriptors[place], lambda flush: self.loop.call_soon(flush))
-            for target, place in slice_.logs.items()
-        }
-        self.error_logs = {  # by server id
-            server.id: ErrorLog(server, self.writers[server.settings[ERROR_LOG]].write) for server in slice_.servers
-        }
+        self.descriptors = descriptors
         self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
         self.leaving: set[Pool] = set()  # that end once they have finished, and have been replaced
@@ -72,13 +82,14 @@ class Launcher:
     async def run(self) -> None:
         """Serve until idle or told to stop."""
         self.loop = asyncio.get_running_loop()
+        self.writers = LogWriters(self.slice.logs, self.descriptors, self.loop, self.slice.servers, self.slice.main)
+        self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
-        self.loop.add_signal_handler(signal.SIGTERM, self.finish)
         # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
         # channel's end follows it, for one to see whom its owner stopped, too.
         prctl.set_parent_death_signal(signal.SIGCONT)
-        self.loop.add_signal_handler(signal.SIGCHLD, self.collect)
+        signals.handle(self.loop, {signal.SIGTERM: self.finish, signal.SIGCHLD: self.collect})
         self.channel.sock.setblocking(False)
         self.loop.add_reader(self.channel.fileno(), self.take_message)
         self.loop.add_reader(self.orders.fileno(), self.take_order)
@@ -144,7 +155,7 @@ class Launcher:
             if pool is not None:
                 self.leaving.add(pool)
                 pool.retire()
-            pool = self.pools[app] = Pool(app, self.loop, self.forget)
+            pool = self.pools[app] = Pool(app, self.loop, self.forget, self.slice.state)
         return pool
 
     def every_pool(self) -> list[Pool]:
@@ -185,10 +196,10 @@ class Launcher:
             pool.end()
         while self.every_pool() and self.loop.time() < give_up:
             await asyncio.sleep(LOOK_AGAIN)
-        end_all()
+        end_all(LEAVE)
         for pool in self.every_pool():
             pool.clear()
-        for writer in self.writers.values():
+        for writer in self.writers.all():
             writer.finish()
 
     def update_title(self) -> None:

@@ -32,13 +32,15 @@ FINISH = 60.0  # seconds that requests get which an app serves when another has 
 
 
 class Pool:
-    """One app. `ended` is called once nothing of it is left."""
+    """One app. `ended` is called once nothing of it is left. Its folder is made in `state`; "" is the system's /tmp."""
 
-    def __init__(self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None]) -> None:
+    def __init__(
+        self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None], state: str = ""
+    ) -> None:
         self.app = app
         self.loop = loop
         self.ended = ended
-        self.folder = Path(tempfile.mkdtemp(prefix="ownhost-"))  # 0700: only this identity can enter
+        self.folder = Path(tempfile.mkdtemp(prefix="ownhost-", dir=state or None))  # 0700: only this identity can enter
         self.path = str(self.folder / "socket")
         self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
         self.told: set[int] = set()  # processes that were told to end
@@ -74,6 +76,7 @@ class Pool:
     def lease(self, lease: Lease, error_log: ErrorLog) -> None:
         """Somebody wants to use the app. Its complaints are for this log from now on."""
         self.errors.log = error_log
+        self.reap_ended()
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -209,11 +212,22 @@ class Pool:
         self.processes[pid] = pidfd, self.loop.time()
         self.loop.add_reader(pidfd, self.reap, pid)
 
+    def reap_ended(self) -> None:
+        """Find out now, before an app that makes its socket itself is taken to listen, whether it has ended."""
+        if self.ready and not self.app.listens:
+            for pid, (pidfd, _) in list(self.processes.items()):
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                if poll.poll(0):
+                    self.reap(pid)
+
     def reap(self, pid: int) -> None:
         """A process ended: start another if it is needed, unless they keep dying."""
         pidfd, since = self.processes.pop(pid)
         self.loop.remove_reader(pidfd)
         os.close(pidfd)
+        if not self.app.listens:
+            self.end_children(pid)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if self.ending:
             if not self.processes:
@@ -233,6 +247,17 @@ class Pool:
             self.turn_away()
         elif self.leases:
             self.start_some()
+
+    def end_children(self, pid: int) -> None:
+        """End what a process that makes its socket itself has left running, before it is collected.
+
+        Where it was killed, its children accept on the socket still, and the next one would not get it. Until a
+        process is collected, its number is that of its group, and nobody else's.
+        """
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            Path(self.path).unlink()
 
     def turn_away(self) -> None:
         """Close the connections that no process has taken: who waits there would wait in vain."""

@@ -16,7 +16,8 @@ class Copying:
     """A request that its target has taken, until its answer is complete.
 
     `receive` gives the client's next bytes, and raises ClientGone at their end; `send` sends it all of some bytes, and
-    raises ClientGone or OSError. `body` tells where the request ends, `begun` is what was read behind its head.
+    raises ClientGone or OSError; `switch` is called before another protocol follows. `body` tells where the request
+    ends, `begun` is what was read behind its head.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Copying:
         begun: bytes,
         receive: Callable[[], Awaitable[bytes]],
         send: Callable[[bytes], Awaitable[None]],
+        switch: Callable[[], None] = lambda: None,
     ) -> None:
         self.stream = stream
         self.rest = begun  # read of the client, and not passed on: another request, once this one is over
@@ -35,6 +37,7 @@ class Copying:
         self._uploaded = False  # all of the body is passed on
         self._receive = receive
         self._send = send
+        self._switch = switch
 
     @property
     def has_read_all(self) -> bool:
@@ -53,6 +56,7 @@ class Copying:
                         await self._send(record.data)
                     case Kind.TUNNEL:
                         self.tunnelled = True
+                        self._switch()
                         upload = asyncio.ensure_future(self._upload_all(upload))
                     case Kind.END:
                         end = End.from_bytes(record.data)

@@ -130,7 +130,8 @@ class Origin:
     """Where a request comes from. The target believes it for the one virtual host that the pair was made for.
 
     `tls` is http.tls.TLSFacts as text, "" for a client that speaks without. `protocol` is what the client speaks where
-    that is not HTTP/1. `handled` are the requests before it on the client's connection.
+    that is not HTTP/1. `handled` are the requests before it on the client's connection. `peer` is the front proxy that
+    has the connection, where that has said who its client is.
     """
 
     client: str
@@ -140,6 +141,8 @@ class Origin:
     tls: str = ""
     protocol: str = ""
     handled: int = 0
+    peer: str = ""
+    peer_port: int = 0
 
     def to_bytes(self) -> bytes:
         """As a record's content."""

@@ -1,9 +1,8 @@
-"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkserver does the doing."""
+"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkservers do the doing."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -11,10 +10,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from ownhost.identity.identity import Identity
+from ownhost.identity.shedding import UMASK
+from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
+    UNCONFINED,
     Channel,
     Exited,
     Fork,
@@ -23,11 +26,18 @@ from ownhost.processes.messages import (
     Started,
     channel_pair,
 )
+from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.bucket import Bucket
 from ownhost.processes.supervisor.outbox import Outbox
+from ownhost.processes.supervisor.words import bucket_of
 
+if TYPE_CHECKING:
+    from ownhost.processes.supervisor.logsenders import LogSender
+
+BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
+PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker is given
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
 
@@ -39,50 +49,74 @@ class Child:
     role: str
     number: int  # of its identity, or of the gate
     channel: Channel
+    pulse: Watched
     since: float
     pid: int = 0  # until `Started`
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[Child] = field(default_factory=list)  # that run for it alone
     stopping: bool = False
+    asked_to_leave: float = -inf  # when, if it has nothing to do: monotonic seconds
     doomed: bool = False  # it is to be ended as soon as it has a pid
+    gone: bool = False  # it has ended, or is taken for that
+    bucket: Bucket = field(init=False)  # of what it may say
     relays: Bucket = field(default_factory=lambda: Bucket(RELAYS_A_SECOND, RELAYS_AT_ONCE))
     waiting: int = 0  # of its questions that wait for their turn
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.channel)
+        self.bucket = bucket_of(self.role)
+
+    def is_leaving(self, now: float) -> bool:
+        """Whether it was asked to leave just now. One that does not has something to do, or does not care."""
+        return now - self.asked_to_leave < PATIENCE
 
     def hang_up(self) -> None:
-        """Close its channel."""
+        """Close its channel, and look at its page no more."""
         self.outbox.forget()
         self.channel.close()
+        self.pulse.close()
 
 
 class Children:
-    """All of them. `control` is the channel to the forkserver."""
+    """All of them. `control` is the channel to the forkserver, `confined` that to the confined one below it."""
 
-    def __init__(self, control: Channel) -> None:
-        self.control = control
-        self.forkserver = Outbox(control, most=inf)  # what there is to do for so many processes, and no more
-        control.sock.setblocking(False)
+    def __init__(self, control: Channel, confined: Channel, umask: int = UMASK) -> None:
+        self.controls = control, confined
+        self.umask = umask
+        # What there is to do for so many processes, and no more.
+        self.forkserver, self.confined = (Outbox(channel, most=inf) for channel in self.controls)
+        for channel in self.controls:
+            channel.sock.setblocking(False)
         self.born: dict[int, Child] = {}  # by pid
         self.unborn: dict[int, Child] = {}  # by serial, until their `Started`
-        self.to_fork: deque[tuple[Fork, int]] = deque()  # orders, and the child's end of its channel
+        self.to_fork: deque[tuple[Fork, list[int]]] = deque()  # orders, and what goes with them
         self.serial = 0
 
     def __iter__(self) -> Iterator[Child]:
-        return iter((*self.born.values(), *self.unborn.values()))
+        return iter([child for child in (*self.born.values(), *self.unborn.values()) if not child.gone])
 
-    def fork(self, role: str, number: int, who: Identity, content: object, descriptors: list[int]) -> Child:
-        """Have a process forked; its slice waits in its channel for it."""
+    def fork(
+        self,
+        role: str,
+        number: int,
+        who: Identity,
+        content: object,
+        descriptors: list[int],
+        processes: Sequence[int] = (),
+    ) -> Child:
+        """Have a process forked; its slice waits in its channel for it. `processes` is RLIMIT_NPROC, soft and hard."""
+        page = new_page()
         ours, theirs = channel_pair()
         ours.setblocking(False)
-        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), time.monotonic())
+        child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), Watched(page), time.monotonic())
         send_slice(child.channel, content, descriptors)
         self.serial += 1
-        order = Fork(self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice)
-        self.to_fork.append((order, theirs.detach()))
+        order = Fork(
+            self.serial, role, who.uid, who.gid, list(who.groups), who.name, who.nice, list(processes), self.umask
+        )
+        self.to_fork.append((order, [theirs.detach(), page]))
         self.unborn[self.serial] = child
         self.send_forks()
         return child
@@ -90,9 +124,9 @@ class Children:
     def send_forks(self) -> None:
         """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
-            order, descriptor = self.to_fork.popleft()
-            self._order(order, [descriptor])
-            os.close(descriptor)
+            order, descriptors = self.to_fork.popleft()
+            self._order(order.role, order, descriptors)
+            close_all(descriptors)
 
     def started(self, started: Started) -> Child:
         """A child has a pid now, or none: it could not be forked."""
@@ -105,9 +139,10 @@ class Children:
         self.send_forks()
         return child
 
-    def exited(self, exited: Exited) -> Child:
-        """A child is gone."""
-        return self.born.pop(exited.pid)
+    def exited(self, exited: Exited) -> Child | None:
+        """A child is gone; None for one that nobody waits for any more."""
+        child = self.born.pop(exited.pid)
+        return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
@@ -122,7 +157,7 @@ class Children:
         """End a process; one that is being forked, once it is there."""
         child.doomed = True
         if child.pid:
-            self._order(Signal(child.pid, signal.SIGKILL))
+            self._order(child.role, Signal(child.pid, signal.SIGKILL))
 
     def dismiss(self, child: Child) -> None:
         """Have a process end at once, its last lines written: the channel's end says so. `kill` what does not."""
@@ -132,7 +167,8 @@ class Children:
         else:
             self.kill(child)
 
-    def _order(self, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
-        """Have the forkserver do something. Where it is gone, so is all that it forked, as the supervisor will hear."""
+    def _order(self, role: str, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
+        """Have a role's forkserver do something. Where it is gone, so is all that it forked: that is heard."""
+        forkserver = self.forkserver if role in UNCONFINED else self.confined
         with contextlib.suppress(ConnectionError):
-            self.forkserver.put(order, descriptors)
+            forkserver.put(order, descriptors)

@@ -1,34 +1,20 @@
-"""Which keys fit, and what the supervisor holds of them: descriptors, never a byte.
+"""Which keys fit, as far as the supervisor knows: descriptors, and what examiners have said. It reads none itself.
 
-The files are opened once, when the server starts, so that all workers have the same ones until it starts again. Whether
-they fit, and whose names the certificates have, is found out by a process that ends with the answer.
+What root opens is opened once, when the server starts, so that all workers have the same until it starts again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from ownhost.config.directive import Problem, Source
+from ownhost.config.directive import Problem
 from ownhost.config.model import Config, VirtualHost
-from ownhost.http.openssl import OpenSSLError
-from ownhost.http.tls import make_context
-from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE, SSL_KEYS, policy_of
-from ownhost.processes import trusted
+from ownhost.modules.ssl.directives import SSL_CERTIFICATES, SSL_ENGINE
 from ownhost.processes.faulty import tls_problem
-from ownhost.processes.keyfiles import MAX_FILE, KeyFiles, KeyProblem, open_keys, read_credentials
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-# By server id: the names that its certificates are for; file, line and message of what keeps it from speaking TLS.
-Verdicts = dict[str, tuple[list[str], list[Any]]]
+from ownhost.processes.keyfiles import FOLDERS, KeyProblem, check_lines, named
+from ownhost.processes.messages import Certified, Unusable
+from ownhost.processes.supervisor.named_files import NamedFiles
 
 
 def tls_servers(config: Config) -> list[VirtualHost]:
@@ -36,149 +22,82 @@ def tls_servers(config: Config) -> list[VirtualHost]:
     return [server for server in config.servers if server.settings[SSL_ENGINE]]
 
 
-def examine(server: VirtualHost, files: KeyFiles) -> list[str]:
-    """The names that a virtual host's certificates are for. Raises KeyProblem where anything does not fit."""
-    try:
-        credentials = read_credentials(files)
-        make_context(policy_of(server), credentials)
-    except (OpenSSLError, OSError) as error:
-        if isinstance(error, OpenSSLError) and error.about:
-            raise KeyProblem(server, error.about, f"{error.about}: {error}") from None
-        names = ", ".join(dict.fromkeys((*server.settings[SSL_CERTIFICATES], *server.settings[SSL_KEYS])))
-        raise KeyProblem(server, SSL_CERTIFICATES.name, f"{names}: {error}") from None
-    found: dict[str, None] = {}
-    certificates: tuple[str, ...] = server.settings[SSL_CERTIFICATES]
-    for name, pair in zip(certificates, credentials.pairs, strict=True):
-        found.update(dict.fromkeys(_examine_certificate(server, name, pair.certificate)))
-    return list(found)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is in a certificate, as an examiner says."""
 
-
-def _examine_certificate(server: VirtualHost, name: str, pem: bytes) -> list[str]:
-    certificate = _load_certificate(server, name, pem)
-    now = datetime.now(UTC)
-    if certificate.not_valid_after_utc < now:
-        until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
-        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name} expired on {until}: renew it")
-    if certificate.not_valid_before_utc > now:
-        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name} is not valid before {since}")
-    return names_in(certificate)
-
-
-def _load_certificate(server: VirtualHost, name: str, pem: bytes) -> x509.Certificate:
-    from cryptography import x509  # here: no process that serves needs it for this
-
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise KeyProblem(server, SSL_CERTIFICATES.name, f"SSLCertificateFile {name}: {error}") from None
-
-
-def names_in(certificate: x509.Certificate) -> list[str]:
-    """The host names that a certificate is for."""
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
-            x509.DNSName
-        )
-    except x509.ExtensionNotFound:
-        return [str(one.value) for one in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
-
-
-def examined(server: VirtualHost) -> tuple[list[str], KeyProblem | None]:
-    """The names that a virtual host's certificates are for, and what keeps it from speaking TLS: read here and now."""
-    try:
-        files = open_keys(server)
-        try:
-            return examine(server, files), None
-        finally:
-            files.close()
-    except KeyProblem as error:
-        return [], error
-
-
-def certificates(server: VirtualHost) -> Iterator[tuple[str, x509.Certificate]]:
-    """A server's certificates by their files' names, valid or not, as far as this process may read them."""
-    for name, pem in _readable(server):
-        with contextlib.suppress(KeyProblem):
-            yield name, _load_certificate(server, name, pem)
-
-
-def _readable(server: VirtualHost) -> Iterator[tuple[str, bytes]]:
-    for name in server.settings[SSL_CERTIFICATES]:
-        with contextlib.suppress(OSError), open(trusted.open_file(Path(name)), "rb") as file:
-            yield name, file.read(MAX_FILE)
+    file: str
+    since: int  # seconds since 1970: when it is valid
+    until: int
+    names: tuple[str, ...]  # that it is for
 
 
 @dataclass(slots=True)
 class Keys:
-    """All virtual hosts' keys, as the supervisor holds them: open, and never read."""
+    """All virtual hosts' keys. `files` are their files, open."""
 
-    files: dict[int, KeyFiles] = field(default_factory=dict)  # server id -> descriptors
-    names: dict[int, list[str]] = field(default_factory=dict)  # server id -> what its certificates are for
+    files: NamedFiles = field(default_factory=NamedFiles)
+    sound: list[VirtualHost] = field(default_factory=list)  # with nothing wrong so far: an examiner has the next word
+    certificates: dict[int, list[Seen]] = field(default_factory=dict)  # by server id
     broken: dict[int, Problem] = field(default_factory=dict)  # server id -> why it cannot speak TLS
     forbidden: set[int] = field(default_factory=set)  # of those: where this process may not read a file
+    passing: set[int] = field(default_factory=set)  # of those: which their workers may find mended
     protocols: dict[int, tuple[str, ...]] = field(default_factory=dict)  # server id -> what ALPN may choose
 
+    @property
+    def names(self) -> dict[int, list[str]]:
+        """The names that each server's certificates are for."""
+        return {
+            server.id: list(dict.fromkeys(name for seen in self.of(server) for name in seen.names))
+            for server in self.sound
+        }
+
     @classmethod
-    def open(cls, config: Config) -> Keys:
-        """Open every key, and have a process of its own find out which fit."""
-        keys = cls()
-        for server in tls_servers(config):
+    def open(cls, servers: Iterable[VirtualHost], files: NamedFiles) -> Keys:
+        """Open what these servers name for TLS with clients."""
+        keys = cls(files)
+        for server in servers:
             fault = tls_problem(server)
             if fault is not None:
                 keys.broken[server.id] = fault
                 continue
             try:
-                keys.files[server.id] = open_keys(server)
+                keys._open(server)
             except KeyProblem as error:
                 keys.broken[server.id] = error.problem
                 if error.forbidden:
                     keys.forbidden.add(server.id)
-        verdicts: Verdicts = in_a_child(lambda: keys._verdicts(config)) if keys.files else {}
-        for id_ in keys.files:
-            source = config.servers[id_].source
-            unknown = [source.file, source.line, "its keys could not be looked at"]
-            keys.names[id_], problem = verdicts.get(str(id_), ([], unknown))
-            if problem:
-                file, line, message = problem
-                keys.broken[id_] = Problem(Source(file, line), message)
+            else:
+                keys.sound.append(server)
         return keys
 
-    def _verdicts(self, config: Config) -> Verdicts:
-        found: Verdicts = {}
-        for id_, files in self.files.items():
-            source = config.servers[id_].source
-            try:
-                found[str(id_)] = examine(config.servers[id_], files), []
-            except KeyProblem as error:
-                source, message = error.problem.source, error.problem.message
-                found[str(id_)] = [], [source.file, source.line, message]
-            except Exception as error:
-                found[str(id_)] = [], [source.file, source.line, f"its keys cannot be used: {error}"]
-        return found
+    def _open(self, server: VirtualHost) -> None:
+        check_lines(server)
+        for setting, name in named(server.settings):
+            self.files.open(name, is_folder=setting.name in FOLDERS)
+            error = self.files.failed.get(name)
+            if error is not None:
+                reason = f"{setting.name} {name} cannot be read: {error.strerror}"
+                raise KeyProblem(server, setting.name, reason, forbidden=isinstance(error, PermissionError))
 
-    def close(self) -> None:
-        """Close them all."""
-        for files in self.files.values():
-            files.close()
+    def take(self, server: VirtualHost, said: Certified | Unusable) -> None:
+        """Take what an examiner says of a server. It is an owner's process: words that make no sense say nothing."""
+        if isinstance(said, Unusable):
+            problem = KeyProblem(server, said.setting, said.reason)
+            self.broken[server.id] = problem.problem
+            if said.passing:
+                self.passing.add(server.id)
+            return
+        files = server.settings[SSL_CERTIFICATES]
+        if 0 <= said.place < len(files) and not any(seen.file == files[said.place] for seen in self.of(server)):
+            names = tuple(name for name in said.names.split("\n") if name.isprintable())
+            seen = Seen(files[said.place], said.since, said.until, names)
+            self.certificates.setdefault(server.id, []).append(seen)
 
+    def of(self, server: VirtualHost) -> list[Seen]:
+        """What is known of a server's certificates."""
+        return self.certificates.get(server.id, [])
 
-def in_a_child(work: Callable[[], Any]) -> Any:
-    """The result of `work`, done by a child that is gone afterwards, with all that it read."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            with open(writing, "w") as pipe:
-                json.dump(work(), pipe)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with open(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return json.loads(text or "{}")
+    def opened(self, server: VirtualHost) -> dict[str, list[int]]:
+        """The descriptors of what a server names, as far as root opened it."""
+        return self.files.of(name for _, name in named(server.settings))

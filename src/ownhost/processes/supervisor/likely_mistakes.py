@@ -8,24 +8,22 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ownhost.config import known
-from ownhost.config.directive import Problem, Source
+from ownhost.config.directive import Problem, Setting, Source
 from ownhost.config.model import Config, Section, SectionKind, VirtualHost
 from ownhost.http.certificates import covers
 from ownhost.modules.log_config import LOG_FORMATS, logs_of
 from ownhost.modules.mod_alias import ALIASES
+from ownhost.modules.mod_remoteip import HEADER, PROXIES, PROXY_PROTOCOL, Proxies
 from ownhost.modules.mod_vhost_alias import VIRTUAL_DOCUMENT_ROOT
 from ownhost.modules.rewriting.config import REWRITE
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
-from ownhost.processes.supervisor import keys
+from ownhost.processes.supervisor.keys import Keys, Seen
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.translate import DOCUMENT_ROOT
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 # A certificate is nearly over: short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
@@ -38,19 +36,22 @@ _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # what a LocationMatch begins wit
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
 
 
-def notes(config: Config) -> list[Problem]:
-    """All remarks, each once, but for those on certificates."""
+def notes(config: Config, may_look: Callable[[str], bool]) -> list[Problem]:
+    """All remarks, each once, but for those on certificates. `may_look`: at which paths in the file system."""
     found = [note for find in _NOTES for note in find(config)]
+    found += [note for look in _LOOKS for note in look(config, may_look)]
     return list(dict.fromkeys(found))
 
 
-def _missing_roots(config: Config) -> Iterator[Problem]:
+def _missing_roots(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
     """A DocumentRoot that is not there. One that only its owner may see is not looked for."""
     for server in config.servers:
         source = server.origins.get(DOCUMENT_ROOT.name)
         if source is None or server.settings[VIRTUAL_DOCUMENT_ROOT] is not None:
             continue
         root = server.settings[DOCUMENT_ROOT]
+        if not may_look(root):
+            continue
         try:
             os.stat(root)
         except (FileNotFoundError, NotADirectoryError):
@@ -135,10 +136,12 @@ def _unmatched_locations(config: Config) -> Iterator[Problem]:
             yield Problem(section.source, f"<LocationMatch {pattern}> matches nothing; write <LocationMatch {better}>")
 
 
-def _misspelt_directories(config: Config) -> Iterator[Problem]:
+def _misspelt_directories(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
     """A Directory that is not there, beside one that is called nearly so."""
     for section in _sections(config):
-        if section.kind is SectionKind.DIRECTORY and section.regex is None and (near := _near(section.pattern)):
+        if section.kind is not SectionKind.DIRECTORY or section.regex is not None or not may_look(section.pattern):
+            continue
+        if near := _near(section.pattern):
             path = section.pattern.rstrip("/")
             yield Problem(section.source, f"<Directory {path}> is for a folder that does not exist{near}")
 
@@ -180,28 +183,24 @@ def _unlike_aliases(config: Config) -> Iterator[Problem]:
                 yield Problem(alias.source, what)
 
 
-def of_certificates(config: Config) -> Iterator[Problem]:
-    """Certificates that are for other names, or nearly over, as far as this process may read them.
-
-    Not for the supervisor: it reads none.
-    """
-    for server in keys.tls_servers(config):
+def of_certificates(config: Config, keys: Keys) -> Iterator[Problem]:
+    """Certificates that are for other names, or nearly over, as far as they were looked at."""
+    for server in keys.sound:
         source = server.origins.get(SSL_CERTIFICATES.name, server.source)
-        loaded = dict(keys.certificates(server))
-        for name, certificate in loaded.items():
-            yield from _nearly_over(source, name, certificate)
-        names = [name for certificate in loaded.values() for name in keys.names_in(certificate)]
+        for seen in keys.of(server):
+            yield from _nearly_over(source, seen)
+        names = [name for seen in keys.of(server) for name in seen.names]
         if names:
             yield from _other_names(config, server, source, names)
 
 
-def _nearly_over(source: Source, name: str, certificate: x509.Certificate) -> Iterator[Problem]:
-    until, since = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+def _nearly_over(source: Source, seen: Seen) -> Iterator[Problem]:
+    since, until = (datetime.fromtimestamp(at, UTC) for at in (seen.since, seen.until))
     left = until - datetime.now(UTC)
     if timedelta(0) < left < min(SOON, (until - since) / LAST_PART):
         days = f"{left.days} days" if left.days != 1 else "1 day"
         when = f"in {days}, on {until:%Y-%m-%d}" if left.days else f"within a day, at {until:%Y-%m-%d %H:%M} UTC"
-        yield Problem(source, f"SSLCertificateFile {name} expires {when}: renew it")
+        yield Problem(source, f"SSLCertificateFile {seen.file} expires {when}: renew it")
 
 
 def _other_names(config: Config, server: VirtualHost, source: Source, certified: list[str]) -> Iterator[Problem]:
@@ -213,12 +212,26 @@ def _other_names(config: Config, server: VirtualHost, source: Source, certified:
         yield Problem(source, f"{what}: browsers warn of it; have it made for all names")
 
 
+def _unlisted_proxies(config: Config) -> Iterator[Problem]:
+    """Words of proxies that are waited for, where Apache believes everybody and here nobody is believed."""
+    for server in config.servers:
+        asked: tuple[tuple[Setting[Any], Proxies, str], ...] = (
+            (HEADER, server.settings[PROXIES], ""),
+            (PROXY_PROTOCOL, config.main.settings[PROXIES], ", outside of all virtual hosts"),
+        )
+        for setting, proxies, where in asked:
+            source = server.origins.get(setting.name)
+            if source is not None and server.settings[setting] and not proxies.listed:
+                what = f"{setting.name}: nobody is listed, so nobody is believed"
+                yield Problem(source, f"{what}; name proxies by RemoteIPTrustedProxy or RemoteIPInternalProxy{where}")
+
+
 _NOTES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
-    _missing_roots,
     _shadowed,
     _unknown_formats,
     _unmatched_locations,
     _unmatched_rules,
     _unlike_aliases,
-    _misspelt_directories,
+    _unlisted_proxies,
 )
+_LOOKS = (_missing_roots, _misspelt_directories)

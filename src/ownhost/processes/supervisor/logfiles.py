@@ -1,4 +1,7 @@
-"""Opening logs, as root, in the supervisor: appending, never through a link, and programs that read them."""
+"""Opening logs, as root, in the supervisor: appending, never through a link, and programs that read them.
+
+Those in folders that others than root may write to are not opened here: whoever writes them does that (`ownlog`).
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,16 @@ import shlex
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ownhost.config.model import Config
 from ownhost.modules.log_config import logs_of
-from ownhost.processes import trusted
+from ownhost.processes import ownlog, trusted
+from ownhost.processes.trusted import Place
 from ownhost.request.errorlog import ERROR_LOG, LOG_FILE_MODE, LogTarget
 
-MODE = 0o666  # of a new log, less the umask, as in Apache
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-NEITHER = "neither a file nor a terminal"
 
 
 class LogError(Exception):
@@ -46,18 +48,18 @@ def mode_of(config: Config, servers: Iterable[int]) -> int | None:
     return next((mode for mode in said if mode is not None), None)
 
 
-def open_target(target: LogTarget, mode: int | None) -> int | PipedLog:
-    """Open a log, made with a mode, or start the program that is one. Raises LogError."""
-    return open_log(target, mode) if target.kind == "file" else PipedLog(target)
+def open_target(target: LogTarget, mode: int | None, owners: Collection[int]) -> int | PipedLog:
+    """Open a log, made with a mode, or start the program that is one. Raises LogError, because of NotRoots perhaps."""
+    return open_log(target, mode, owners) if target.kind == "file" else PipedLog(target)
 
 
-def try_log(target: LogTarget) -> None:
+def try_log(target: LogTarget, owners: Collection[int]) -> None:
     """Raise LogError where `open_target` would, as far as that shows without making a file or starting a program."""
     if target.kind == "pipe":
         _see_program(target)
     elif target.kind == "file":
         with contextlib.suppress(NothingThere):
-            os.close(open_log(target, makes=False))
+            os.close(open_log(target, owners=owners, makes=False))
 
 
 def _see_program(target: LogTarget) -> None:
@@ -76,68 +78,42 @@ class NothingThere(Exception):
     """A log is not there yet, and could be made."""
 
 
-def open_log(target: LogTarget, mode: int | None = None, *, makes: bool = True) -> int:
+def open_log(target: LogTarget, mode: int | None = None, owners: Collection[int] = (), *, makes: bool = True) -> int:
     """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
-    The log itself is never a link, and on the way to it only links of root are followed (`trusted`). A file that is
-    made has `mode`, or what the umask leaves of MODE; one that is there keeps its own, whoever put it there.
+    The log itself is never a link; who may have a hand in the way to it stands in `trusted`. A file that is made has
+    `mode`, or what the umask leaves of 0666; one that is there keeps its own, whoever put it there.
     """
     path = target.value
     if path in STANDARD:
         return os.dup(STANDARD[path])
     try:
-        folder = trusted.open_folder(Path(path).parent)
+        place = trusted.walk(Path(path), owners, follows=False)
         try:
-            if not makes:
-                _see_room(Path(path).name, folder)
-            descriptor = _open(Path(path).name, folder, mode, makes=makes)
+            return _open(place, mode, makes=makes)
         finally:
-            os.close(folder)
+            place.close()
     except OSError as error:
         forbidden = isinstance(error, PermissionError)
-        raise LogError(f"cannot open the log {path}: {_why(path, error)}", forbidden=forbidden) from error
-    kind = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISCHR(kind)):
-        os.close(descriptor)
-        raise LogError(f"cannot open the log {path}: it is {NEITHER}")
-    return descriptor
+        raise LogError(f"cannot open the log {path}: {ownlog.why(path, error)}", forbidden=forbidden) from error
 
 
-def _see_room(name: str, folder: int) -> None:
-    """Raise NothingThere where a log could be made, PermissionError where it could not."""
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
-        raise NothingThere from None
-
-
-def _open(name: str, folder: int, mode: int | None, *, makes: bool) -> int:
-    """Open a log in a folder. The mode is set on what was made here, never on what somebody else put there."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+def _open(place: Place, mode: int | None, *, makes: bool) -> int:
+    """Open what is in a place, or make it. The mode is set on what is made here, on nothing else. Raises OSError."""
+    if place.found >= 0:
+        kind = os.fstat(place.found).st_mode
+        if stat.S_ISLNK(kind):
+            raise OSError(errno.ELOOP, ownlog.LINK)
+        if not (stat.S_ISREG(kind) or stat.S_ISCHR(kind)):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return trusted.reopen(place.found, ownlog.FLAGS)
+    if not place.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not makes:
-        return os.open(name, flags, dir_fd=folder)
-    if mode is not None:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
-            os.fchmod(descriptor, mode)
-            return descriptor
-    return os.open(name, flags | os.O_CREAT, MODE if mode is None else mode, dir_fd=folder)
-
-
-def _why(path: str, error: OSError) -> str:
-    if error.errno == errno.ELOOP and Path(path).is_symlink():
-        return "it is a symbolic link, which a log must not be"
-    match error.errno:
-        case errno.ENOENT:
-            return f"there is no folder {Path(path).parent}; create it first"
-        case errno.ENOTDIR:
-            return f"{Path(path).parent} is no folder"
-        case errno.EISDIR | errno.ENXIO:
-            return f"it is {NEITHER}"
-        case _:
-            return error.strerror or str(error)
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.folder, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise NothingThere
+    return ownlog.make(place.name, mode, place.folder)
 
 
 def _command(target: LogTarget) -> list[str]:

@@ -1,8 +1,10 @@
-"""The supervisor's logs: every one opened as root at start, each handed to those who write to it.
+"""The supervisor's logs: opened as root at start, each handed to those who write to it.
 
 A log file that one identity alone writes to goes to its workers as it is. What several write to (the main error log,
 as a rule), a terminal, and a program stay with the logger process: their writers get a socket, so nobody can truncate
 what others wrote, type into the terminal, or tear a line in two.
+
+A log in a folder that others than root may write to is opened by each of its writers, as himself (`ownlog`).
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import stat
 from collections.abc import Collection
 
 from ownhost.config.model import Config
+from ownhost.modules.log_config import logs_of, starts_of_lines
 from ownhost.processes.logwriter import LogWriter
-from ownhost.processes.slices import DEFAULT_IDENTITY
+from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, targets
 from ownhost.processes.supervisor.plan import Plan
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
+from ownhost.request.errorlog import ERROR_LOG, LOG_RATE_LIMIT, ErrorLog, LogTarget
 from ownhost.request.request import Level
-from ownhost.request.routing import choices_of
+from ownhost.request.routing import choices_of, logging_view
 
 MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 
@@ -27,7 +30,15 @@ MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 class Logs:
     """All logs of a configuration, which are open. Those that nobody writes to after all are closed."""
 
-    def __init__(self, config: Config, plan: Plan, opened: dict[LogTarget, int | PipedLog]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        opened: dict[LogTarget, int | PipedLog],
+        left: dict[LogTarget, int | None],
+    ) -> None:
+        self.config = config
+        self.left = left  # to their writers, who make them with these modes
         self.main = main = config.main.settings[ERROR_LOG]
         self.servers = targets(config)
         self.writers = {target: self._writers(servers, plan) for target, servers in self.servers.items()}
@@ -78,9 +89,11 @@ class Logs:
             if len(together[file]) > 1 or file == files[main] or not stat.S_ISREG(status[target].st_mode)
         ]
 
-    def written_by(self, servers: Collection[int]) -> list[LogTarget]:
-        """The logs that whoever serves these virtual hosts writes to; the main error log where there are none."""
-        return [target for target, found in self.servers.items() if not found.isdisjoint(servers)] or [self.main]
+    def written_by(self, servers: Collection[int]) -> tuple[set[LogTarget], set[LogTarget]]:
+        """The error logs and access logs of these virtual hosts; of none, the main error log."""
+        found = [self.config.servers[id_] for id_ in servers]
+        error = {server.settings[ERROR_LOG] for server in found}
+        return error or {self.main}, {log.target for server in found for log in logs_of(server)}
 
     def shared_number(self, target: LogTarget) -> int | None:
         """The number by which the logger knows a log; None for one that a single identity writes."""
@@ -89,6 +102,24 @@ class Logs:
     def shared_descriptors(self) -> list[int]:
         """The shared logs' descriptors, by number."""
         return [self.descriptors[target] for target in self.shared]
+
+    def logger_slice(self, plan: Plan) -> LoggerSlice:
+        """What the logger is told."""
+        rate, burst = self.config.main.settings[LOG_RATE_LIMIT]
+        return LoggerSlice(
+            names=[target.value for target in self.shared],
+            main=self.main_log,
+            servers={server.id: logging_view(server, ()) for server in self.config.servers},
+            serves={number: list(served) for number, served in plan.serves.items()},
+            starts={number: self._starts(target) for number, target in enumerate(self.shared)},
+            rate=rate,
+            burst=burst,
+        )
+
+    def _starts(self, target: LogTarget) -> dict[int, list[str]]:
+        servers = (self.config.servers[id_] for id_ in self.servers[target])
+        found = {server.id: starts_of_lines(server, target) for server in servers}
+        return {id_: starts for id_, starts in found.items() if starts}
 
     def descriptor(self, target: LogTarget) -> int:
         """The open log itself."""

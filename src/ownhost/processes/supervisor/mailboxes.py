@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ownhost.processes.mailbox import Handover, has_mail, is_broken, mailbox_pair, send_handover
 from ownhost.processes.messages import channel_pair
-from ownhost.processes.supervisor.policy import SpawnPolicy
+from ownhost.processes.supervisor.policy import EARLY_DEATH, SpawnPolicy
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -71,7 +71,8 @@ class Services:
             for end in orders:
                 end.setblocking(False)
             policy = SpawnPolicy(limit=CORES, stays=self.idle_timeout)
-            service = Service(*mailbox_pair(self.capacity), policy, orders, SpawnPolicy(limit=1))
+            launchers = SpawnPolicy(limit=1, stays=EARLY_DEATH)
+            service = Service(*mailbox_pair(self.capacity), policy, orders, launchers)
             self.by_number[number] = service
             self.attend_orders(number)
         return service

@@ -1,10 +1,10 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`: gates and the logger run as that, and so does what no
-AssignUserID speaks for, unless LimitUIDRange or LimitGIDRange is against it. Assignments that come to the same
-identity share its number.
-Where expressions name whom a virtual host serves as, identities are numbered when they are first named
-(`Plan.name`), for that virtual host alone: its workers are told of no other.
+Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
+LimitUIDRange or LimitGIDRange is against it. Gates and the logger run as `roles`, which serve nobody. Assignments
+that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
+are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
+other.
 
 All connections of a virtual host go to its own identity, which relays what sections and expressions give to others.
 
@@ -17,21 +17,26 @@ a fault that hides whose it is.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ownhost.apps.spooling import spooling
 from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
+from ownhost.http.limits import KEEP_ALIVE_TIMEOUT, TIMEOUT, head_limits
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
+from ownhost.modules.fronts import Fronts, fronts_of
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.directives import SSL_ENGINE
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.faulty import is_ownerless
-from ownhost.processes.slices import DEFAULT_IDENTITY, GateSlice, LauncherSlice, WorkerSlice
+from ownhost.processes.messages import Sender
+from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, LauncherSlice, Limits, WorkerSlice
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
@@ -51,6 +56,7 @@ class Plan:
     named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
     routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
     refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
+    roles: Mapping[str, Identity] = field(default_factory=dict)  # who neutral processes run as
 
     @property
     def default(self) -> Assignment:
@@ -62,6 +68,11 @@ class Plan:
     def index(self) -> HostIndex:
         """All names at all addresses."""
         return HostIndex.build(self.config.servers)
+
+    @cached_property
+    def proxies(self) -> Fronts:
+        """The front proxies that the administrator lists."""
+        return fronts_of(self.config)
 
     @cached_property
     def ended_by(self) -> dict[int, list[int]]:
@@ -94,6 +105,11 @@ class Plan:
         servers = (self.config.servers[id_] for id_ in self.serves[number])
         return [server for server in servers if server.settings[MAX_CLIENTS_VHOST]]
 
+    def processes(self, number: int) -> tuple[int, int]:
+        """RLIMIT_NPROC of an identity's processes, soft and hard."""
+        servers = [self.config.servers[id_] for id_ in self.serves[number]]
+        return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
+
     def gate_slice(self, handover: int) -> GateSlice:
         """What every gate is told; `handover` is the size of what it puts into mailboxes."""
         servers = self.config.servers
@@ -102,6 +118,20 @@ class Plan:
             index=self.index,
             own={server.id: self.own(server) for server in servers},
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
+            fronts=self.proxies,
+            handover=handover,
+            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+        )
+
+    def front_slice(self, handover: int) -> FrontSlice:
+        """What every front is told; `handover` as for gates."""
+        servers = self.config.servers
+        same: dict[Limits, Limits] = {}  # most servers' are the main server's: said once
+        limits = {server.id: limits_of(server) for server in servers}
+        return FrontSlice(
+            index=self.index,
+            own={server.id: self.own(server) for server in servers},
+            limits={id_: same.setdefault(found, found) for id_, found in limits.items()},
             handover=handover,
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
@@ -122,6 +152,7 @@ class Plan:
             names=self.index.restricted(ends, self.config.main, self.secret),
             refused=refused,
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
+            spooling=spooling(self.config.main.settings),
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
@@ -132,7 +163,14 @@ class Plan:
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
             servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=logging_view(main, ()),
         )
+
+    def sender(self, number: int, log: int, kind: str) -> Sender:
+        """Who sends lines for a shared log: a process of this identity."""
+        listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
+        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        return Sender(log, kind, number, self.identities[number].name, server)
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
         """Servers whose own assignment was refused, and why."""
@@ -224,12 +262,22 @@ class Plan:
                 served.append(server.id)
 
 
-def make_plan(config: Config, look_up: LookUp, neutral: Identity | Refusal) -> Plan:
+def limits_of(server: VirtualHost) -> Limits:
+    """What a front is told of a virtual host's connections."""
+    settings = server.settings
+    return Limits(
+        head_limits(settings), settings[REQUEST_READ_TIMEOUT], settings[TIMEOUT], settings[KEEP_ALIVE_TIMEOUT]
+    )
+
+
+def make_plan(
+    config: Config, look_up: LookUp, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
+) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody.
+    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who gates and the logger are.
     """
-    plan = Plan(config, look_up)
+    plan = Plan(config, look_up, roles=roles or {})
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source

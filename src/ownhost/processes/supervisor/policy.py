@@ -3,6 +3,9 @@
 An identity has a worker when something waits for it, one more when its workers say that they are busy, and never
 more than its limit. After an early death the next start waits a moment. An identity whose workers keep dying is
 throttled, alone: each early death in a row doubles the wait. No other identity notices.
+
+Neutral processes are everybody's: one that was killed, or has served, is replaced at once, and none is missing for
+longer than a second.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 EARLY_DEATH = 10.0  # seconds: a worker that fails sooner than this counts against its identity
 FIRST_WAIT = 0.25  # seconds before the start after one early death
 LONGEST_WAIT = 60.0  # seconds
+LONGEST_OF_NEUTRAL = 1.0  # seconds: so long at most is a gate or the logger missing
 BUSY_INTERVAL = 0.25  # seconds between two extra workers
 
 
@@ -21,6 +25,7 @@ class SpawnPolicy:
 
     limit: int
     stays: float = 0.0  # seconds that a process stays at least: whoever leaves earlier has not done its work
+    neutral: bool = False  # everybody depends on it, and no owner can end it
     workers: int = 0  # alive, or being forked
     early_deaths: int = 0  # in a row
     not_before: float = 0.0  # no start before this time
@@ -46,10 +51,17 @@ class SpawnPolicy:
         """A worker is being started."""
         self.workers += 1
 
-    def ended(self, now: float, lived: float, failed: bool) -> None:
-        """A worker ended, `lived` seconds after its start; `failed` unless it left by itself."""
+    def ended(self, now: float, lived: float, failed: bool, *, killed: bool = False) -> None:
+        """A worker ended, `lived` seconds after its start; `failed` unless it left by itself. `killed`: from outside.
+
+        An owner may kill his own as often as he likes: what he gets for that is his own wait.
+        """
         self.workers -= 1
-        if lived < EARLY_DEATH and (failed or lived < self.stays):
+        if self.neutral:
+            early = not killed and lived < LONGEST_OF_NEUTRAL
+        else:
+            early = lived < EARLY_DEATH and (failed or lived < self.stays)
+        if early:
             self.broken(now)
         else:
             self.early_deaths = 0
@@ -61,5 +73,6 @@ class SpawnPolicy:
 
     def broken(self, now: float) -> None:
         """An early death, or what is to be treated like one: what workers share is spoiled."""
-        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, 16), LONGEST_WAIT)
+        longest = LONGEST_OF_NEUTRAL if self.neutral else LONGEST_WAIT
+        self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, 16), longest)
         self.early_deaths += 1

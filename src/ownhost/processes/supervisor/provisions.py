@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ownhost.modules.ssl.directives import SSL_ENGINE
-from ownhost.processes.keyfiles import KeyFiles
+from ownhost.processes.messages import Sender
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, LauncherSlice, TLSGiven, WorkerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
+from ownhost.processes.supervisor.logsenders import LogSender
 from ownhost.processes.supervisor.plan import Counted, Plan
+from ownhost.processes.supervisor.state import State
 from ownhost.processes.tickets import TicketSecret
-from ownhost.request.errorlog import ERROR_LOG, LogTarget
+from ownhost.request.errorlog import ERROR_LOG, LOG_RATE_LIMIT, LogTarget
 from ownhost.request.module import MODULES
 
 Command = tuple[str, ...]
@@ -35,7 +37,7 @@ class Provisions(Generic[Told]):
     slice: Told
     descriptors: list[int]
     ends: list[int] = field(default_factory=list)
-    senders: list[tuple[int, int]] = field(default_factory=list)  # its lines' receiving ends: log, descriptor
+    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
     pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
     programs: list[tuple[Command, list[int]]] = field(default_factory=list)  # to be started, and their ends
 
@@ -44,13 +46,9 @@ class Provisions(Generic[Told]):
         self.descriptors.append(descriptor)
         return len(self.descriptors) - 1
 
-    def add_once(self, descriptor: int) -> int:
-        """The same for one that may be given already."""
-        return self.descriptors.index(descriptor) if descriptor in self.descriptors else self.add(descriptor)
-
 
 class Provider:
-    """Puts provisions together. `new_sender` makes a way to write to a shared log: receiving end, sending end."""
+    """Puts provisions together. `new_sender` makes a way to write to a shared log."""
 
     def __init__(
         self,
@@ -58,12 +56,14 @@ class Provider:
         logs: Logs,
         keys: Keys,
         backend_files: BackendFiles,
-        new_sender: Callable[[int], tuple[int, int]],
+        state: State,
+        new_sender: Callable[[Sender], LogSender],
     ) -> None:
         self.plan = plan
         self.logs = logs
         self.keys = keys
         self.backend_files = backend_files
+        self.state = state
         self.secrets: dict[tuple[int, int], TicketSecret] = {}  # by identity number and server id
         self.new_sender = new_sender
         self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
@@ -71,29 +71,43 @@ class Provider:
     def provide_launcher(self, number: int, orders: int) -> Provisions[LauncherSlice]:
         """What a launcher of this identity is given."""
         given = Provisions(self.plan.launcher_slice(number), [orders])
-        self._give_logs(given, {server.settings[ERROR_LOG] for server in given.slice.servers})
+        given.slice.state = self.state.of(self.plan.identities[number])
+        self._give_logs(given, number, error={server.settings[ERROR_LOG] for server in given.slice.servers})
         return given
 
     def provide(self, number: int, mailbox: int, orders: int) -> Provisions[WorkerSlice]:
         """What a worker of this identity is given."""
         given = Provisions(self.plan.worker_slice(number), [mailbox, orders])
-        self._give_logs(given, self.logs.written_by(self.plan.serves[number]))
+        error, access = self.logs.written_by(self.plan.serves[number])
+        self._give_logs(given, number, error, access)
         self._give_counts(given, number)
         self._give_programs(given)
         self._give_keys(given, number)
         self._give_backend_files(given, number)
         return given
 
-    def _give_logs(self, given: Provisions[Told], targets: Iterable[LogTarget]) -> None:
-        for target in targets:
-            shared = self.logs.shared_number(target)
-            if shared is None:
-                given.slice.logs[target] = given.add(self.logs.descriptor(target))
-                continue
-            receiving, sending = self.new_sender(shared)
-            given.senders.append((shared, receiving))
-            given.ends.append(sending)
-            given.slice.logs[target] = given.add(sending)
+    def _give_logs(
+        self, given: Provisions[Told], number: int, error: Iterable[LogTarget], access: Iterable[LogTarget] = ()
+    ) -> None:
+        places, error, access = given.slice.logs, set(error), set(access)
+        places.rate = self.plan.config.main.settings[LOG_RATE_LIMIT]
+        places.own = {one: self.logs.left[one] for one in error | access if one in self.logs.left}
+        if places.own:
+            error.add(self.logs.main)  # where it says what keeps it from opening one
+        for target in error - set(places.own):
+            places.error[target] = self._give_log(given, number, target, "error")
+        for target in access - set(places.own):
+            places.access[target] = self._give_log(given, number, target, "access")
+
+    def _give_log(self, given: Provisions[Told], number: int, target: LogTarget, kind: str) -> int:
+        """A log itself, where nobody else writes it; else a way to write to it."""
+        shared = self.logs.shared_number(target)
+        if shared is None:
+            return given.add(self.logs.descriptor(target))
+        sender = self.new_sender(self.plan.sender(number, shared, kind))
+        given.log_senders.append(sender)
+        given.ends.append(sender.sending)
+        return given.add(sender.sending)
 
     def _give_counts(self, given: Provisions[WorkerSlice], number: int) -> None:
         counted: dict[Counted, list[int]] = {}
@@ -128,16 +142,23 @@ class Provider:
                 continue
             secret = self.secrets.setdefault((number, server.id), TicketSecret.new())
             secret.advance()
-            broken = self.keys.broken.get(server.id)
-            files = KeyFiles() if broken else self.keys.files[server.id].mapped(given.add_once)
+            broken = None if server.id in self.keys.passing else self.keys.broken.get(server.id)
+            opened = {} if broken else self._give_opened(given, self.keys.opened(server))
             protocols = self.keys.protocols.get(server.id, ("http/1.1",))
-            given.slice.tls[server.id] = TLSGiven(files, secret, protocols, str(broken) if broken else "")
+            given.slice.tls[server.id] = TLSGiven(opened, secret, protocols, str(broken) if broken else "")
+
+    @staticmethod
+    def _give_opened(given: Provisions[WorkerSlice], opened: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+        """Descriptors for one virtual host alone, which closes them when it has read them."""
+        numbers: dict[int, int] = {}
+        for descriptor in (one for descriptors in opened.values() for one in descriptors):
+            if descriptor not in numbers:
+                numbers[descriptor] = given.add(descriptor)
+        return {name: [numbers[one] for one in descriptors] for name, descriptors in opened.items()}
 
     def _give_backend_files(self, given: Provisions[WorkerSlice], number: int) -> None:
         """What TLS with servers behind this one takes. Keys go to the virtual host's own identity alone."""
         for server in given.slice.servers:
             own = self.plan.own(server) == number
-            named = self.backend_files.named(server, secret=own)
-            given.slice.opened[server.id] = {
-                name: [given.add_once(descriptor) for descriptor in descriptors] for name, descriptors in named.items()
-            }
+            opened = self.backend_files.opened(server, secret=own)
+            given.slice.opened[server.id] = self._give_opened(given, opened)

@@ -7,7 +7,7 @@ It is worked out from modes and access lists. What this process cannot look at i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,11 @@ KINDS = (
 )
 
 
-def notes(plan: Plan) -> list[Problem]:
-    """The virtual hosts whose applications have a Python that is not there, or that their owner may not run."""
+def notes(plan: Plan, may_look: Callable[[str], bool]) -> list[Problem]:
+    """The virtual hosts whose applications have a Python that is not there, or that their owner may not run.
+
+    `may_look`: at which paths.
+    """
     found = []
     refused = dict(plan.refused_servers())
     for server in plan.config.servers:
@@ -47,7 +50,8 @@ def notes(plan: Plan) -> list[Problem]:
         owner = plan.identities[plan.own(server)]
         for kind in KINDS:
             where = server.origins.get(kind.daemons.name) or server.origins.get(kind.aliases.name) or server.source
-            found += [Problem(where, trouble) for home in _homes(server, kind) if (trouble := _trouble(home, owner))]
+            homes = [home for home in _homes(server, kind) if not home or may_look(python_in(home))]
+            found += [Problem(where, trouble) for home in homes if (trouble := _trouble(home, owner))]
     return list(dict.fromkeys(found))
 
 

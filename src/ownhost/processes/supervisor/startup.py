@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from ownhost.config.directive import ConfigError, Problem
+from ownhost.config.directive import ConfigError, Problem, Source
 from ownhost.config.model import Config, ListenAddress
 from ownhost.identity.accounts import look_up as look_up_account
 from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
+from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved_for
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
+from ownhost.processes import trusted
 from ownhost.processes.supervisor.plan import Plan, make_plan
+from ownhost.processes.trusted import NotRoots, Place
 
 DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
 
@@ -54,11 +59,13 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         return look_up_account(assignment, uids, gids)
 
     if as_root:
-        neutral = look_up_account(default, ALL_BUT_ROOT, ALL_BUT_ROOT)  # serves nobody: no range speaks of it
+        roles = _roles(config)
+        anybody = reserved_for(roles, lambda assignment: look_up_account(assignment, ALL_BUT_ROOT, ALL_BUT_ROOT))
+        neutral = anybody(default)  # serves nobody: no range speaks of it
         if isinstance(neutral, Identity):
             neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
-        return make_plan(config, look_up, neutral)
-    own = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
+        return make_plan(config, reserved_for(roles, look_up), neutral, roles)
+    own = own_identity()
 
     def look_up_own(assignment: Assignment) -> Identity:
         found = look_up(assignment)
@@ -68,7 +75,21 @@ def plan(config: Config, *, as_root: bool) -> Plan:
         message = f"{who}: start as root, or serve only your own files"
         raise NeedsRoot([Problem(main.source, message)], message)
 
-    return make_plan(config, look_up_own, own)
+    return make_plan(config, look_up_own, own, dict.fromkeys(RESERVED, own))
+
+
+def _roles(config: Config) -> dict[str, Identity]:
+    """Who gates, logger and front run as. Raises ConfigError."""
+    main = config.main
+    found = identities_of(main.settings[ROLE_USERS])
+    if isinstance(found, Refusal):
+        raise ConfigError([Problem(main.origins.get(ROLE_USERS.name, main.source), found.reason)])
+    return found
+
+
+def own_identity() -> Identity:
+    """Who this process is."""
+    return Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
 
 
 def check_listeners(config: Config) -> None:
@@ -188,45 +209,22 @@ def try_listeners(config: Config) -> list[Problem]:
     return notes
 
 
-def try_pid_file(config: Config) -> None:
-    """Raise StartError where `PidFile` would, as far as that shows without writing it.
-
-    Forbidden: root perhaps could.
-    """
-    name = config.main.settings[PID_FILE]
-    if not name:
-        return
-    path = Path(name)
-    try:
-        path.parent.stat()
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "")
-        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, "")
-    except PermissionError as error:
-        raise Forbidden([_pid_problem(config, error)]) from None
-    except OSError as error:
-        raise StartError([_pid_problem(config, error)]) from None
-
-
-def _pid_problem(config: Config, error: OSError) -> Problem:
-    source = config.main.origins.get(PID_FILE.name, config.main.source)
-    why = os.strerror(error.errno or 0)
-    return Problem(source, f"cannot write the PidFile {config.main.settings[PID_FILE]}: {why}")
-
-
 class PidFile:
     """The file that PidFile names, if it does: our pid while we run."""
 
-    def __init__(self, config: Config) -> None:
-        path = config.main.settings[PID_FILE]
-        self.path = Path(path) if path else None
-        if self.path is None:
+    def __init__(self) -> None:
+        self.place: Place | None = None  # where it stands
+
+    def write(self, config: Config, owners: Collection[int]) -> None:
+        """Make it: a new file, whatever was there. Raises StartError, NotRoots."""
+        self.place = find_pid_file(config, owners)
+        if self.place is None:
             return
+        name, folder = self.place.name, self.place.folder
         try:
-            # A new file, never somebody's link: whoever can write to the folder must not choose what we overwrite.
-            self.path.unlink(missing_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=folder)
         except OSError as error:
             raise StartError([_pid_problem(config, error)]) from error
         with open(descriptor, "w") as file:
@@ -234,9 +232,48 @@ class PidFile:
 
     def remove(self) -> None:
         """Remove the file, if there is one."""
-        if self.path is not None:
+        if self.place is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                os.unlink(self.place.name, dir_fd=self.place.folder)
+
+
+def find_pid_file(config: Config, owners: Collection[int]) -> Place | None:
+    """Where PidFile is to be; None where there is to be none. Raises StartError, NotRoots.
+
+    Forbidden: root perhaps could write there.
+    """
+    name = config.main.settings[PID_FILE]
+    if not name:
+        return None
+    try:
+        place = trusted.walk(Path(name), owners, follows=False)
+        if not place.name:
+            raise IsADirectoryError(errno.EISDIR, "")
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.folder, effective_ids=True):
+            raise PermissionError(errno.EACCES, "")
+    except NotRoots:
+        raise
+    except PermissionError as error:
+        raise Forbidden([_pid_problem(config, error)]) from None
+    except OSError as error:
+        raise StartError([_pid_problem(config, error)]) from None
+    return place
+
+
+def _pid_problem(config: Config, error: OSError) -> Problem:
+    why = os.strerror(error.errno or 0)
+    return Problem(pid_file_source(config), f"cannot write the PidFile {config.main.settings[PID_FILE]}: {why}")
+
+
+def pid_file_source(config: Config) -> Source:
+    """The line that says PidFile."""
+    return config.main.origins.get(PID_FILE.name, config.main.source)
+
+
+def machine() -> tuple[int, int, int]:
+    """What this machine has for workers: bytes of memory, pids, open files of this process."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory, int(Path("/proc/sys/kernel/pid_max").read_text()), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def notify_systemd(state: str) -> None:

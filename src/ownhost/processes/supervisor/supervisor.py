@@ -14,11 +14,10 @@ import contextlib
 import errno
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from setproctitle import setproctitle
@@ -26,12 +25,14 @@ from setproctitle import setproctitle
 from ownhost import __version__
 from ownhost.config.directive import ConfigError
 from ownhost.config.notes import folded
+from ownhost.identity import landlock
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
+from ownhost.modules.owners import MAX_WORKERS
+from ownhost.processes.control_groups import ControlGroups, delegated
 from ownhost.processes.descriptors import close_all, too_few_for
 from ownhost.processes.mailbox import credits_for, handover_size
 from ownhost.processes.messages import (
-    TO_SUPERVISOR,
     Busy,
     Channel,
     Exited,
@@ -47,37 +48,50 @@ from ownhost.processes.messages import (
     Want,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, LoggerSlice, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, FRONTS, NO_IDENTITY, ProgramSlice
 from ownhost.processes.supervisor import startup
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.admission import Admission
+from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
+from ownhost.processes.supervisor.fronts import FrontService
+from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.mailboxes import CORES, Services
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
 from ownhost.processes.supervisor.relaying import Relaying
+from ownhost.processes.supervisor.room import Room, sensible
+from ownhost.processes.supervisor.watching import Watch
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
 OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
+NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
+NOT_DELEGATED = (
+    "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
+    "what owners' programs leave running is ended one by one"
+)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-GATES = max(1, CORES // 2)  # each passes on more than what keeps two cores busy
+GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
     ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
     try:
-        start = Preparation(read_config(options), strict=options.strict, end=ended)
+        start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
         return asyncio.run(Supervisor(start, forkserver).run())
-    except (startup.StartError, SeccompError) as error:
+    except (startup.StartError, SeccompError, ForkserverGone) as error:
         print(f"ownhost: {error}", file=sys.stderr)
     except ConfigError as error:
         print(error, file=sys.stderr)
     finally:
         forkserver.end()
+        ControlGroups(delegated()).end()  # it may have been killed before it could
         ended.close()
     return 1
 
@@ -88,21 +102,27 @@ class Supervisor:
     def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
         self.plan = start.plan
         self.forkserver = forkserver
-        self.children = Children(Channel(forkserver.control, TO_SUPERVISOR["forkserver"]))
+        settings = self.plan.config.main.settings
+        self.children = start.children
+        self.is_root = os.geteuid() == 0
         self.logs = start.logs
         self.keys = start.keys
         self.costs, self.remarks = start.costs(), start.remarks
-        self.provider = Provider(self.plan, self.logs, self.keys, start.backend_files, self.new_sender)
+        self.log_senders = LogSenders(self.children)
+        self.provider = Provider(
+            self.plan, self.logs, self.keys, start.backend_files, start.state, self.log_senders.new
+        )
         self.listeners = start.listeners
         self.pid_file = start.pid_file
-        self.capacity = credits_for(len(self.plan.identities))
-        idle_timeout = self.plan.config.main.settings[WORKER_IDLE_TIMEOUT]
+        self.capacity = credits_for(len(self.plan.identities) + bool(self.plan.proxies))
         started = self.start_worker, self.start_launcher, self.end_workers
-        self.services = Services(self.capacity, idle_timeout, *started)
+        self.services = Services(self.capacity, settings[WORKER_IDLE_TIMEOUT], *started)
+        room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
+        self.admission = Admission(room, self.children, self.services.attend, self.welcome, self.warn)
         self.relaying = Relaying(self.plan, self.services, self.children.tell)
-        self.gates = {number: SpawnPolicy(limit=1) for number in range(GATES)}
-        self.logger_policy = SpawnPolicy(limit=1)
-        self.logger: Child | None = None
+        self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
+        self.fronts = FrontService(self.capacity) if self.plan.proxies else None
+        self.logger_policy = SpawnPolicy(limit=1, neutral=True)
         self.ready: set[int] = set()  # gates that accept connections
         self.stopping = False  # nothing new begins
         self.ending = False  # nothing is finished, either
@@ -121,13 +141,17 @@ class Supervisor:
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self.on_trouble)
         self.finished = self.loop.create_future()
-        self.loop.add_reader(self.children.control.fileno(), self.on_forkserver)
+        for control in self.children.controls:
+            self.loop.add_reader(control.fileno(), self.on_forkserver, control)
         self.take_signals()
-        setproctitle(f"ownhost: supervisor of {self.plan.config.files[0]}")
+        setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
+        Watch(self.children, self.forget, self.complain, time.monotonic()).look()
         self.start_logger()
         for number in self.gates:
             self.start_gate(number)
+        for number in self.fronts.policies if self.fronts else ():
+            self.start_front(number)
         try:
             return await self.finished
         finally:
@@ -141,6 +165,14 @@ class Supervisor:
         else:
             trace = "".join(traceback.format_exception(error)) if error else ""
             self.logs.error(Level.CRIT, f"{context['message']}\n{trace}")
+
+    def warn(self, message: str) -> None:
+        """Write a warning to the main log."""
+        self.logs.error(Level.WARN, message)
+
+    def complain(self, message: str) -> None:
+        """Write an error to the main log."""
+        self.logs.error(Level.ERROR, message)
 
     def take_signals(self) -> None:
         """Signals as Apache takes them."""
@@ -164,31 +196,40 @@ class Supervisor:
             found = self.plan.config.servers[server]
             if found.fault is None:
                 self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
+        if reason := landlock.missing():
+            self.logs.error(Level.NOTICE, reason)
         if reason := too_few_for(len(self.plan.identities)):
             self.logs.error(Level.WARN, reason)
+        if delegated() is None:
+            self.logs.error(Level.INFO, NOT_DELEGATED)
         for note in folded(self.remarks()):
             self.logs.error(Level.WARN, str(note))
         startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
 
-    # The forkserver
+    # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
         """Have a process forked, and hear what it says."""
-        child = self.children.fork(role, number, self.plan.identities[identity], content, descriptors)
+        who = self.plan.roles.get(role) or self.plan.identities[identity]
+        processes: Sequence[int] = ()  # without root, the limits are the caller's
+        if self.is_root:
+            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+        child = self.children.fork(role, number, who, content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
 
-    def on_forkserver(self) -> None:
-        """Take what the forkserver says."""
+    def on_forkserver(self, control: Channel) -> None:
+        """Take what a forkserver says."""
         with contextlib.suppress(BlockingIOError):
-            while received := self.children.control.receive():
+            while received := control.receive():
                 match received[0]:
                     case Started() as started:
                         self.on_started(started)
                     case Exited() as exited:
                         self.on_exited(exited)
-            self.loop.remove_reader(self.children.control.fileno())
-            self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
+            self.loop.remove_reader(control.fileno())
+            if not self.finished.done():
+                self.logs.error(Level.EMERG, "the forkserver is gone, and every process with it: stopping")
             self.finish(1)
 
     def on_started(self, started: Started) -> None:
@@ -200,17 +241,20 @@ class Supervisor:
     def on_exited(self, exited: Exited) -> None:
         """A child is gone."""
         child = self.children.exited(exited)
+        if child is None or child.gone:
+            return
         if exited.status != 0 and not child.stopping:
             how = _signal_name(-exited.status) if exited.status < 0 else f"with status {exited.status}"
             who = f" {self.plan.identities[child.number].name}" if child.role in OF_IDENTITIES else ""
             self.logs.error(Level.ERROR, f"{child.role}{who} (pid {exited.pid}) ended {how}")
-        self.gone(child, failed=exited.status != 0)
+        self.gone(child, failed=exited.status != 0, killed=exited.status in FROM_OUTSIDE)
 
-    def gone(self, child: Child, failed: bool) -> None:
+    def gone(self, child: Child, failed: bool, *, killed: bool = False) -> None:
         """Forget a child, and let its policy say what comes next."""
+        child.gone = True
         self.loop.remove_reader(child.channel.fileno())
         child.hang_up()
-        close_all([descriptor for _, descriptor in child.senders])
+        self.log_senders.leave(child.log_senders)
         for board, page in child.pages:
             board.give_back(page)
         for program in child.programs:
@@ -220,23 +264,47 @@ class Supervisor:
             return
         now = time.monotonic()
         policy = self.policy_of(child)
-        if child.stopping:
+        if child.stopping or child.is_leaving(now):
             policy.dismissed()
         else:
-            policy.ended(now, now - child.since, failed)
-        if failed and policy.throttled and not child.stopping:
+            policy.ended(now, now - child.since, failed, killed=killed)
+        if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
         if child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
-        elif child.role == "worker" and not self.ending:
-            self.services.attend(child.number)
+        elif child.role == "worker":
+            self.on_worker_gone(child.number, failed=failed and not child.stopping)
         elif not self.stopping:
-            again = self.start_logger if child.role == "logger" else lambda: self.start_gate(child.number)
-            self.loop.call_later(max(0.0, policy.not_before - now), again)
-        if child is self.logger:
-            self.logger = None
+            self.loop.call_later(max(0.0, policy.not_before - now), self.start_again, child.role, child.number)
+        if child is self.log_senders.logger:
+            self.log_senders.logger = None
         if self.stopping:
             self.go_on_stopping()
+
+    def forget(self, child: Child) -> None:
+        """Go on without a child that was killed, and that the kernel holds still."""
+        self.gone(child, failed=True, killed=True)
+
+    def on_worker_gone(self, number: int, *, failed: bool) -> None:
+        """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
+        if self.ending:
+            return
+        if not self.services[number].policy.workers:
+            self.admission.shut(number)
+            if failed:
+                self.end_launcher(number)
+        self.services.attend(number)
+        self.admission.left()
+
+    def start_again(self, role: str, number: int) -> None:
+        """One of the processes that there always are has ended: start another in its place."""
+        match role:
+            case "gate":
+                self.start_gate(number)
+            case "front":
+                self.start_front(number)
+            case _:
+                self.start_logger()
 
     def attend_orders(self, number: int) -> None:
         """An identity's launcher is gone: another one may come, unless the server ends."""
@@ -258,6 +326,9 @@ class Supervisor:
                 return self.services[child.number].launcher
             case "gate":
                 return self.gates[child.number]
+            case "front":
+                assert self.fronts is not None
+                return self.fronts.policies[child.number]
             case _:
                 return self.logger_policy
 
@@ -268,34 +339,45 @@ class Supervisor:
         if self.stopping:
             return
         self.logger_policy.started()
-        shared = self.logs.shared_descriptors()
-        self.logger = self.fork("logger", 0, DEFAULT_IDENTITY, LoggerSlice(len(shared)), shared)
-        for child in self.children:
-            for log, descriptor in child.senders:
-                self.children.tell(self.logger, Sender(log), [descriptor])
+        content = self.logs.logger_slice(self.plan)
+        logger = self.fork("logger", 0, DEFAULT_IDENTITY, content, self.logs.shared_descriptors())
+        self.log_senders.serve(logger)
 
     def start_gate(self, number: int) -> None:
         """Start a gate; the listeners are the same for all."""
         if self.stopping:
             return
         self.gates[number].started()
-        log, sender = self.new_sender(self.logs.main_log)
-        descriptors = [*(listener.fileno() for listener in self.listeners), sender]
-        child = self.fork(
-            "gate", number, DEFAULT_IDENTITY, self.plan.gate_slice(handover_size(self.capacity)), descriptors
-        )
-        os.close(sender)
-        child.senders.append((self.logs.main_log, log))
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
+        descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
+        content = self.plan.gate_slice(handover_size(self.capacity))
+        child = self.fork("gate", number, DEFAULT_IDENTITY, content, descriptors)
+        os.close(log.sending)
+        child.log_senders.append(log)
+
+    def start_front(self, number: int) -> None:
+        """Start a front; all take connections out of one mailbox."""
+        if self.stopping or self.fronts is None:
+            return
+        self.fronts.policies[number].started()
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the front", 0))
+        descriptors = [self.fronts.lower.fileno(), log.sending]
+        content = self.plan.front_slice(handover_size(self.capacity))
+        child = self.fork("front", number, DEFAULT_IDENTITY, content, descriptors)
+        os.close(log.sending)
+        child.log_senders.append(log)
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
         service = self.services[number]
-        service.policy.started()
         self.services.unwatch(service)
+        if not self.admission.admit(number):
+            return
+        service.policy.started()
         given = self.provider.provide(number, service.workers.fileno(), service.orders[0].fileno())
         given.slice.left_over = [given.add(end.fileno()) for end in service.left_over]
         child = self.fork("worker", number, number, given.slice, given.descriptors)
-        child.senders, child.pages = given.senders, given.pages
+        child.log_senders, child.pages = given.log_senders, given.pages
         close_all(given.ends)
         while service.left_over:
             service.left_over.pop().close()
@@ -303,13 +385,9 @@ class Supervisor:
             child.programs.append(self.fork("program", number, number, ProgramSlice(command), ends))
             close_all(ends)
 
-    def new_sender(self, log: int) -> tuple[int, int]:
-        """A way to write to a shared log: the receiving end, which the logger is given too, and the sending end."""
-        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sending.setblocking(False)
-        if self.logger is not None:
-            self.children.tell(self.logger, Sender(log), [receiving.fileno()])
-        return receiving.detach(), sending.detach()
+    def welcome(self, number: int) -> None:
+        """There is room for the worker of an identity that was asked for."""
+        self.admission.open(number, self.services.open(number).fileno())
 
     def start_launcher(self, number: int) -> None:
         """Start an identity's launcher."""
@@ -317,8 +395,15 @@ class Supervisor:
         service.launcher.started()
         given = self.provider.provide_launcher(number, service.orders[1].fileno())
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
-        child.senders = given.senders
+        child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def end_launcher(self, number: int) -> None:
+        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        for child in self.children:
+            if child.role == "launcher" and child.number == number:
+                child.stopping = True
+                self.children.dismiss(child)
 
     def end_workers(self, number: int) -> None:
         """One of an identity's workers has shut the mailbox of all of them down: end them."""
@@ -327,6 +412,13 @@ class Supervisor:
         for child in self.children:
             if child.role == "worker" and child.number == number:
                 child.stopping = True
+                self.children.kill(child)
+
+    def end_fronts(self) -> None:
+        """A front has shut the mailbox of all of them down: they begin anew."""
+        self.logs.error(Level.ERROR, "a front has shut the fronts' mailbox down: they end")
+        for child in self.children:
+            if child.role == "front":
                 self.children.kill(child)
 
     # Requests
@@ -345,6 +437,21 @@ class Supervisor:
             return
         message, descriptors = received
         self.requests[type(message)](child, message, descriptors)
+        self.count_word(child)
+
+    def count_word(self, child: Child) -> None:
+        """Read no more of a process for a while that says too much."""
+        if child.gone or child.doomed:
+            return
+        if wait := child.bucket.take(1.0, time.monotonic()):
+            descriptor = child.channel.fileno()
+            self.loop.remove_reader(descriptor)
+            self.loop.call_later(wait, self.hear_again, child)
+
+    def hear_again(self, child: Child) -> None:
+        """A process may say something again."""
+        if not child.gone and not child.doomed:
+            self.loop.add_reader(child.channel.fileno(), self.on_message, child)
 
     def end_liar(self, child: Child, error: ProtocolError) -> None:
         """End a process that has said what it may not."""
@@ -370,11 +477,21 @@ class Supervisor:
             self.finish(1)
 
     def on_want(self, child: Child, message: Message, _: list[int]) -> None:
-        """A gate has a connection for an identity: give it the mailbox, and see that somebody reads it."""
+        """Somebody has a connection for an identity: give him the mailbox, and see that somebody reads it."""
         assert isinstance(message, Want)
+        if message.identity == FRONTS and child.role == "gate" and self.fronts is not None:
+            if self.fronts.renew():
+                self.end_fronts()
+            self.children.tell(child, Mailbox(FRONTS), [self.fronts.upper.fileno()])
+            return
         if not 0 <= message.identity < len(self.plan.identities):
-            self.logs.error(Level.CRIT, f"gate (pid {child.pid}) asked for an identity that there is not: ended")
+            self.logs.error(
+                Level.CRIT, f"{child.role} (pid {child.pid}) asked for an identity that there is not: ended"
+            )
             self.children.kill(child)
+            return
+        if self.admission.is_full and not self.services[message.identity].policy.workers:
+            self.admission.wait(message.identity)
             return
         self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
 
@@ -388,7 +505,9 @@ class Supervisor:
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
-        if not self.stopping and self.services[child.number].policy.busy(time.monotonic()):
+        if self.stopping or self.admission.is_full:
+            return
+        if self.services[child.number].policy.busy(time.monotonic()):
             self.start_worker(child.number)
 
     # The end
@@ -434,9 +553,12 @@ class Supervisor:
                 self.children.tell(child, Stop())
 
     def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; workers; launchers; then the logger has heard all."""
+        """Gates first, so that no connection arrives late; fronts; workers; launchers; the logger, which hears all."""
         roles = {child.role for child in self.children}
         if "gate" in roles:
+            return
+        self.tell_to_stop("front")
+        if "front" in roles:
             return
         self.tell_to_stop("worker")
         waiting = not self.ending and self.services.have_mail

@@ -78,11 +78,12 @@ class Client(ABC):
     )
 
     relayed: ClassVar[bool] = False  # whether another worker has the client itself
+    lingers: ClassVar[bool] = True  # whether the client is given time to read the last answer, once all is sent
 
     def __init__(self, worker: Worker, handover: Handover) -> None:
         self.worker = worker
         ends = (handover.client, handover.client_port, handover.local, handover.local_port)
-        self.endpoints = Endpoints(*ends)
+        self.endpoints = Endpoints(*ends, peer=handover.peer, peer_port=handover.peer_port)
         self.server = handover.server  # the id of the virtual host that the connection was made for
         self.denial: HTTPError | None = None  # why the request being answered may not come this way
         self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
@@ -111,6 +112,8 @@ class Client(ABC):
 
         One that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
         """
+        for arrive in service.site.arrivals:
+            arrive(request)
         if self.denial is not None:
             denial, self.denial = self.denial, None
             return error_response(request, denial)

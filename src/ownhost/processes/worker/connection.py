@@ -158,7 +158,7 @@ class Connection(Client):
             except Elsewhere as elsewhere:
                 raw, self.buffer = self.buffer[:end], self.buffer[end:]
                 self.head_size = end
-                self.pass_on(raw, elsewhere.assignment)
+                self.pass_on(head, raw, elsewhere.assignment)
                 return
             self.taken()
             self.buffer = self.buffer[end:]
@@ -209,9 +209,9 @@ class Connection(Client):
 
     # Answering
 
-    def pass_on(self, raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, head: Head, raw: bytes, assignment: Assignment) -> None:
         """Have another identity of the virtual host answer a request, whose head is `raw`."""
-        self.begin_task(relay(self, raw, assignment))
+        self.begin_task(relay(self, head, raw, assignment))
 
     def relay_is_over(self, *, keep: bool) -> None:
         """An answer is out that another identity's worker has made and logged."""
@@ -563,7 +563,7 @@ class Connection(Client):
         self.worker.deadlines.drop(self)
         self.leave()
         self.window = None
-        if linger and not self.relayed:
+        if linger and self.lingers:
             self.worker.lingering.close(self.sock)
         else:
             self.sock.close()

@@ -12,9 +12,12 @@ from ownhost.http import openssl
 from ownhost.http.openssl import OpenSSLError
 from ownhost.http.tls import TLSSocket, make_context
 from ownhost.modules.ssl.directives import SSL_STRICT_SNI, policy_of
-from ownhost.processes.keyfiles import read_credentials
+from ownhost.processes.keyfiles import named, read_credentials, unreadable
 from ownhost.processes.slices import TLSGiven
 from ownhost.processes.tickets import until_tomorrow
+from ownhost.request.given_files import GivenFiles
+
+AGAIN = 10.0  # seconds between two attempts to read keys that cannot be used
 
 
 class Encryption:
@@ -27,7 +30,10 @@ class Encryption:
         self.policy = policy_of(server)
         self.strict = server.settings[SSL_STRICT_SNI]
         self._given = given
-        self._files = given.files.mapped(descriptors.__getitem__)
+        self._settings = server.settings
+        self._files = GivenFiles.numbered(given.opened, descriptors)
+        self._failed: OpenSSLError | None = None
+        self._not_before = 0.0
         self._loop = loop
         self._context: ssl.SSLContext | None = None
 
@@ -36,14 +42,25 @@ class Encryption:
         if self._given.problem:
             raise OpenSSLError(self._given.problem)
         if self._context is None:
-            self._context = self._make()
+            self._context = self._try()
         return TLSSocket(self._context, sock, self.server)
+
+    def _try(self) -> ssl.SSLContext:
+        """Make the context. One that cannot be made costs no more than a look now and then, however many ask."""
+        now = self._loop.time()
+        if self._failed is not None and now < self._not_before:
+            raise self._failed
+        try:
+            return self._make()
+        except OpenSSLError as error:
+            self._failed, self._not_before = error, now + AGAIN
+            raise
 
     def _make(self) -> ssl.SSLContext:
         try:
-            credentials = read_credentials(self._files)
+            credentials = read_credentials(self._settings, self._files)
         except OSError as error:
-            raise OpenSSLError(f"its keys cannot be read: {error.strerror}") from None
+            raise OpenSSLError(unreadable(named(self._settings), error)[1]) from None
         context = make_context(self.policy, credentials, self._given.protocols, self._given.secret.keys())
         self._files.close()
         if self.policy.tickets:

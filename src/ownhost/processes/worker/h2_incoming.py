@@ -155,7 +155,7 @@ class StreamBody:
         assert self.spool is not None
         try:
             self.spool.write(data)
-        except OSError as error:
+        except (OSError, HTTPError) as error:
             self.error = error
             self._wake()
 

@@ -103,7 +103,7 @@ class Stream:
         try:
             response = connection.respond(service, request)
         except Elsewhere as elsewhere:
-            relayed = functools.partial(answer_stream, self, service, request, elsewhere.assignment)
+            relayed = functools.partial(answer_stream, self, service, head, request, elsewhere.assignment)
             response = Response(200, deferred=lambda _: relayed())
         if response.deferred is not None:
             self.begin_task(self.run_program(request, response))

@@ -45,6 +45,7 @@ from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.client import Client, guarded
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output, Transport
 from ownhost.processes.worker.h2_stream import Stream
+from ownhost.processes.worker.lingering import IN_ALL
 from ownhost.request import bugs
 from ownhost.request.request import Level
 
@@ -181,7 +182,7 @@ class Http2Connection(Client):
                 if act is not None and not self.closed:
                     act(self, event)
         except Flood as error:
-            self.die(ErrorCodes.ENHANCE_YOUR_CALM, str(error))
+            self.die(ErrorCodes.ENHANCE_YOUR_CALM, str(error), patience=0.0)
         except H2Error as error:
             self.die(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR), str(error))
         except Exception as error:
@@ -412,15 +413,15 @@ class Http2Connection(Client):
             self.output.collect()
             self.output.waiting += goaway(self.session.highest_inbound_stream_id, ErrorCodes.NO_ERROR)
 
-    def die(self, code: ErrorCodes | int, why: str) -> None:
-        """The client broke the protocol: say so, and close."""
+    def die(self, code: ErrorCodes | int, why: str, patience: float = IN_ALL) -> None:
+        """The client broke the protocol: say so, and close, with this many seconds for the client to close, too."""
         if self.closed:
             return
         self.log(Level.INFO, f"the connection ends: {why}")
         self.session.clear_outbound_data_buffer()
         self.output.waiting += goaway(self.session.highest_inbound_stream_id, code)
         self.flush()
-        self.close(linger=True)
+        self.close(linger=True, patience=patience)
 
     def broke(self, error: Exception) -> None:
         """Something raised that must not, and it is not known on which stream: all of them end."""
@@ -431,7 +432,7 @@ class Http2Connection(Client):
             bugs.report(lambda level, _, text: self.log(level, text), another)
             self.close()
 
-    def close(self, *, linger: bool = False) -> None:
+    def close(self, *, linger: bool = False, patience: float = IN_ALL) -> None:
         """End it. `linger` is for clients that were told why: with bytes unread, a close would have that undone."""
         if self.closed:
             return
@@ -445,7 +446,7 @@ class Http2Connection(Client):
         for stream in list(self.streams.values()):
             stream.abort()
         if linger:
-            self.worker.lingering.close(self.sock)
+            self.worker.lingering.close(self.sock, patience)
         else:
             self.sock.close()
         if not self.streams:

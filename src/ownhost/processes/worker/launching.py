@@ -75,6 +75,12 @@ class AppLease:
         self._sock.close()
         self.hang_up()
 
+    def lost(self) -> None:
+        """Nobody listens any more: end it, and those that are kept."""
+        self.end()
+        for lease in self._client.kept.pop(self.app, []):
+            lease.end()
+
     def hang_up(self) -> None:
         """Leave no line to the next request."""
         if self.line is not None:

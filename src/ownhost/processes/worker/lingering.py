@@ -30,11 +30,12 @@ _RECEIVE = int(MSG_DONTWAIT)
 class _Leaving:
     """A client that is told that it is over."""
 
-    __slots__ = ("begun", "heard", "sock")
+    __slots__ = ("ends", "heard", "sock")
 
-    def __init__(self, sock: Transport, now: float) -> None:
+    def __init__(self, sock: Transport, now: float, longest: float) -> None:
         self.sock = sock
-        self.begun = self.heard = now
+        self.heard = now
+        self.ends = now + longest
 
     def has_ended(self, now: float) -> bool:
         """Drop what is here. Whether there is no need to look again."""
@@ -47,7 +48,7 @@ class _Leaving:
             pass
         except OSError:
             return True
-        return now - self.heard > SILENCE or now - self.begun > IN_ALL
+        return now - self.heard > SILENCE or now > self.ends
 
 
 class Lingering:
@@ -62,15 +63,18 @@ class Lingering:
     def __len__(self) -> int:
         return len(self._leaving)
 
-    def close(self, sock: Transport) -> None:
-        """Close a client's socket, now for writing, and for good once the client has closed, too."""
+    def close(self, sock: Transport, longest: float = IN_ALL) -> None:
+        """Close a client's socket, now for writing, and for good once the client has closed, too.
+
+        That is waited for by `longest` seconds. With 0.0 one more look is taken, and what is there by then is dropped.
+        """
         raw: Transport = sock.detach() if isinstance(sock, TLSSocket) else sock
         try:
             sock.shutdown(SHUT_WR)
         except OSError:
             raw.close()
             return
-        self._leaving.append(_Leaving(raw, self._loop.time()))
+        self._leaving.append(_Leaving(raw, self._loop.time(), longest))
         if len(self._leaving) > MOST:
             oldest = self._leaving.popleft()
             oldest.has_ended(self._loop.time())

@@ -8,7 +8,6 @@ connections can put words into its clients' mouths anyhow.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -28,24 +27,27 @@ if TYPE_CHECKING:
     from ownhost.processes.worker.worker import Worker
 
 HTTP2 = "HTTP/2.0"
+SHORT = 16_384  # bytes that wait for what follows them
 LAST_WORDS = 10.0  # seconds that the front may take for the end of an answer
 
 
 class RecordSocket:
     """The target's end of a pair, as far as sockets are used here; it never blocks.
 
-    After BlockingIOError the same data must come again, as with TLS. An answer's end needs no second call: the event
-    loop sends what of it has no room.
+    After BlockingIOError the same data must come again, as with TLS. What is short waits for what follows it in the
+    same turn of the event loop, so that a small answer is one system call. An answer's end needs no second call: the
+    event loop sends what of it has no room.
     """
 
-    __slots__ = ("_closing", "_conversation", "_loop", "_pending", "_rest", "_sock", "origin")
+    __slots__ = ("_closing", "_conversation", "_due", "_loop", "_pending", "_rest", "_sock", "origin")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self._sock = sock
         self._conversation = Conversation()
         self._rest = b""  # of records: not sent yet
-        self._pending = 0  # bytes of an answer in it
+        self._pending = 0  # bytes of an answer in it, of which nobody has been told that they are sent
+        self._due = False  # it is sent at the turn's end
         self._closing = False
         self.origin: Origin | None = None  # of a request that comes: taken by whoever serves it
 
@@ -84,6 +86,10 @@ class RecordSocket:
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
         """Send some of an answer: how much. Raises OSError."""
+        if not self._pending and len(self._rest) + len(data) < SHORT:
+            self._rest += self._says(Kind.DATA, memoryview(data))
+            self._soon()
+            return len(data)
         if not self._pending:
             some = memoryview(data)[:MOST]
             self._rest += self._says(Kind.DATA, some)
@@ -95,8 +101,9 @@ class RecordSocket:
         return sent
 
     def take(self) -> None:
-        """Take the request that waits. Raises OSError."""
-        self._add(self._says(Kind.TAKEN))
+        """Take the request that waits: the front knows before the turn is over. Raises OSError."""
+        self._rest += self._says(Kind.TAKEN)
+        self._soon()
 
     def pass_on(self, whose: Whose) -> None:
         """Say whose the request that waits is. Raises OSError."""
@@ -130,11 +137,25 @@ class RecordSocket:
         except RecordError as error:
             raise ConnectionAbortedError(str(error)) from None
 
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._at_turn_end)
+
+    def _at_turn_end(self) -> None:
+        self._due = False
+        if self._rest and not self._pending and self._sock.fileno() >= 0:
+            try:
+                self._add(b"")
+            except OSError:  # whoever sends or reads more hears of it
+                self._rest = b""
+            if self._closing and not self._rest:
+                self._close()
+
     def _add(self, said: bytes) -> None:
-        waits = bool(self._rest)
         self._rest += said
         self._flush()
-        if self._rest and not waits:
+        if self._rest:
             self._loop.add_writer(self._sock.fileno(), self._go_on)
 
     def _go_on(self) -> None:
@@ -148,6 +169,8 @@ class RecordSocket:
                 self._close()
 
     def _flush(self) -> None:
+        if not self._rest:
+            return
         try:
             sent = self._sock.send(self._rest, SEND)
         except BlockingIOError:
@@ -168,6 +191,7 @@ class RelayedConnection(Connection):
 
     sock: RecordSocket
     relayed = True
+    lingers = False
 
     def __init__(self, worker: Worker, sock: socket.socket, handover: Handover) -> None:
         super().__init__(worker, RecordSocket(worker.loop, sock), handover)
@@ -189,7 +213,8 @@ class RelayedConnection(Connection):
         origin, self.sock.origin = self.sock.origin, None
         if origin is None:
             return
-        self.endpoints = Endpoints(origin.client, origin.client_port, origin.local, origin.local_port)
+        ends = origin.client, origin.client_port, origin.local, origin.local_port
+        self.endpoints = Endpoints(*ends, peer=origin.peer, peer_port=origin.peer_port)
         self.handled = origin.handled
         self.protocol = origin.protocol
         if origin.tls:
@@ -197,7 +222,7 @@ class RelayedConnection(Connection):
             facts = replace(TLSFacts.from_text(origin.tls), server=self.server)
             self.endpoints.secure, self.endpoints.known = True, facts
 
-    def find(self, _head: Head) -> Service:
+    def find(self, head: Head) -> Service | None:  # noqa: ARG002 - the pair says it
         """The virtual host that the pair was made for, and no other. Raises HTTPError."""
         service = self.worker.services.get(self.server)
         if service is None:
@@ -214,15 +239,14 @@ class RelayedConnection(Connection):
     def taken(self) -> None:
         """Have the front know that the request is answered here."""
         if self.sock.is_asked:
-            with contextlib.suppress(OSError):  # whoever writes the answer hears of it
-                self.sock.take()
+            self.sock.take()
 
     def refuse(self, error: HTTPError) -> None:
         """Answer what is no request; it is this worker's all the same."""
         self.taken()
         super().refuse(error)
 
-    def pass_on(self, _raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self, _head: Head, _raw: bytes, assignment: Assignment) -> None:
         """Have the front know whose the request is instead; it asks there."""
         self.request = None
         try:
@@ -243,11 +267,11 @@ class RelayedConnection(Connection):
     def end(self, sending: Sending, *, aborted: bool) -> None:
         """An answer is out: another request may come, if all of this one was read and all of the answer sent."""
         again = not aborted and not self.worker.stopping and (sending.keep or not sending.request.head.has_body)
-        try:
-            if not aborted:
+        if not aborted:
+            try:
                 self.sock.end_answer(End(sending.keep, again))
-        except OSError:  # the front has left; or it is no HTTP any more, and there is no end but the pair's
-            again = False
+            except OSError:  # after a switch of protocols there is no end but the pair's
+                again = False
         if again:
             sending.keep = True
         else:

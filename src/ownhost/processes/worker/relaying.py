@@ -170,7 +170,8 @@ def origin_of(client: Client, head: Head) -> Origin:
     ends = client.endpoints
     tls = ends.tls.to_text() if ends.tls is not None else ""
     spoken = head.protocol if head.major > 1 else ""
-    return Origin(ends.client, ends.client_port, ends.local, ends.local_port, tls, spoken, client.handled)
+    here = ends.client, ends.client_port, ends.local, ends.local_port
+    return Origin(*here, tls, spoken, client.handled, ends.peer, ends.peer_port)
 
 
 # HTTP/2: the request as HTTP/1 has it, and a response out of what the client would see of HTTP/1.
@@ -277,11 +278,14 @@ class RelayedAnswer:
                 await relay.send(LAST_CHUNK)
 
 
-async def answer_stream(stream: Stream, service: Service, request: Request, assignment: Assignment) -> Response:
-    """The response to a HTTP/2 request that another identity is to answer. Raises HTTPError."""
-    found = await find_target(stream.connection, service, request.head, head_as_http1(request.head), assignment)
+async def answer_stream(
+    stream: Stream, service: Service, head: Head, request: Request, assignment: Assignment
+) -> Response:
+    """The response to a HTTP/2 request that another identity is to answer: `head` is as it came. Raises HTTPError."""
+    connection = stream.connection
+    found = await find_target(connection, service, head, head_as_http1(head), assignment)
     if found is None:
-        again = stream.request = Request(request.head, request.endpoints, service.site, request.time, request.log)
+        again = stream.request = Request(head, connection.endpoints, service.site, request.time, request.log)
         return stream.connection.respond(service, again, passed=True)
     stream.relayed = True
     return await RelayedAnswer(stream, request, *found).begin()
@@ -301,7 +305,7 @@ async def pass_through(
     receiving = functools.partial(receive, loop, connection.sock, PATIENCE)
     sender = Sender(loop, connection.sock, service.timeout)
     begun, connection.buffer = connection.buffer, b""
-    copying = Copying(relay, BodyReader(head, service.limits), begun, receiving, sender.send)
+    copying = Copying(relay, BodyReader(head, service.limits), begun, receiving, sender.send, connection.tunnel)
     connection.copying = copying
     connection.worker.watch.begin(connection)
     try:
@@ -325,18 +329,21 @@ async def pass_through(
     return end.keep
 
 
-async def relay(connection: Connection, raw: bytes, assignment: Assignment) -> None:
-    """Have whoever an assignment means answer a request, on the connection that stays here. `raw` is its head."""
+async def relay(connection: Connection, head: Head, raw: bytes, assignment: Assignment) -> None:
+    """Have whoever an assignment means answer a request, on the connection that stays here.
+
+    The head is as it came, also as bytes: what was found out of it here, whoever answers finds out again.
+    """
     service, request = connection.service, connection.request
     assert service is not None
     assert request is not None
     try:
-        found = await find_target(connection, service, request.head, raw, assignment)
+        found = await find_target(connection, service, head, raw, assignment)
         if found is not None:
-            keep = await pass_through(connection, service, request.head, *found)
+            keep = await pass_through(connection, service, head, *found)
             connection.relay_is_over(keep=keep and not connection.worker.stopping)
             return
-        request = Request(request.head, request.endpoints, service.site, request.time, request.log)
+        request = Request(head, connection.endpoints, service.site, request.time, request.log)
         connection.request = request
         response = connection.respond(service, request, passed=True)
     except HTTPError as error:

@@ -21,11 +21,10 @@ from ownhost.modules.log_config import AccessLog
 from ownhost.modules.mod_http2 import stream_limits
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT
 from ownhost.modules.ssl.requests import SSL_VHOST_SNI_POLICY
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.sending import Sending
-from ownhost.request.errorlog import ERROR_LOG, ErrorLog, LogTarget
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, STRICT_HOST_CHECK
 from ownhost.request.names import server_token
@@ -41,7 +40,7 @@ class Service:
         self,
         server: VirtualHost,
         is_mine: Callable[[Assignment], bool],
-        writers: dict[LogTarget, LogWriter],
+        writers: LogWriters,
         at_turn_end: Callable[[Callable[[], None]], object],
         clients: Clients | None = None,
         encryption: Encryption | None = None,
@@ -60,8 +59,8 @@ class Service:
         self.streams = stream_limits(settings)
         self.token = server_token(settings)
         self.checks_hosts = settings[STRICT_HOST_CHECK]
-        self.error_log = ErrorLog(server, writers[settings[ERROR_LOG]].write)
-        self.access_log = AccessLog(server, lambda target: writers[target].write)
+        self.error_log = writers.error_log(server)
+        self.access_log = AccessLog(server, lambda target: writers.access[target].write)
 
     def is_named(self, host: str) -> bool:
         """Whether a name is written down as this virtual host's. One that only a wildcard covers is not."""

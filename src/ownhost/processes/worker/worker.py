@@ -25,17 +25,19 @@ from typing import NoReturn
 import uvloop
 from setproctitle import setproctitle
 
+from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
-from ownhost.identity import seccomp
+from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.messages import Busy, Channel, NotRelayed, ProtocolError, Relayed
+from ownhost.processes.messages import Busy, Channel, Leave, NotRelayed, ProtocolError, Relayed
+from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
@@ -44,6 +46,7 @@ from ownhost.processes.worker.client_watch import ClientWatch
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.dialogue import Dialogue
 from ownhost.processes.worker.encryption import Encryption
+from ownhost.processes.worker.fronted import FrontedConnection
 from ownhost.processes.worker.handshake import Handshake
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.lingering import Lingering
@@ -52,8 +55,10 @@ from ownhost.processes.worker.relayed import RelayedConnection
 from ownhost.processes.worker.relaying import Relays
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
+from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import NameTable, refuses
 from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
@@ -62,6 +67,7 @@ TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those b
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
+BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
@@ -90,6 +96,7 @@ def _unnamed(service: Service, asked: str) -> HTTPError:
 def main(channel: Channel) -> NoReturn:
     """Run a worker: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
+    landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -115,7 +122,7 @@ def rehearse() -> None:
     gates, box = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs = {settings[ERROR_LOG]: 2}
+        slice_.logs.error[settings[ERROR_LOG]] = 2
         worker = Worker(Channel(gates, ()), slice_, [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()], loop)
         loop.run_until_complete(_rehearse(worker))
         worker.waiting.close()
@@ -123,6 +130,7 @@ def rehearse() -> None:
         worker.mailbox.close()
         worker.orders.close()
     loop.close()
+    name_services.load()
     "rehearsal".encode("idna")  # what getaddrinfo(3) needs
     with contextlib.suppress(KeyError):
         pwd.getpwnam("rehearsal")
@@ -165,10 +173,11 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.slice = slice_
+        spooling.begin(slice_.spooling)
         self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
         self.left_over = [socket.socket(fileno=descriptors[place]) for place in slice_.left_over]
-        writers = {target: LogWriter(descriptors[place], loop.call_soon) for target, place in slice_.logs.items()}
-        self.writers = list(writers.values())
+        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
+        self.writers = writers.all()
         clients = _counters(slice_, descriptors)
         self.programs = {
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
@@ -193,7 +202,7 @@ class Worker:
         for server_id, service in self.services.items():
             service.site.programs = self.programs
             opened = slice_.opened.get(server_id, {})
-            service.site.opened = {name: [descriptors[place] for place in places] for name, places in opened.items()}
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
             service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
@@ -205,6 +214,7 @@ class Worker:
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.lingering = Lingering(loop, self.end_if_done)
+        self.pulse = OWN.pulse
         self.taken = 0  # connections, in all
         self.full_batches = 0
         self.load_is_watched = False
@@ -220,6 +230,7 @@ class Worker:
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
+        self.note_idle()
         self.loop.run_forever()
         for writer in self.writers:
             writer.finish()
@@ -238,11 +249,14 @@ class Worker:
 
     def take(self) -> None:
         """Take connections out of the mailbox, and serve each one's first request at once."""
+        if not self.pulse.busy_since:
+            self.beat()
         for _ in range(TAKE_BATCH):
             try:
                 received = mailbox.receive_handover(self.mailbox)
             except BlockingIOError:
                 self.full_batches = 0
+                self.note_idle()
                 return
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
@@ -252,15 +266,17 @@ class Worker:
                 return
             self.taken += 1
             self.serve(*received)
+        self.note_idle()
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
             self.ask_for_help()
 
     def serve(self, handover: Handover, descriptor: int) -> None:
-        """Serve a connection that a gate hands over, or requests that another worker relays."""
+        """Serve a connection that a gate hands over, or requests that another worker or a front relays."""
         if handover.relay:
-            RelayedConnection(self, socket.socket(fileno=descriptor), handover).begin()
+            kind = FrontedConnection if handover.front else RelayedConnection
+            kind(self, socket.socket(fileno=descriptor), handover).begin()
             return
         sock = socket.SocketType(INET6 if ":" in handover.local else INET, STREAM, 0, descriptor)
         if handover.encrypted:
@@ -335,14 +351,33 @@ class Worker:
     def adopt(self, connection: Client | Handshake) -> None:
         """A connection stays for longer than one turn."""
         self.connections.add(connection)
+        self.pulse.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Client | Handshake) -> None:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.note_idle()
             self.title_changed()
             self.end_if_done()
+
+    def beat(self) -> None:
+        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
+        self.pulse.busy_since = time.monotonic()
+        self.loop.call_later(BEAT, self.beat_on)
+
+    def beat_on(self) -> None:
+        """The next beat; none where nobody is served."""
+        if self.connections or self.lingering:
+            self.beat()
+        else:
+            self.pulse.busy_since = 0.0
+
+    def note_idle(self) -> None:
+        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
+        if not self.connections:
+            self.pulse.idle_since = time.monotonic()
 
     def end_if_done(self) -> None:
         """At a stop: leave once the last client has."""
@@ -366,7 +401,7 @@ class Worker:
     # The end
 
     def take_message(self) -> None:
-        """The supervisor says stop, or is gone."""
+        """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
             received = self.channel.receive()
@@ -377,8 +412,15 @@ class Worker:
                 self.relays.take(serial, socket.socket(fileno=descriptor))
             case (NotRelayed(serial, reason), _):
                 self.relays.refuse(serial, reason)
+            case (Leave(), _):
+                self.leave()
             case _:
                 self.stop()
+
+    def leave(self) -> None:
+        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        if not (self.connections or self.lingering):
+            self.loop.stop()
 
     def stop(self) -> None:
         """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""

@@ -1,15 +1,14 @@
-"""A gate's way out: connections into mailboxes, in order. A full mailbox never blocks it, and waiting has an end."""
+"""The way into mailboxes, of gates and fronts: in order. A full one never blocks anybody, and waiting has an end."""
 
 from __future__ import annotations
 
 import select
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from select import EPOLLHUP, EPOLLOUT
 from socket import SocketType
+from typing import Generic, Protocol, TypeVar
 
-from ownhost.processes.gate.client import Client, Event
 from ownhost.processes.mailbox import Broken, Full, Handover, send_handover
 
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
@@ -17,19 +16,28 @@ MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
 ASK_AGAIN = 1.0  # seconds between two looks for mailboxes that have not come, or that the kernel let nothing into
 
 
-@dataclass(slots=True, eq=False)
-class Held:
-    """A connection that a gate holds."""
+class Parcel(Protocol):
+    """A socket that is to be put into a mailbox."""
 
-    sock: SocketType
-    client: Client
+    since: float  # monotonic seconds: since when it waits
 
-    def step(self, event: Event) -> str:
-        """Be in the next state; what is to be done."""
-        return self.client.step(event)
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once nobody wants it delivered any more."""
+
+    def handover(self) -> Handover:
+        """What goes with it."""
+
+    def kept(self) -> None:
+        """Its mailbox takes nothing for now: it waits."""
+
+    def taken(self) -> None:
+        """It is in the mailbox: close what is here of it."""
 
 
-class Delivery:
+P = TypeVar("P", bound=Parcel)
+
+
+class Delivery(Generic[P]):
     """The mailboxes that are here, and who waits for one, or for room in it.
 
     `want` asks the supervisor for an identity's mailbox, `overloaded` answers a client that cannot be passed on. At
@@ -42,7 +50,7 @@ class Delivery:
         size: int,
         most: int,
         want: Callable[[int], None],
-        overloaded: Callable[[Held, int], None],
+        overloaded: Callable[[P, int], None],
     ) -> None:
         self.epoll = epoll
         self.size = size  # bytes of a handover
@@ -50,14 +58,14 @@ class Delivery:
         self.want = want
         self.overloaded = overloaded
         self.mailboxes: dict[int, SocketType] = {}
-        self.waiting: dict[int, deque[Held]] = {}  # identity -> connections for a mailbox not yet here, or full
+        self.waiting: dict[int, deque[P]] = {}  # identity -> connections for a mailbox not yet here, or full
         self.count = 0  # of all that wait
         self.asks_again = 0.0  # monotonic seconds
 
-    def deliver(self, held: Held, identity: int, now: float) -> None:
+    def deliver(self, parcel: P, identity: int, now: float) -> None:
         """Put a connection into an identity's mailbox, or ask for that mailbox first."""
-        if identity not in self.mailboxes or identity in self.waiting or not self.put(held, identity):
-            self.wait(held, identity, now)
+        if identity not in self.mailboxes or identity in self.waiting or not self.put(parcel, identity):
+            self.wait(parcel, identity, now)
 
     def open(self, identity: int, box: SocketType) -> bool:
         """The mailbox that was asked for is here; it may be full of what other gates put into it.
@@ -104,25 +112,24 @@ class Delivery:
         del self.waiting[identity]
         self.epoll.modify(self.mailboxes[identity].fileno(), 0)
 
-    def put(self, held: Held, identity: int) -> bool:
+    def put(self, parcel: P, identity: int) -> bool:
         """Put a connection into its mailbox. False where that takes nothing for now."""
-        client = held.client
-        ends = (client.address, client.port, client.local, client.local_port)
-        handover = Handover(client.server, *ends, client.host, client.encrypted)
+        descriptor = parcel.fileno()
+        if descriptor < 0:
+            return True
         try:
-            send_handover(self.mailboxes[identity], held.sock.fileno(), handover, self.size)
+            send_handover(self.mailboxes[identity], descriptor, parcel.handover(), self.size)
         except Full:
-            held.step(Event.FULL)
+            parcel.kept()
             return False
         except Broken:
-            held.step(Event.FULL)
+            parcel.kept()
             self.lose(identity)
             return False
-        held.step(Event.TAKEN)
-        held.sock.close()
+        parcel.taken()
         return True
 
-    def wait(self, held: Held, identity: int, now: float) -> None:
+    def wait(self, parcel: P, identity: int, now: float) -> None:
         """Queue a connection until its mailbox is here, or takes it: a full one must never block a gate."""
         queue = self.waiting.get(identity)
         if queue is None:
@@ -133,10 +140,10 @@ class Delivery:
             else:
                 self.epoll.modify(box.fileno(), EPOLLOUT)
         if len(queue) >= MAX_WAITING:
-            self.overloaded(held, identity)
+            self.overloaded(parcel, identity)
             return
-        held.client.since = now
-        queue.append(held)
+        parcel.since = now
+        queue.append(parcel)
         self.count += 1
         if self.count > self.most:
             greediest = max(self.waiting, key=lambda one: len(self.waiting[one]))
@@ -144,9 +151,9 @@ class Delivery:
 
     def give_up(self, identity: int) -> None:
         """Wait no longer with the connection that has waited longest for an identity."""
-        held = self.waiting[identity].popleft()
+        parcel = self.waiting[identity].popleft()
         self.count -= 1
-        self.overloaded(held, identity)
+        self.overloaded(parcel, identity)
 
     def expire(self, now: float) -> None:
         """End connections that have waited too long: their owner's processes don't take them.
@@ -158,12 +165,12 @@ class Delivery:
         if again:
             self.asks_again = now + ASK_AGAIN
         for identity, queue in list(self.waiting.items()):
-            while queue and now - queue[0].client.since > MAX_WAIT:
+            while queue and now - queue[0].since > MAX_WAIT:
                 self.give_up(identity)
             if identity in self.mailboxes:
                 if again or not queue:
                     self.deliver_waiting(identity)
             elif not queue:
                 del self.waiting[identity]
-            elif again and now - queue[0].client.since >= ASK_AGAIN:
+            elif again and now - queue[0].since >= ASK_AGAIN:
                 self.want(identity)

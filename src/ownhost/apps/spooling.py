@@ -1,0 +1,118 @@
+"""How much of requests and responses may wait in files, and where: what a program has said and its client has not
+read, and what a client has sent for a program.
+
+The files have no name and are their owner's, so that his quota counts them, and nothing is left when a process is
+killed. /run would be memory, on most systems.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ownhost.config.arguments import integer, path
+from ownhost.config.directive import SERVER_ONLY, Directive, Setting, Settings, declare
+
+SPOOL_DIRECTORY = Setting("SpoolDirectory", "/var/tmp")  # noqa: S108 - files without a name
+SPOOL_MAX_ANSWER = Setting("SpoolMaxAnswer", 8 << 20)  # bytes
+SPOOL_MAX_SIZE = Setting("SpoolMaxSize", 1 << 30)  # bytes
+
+for _directive in (
+    Directive(
+        "SpoolDirectory",
+        "ownhost",
+        "folder",
+        SERVER_ONLY,
+        "Where files without a name hold what waits for a client or a program. Everybody who serves may write there.",
+        path(),
+        setting=SPOOL_DIRECTORY,
+        default="/var/tmp",  # noqa: S108 - the same
+    ),
+    Directive(
+        "SpoolMaxAnswer",
+        "ownhost",
+        "bytes",
+        SERVER_ONLY,
+        "How much of a program's answer waits for a slow client before the program waits, too.",
+        integer(65_536),
+        setting=SPOOL_MAX_ANSWER,
+        default="8388608",
+    ),
+    Directive(
+        "SpoolMaxSize",
+        "ownhost",
+        "bytes",
+        SERVER_ONLY,
+        "How much a worker keeps in files at all. Then programs wait for their clients, and requests with a body that "
+        "has no room are answered 503; 413 where it alone is larger.",
+        integer(1 << 20),
+        setting=SPOOL_MAX_SIZE,
+        default="1073741824",
+    ),
+):
+    declare(_directive)
+
+
+@dataclass(slots=True)
+class Spooling:
+    """What a process may keep in files, and what it does. Sizes are bytes."""
+
+    folder: str = "/var/tmp"  # noqa: S108 - see above
+    most_of_answer: int = 8 << 20
+    most: int = 1 << 30
+    used: int = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether so much more may be kept."""
+        return self.used + size <= self.most
+
+
+def spooling(settings: Settings) -> Spooling:
+    """What settings say."""
+    return Spooling(settings[SPOOL_DIRECTORY], settings[SPOOL_MAX_ANSWER], settings[SPOOL_MAX_SIZE])
+
+
+SPOOLING = Spooling()  # this process's own
+
+
+def begin(told: Spooling) -> None:
+    """Do as this process is told from now on."""
+    SPOOLING.folder, SPOOLING.most_of_answer, SPOOLING.most = told.folder, told.most_of_answer, told.most
+
+
+class SpoolFile:
+    """A file that is counted. Raises OSError where it cannot be made, or the disk is full."""
+
+    def __init__(self) -> None:
+        self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=SPOOLING.folder)  # noqa: SIM115 - see `close`
+        self.size = 0  # bytes that are counted
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.file.fileno()
+
+    def write(self, data: bytes, place: int) -> None:
+        """Write all of some bytes at a place. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self.file.fileno(), rest, place)
+            place += written
+            rest = rest[written:]
+        self.count(max(self.size, place))
+
+    def empty(self) -> None:
+        """Give up what is in it."""
+        os.ftruncate(self.file.fileno(), 0)
+        self.count(0)
+
+    def count(self, size: int) -> None:
+        """It has another size."""
+        SPOOLING.used += size - self.size
+        self.size = size
+
+    def close(self) -> None:
+        """Let it go."""
+        self.count(0)
+        self.file.close()

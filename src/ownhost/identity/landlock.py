@@ -1,0 +1,193 @@
+"""landlock(7): what a process gives up of the file system, of TCP and of its neighbours, for good and without root.
+
+It is a second fence beside a process's uid and its filter of system calls: a filter sees no file names. What is open
+already stays so, and Unix sockets by path are none of Landlock's business. Kernels know more of it from version to
+version (its ABI): each gives up what it knows of. Where a kernel has none of it, `missing` says so, for the log.
+
+Sources: landlock(7), landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2), linux/landlock.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntFlag
+from functools import cache
+
+from ownhost.identity.system_calls import system_call
+
+_VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION
+_PATH_BENEATH, _NET_PORT = 1, 2  # LANDLOCK_RULE_*
+
+
+class Files(IntFlag):
+    """What may be done with files (LANDLOCK_ACCESS_FS_*)."""
+
+    EXECUTE = 1 << 0
+    WRITE_FILE = 1 << 1
+    READ_FILE = 1 << 2
+    READ_DIR = 1 << 3
+    REMOVE_DIR = 1 << 4
+    REMOVE_FILE = 1 << 5
+    MAKE_CHAR = 1 << 6
+    MAKE_DIR = 1 << 7
+    MAKE_REG = 1 << 8
+    MAKE_SOCK = 1 << 9
+    MAKE_FIFO = 1 << 10
+    MAKE_BLOCK = 1 << 11
+    MAKE_SYM = 1 << 12
+    REFER = 1 << 13  # version 2: into another folder
+    TRUNCATE = 1 << 14  # version 3
+    IOCTL_DEV = 1 << 15  # version 5: a device's own ioctls
+
+
+class TCP(IntFlag):
+    """What may be done with ports (LANDLOCK_ACCESS_NET_*), from version 4 on."""
+
+    BIND = 1 << 0
+    CONNECT = 1 << 1
+
+
+class Outside(IntFlag):
+    """What is not behind the fence, and is out of reach (LANDLOCK_SCOPE_*), from version 6 on."""
+
+    ABSTRACT_SOCKETS = 1 << 0
+    SIGNALS = 1 << 1
+
+
+# The newest version that knows each kind, and what it adds. linux/landlock.h says the same in its comments.
+_FILES = {1: 0x1FFF, 2: int(Files.REFER), 3: int(Files.TRUNCATE), 5: int(Files.IOCTL_DEV)}
+_TCP = {4: int(TCP.BIND | TCP.CONNECT)}
+_OUTSIDE = {6: int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)}
+
+# Numbers from here on: each worker puts up its fence when a client waits for it, and sums of flags are slow to make.
+_FOR_A_FILE = int(Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
+_OF_A_DEVICE = int(Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
+
+ALL_FILES = 0xFFFF
+ALL_BUT_READING = ALL_FILES & ~int(Files.READ_FILE | Files.READ_DIR)
+SPOOLING = int(Files.WRITE_FILE | Files.TRUNCATE | Files.MAKE_REG | Files.REMOVE_FILE)  # files that come and go
+BIND = int(TCP.BIND)
+ALL_TCP = int(TCP.BIND | TCP.CONNECT)
+ALL_OUTSIDE = int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)
+
+
+class LandlockError(Exception):
+    """The kernel did not put up a fence that it knows of. The process must end: nothing runs unfenced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What is given up, and the exceptions: paths (what is beneath a folder, too), and TCP ports.
+
+    Sums of `Files`, of `TCP`, of `Outside`.
+    """
+
+    files: int
+    tcp: int
+    outside: int
+    beneath: tuple[tuple[str, int], ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
+
+
+# For who needs no file and no other process: gates, the logger, whoever parses keys.
+NOTHING = Fence(ALL_FILES, ALL_TCP, ALL_OUTSIDE)
+
+
+def reading_only(writable: Iterable[str]) -> Fence:
+    """For a worker: it reads what its uid may read, and changes nothing but in these folders.
+
+    It may connect to any port. Of its own it takes one (ProxySourceAddress) that the kernel chooses: port 0.
+    """
+    # What is opened behind a fence keeps its rights wherever it goes: a program may have /dev/null from its worker.
+    beneath = ((os.devnull, _OF_A_DEVICE), *((folder, SPOOLING) for folder in writable))
+    return Fence(ALL_BUT_READING, BIND, ALL_OUTSIDE, beneath, ((0, BIND),))
+
+
+class _Ruleset(ctypes.Structure):
+    """struct landlock_ruleset_attr."""
+
+    _fields_ = (("files", ctypes.c_uint64), ("tcp", ctypes.c_uint64), ("outside", ctypes.c_uint64))
+
+
+class _Beneath(ctypes.Structure):
+    """struct landlock_path_beneath_attr."""
+
+    _pack_ = 1
+    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
+
+
+class _Port(ctypes.Structure):
+    """struct landlock_net_port_attr."""
+
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
+@cache
+def version() -> int:
+    """The kernel's version of Landlock; 0 where it has none, or has it switched off."""
+    try:
+        return system_call("landlock_create_ruleset", None, 0, _VERSION)
+    except OSError:
+        return 0
+
+
+def missing() -> str:
+    """Why there are no such fences here, in one sentence; "" where there are."""
+    if version():
+        return ""
+    return (
+        "this kernel has no Landlock (Linux 5.13 has it, where it is not switched off): "
+        "gates, workers and the logger do without this second fence"
+    )
+
+
+def restrict(fence: Fence) -> None:
+    """Put this process behind a fence, for good, as far as the kernel knows how. Needs no_new_privs or root.
+
+    Paths that are not there are no exceptions. Raises LandlockError.
+    """
+    if not version():
+        return
+    files = fence.files & _known(_FILES)
+    tcp = fence.tcp & _known(_TCP)
+    attributes = _Ruleset(files, tcp, fence.outside & _known(_OUTSIDE))
+    try:
+        ruleset = system_call("landlock_create_ruleset", bytes(attributes), ctypes.sizeof(attributes), 0)
+        try:
+            for path, allowed in fence.beneath:
+                _allow_beneath(ruleset, path, allowed & files)
+            for port, ways in fence.ports:
+                if ways & tcp:
+                    system_call("landlock_add_rule", ruleset, _NET_PORT, bytes(_Port(ways & tcp, port)), 0)
+            system_call("landlock_restrict_self", ruleset, 0)
+        finally:
+            os.close(ruleset)
+    except OSError as error:
+        raise LandlockError(f"a process cannot be put behind its fence: {error}") from None
+
+
+def _known(added: Mapping[int, int]) -> int:
+    """What the kernel knows of one kind."""
+    known = 0
+    for since, more in added.items():
+        if since <= version():
+            known |= more
+    return known
+
+
+def _allow_beneath(ruleset: int, path: str, allowed: int) -> None:
+    try:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(parent).st_mode):
+            allowed &= _FOR_A_FILE
+        if allowed:
+            system_call("landlock_add_rule", ruleset, _PATH_BENEATH, bytes(_Beneath(allowed, parent)), 0)
+    finally:
+        os.close(parent)

@@ -1,0 +1,34 @@
+"""nsswitch.conf(5): the libraries that know hosts and users, loaded before a process gives up loading code.
+
+glibc loads them when a name is first looked up. A worker is under a filter by then, so the forkserver does it for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+from pathlib import Path
+
+FILE = Path("/etc/nsswitch.conf")
+DATABASES = ("hosts", "passwd", "group", "initgroups")
+
+_LINE = re.compile(r"^\s*(\w+)\s*:([^#\n]*)", re.MULTILINE)
+_ACTION = re.compile(r"\[[^]]*\]")  # [NOTFOUND=return]
+
+
+def services(text: str) -> list[str]:
+    """The services that an nsswitch.conf names for what workers look up, each once. Pure."""
+    found: dict[str, None] = {}
+    for database, value in _LINE.findall(text):
+        if database in DATABASES:
+            found.update(dict.fromkeys(re.findall(r"\w+", _ACTION.sub(" ", value))))
+    return list(found)
+
+
+def load() -> None:
+    """Load the libraries of all services. Those that glibc has built in, or that are missing, need no loading."""
+    with contextlib.suppress(OSError):
+        for service in services(FILE.read_text("utf-8", "replace")):
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(f"libnss_{service}.so.2")

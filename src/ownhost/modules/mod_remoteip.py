@@ -1,0 +1,273 @@
+"""mod_remoteip: front proxies that the administrator lists, and the clients that they speak for.
+
+A listed proxy says in a field of the request (RemoteIPHeader) or before all else (the PROXY protocol) who its client
+is. That is the request's client from then on, for access rules, logs and programs; only %{c}a and CONN_REMOTE_ADDR
+still name the proxy.
+
+Unlike in Apache, nobody is believed who is not listed.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ownhost.config.addresses import resolve
+from ownhost.config.arguments import flag, single, words
+from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare, extend
+from ownhost.config.lexer import words as split_words
+from ownhost.config.networks import Address, Network, is_network, parse_address, parse_network
+from ownhost.http.message import Head
+from ownhost.request.module import Module, register
+from ownhost.request.request import Endpoints, Level, Request
+
+PROXY_IPS = "remoteip-proxy-ip-list"  # the note, as in Apache
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What no proxy outside of the own network can have for a client (RFC 1918, RFC 3927, loopback).
+_PRIVATE = tuple(map(parse_network, ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")))
+_GLOBAL = parse_network("2000::/3")  # RFC 4291: global unicast
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The proxies of one network. What an internal one says is believed even of private addresses.
+
+    That ends where an external one has passed it on.
+    """
+
+    network: Network
+    internal: bool  # of the own network, as are its clients
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proxies:
+    """All that a scope lists, first to last."""
+
+    listed: tuple[Proxy, ...] = ()
+
+    def find(self, address: Address) -> Proxy | None:
+        """The first that an address is of."""
+        return next((one for one in self.listed if address in one.network), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Whom a request is from. `left` is what of the field was not believed; `via`, the external proxies on the way."""
+
+    client: str
+    left: str
+    via: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=256)  # fields may be long
+def walk(peer: str, said: str, proxies: Proxies) -> Found | None:
+    """Follow a list of addresses from its end, for as long as each is a listed proxy's word. None: nothing is believed.
+
+    `peer` is the connection's client, `said` the field: the last in it is whom the peer speaks for.
+    """
+    address, client, via, left = parse_address(peer), "", [], said
+    internal = True  # until somebody from outside has passed it on
+    while left and (proxy := proxies.find(address)) is not None:
+        internal = internal and proxy.internal
+        before, _, last = left.rpartition(",")
+        spoken_for = _address(last.strip(" "))
+        if spoken_for is None or not (internal or _is_public(spoken_for)):
+            left = left.rstrip(" ")
+            break
+        if not internal:
+            via.append(client or peer)
+        address, client, left = spoken_for, str(spoken_for), before
+    return Found(client, left, tuple(via)) if client else None
+
+
+def _address(text: str) -> Address | None:
+    """An address as it is written, without a zone, or None. Names are not looked up, as all others would wait."""
+    try:
+        return None if "%" in text else parse_address(text)
+    except ValueError:
+        return None
+
+
+def _is_public(address: Address) -> bool:
+    """Whether a proxy outside of the own network can have a client of that address."""
+    if address.version == 6:
+        return address in _GLOBAL
+    return not any(address in network for network in _PRIVATE)
+
+
+# Directives
+
+
+def parse_field_name(call: Call) -> str:
+    """The name of a field of requests."""
+    name = single(call)
+    if not _FIELD_NAME.fullmatch(name):
+        raise ArgumentError(f"expected the name of a field, not {name!r}")
+    return name
+
+
+def networks_of(found: Iterable[str]) -> tuple[Network, ...]:
+    """What words name: addresses, networks, and hosts, which are looked up now. Raises ArgumentError."""
+    networks: list[Network] = []
+    for word in found:
+        if is_network(word) or "/" in word:
+            networks.append(parse_network(word))
+            continue
+        try:
+            networks += map(parse_network, resolve(word))
+        except OSError as error:
+            raise ArgumentError(f"{word} has no address: {error.strerror}") from None
+    return tuple(networks)
+
+
+def _listed(*, internal: bool) -> Callable[[Call], Proxies]:
+    parse = words(1)
+    return lambda call: Proxies(tuple(Proxy(network, internal) for network in networks_of(parse(call))))
+
+
+def _listed_in_file(*, internal: bool) -> Callable[[Call], Proxies]:
+    def parse(call: Call) -> Proxies:
+        name = call.path(single(call))
+        proxies: list[Proxy] = []
+        for number, line in enumerate(Path(name).read_text("utf-8", "replace").splitlines(), 1):
+            try:
+                found = networks_of(split_words(line.partition("#")[0]))
+            except ArgumentError as error:
+                raise ArgumentError(f"{name}:{number}: {error}") from None
+            proxies += (Proxy(network, internal) for network in found)
+        return Proxies(tuple(proxies))
+
+    return parse
+
+
+def _fold(before: Proxies | None, more: Proxies) -> Proxies:
+    return more if before is None else Proxies((*before.listed, *more.listed))
+
+
+HEADER = Setting("RemoteIPHeader", "")
+PROXIES_HEADER = Setting("RemoteIPProxiesHeader", "")
+PROXIES: Setting[Proxies] = Setting("RemoteIPTrustedProxy", Proxies())
+PROXY_PROTOCOL = Setting("RemoteIPProxyProtocol", False)
+EXCEPTIONS: Setting[tuple[Network, ...]] = Setting("RemoteIPProxyProtocolExceptions", ())
+
+_NETWORKS = "address|network|host..."
+for _name, _internal, _help in (
+    ("RemoteIPTrustedProxy", False, "proxies that are believed, but for private addresses of clients."),
+    ("RemoteIPInternalProxy", True, "proxies that are believed, even of private addresses of clients."),
+):
+    for _suffix, _syntax, _what, _parse in (
+        ("", _NETWORKS, "Names", _listed(internal=_internal)),
+        ("List", "file", "Names a file with", _listed_in_file(internal=_internal)),
+    ):
+        declare(
+            Directive(
+                name=_name + _suffix,
+                module="mod_remoteip",
+                syntax=_syntax,
+                where=SERVERS,
+                help=f"{_what} {_help}",
+                parse=_parse,
+                setting=PROXIES,
+                fold=_fold,
+            )
+        )
+declare(
+    Directive(
+        name="RemoteIPHeader",
+        module="mod_remoteip",
+        syntax="field",
+        where=SERVERS,
+        help="The field in which listed proxies say who their client is: X-Forwarded-For, as a rule.",
+        parse=parse_field_name,
+        setting=HEADER,
+    )
+)
+declare(
+    Directive(
+        name="RemoteIPProxiesHeader",
+        module="mod_remoteip",
+        syntax="field",
+        where=SERVERS,
+        help="A field that says which trusted proxies a request came by.",
+        parse=parse_field_name,
+        setting=PROXIES_HEADER,
+    )
+)
+declare(
+    Directive(
+        name="RemoteIPProxyProtocol",
+        module="mod_remoteip",
+        syntax="On|Off",
+        where=SERVERS,
+        default="Off",
+        help="Whether listed proxies begin their connections to these addresses with the PROXY protocol.",
+        parse=flag(),
+        setting=PROXY_PROTOCOL,
+    )
+)
+declare(
+    Directive(
+        name="RemoteIPProxyProtocolExceptions",
+        module="mod_remoteip",
+        syntax=_NETWORKS,
+        where=SERVERS,
+        help="Listed proxies that do not begin with the PROXY protocol.",
+        parse=lambda call: networks_of(words(1)(call)),
+        setting=EXCEPTIONS,
+        fold=extend,
+    )
+)
+
+
+# Requests
+
+
+def arrive(request: Request) -> None:
+    """Find out whom a request is from, before anything is asked of it."""
+    settings, endpoints = request.site.settings, request.endpoints
+    name = settings[HEADER]
+    said = request.head.values.get(name.lower())
+    if said is None or endpoints.peer:  # who began with the PROXY protocol has said it
+        return
+    found = walk(endpoints.client, said, settings[PROXIES])
+    if found is None:
+        return
+    request.endpoints = from_proxy(endpoints, found.client)
+    request.head = with_field(request.head, name, found.left)
+    if found.via:
+        request.notes[PROXY_IPS] = via = ", ".join(found.via)
+        if settings[PROXIES_HEADER]:
+            request.head = with_field(request.head, settings[PROXIES_HEADER], via)
+    by = f"proxies {', '.join(found.via)}" if found.via else "internal proxies"
+    request.log(Level.TRACE1, "remoteip", f"Using {found.client} as client's IP by {by}")
+
+
+def from_proxy(endpoints: Endpoints, client: str) -> Endpoints:
+    """The ends of a connection whose request is from somebody else than its client, who is the peer from then on."""
+    ends = endpoints.client, endpoints.client_port
+    return replace(endpoints, client=client, peer=ends[0], peer_port=ends[1], known=endpoints.tls)
+
+
+def with_field(head: Head, name: str, value: str) -> Head:
+    """A head with another value of a field; without it for ""."""
+    key = name.lower()
+    fields = [field for field in head.fields if field[0].lower() != key]
+    values = {other: text for other, text in head.values.items() if other != key}
+    if value:
+        fields.append((name, value))
+        values[key] = value
+    return replace(head, fields=fields, values=values)
+
+
+register(
+    Module(
+        name="mod_remoteip",
+        identifier="remoteip_module",
+        order=5,
+        uses=lambda server: bool(server.settings[HEADER]),
+        arrive=arrive,
+    )
+)

@@ -1,0 +1,148 @@
+"""What gates and fronts have in common: a bare epoll loop, a channel to the supervisor, and mailboxes to deliver to.
+
+They do so little per connection that an event-loop library would cost more than all of it.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from resource import RLIMIT_NOFILE, getrlimit
+from select import EPOLLIN
+from socket import SocketType
+from typing import Generic
+
+from ownhost.config.model import VirtualHost
+from ownhost.processes.delivery import Delivery, P
+from ownhost.processes.logwriter import LogWriter
+from ownhost.processes.messages import Channel, Mailbox, Message, Shut, Stop, Want
+from ownhost.processes.pulse import OWN
+from ownhost.request.errorlog import ErrorLog
+from ownhost.request.request import Level
+
+SAY_AGAIN = 0.01  # seconds until a full channel is tried again
+LOOK_AGAIN = 0.25  # seconds between two looks at who has waited for too long: there may be thousands, in each turn
+
+
+class Forwarder(ABC, Generic[P]):
+    """The loop, and what it knows. `main` has the main server's settings; `handover` is the size of one."""
+
+    def __init__(self, channel: Channel, main: VirtualHost, handover: int, log: int) -> None:
+        self.channel = channel
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[int], None]] = {}
+        self.quarter = getrlimit(RLIMIT_NOFILE)[0] // 4  # half of what may be open is for who is in flight
+        self.delivery: Delivery[P] = Delivery(
+            self.epoll, handover, self.quarter, lambda one: self.say(Want(one)), self.overloaded
+        )
+        self.unsaid: deque[Message] = deque()  # what the channel has no room for yet
+        self.turn_end: list[Callable[[], None]] = []
+        self.log = ErrorLog(main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
+        self.next_look = 0.0  # monotonic seconds
+        self.stopping = False
+        self.complained: dict[int, float] = {}  # identity -> when its overload was last logged
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        channel = self.channel.fileno()
+        self.channel.sock.setblocking(False)
+        self.epoll.register(channel, EPOLLIN)
+        self.handlers[channel] = self.take_message
+        self.begin()
+        pulse = OWN.pulse
+        while not (self.stopping and not self.holds_clients):
+            pulse.busy_since = 0.0
+            ready = self.epoll.poll(self.patience)
+            pulse.busy_since = time.monotonic()
+            for descriptor, events in ready:
+                # A handler earlier in this turn may have closed what this event was for.
+                handler = self.handlers.get(descriptor)
+                if handler is not None:
+                    handler(events)
+            if self.holds_clients and (now := time.monotonic()) >= self.next_look:
+                self.next_look = now + LOOK_AGAIN
+                self.expire(now)
+            while self.unsaid and self.said(self.unsaid[0]):
+                self.unsaid.popleft()
+            self.end_turn()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Take connections from now on."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Take no more connections; finish with those that are here."""
+
+    @property
+    @abstractmethod
+    def holds_clients(self) -> bool:
+        """Whether there are connections here."""
+
+    @abstractmethod
+    def expire(self, now: float) -> None:
+        """End whatever takes too long."""
+
+    @abstractmethod
+    def overloaded(self, parcel: P, identity: int) -> None:
+        """Somebody has waited for too long, or too many wait."""
+
+    def end_turn(self) -> None:
+        """Do what waits for the end of a turn."""
+        while self.turn_end:
+            self.turn_end.pop()()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for something to happen; -1 is for ever."""
+        return SAY_AGAIN if self.unsaid else 1.0 if self.holds_clients else -1
+
+    def say(self, message: Message) -> None:
+        """Tell the supervisor something, in order: a burst of new names may be more than the channel takes at once."""
+        if self.unsaid or not self.said(message):
+            self.unsaid.append(message)
+
+    def said(self, message: Message) -> bool:
+        """Send a message, if there is room."""
+        try:
+            self.channel.send(message)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take_message(self, _events: int) -> None:
+        """Take one message; the end of the channel is the end of this process."""
+        received = self.channel.receive()
+        if received is None:
+            self.end_turn()
+            raise SystemExit(0)
+        message, descriptors = received
+        match message:
+            case Mailbox():
+                self.open_mailbox(message.identity, descriptors[0])
+            case Shut():
+                self.delivery.lose(message.identity)
+            case Stop():
+                self.stopping = True
+                self.stop()
+
+    def open_mailbox(self, identity: int, descriptor: int) -> None:
+        """The mailbox that was asked for is here."""
+        box = SocketType(-1, -1, -1, descriptor)
+        if self.delivery.open(identity, box):
+            self.handlers[descriptor] = lambda events: self.delivery.attend(identity, events)
+
+    def complain(self, identity: int, message: str) -> None:
+        """Log a warning, at most once a second for each identity."""
+        now = time.monotonic()
+        if now - self.complained.get(identity, -1.0) >= 1.0:
+            self.complained[identity] = now
+            self.log.log(Level.WARN, "core", message)
+
+    def forget(self, descriptor: int) -> None:
+        """Stop watching a descriptor that is still open."""
+        self.handlers.pop(descriptor, None)
+        self.epoll.unregister(descriptor)

@@ -1,0 +1,1 @@
+"""The logger: writes the logs that several identities share (logger.py)."""

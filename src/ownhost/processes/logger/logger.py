@@ -1,0 +1,322 @@
+"""The logger.
+
+NAME        writes the logs that several identities share
+TRUSTS      the supervisor; of a sender only that its lines are its own to say
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
+TALKS TO    workers, launchers and gates (one socket each and log, one way), the supervisor (new senders)
+ENDS WHEN   its channel ends, or it is told to stop, as it is when all who send are gone; it writes what is there
+
+A worker that held the descriptor of a shared log could truncate what others wrote. It gets a socket instead. Who sends
+is known by the socket, and by the kernel's word (SO_PASSCRED): the time, the pid and the virtual host's name in a line
+of an error log are the logger's to say (`speaker`).
+
+Nobody waits for anybody: one message of each sender is taken per turn. A sender is not heard while its identity has
+used up its budget, nor while its log takes no lines. What is too much waits in that sender's own socket, then in the
+sender, which drops what is more, and says how much that was.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select
+import selectors
+import socket
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import count
+from math import inf
+from typing import NoReturn
+
+from ownhost.identity import landlock, seccomp
+from ownhost.processes import passrights
+from ownhost.processes.budget import Budget
+from ownhost.processes.logger.log import Log
+from ownhost.processes.logger.speaker import AccessLines, ErrorLines, Heard, Speaker
+from ownhost.processes.logwriter import BATCH
+from ownhost.processes.messages import Channel, Sender, Stop
+from ownhost.processes.pulse import OWN
+from ownhost.processes.slices import NO_IDENTITY, LoggerSlice, receive_slice
+from ownhost.request.errorformat import Format
+from ownhost.request.errorlog import ErrorLog
+from ownhost.request.request import Level
+
+SETTLE = 1.0  # seconds that programs get at the end to take what waits for them
+TELL = 1.0  # seconds between two lines that say what was lost of the same log
+MOST_PIDS = 4_096  # that are remembered of one log
+LAST = 1_024  # messages of one sender that are still taken at the end: more than its socket holds
+
+
+def rehearse() -> None:
+    """Have in the forkserver what every logger needs."""
+    seccomp.compiled(seccomp.LOGGER)
+    time.localtime()
+
+
+def main(channel: Channel) -> NoReturn:
+    """Run the logger: see the head of this file."""
+    slice_, descriptors = receive_slice(channel)
+    assert isinstance(slice_, LoggerSlice)
+    relay = Relay(slice_, [Log(descriptor) for descriptor in descriptors])
+    channel.sock.setblocking(False)
+    relay.selector.register(channel.fileno(), selectors.EVENT_READ, None)
+    landlock.restrict(landlock.NOTHING)
+    seccomp.install(seccomp.LOGGER)
+    while not passrights.too_many():
+        if relay.run_once() and not take_messages(channel, relay):
+            break
+    relay.selector.unregister(channel.fileno())
+    relay.drain()
+    raise SystemExit(0)
+
+
+def take_messages(channel: Channel, relay: Relay) -> bool:
+    """Take what the supervisor says. False where it says stop, or is gone."""
+    while True:
+        try:
+            received = channel.receive()
+        except BlockingIOError:
+            return True
+        if received is None or isinstance(received[0], Stop):
+            return False
+        message, descriptors = received
+        assert isinstance(message, Sender)
+        relay.add(socket.socket(fileno=descriptors[0]), message)
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """A way that lines come in: whose it is, and which log they are for."""
+
+    sock: socket.socket
+    log: Log
+    speaker: Speaker
+    says: ErrorLines | AccessLines
+
+
+@dataclass(slots=True)
+class Told:
+    """What of one speaker's lines for one log did not get there, and when that is told."""
+
+    lost: int = 0
+    refused: int = 0
+    due: float = 0.0
+
+
+class Relay:
+    """Senders' sockets, and the logs that their lines go to."""
+
+    def __init__(self, slice_: LoggerSlice, logs: list[Log]) -> None:
+        self.slice = slice_
+        self.logs = logs
+        self.selector = selectors.DefaultSelector()
+        self.senders: set[Line] = set()
+        self.speakers: dict[int, Speaker] = {}  # by identity number
+        self.formats: dict[int, Format] = {}
+        self.slow: dict[Log, list[Line]] = {}  # logs with lines that wait, and who has more for them
+        self.hungry: list[tuple[float, int, Line]] = []  # a heap: who has used up a budget, until then
+        self.tickets = count()
+        self.introduced: dict[Log, dict[int, Speaker]] = {}  # by pid
+        self.untold: dict[tuple[Speaker, Log], Told] = {}
+        main = slice_.servers[0]
+        self.own = ErrorLog(main, lambda line: self.write(logs[slice_.main], line.encode("utf-8", "surrogateescape")))
+
+    # Who sends
+
+    def add(self, sock: socket.socket, sender: Sender) -> None:
+        """Take lines from one more sender."""
+        sock.setblocking(False)
+        speaker = self.speaker(sender)
+        says: ErrorLines | AccessLines
+        if sender.kind == "error":
+            says = ErrorLines(speaker.servers, self.slice.servers, self.formats)
+        else:
+            says = AccessLines(self.starts(sender.log, speaker))
+        line = Line(sock, self.logs[sender.log], speaker, says)
+        self.senders.add(line)
+        self.hear_again(line)
+
+    def speaker(self, sender: Sender) -> Speaker:
+        """The identity that somebody speaks for."""
+        found = self.speakers.get(sender.identity)
+        if found is None:
+            servers: Collection[int] = (sender.server,)
+            if sender.server < 0:
+                servers = self.slice.serves.get(sender.identity) or (0,)
+            unlimited = sender.identity == NO_IDENTITY
+            budget = Budget(inf, inf) if unlimited else Budget(self.slice.rate, self.slice.burst)
+            found = self.speakers[sender.identity] = Speaker(sender.name, frozenset(servers), budget)
+        return found
+
+    def starts(self, log: int, speaker: Speaker) -> tuple[bytes, ...]:
+        """What lines of a shared access log must start with to be a speaker's."""
+        known = self.slice.starts.get(log, {})
+        found = [start for server in speaker.servers for start in known.get(server, ())]
+        return () if "" in found else tuple(start.encode("utf-8", "surrogateescape") for start in found)
+
+    def hear_again(self, line: Line) -> None:
+        """Have the selector say when a sender has something."""
+        if line in self.senders:
+            self.selector.register(line.sock, selectors.EVENT_READ, line)
+
+    def pause(self, line: Line) -> None:
+        """Have it say nothing of a sender for now."""
+        self.selector.unregister(line.sock)
+
+    def drop(self, line: Line) -> None:
+        """Hear a sender no more."""
+        self.senders.discard(line)
+        if line.sock in self.selector.get_map():
+            self.selector.unregister(line.sock)
+
+    # Turns
+
+    def run_once(self, timeout: float | None = None) -> bool:
+        """One turn: a message from each sender that has one. Whether the supervisor has something to say."""
+        control = False
+        OWN.pulse.busy_since = 0.0
+        events = self.selector.select(self.patience(timeout))
+        OWN.pulse.busy_since = now = time.monotonic()
+        for key, _ in events:
+            match key.data:
+                case Log() as log:
+                    log.flush()
+                    self.watch(log)
+                case Line() as line:
+                    self.attend(line, now)
+                case _:
+                    control = True
+        while self.hungry and self.hungry[0][0] <= now:
+            self.hear_again(heapq.heappop(self.hungry)[2])
+        if self.untold:
+            self.tell(now)
+        return control
+
+    def patience(self, timeout: float | None) -> float | None:
+        """Seconds until something is due; None where nothing is."""
+        if not (self.hungry or self.untold):
+            return timeout
+        times = [told.due for told in self.untold.values()]
+        if self.hungry:
+            times.append(self.hungry[0][0])
+        wait = max(0.0, min(times) - time.monotonic())
+        return wait if timeout is None else min(wait, timeout)
+
+    def attend(self, line: Line, now: float) -> None:
+        """Take a message, unless its sender has to wait: for its budget, or because its log is not taken."""
+        if line.log in self.slow:
+            self.pause(line)
+            self.slow[line.log].append(line)
+        elif wait := line.speaker.budget.wait(now):
+            line.speaker.starved = True
+            self.pause(line)
+            heapq.heappush(self.hungry, (now + wait, next(self.tickets), line))
+        else:
+            self.take(line, now)
+
+    def take(self, line: Line, now: float) -> bool:
+        """Write one message of one sender; whether there was one."""
+        try:
+            data, pid = passrights.receive(line.sock, BATCH + 1)
+        except BlockingIOError:
+            return False
+        except passrights.DescriptorsCame:
+            passrights.kept.append(line.sock.fileno())
+            self.drop(line)
+            line.sock.detach()
+            self.own.log(Level.ERROR, "core", f"{line.speaker.name} sent descriptors with a line: not heard any more")
+            return False
+        except OSError:
+            data, pid = b"", 0
+        if not data and not pid:
+            self.drop(line)
+            line.sock.close()
+            return False
+        line.speaker.budget.spend(len(data), data.count(b"\n") or 1)
+        heard = line.says.hear(data, pid, time.time())
+        if heard.lines:
+            if isinstance(line.says, ErrorLines):
+                self.introduce(line, pid)
+            self.write(line.log, heard.lines)
+        if heard.lost or heard.refused:
+            self.note(line, heard, now)
+        return True
+
+    # Logs
+
+    def write(self, log: Log, lines: bytes) -> None:
+        """Write whole lines to a log."""
+        log.write(lines)
+        self.watch(log)
+
+    def watch(self, log: Log) -> None:
+        """Have the selector say when a log takes lines again, for as long as lines wait: so do its senders."""
+        if log.waiting and log not in self.slow:
+            self.slow[log] = []
+            self.selector.register(log.fd, selectors.EVENT_WRITE, log)
+        elif not log.waiting and log in self.slow:
+            self.selector.unregister(log.fd)
+            for line in self.slow.pop(log):
+                self.hear_again(line)
+
+    def introduce(self, line: Line, pid: int) -> None:
+        """Say in an error log, once, whose a pid is that is new there: a log is read long after a process is gone."""
+        known = self.introduced.setdefault(line.log, {})
+        if known.get(pid) is line.speaker:
+            return
+        if len(known) >= MOST_PIDS:
+            known.clear()
+        known[pid] = line.speaker
+        said = self.own.made(Level.NOTICE, "core", f"pid {pid} is {line.speaker.name}'s")
+        line.speaker.budget.spend(len(said))
+        self.write(line.log, said.encode("utf-8", "surrogateescape"))
+
+    # What is lost
+
+    def note(self, line: Line, heard: Heard, now: float) -> None:
+        """Remember what did not get into a log, to be told soon, in one line."""
+        told = self.untold.setdefault((line.speaker, line.log), Told(due=now + TELL))
+        told.lost += heard.lost
+        told.refused += heard.refused
+
+    def tell(self, now: float) -> None:
+        """Say in the main error log what is lost, and of whose."""
+        for (speaker, log), told in list(self.untold.items()):
+            if told.due > now:
+                continue
+            del self.untold[speaker, log]
+            where = self.slice.names[self.logs.index(log)]
+            if told.lost:
+                why = f"more than LogRateLimit {self.slice.rate:.0f}" if speaker.starved else "not taken in time"
+                self.own.log(Level.WARN, "core", f"{told.lost} lines of {speaker.name} for {where} are lost: {why}")
+            if told.refused:
+                why = "they are not in the name of what this identity serves"
+                self.own.log(Level.ERROR, "core", f"{told.refused} lines of {speaker.name} for {where} refused: {why}")
+            speaker.starved = False
+
+    # The end
+
+    def drain(self) -> None:
+        """Write all that is waiting: the end is near."""
+        end = time.monotonic() + SETTLE
+        left = dict.fromkeys(self.senders, LAST)
+        while (left or self.slow) and (now := time.monotonic()) < end:
+            for line in list(left):
+                if line.log in self.slow:
+                    continue
+                left[line] -= 1
+                if not self.take(line, now) or not left[line]:
+                    del left[line]
+            if self.slow and not any(line.log not in self.slow for line in left):
+                self.wait_for_logs(end - now)
+        self.tell(inf)
+
+    def wait_for_logs(self, timeout: float) -> None:
+        """Wait, for so many seconds, until one that takes no lines takes some."""
+        poll = select.poll()
+        logs = {log.fd: log for log in self.slow}
+        for fd in logs:
+            poll.register(fd, select.POLLOUT)
+        for fd, _ in poll.poll(timeout * 1_000):
+            logs[fd].flush()
+            self.watch(logs[fd])

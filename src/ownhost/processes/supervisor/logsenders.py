@@ -1,0 +1,70 @@
+"""The ways on which processes send lines to the logger. They outlive it: what is sent meanwhile waits for the next one.
+
+A process has one end of a socket pair, the logger a copy of the other. The supervisor keeps that, for as long as the
+process lives, and a while longer: a logger that died had perhaps not read its last lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ownhost.processes import passrights
+from ownhost.processes.messages import Sender
+from ownhost.processes.supervisor.children import Child, Children
+
+KEPT = 5.0  # seconds for which a way is kept whose process has ended
+
+
+@dataclass(frozen=True, slots=True)
+class LogSender:
+    """A way to a shared log: what the logger is told of it, the logger's end, and the process's."""
+
+    what: Sender
+    receiving: int
+    sending: int
+
+
+class LogSenders:
+    """All of them."""
+
+    def __init__(self, children: Children) -> None:
+        self.children = children
+        self.logger: Child | None = None
+        self.ways: set[LogSender] = set()
+
+    def new(self, what: Sender) -> LogSender:
+        """Make one, and tell the logger of it. It refuses descriptors, where the kernel knows how to."""
+        receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passrights.guard(receiving)
+        sending.setblocking(False)
+        way = LogSender(what, receiving.detach(), sending.detach())
+        self.ways.add(way)
+        self._tell(way)
+        return way
+
+    def serve(self, logger: Child) -> None:
+        """Tell a new logger of all."""
+        self.logger = logger
+        for way in self.ways:
+            self._tell(way)
+
+    def leave(self, ways: Iterable[LogSender]) -> None:
+        """The process whose ways these are has ended."""
+        for way in ways:
+            asyncio.get_running_loop().call_later(KEPT, self._end, way)
+
+    def _tell(self, way: LogSender) -> None:
+        if self.logger is not None:
+            self.children.tell(self.logger, way.what, [way.receiving])
+
+    def _end(self, way: LogSender) -> None:
+        """Let go of one that a logger has: it is never this process that throws away what is left in it."""
+        if self.logger is None:
+            self.leave([way])
+        else:
+            self.ways.discard(way)
+            os.close(way.receiving)

@@ -1,0 +1,45 @@
+"""Watching processes: who stands still is ended, and replaced. `watchdog` says who does; it is pure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.watchdog import DEATH, INTERVAL, Watchdog
+
+
+class Watch:
+    """Looks at all processes' pages, at regular times.
+
+    `forget` goes on without a process that was killed and does not die, and `complain` writes to the log.
+    """
+
+    def __init__(
+        self, children: Children, forget: Callable[[Child], None], complain: Callable[[str], None], now: float
+    ) -> None:
+        self.children = children
+        self.forget = forget
+        self.complain = complain
+        self.dog = Watchdog(now)
+
+    def look(self) -> None:
+        """Look, and look again later."""
+        now = time.monotonic()
+        loop = asyncio.get_running_loop()
+        loop.call_later(INTERVAL, self.look)
+        if not self.dog.look(now):
+            return
+        for child in self.children:
+            busy_for = child.pulse.busy_for(now)
+            if not child.doomed and self.dog.stands_still(child.role, busy_for):
+                self.complain(f"{child.role} (pid {child.pid}) stands still for {busy_for:.0f} s: it is ended")
+                self.children.kill(child)
+                loop.call_later(DEATH, self._replace, child)
+
+    def _replace(self, child: Child) -> None:
+        """Go on without a process that was killed, though the kernel may hold it still."""
+        if not child.gone:
+            self.complain(f"{child.role} (pid {child.pid}) does not end, as the kernel holds it: it is replaced")
+            self.forget(child)
