@@ -285,7 +285,7 @@ def backend() -> Iterator[int]:
             while not head.endswith(b"\r\n\r\n"):
                 head += client.recv(1)
             client.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\n\r\n")
-            while data := client.recv(65536):
+            while (data := client.recv(65536)) not in (b"", b"bye"):
                 client.sendall(data.upper())
 
     def run() -> None:
@@ -322,6 +322,21 @@ def test_another_protocol_over_tls(world: World, sites: Sites, path: str) -> Non
             assert sock.recv(1000) == b"HELLO"
             assert exchange(sock, b"x" * 3_000_000) == b"X" * 3_000_000
         eventually(lambda: all("(0 connections)" in process.title for process in server.processes("worker")))
+
+
+@pytest.mark.parametrize("path", ["/up", "/bob/up"])
+def test_another_protocol_that_the_other_side_ends(world: World, sites: Sites, path: str) -> None:
+    with backend() as port:
+        server = world.server(choosing(world, sites, f"ProxyPass {path} http://127.0.0.1:{port}/ upgrade=shout\n"))
+        with sites.connect(server, "all.test") as sock:
+            sock.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: all.test\r\nUpgrade: shout\r\nConnection: Upgrade\r\n\r\n".encode()
+            )
+            data = b""
+            while not data.endswith(b"\r\n\r\n"):
+                data += sock.recv(1000)
+            sock.sendall(b"bye")
+            assert sock.recv(1000) == b""
 
 
 def test_renegotiation_is_refused(sites: Sites, chosen: Server) -> None:

@@ -15,6 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 KEPT = 2.0  # seconds that an unused pair is kept
 TARGET_KEEPS = 10.0  # seconds after which its other end would close it
 MOST_KEPT = 64  # unused ones, for one key
+MOST_IN_ALL = 512
 
 
 class Pool(Generic[Key]):
@@ -24,6 +25,7 @@ class Pool(Generic[Key]):
         self._loop = loop
         self._obtain = obtain
         self._kept: dict[Key, deque[tuple[RelayStream, float]]] = {}  # and since when, oldest first
+        self._count = 0
         self._looking = False
 
     async def ask(self, key: Key, origin: Origin, head: bytes) -> tuple[RelayStream, Whose | None]:
@@ -49,10 +51,11 @@ class Pool(Generic[Key]):
     def keep(self, key: Key, stream: RelayStream) -> None:
         """Keep a pair for the next request, if it can be asked."""
         kept = self._kept.setdefault(key, deque())
-        if not stream.is_idle or len(kept) >= MOST_KEPT:
+        if not stream.is_idle or len(kept) >= MOST_KEPT or self._count >= MOST_IN_ALL:
             stream.close()
             return
         kept.append((stream, self._loop.time()))
+        self._count += 1
         if not self._looking:
             self._looking = True
             self._loop.call_later(KEPT, self._look)
@@ -63,12 +66,14 @@ class Pool(Generic[Key]):
             for stream, _ in kept:
                 stream.close()
         self._kept.clear()
+        self._count = 0
 
     def _take(self, key: Key) -> RelayStream | None:
         """The one that was used last, and is still there."""
         kept = self._kept.get(key)
         while kept:
             stream, _ = kept.pop()
+            self._count -= 1
             if not stream.has_news:
                 return stream
             stream.close()
@@ -79,6 +84,7 @@ class Pool(Generic[Key]):
         for key, kept in list(self._kept.items()):
             while kept and kept[0][1] <= old:
                 kept.popleft()[0].close()
+                self._count -= 1
             if not kept:
                 del self._kept[key]
         self._looking = bool(self._kept)

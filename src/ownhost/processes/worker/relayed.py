@@ -8,6 +8,7 @@ connections can put words into its clients' mouths anyhow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ class RecordSocket:
     event loop sends what of it has no room.
     """
 
-    __slots__ = ("_closing", "_conversation", "_due", "_loop", "_pending", "_rest", "_sock", "origin")
+    __slots__ = ("_closing", "_conversation", "_due", "_loop", "_pending", "_rest", "_shutting", "_sock", "origin")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
@@ -49,6 +50,7 @@ class RecordSocket:
         self._pending = 0  # bytes of an answer in it, of which nobody has been told that they are sent
         self._due = False  # it is sent at the turn's end
         self._closing = False
+        self._shutting = False  # the stream ends with what is here
         self.origin: Origin | None = None  # of a request that comes: taken by whoever serves it
 
     def __repr__(self) -> str:
@@ -118,7 +120,11 @@ class RecordSocket:
         self._add(self._says(Kind.END, end.to_bytes()))
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Nothing more will be sent: the end of an answer says so."""
+        """Nothing more will be sent: HTTP says so in the end of an answer, another protocol by the end of the stream."""
+        if self._conversation.state is State.TUNNELLED:
+            self._shutting = True
+            with contextlib.suppress(OSError):
+                self._add(b"")
 
     def close(self) -> None:
         """Close, once what was said is sent."""
@@ -166,13 +172,14 @@ class RecordSocket:
                 self._close()
 
     def _flush(self) -> None:
-        if not self._rest:
-            return
-        try:
-            sent = self._sock.send(self._rest, SEND)
-        except BlockingIOError:
-            return
-        self._rest = self._rest[sent:]
+        if self._rest:
+            try:
+                sent = self._sock.send(self._rest, SEND)
+            except BlockingIOError:
+                return
+            self._rest = self._rest[sent:]
+        if self._shutting and not self._rest:
+            self._sock.shutdown(socket.SHUT_WR)
 
     def _close(self) -> None:
         if self._sock.fileno() >= 0:
