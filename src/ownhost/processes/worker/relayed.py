@@ -120,7 +120,7 @@ class RecordSocket:
         self._add(self._says(Kind.END, end.to_bytes()))
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Nothing more will be sent: HTTP says so in an answer's end, another protocol by the end of the stream."""
+        """Nothing more will be sent: HTTP says so in the end of an answer, another protocol by that of the stream."""
         if self._conversation.state is State.TUNNELLED:
             self._shutting = True
             with contextlib.suppress(OSError):
