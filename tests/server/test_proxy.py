@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from backends import BIG, Backend, answering, backend
 from harness import ALICE, BOB, Process, Server, World, answer, eventually, free_port
 from ownhost.admin.cli import main
+from ownhost.apps.spooling import SPOOL_MAX_ANSWER
 
 
 @pytest.fixture
@@ -262,19 +264,29 @@ def test_a_large_upload_takes_no_memory(world: World, how: str) -> None:
 
 
 def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None:
+    """Nor more of a disk than SpoolMaxAnswer: then the other server waits."""
+    given: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = front(world, f"ProxyPass /down http://127.0.0.1:{listener.getsockname()[1]}/")
         assert server.get("alice.test", "/").status == 200
         before = peak(server)
-        with server.connect(60) as slow:
-            slow.sendall(b"GET /down HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
+
+        def give() -> None:
             sock, _ = listener.accept()
             with sock:
                 sock.recv(65_536)
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
                 for _ in range(LARGE // 100_000):
                     sock.sendall(bytes(100_000))
-            # All of it was taken before the client has read a byte.
+                    given.append(100_000)
+
+        thread = threading.Thread(target=give, daemon=True)
+        thread.start()
+        with server.connect(60) as slow:
+            slow.sendall(b"GET /down HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
+            eventually(lambda: sum(given) > SPOOL_MAX_ANSWER.default, 60)
+            eventually(lambda: stands_still(given))
+            assert sum(given) < LARGE // 2, "nothing held it up"
             assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
             head = b""
             while b"\r\n\r\n" not in head:
@@ -282,8 +294,16 @@ def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None
             received = 0
             while data := slow.recv(1 << 20):
                 received += len(data)
+        thread.join()
     assert received == LARGE
     assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
+
+
+def stands_still(given: list[int]) -> bool:
+    """Whether nothing more is given for a moment."""
+    before = len(given)
+    time.sleep(0.5)
+    return len(given) == before
 
 
 def test_redirects_and_cookies_are_said_anew(world: World, behind: Backend) -> None:
