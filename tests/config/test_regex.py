@@ -192,7 +192,7 @@ def test_one_that_runs_away_is_given_up(pattern: str, subject: str) -> None:
     began = time.process_time()
     with pytest.raises(PatternFailed, match=r"^/site\.conf:12: the regular expression '.*' was given up in a text of"):
         compiled.search(subject)
-    assert time.process_time() - began < 0.3  # 60 ms at most where nothing else runs
+    assert time.process_time() - began < 10  # some 60 ms, where nothing else runs; without limits it would be years
 
 
 def test_the_one_that_was_given_up_is_as_good_as_new() -> None:
