@@ -66,8 +66,9 @@ def check(port: int) -> int:
         rows.append(_try(Client(port), owner, PROGRAM, 200))
         rows.append(_try(Client(port), owner, f"/{neighbour.name}s-secret.txt", 403))
     shared = Client(port)
-    for owner in (ALICE, BOB, ALICE):
-        rows.append(_try(shared, owner, "/own.txt", 200, "the same one"))
+    rows.append(_try(shared, ALICE, "/own.txt", 200, "kept open"))
+    rows.append(_try_on_anothers(shared, BOB, "/own.txt"))
+    rows.append(_try(shared, BOB, "/own.txt", 200, "a new one"))
     print_table(HEADERS, rows)
     if all(row[-1] == RIGHT for row in rows):
         print("All is right: each site was served as its owner, and as nobody else.")
@@ -91,6 +92,16 @@ def _try(client: Client, owner: Owner, path: str, expected: int, connection: str
             client.close()
     uid = "unknown" if answer.uid is None else str(answer.uid)
     return owner.host, path, connection, uid, str(answer.status), _verdict(answer, owner, path, expected)
+
+
+def _try_on_anothers(client: Client, owner: Owner, path: str) -> tuple[str, ...]:
+    """Ask on a connection that another owner's process has: it ends, and nobody answers in the owner's name."""
+    try:
+        answer = client.ask(owner.host, path)
+    except (OSError, http.client.HTTPException):
+        client.close()
+        return owner.host, path, "that one", "none: it ends", "", RIGHT
+    return owner.host, path, "that one", str(answer.uid), str(answer.status), "nobody was to answer"
 
 
 def _verdict(answer: Answer, owner: Owner, path: str, expected: int) -> str:

@@ -14,7 +14,7 @@ MISTAKES = {
     "an unknown directive": ("DocumentRot /srv", "did you mean DocumentRoot"),
     "one that is not supported": ("WatchdogInterval 5", "known but not supported"),
     "a place": ("Listen 81", "cannot stand in <VirtualHost>"),
-    "a pattern that Python refuses": (r"RedirectMatch (?<a>x)(?<a>y) /z", "RedirectMatch"),
+    "a pattern that is none": (r"RedirectMatch (?<a>x /z", "RedirectMatch"),
     "a section within": ('<If "%{NOTHING} == 1">\n</If>', "there is no variable NOTHING"),
     "access rules": ("<Location />\nRequire all deniedd\n</Location>", "Require"),
     "a file that is not there": ("Include @DIR@/nothing.conf", "nothing.conf"),

@@ -60,7 +60,8 @@ class Client(threading.Thread):
 @pytest.mark.parametrize("idle", [1, 60])
 def test_every_request_is_answered_by_its_owner(world: World, idle: int) -> None:
     hosts = "".join(world.virtual_host(name, uid) for name, uid in OWNERS.items())
-    server = world.server(f"WorkerIdleTimeout {idle}\nMaxKeepAliveRequests 0\n{hosts}")
+    # The clients are what a proxy is that keeps connections: others' connections are one owner's each.
+    server = world.server(f"WorkerIdleTimeout {idle}\nMaxKeepAliveRequests 0\nRemoteIPInternalProxy 127.0.0.1\n{hosts}")
     for _ in range(3):
         clients = [Client(server, seed, 150) for seed in range(16)]
         for client in clients:

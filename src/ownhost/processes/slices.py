@@ -120,6 +120,7 @@ class WorkerSlice:
     default: Assignment  # what User and Group say
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
     names: HostIndex = field(default_factory=lambda: HostIndex({}))  # as far as they are this identity's
+    in_range: bool = True  # expressions may name it: LimitUIDRange and LimitGIDRange are not against it
     refused: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
     left_over: list[int] = field(default_factory=list)  # mailboxes that were shut down: what is in them is served, too
     logs: LogPlaces = field(default_factory=LogPlaces)

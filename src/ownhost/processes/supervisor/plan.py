@@ -151,6 +151,7 @@ class Plan:
             main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
             names=self.index.restricted(ends, self.config.main, self.secret),
             refused=refused,
+            in_range=number != DEFAULT_IDENTITY or self.identities[number] in self.numbers,
             idle_timeout=self.config.main.settings[WORKER_IDLE_TIMEOUT],
             spooling=spooling(self.config.main.settings),
         )

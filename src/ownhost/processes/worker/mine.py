@@ -19,7 +19,7 @@ class Mine:
 
     def __init__(self, slice_: WorkerSlice, server: VirtualHost) -> None:
         self.listed = slice_.mine.get(server.id, frozenset())
-        self.computed = choices_of(server).computed
+        self.computed = slice_.in_range and choices_of(server).computed
         self.identity = slice_.identity
         self.default = slice_.default
         self.found: dict[Assignment, tuple[bool, float]] = {}  # and until when that is remembered
