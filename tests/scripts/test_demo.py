@@ -58,6 +58,7 @@ def test_check_passes(port):
         ("bob.localhost", "/", "200", "50002"),
         ("bob.localhost", "/whoami.cgi", "200", "50002"),
         ("bob.localhost", "/alices-secret.txt", "403", "50002"),
+        ("bob.localhost", "/own.txt", "-", "ends"),  # on a connection that alice's process has
         ("bob.localhost", "/own.txt", "200", "50002"),
     }
     assert not folders(port)

@@ -71,7 +71,7 @@ def test_every_request_is_answered_by_its_owner(world: World, idle: int) -> None
         assert not [wrong for client in clients for wrong in client.wrong]
     assert "bug" not in server.log()
     assert "fails" not in server.log()
-    assert " ended " not in server.log()
+    assert ") ended " not in server.log()
 
 
 def test_bytes_that_arrive_while_the_first_worker_starts(world: World) -> None:
