@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ownhost.http import h2_budget
-from ownhost.http.h2_budget import Bucket, Budget, Flood
+from ownhost.http.bucket import Bucket
+from ownhost.http.h2_budget import Budget, Flood
 from ownhost.http.h2_frames import (
     CONTINUATION,
     DATA,
@@ -49,11 +50,11 @@ def taken(budget: Budget, what: Frame, *, earning: int = 0) -> int:
     ],
 )
 def test_floods_end(kind: int, burst: int) -> None:
-    assert taken(Budget(0.0), frame(kind)) == burst
+    assert taken(Budget(), frame(kind)) == burst
 
 
 def test_tokens_come_back_with_time() -> None:
-    bucket = Bucket((2, 1.0), 0.0)
+    bucket = Bucket(1.0, 2)
     assert [bucket.take(0.0) for _ in range(3)] == [True, True, False]
     assert bucket.take(1.0)
     assert not bucket.take(1.5)
@@ -61,14 +62,14 @@ def test_tokens_come_back_with_time() -> None:
 
 
 def test_a_rate_that_is_kept_is_never_too_much() -> None:
-    budget = Budget(0.0)
+    budget = Budget()
     for second in range(1_000):
         for _ in range(int(h2_budget.PINGS[1])):
             budget.frame(frame(PING), float(second))
 
 
 def test_content_and_requests_cost_nothing() -> None:
-    budget = Budget(0.0)
+    budget = Budget()
     for _ in range(10_000):
         budget.frame(frame(HEADERS, 5, END_HEADERS), 0.0)
         budget.frame(frame(DATA, 1_000), 0.0)
@@ -76,7 +77,7 @@ def test_content_and_requests_cost_nothing() -> None:
 
 
 def test_whoever_takes_content_may_open_its_windows() -> None:
-    budget = Budget(0.0)
+    budget = Budget()
     for _ in range(10_000):
         budget.sent(16_384)
         for _ in range(4):
@@ -84,17 +85,17 @@ def test_whoever_takes_content_may_open_its_windows() -> None:
 
 
 def test_one_byte_for_each_window_update_is_a_flood() -> None:
-    assert taken(Budget(0.0), frame(WINDOW_UPDATE, 4), earning=1) < 2 * h2_budget.IDLE[0]
+    assert taken(Budget(), frame(WINDOW_UPDATE, 4), earning=1) < 2 * h2_budget.IDLE[0]
 
 
 def test_what_is_earned_is_bounded() -> None:
-    budget = Budget(0.0)
+    budget = Budget()
     budget.sent(1 << 40)
     assert taken(budget, frame(WINDOW_UPDATE, 4)) == 2 * h2_budget.IDLE[0]
 
 
 def test_continuations_are_counted_per_field_section() -> None:
-    budget = Budget(0.0)
+    budget = Budget()
     for _ in range(100):
         budget.frame(frame(HEADERS, 5), 0.0)
         budget.frame(frame(CONTINUATION, 5), 0.0)

@@ -41,13 +41,13 @@ def test_after_a_look_that_came_late_others_get_time() -> None:
 def test_who_says_more_than_its_bucket_has_waits_as_long_as_its_rate_says(role: str) -> None:
     rate, most = RATES.get(role, OF_OTHERS)
     bucket = bucket_of(role)
-    assert not any(bucket.take(1.0, 0.0) for _ in range(int(most)))
+    assert not any(bucket.charge(1.0, 0.0) for _ in range(int(most)))
     now, words = 0.0, 0
     while now < 10.0:
-        now += bucket.take(1.0, now)
+        now += bucket.charge(1.0, now)
         words += 1
     assert words <= 10 * rate + 2
-    assert bucket.take(1.0, 1_000.0) == 0.0, "and is full again after a while"
+    assert bucket.charge(1.0, 1_000.0) == 0.0, "and is full again after a while"
 
 
 def test_a_page_says_since_when() -> None:

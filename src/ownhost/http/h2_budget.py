@@ -7,6 +7,7 @@ CVE-2019-9511 to 9518 (pings, settings, empty frames, priorities), CVE-2023-4448
 
 from __future__ import annotations
 
+from ownhost.http.bucket import Bucket
 from ownhost.http.h2_frames import (
     CONTINUATION,
     DATA,
@@ -33,37 +34,14 @@ class Flood(Exception):
     """A client costs too much. The message says what there was too much of."""
 
 
-class Bucket:
-    """Tokens that are used up, and come back with time."""
-
-    __slots__ = ("burst", "left", "rate", "time")
-
-    def __init__(self, limit: tuple[int, float], now: float) -> None:
-        self.burst, self.rate = limit
-        self.left = float(self.burst)
-        self.time = now
-
-    def take(self, now: float) -> bool:
-        """Use one up. False where none is left. `now` is seconds on any clock that runs evenly."""
-        if self.left < 1:
-            self.left = min(self.burst, self.left + (now - self.time) * self.rate)
-            self.time = now
-            if self.left < 1:
-                return False
-        self.left -= 1
-        return True
-
-
 class Budget:
     """One connection's."""
 
     __slots__ = ("earned", "header_frames", "idle", "pings", "resets", "settings")
 
-    def __init__(self, now: float) -> None:
-        self.pings = Bucket(PINGS, now)
-        self.settings = Bucket(SETTINGS_FRAMES, now)
-        self.resets = Bucket(RESETS, now)
-        self.idle = Bucket(IDLE, now)
+    def __init__(self) -> None:
+        limits = (PINGS, SETTINGS_FRAMES, RESETS, IDLE)
+        self.pings, self.settings, self.resets, self.idle = (Bucket(rate, burst) for burst, rate in limits)
         self.earned = 0  # bytes
         self.header_frames = 0  # of the field section that is coming
 

@@ -8,14 +8,11 @@ import os
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
-PR_SET_SECCOMP = 22
-SECCOMP_MODE_FILTER = 2
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -45,11 +42,6 @@ def set_no_new_privs() -> None:
 def set_dumpable(dumpable: bool) -> None:
     """Whether a process of the same uid may look into this one: ptrace, /proc/PID/mem, core dumps."""
     prctl(PR_SET_DUMPABLE, int(dumpable))
-
-
-def set_seccomp_filter(program: int) -> None:
-    """Put this process under a filter: the address of a struct sock_fprog. For good. Raises OSError."""
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program)
 
 
 def set_parent_death_signal(number: int) -> None:

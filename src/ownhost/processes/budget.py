@@ -1,24 +1,16 @@
-"""How much may be written to a log in a time: a bucket that fills at a rate, and never beyond its size. Pure."""
+"""How much may be written to a log in a time: a bucket of bytes. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import inf
+from ownhost.http.bucket import Bucket
 
 PER_LINE = 128  # bytes that a line costs at least: reading many small ones is work, too
 
 
-@dataclass(slots=True)
-class Budget:
-    """Bytes. Times are monotonic seconds. What is written may be more than there is left: the next waits longer."""
+class Budget(Bucket):
+    """Bytes. What is written may be more than there is left: the next waits longer."""
 
-    rate: float  # bytes a second; infinite where there is no limit
-    burst: float
-    left: float = field(init=False)
-    at: float = field(init=False, default=0.0)  # when `left` was right
-
-    def __post_init__(self) -> None:
-        self.left = self.burst
+    __slots__ = ()
 
     def spend(self, size: int, lines: int = 1) -> None:
         """So many bytes were taken, which are so many lines."""
@@ -26,7 +18,5 @@ class Budget:
 
     def wait(self, now: float) -> float:
         """Seconds until more may be taken."""
-        if self.rate != inf:
-            self.left = min(self.burst, self.left + (now - self.at) * self.rate)
-            self.at = now
+        self.refill(now)
         return 0.0 if self.left > 0 else (PER_LINE - self.left) / self.rate

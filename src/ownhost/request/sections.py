@@ -19,7 +19,6 @@ from ownhost.config.model import Section, SectionKind
 from ownhost.request.request import PROXIED
 
 K = SectionKind
-_DIRECTORY = (K.DIRECTORY, K.DIRECTORY_MATCH)
 _FILES = (K.FILES, K.FILES_MATCH)
 _PROXY = (K.PROXY, K.PROXY_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)

@@ -15,15 +15,14 @@ byte more (`answer`).
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections import deque
 from collections.abc import Callable
 from select import EPOLLEXCLUSIVE, EPOLLIN
 from socket import AF_INET, AF_INET6, SOCK_STREAM, SocketType
 
-from ownhost.identity import landlock, seccomp
-from ownhost.processes.forwarder import Forwarder
+from ownhost.identity import seccomp
+from ownhost.processes.forwarder import Forwarder, run_fenced
 from ownhost.processes.front.connection import Connection
 from ownhost.processes.front.conversation import Conversation
 from ownhost.processes.front.pair import Letter, Pair, Pairs
@@ -40,12 +39,7 @@ TAKE_BATCH = 16  # connections taken out of the mailbox per turn
 def main(channel: Channel) -> None:
     """Run a front: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    front = Front(channel, slice_, descriptors)
-    gc.collect()
-    gc.freeze()
-    landlock.restrict(landlock.NOTHING)
-    seccomp.install(seccomp.FRONT)
-    front.run()
+    run_fenced(Front(channel, slice_, descriptors), seccomp.FRONT)
 
 
 def rehearse() -> None:

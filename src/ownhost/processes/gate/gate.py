@@ -11,16 +11,15 @@ ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable
 from select import EPOLLEXCLUSIVE, EPOLLIN, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET, SocketType
 
 from ownhost.http.limits import TIMEOUT
-from ownhost.identity import landlock, seccomp
+from ownhost.identity import seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
-from ownhost.processes.forwarder import Forwarder
+from ownhost.processes.forwarder import Forwarder, run_fenced
 from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, State, broken, look, overloaded
 from ownhost.processes.gate.held import Held
 from ownhost.processes.messages import Channel, Ready
@@ -39,12 +38,7 @@ MAX_PENDING = 8_192  # connections whose head is not complete
 def main(channel: Channel) -> None:
     """Run a gate: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    gate = Gate(channel, slice_, descriptors)
-    gc.collect()
-    gc.freeze()
-    landlock.restrict(landlock.NOTHING)
-    seccomp.install(seccomp.GATE)
-    gate.run()
+    run_fenced(Gate(channel, slice_, descriptors), seccomp.GATE)
 
 
 def rehearse() -> None:

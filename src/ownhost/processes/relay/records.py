@@ -15,7 +15,7 @@ import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self
 
 MOST = 65_536  # bytes of a record's content, but for a request's beginning
 LONGEST_HEAD = 1 << 20  # bytes of an ORIGIN or a HEAD: http.limits bounds what is in a head, TLS what a certificate has
@@ -125,8 +125,30 @@ def _kind(number: int) -> Kind:
         raise RecordError(f"a record of kind {number}") from None
 
 
+class _Told:
+    """What a record says in fields, of the types that they are declared with: a list in JSON."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """As a record's content."""
+        return json.dumps([getattr(self, name) for name in self.__slots__]).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` gave. Raises RecordError."""
+        try:
+            values = json.loads(data)
+            wanted = cls.__annotations__.values()
+            if not isinstance(values, list) or [type(one).__name__ for one in values] != list(wanted):
+                raise ValueError("other fields")
+            return cls(*values)
+        except (ValueError, RecursionError) as error:
+            raise RecordError(f"{cls.__name__} cannot be read: {error}") from None
+
+
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(_Told):
     """Where a request comes from. The target believes it for the one virtual host that the pair was made for.
 
     `tls` is http.tls.TLSFacts as text, "" for a client that speaks without. `protocol` is what the client speaks where
@@ -144,32 +166,14 @@ class Origin:
     peer: str = ""
     peer_port: int = 0
 
-    def to_bytes(self) -> bytes:
-        """As a record's content."""
-        return _to_bytes(self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Origin:
-        """What `to_bytes` gave. Raises RecordError."""
-        return _from_bytes(cls, data)
-
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(_Told):
     """Whom a request is to be served as (identity.Assignment); "" is what User or Group say."""
 
     user: str
     group: str
     nice: int
-
-    def to_bytes(self) -> bytes:
-        """As a record's content."""
-        return _to_bytes(self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Whose:
-        """What `to_bytes` gave. Raises RecordError."""
-        return _from_bytes(cls, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +193,3 @@ class End:
         if len(data) != 1 or data[0] > 3:
             raise RecordError("an END that is none")
         return cls(bool(data[0] & 1), bool(data[0] & 2))
-
-
-Told = TypeVar("Told", Origin, Whose)
-
-
-def _to_bytes(value: Origin | Whose) -> bytes:
-    return json.dumps([getattr(value, name) for name in value.__slots__]).encode()
-
-
-def _from_bytes(kind: type[Told], data: bytes) -> Told:
-    try:
-        values = json.loads(data)
-        wanted = kind.__annotations__.values()
-        if not isinstance(values, list) or [type(one).__name__ for one in values] != list(wanted):
-            raise ValueError("other fields")
-        return kind(*values)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{kind.__name__} cannot be read: {error}") from None

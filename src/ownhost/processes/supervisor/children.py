@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
+from ownhost.http.bucket import Bucket
 from ownhost.identity.identity import Identity
 from ownhost.identity.shedding import UMASK
 from ownhost.processes.descriptors import close_all
@@ -29,7 +30,6 @@ from ownhost.processes.messages import (
 from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
-from ownhost.processes.supervisor.bucket import Bucket
 from ownhost.processes.supervisor.outbox import Outbox
 from ownhost.processes.supervisor.words import bucket_of
 

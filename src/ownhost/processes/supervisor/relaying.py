@@ -46,7 +46,7 @@ class Relaying:
             raise ProtocolError(f"a worker relays for virtual host {message.server}, which is not its own")
         wanted = Assignment(message.user or None, message.group or None, message.nice)
         known = self.recall(message.server, wanted) is not None
-        wait = child.relays.take(1.0 if known else LOOK_UP_COST, time.monotonic())
+        wait = child.relays.charge(1.0 if known else LOOK_UP_COST, time.monotonic())
         if wait <= 0:
             self.answer(child, message, wanted)
             return

@@ -443,7 +443,7 @@ class Supervisor:
         """Read no more of a process for a while that says too much."""
         if child.gone or child.doomed:
             return
-        if wait := child.bucket.take(1.0, time.monotonic()):
+        if wait := child.bucket.charge(1.0, time.monotonic()):
             descriptor = child.channel.fileno()
             self.loop.remove_reader(descriptor)
             self.loop.call_later(wait, self.hear_again, child)

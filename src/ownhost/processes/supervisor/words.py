@@ -6,7 +6,7 @@ while: what he says waits in his own channel, and costs him alone.
 
 from __future__ import annotations
 
-from ownhost.processes.supervisor.bucket import Bucket
+from ownhost.http.bucket import Bucket
 
 # Words per second, and how many at once, by role. A gate asks for a mailbox for each name that is asked for first.
 RATES: dict[str, tuple[float, float]] = {"gate": (2_000.0, 10_000.0), "worker": (200.0, 400.0)}

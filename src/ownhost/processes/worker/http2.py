@@ -90,7 +90,7 @@ class Http2Connection(Client):
         limits = (self.service or worker.default).streams
         self.session = Session(limits.streams, limits.window)
         self.frames = Frames()
-        self.budget = Budget(now)
+        self.budget = Budget()
         self.unread: deque[Frame] = deque()  # that were not acted on yet
         self.section_size = 0  # bytes of the field section that comes, or came last
         self.streams: dict[int, Stream] = {}  # that are not over, by number
