@@ -61,6 +61,11 @@ def test_tokens_come_back_with_time() -> None:
     assert [bucket.take(100.0) for _ in range(3)] == [True, True, False]
 
 
+def test_a_clock_that_has_run_for_long_gives_no_second_burst() -> None:
+    bucket = Bucket(1.0, 2)
+    assert [bucket.take(5_000.0) for _ in range(3)] == [True, True, False]
+
+
 def test_a_rate_that_is_kept_is_never_too_much() -> None:
     budget = Budget()
     for second in range(1_000):

@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from contextlib import suppress
@@ -19,14 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, WWW, Process, Server, World, eventually, steal
+from inside import CGI, inside
 from ownhost.processes.supervisor.words import RATES
 
-CGI = f"""#!{PYTHON}
-import sys
-print("Content-Type: text/plain\\n", flush=True)
-exec(sys.stdin.read(), {{"__name__": "inside"}})
-"""
 FILES: dict[str, str | bytes] = {"index.html": "here\n", "run.cgi": CGI, "run.php": "<?php echo getmypid();"}
 PROGRAMS = (
     "AddHandler cgi-script .cgi\nAddHandler application/x-httpd-php .php\n<Location />\nOptions +ExecCGI\n</Location>\n"
@@ -46,17 +41,6 @@ def two(world: World) -> Server:
     for name in ("plain", "alice"):
         assert server.get(f"{name}.test").status == 200
     return server
-
-
-def inside(server: Server, code: str, name: str = "alice.test") -> str:
-    """What code says that runs in a CGI program of a site's."""
-    client = server.client(60)
-    client.request("POST", "/run.cgi", textwrap.dedent(code).encode(), {"Host": name, "Connection": "close"})
-    response = client.getresponse()
-    said = response.read().decode()
-    client.close()
-    assert response.status == 200, said
-    return said
 
 
 def neutral(server: Server) -> list[Process]:
@@ -95,7 +79,7 @@ def test_no_program_reaches_a_gate_or_the_logger(two: Server, name: str) -> None
                     pass
         print("tried")
     """
-    assert inside(two, code, name) == "tried\n"
+    assert inside(two, "run.cgi", code, name) == "tried\n"
     assert two.get("bob.test").status == 200
 
 
@@ -144,14 +128,14 @@ def write_page(process: Process, busy_since: float) -> None:
 
 @pytest.mark.parametrize("role", ["gate", "logger", "worker", "launcher"])
 def test_a_process_whose_loop_stands_still_is_replaced(two: Server, role: str) -> None:
-    inside(two, "pass")
+    inside(two, "run.cgi", "pass")
     standing = next(process for process in two.processes(role) if process.uid not in (WWW, BOB))
     os.kill(standing.pid, signal.SIGSTOP)
     write_page(standing, time.monotonic() - 100)
     eventually(lambda: not standing.alive, message="it stands on")
     eventually(lambda: re.search(rf"{role} \(pid {standing.pid}\) stands still for 1\d\d s: it is ended", two.log()))
     assert two.get("bob.test").status == 200
-    assert inside(two, "print('again')") == "again\n"
+    assert inside(two, "run.cgi", "print('again')") == "again\n"
 
 
 def test_a_worker_with_a_client_says_that_it_lives(two: Server) -> None:

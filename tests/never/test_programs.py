@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World, eventually
+from inside import CGI, inside
 
-CGI = f"""#!{PYTHON}
-import sys
-print("Content-Type: text/plain\\n", flush=True)
-exec(sys.stdin.read(), {{"__name__": "inside"}})
-"""
 WSGI = """
 import contextlib, io
 def application(environ, start_response):
@@ -72,19 +67,6 @@ def two(world: World) -> Server:
         assert inside(server, way, "print('here')", name="bob.test") == "here\n"
     eventually(lambda: not any("run.cgi" in command(process) for process in server.processes()))
     return server
-
-
-def inside(server: Server, way: str, code: str, name: str = "alice.test") -> str:
-    """What code says that runs inside an owner's program."""
-    client = server.client(60)
-    try:
-        client.request("POST", f"/{way}", textwrap.dedent(code).encode(), {"Host": name})
-        response = client.getresponse()
-        said = response.read().decode()
-        assert response.status == 200, f"{response.status} {said} {server.log(name.split('.')[0] + '.error')}"
-        return said
-    finally:
-        client.close()
 
 
 def command(process: Process) -> str:

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +18,13 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, BOB, CAROL, PYTHON, Process, Server, World, eventually
+from inside import CGI, inside
 from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
 from ownhost.identity.system_calls import system_call
 
-CGI = f"""#!{PYTHON}
-import sys
-print("Content-Type: text/plain\\n", flush=True)
-exec(sys.stdin.read(), {{"__name__": "inside"}})
-"""
 WSGI = """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -79,17 +74,6 @@ def started(world: World) -> Server:
     return server
 
 
-def inside(server: Server, code: str, name: str = "alice.test") -> str:
-    """What code says that runs in a CGI program of an owner's."""
-    client = server.client(60)
-    client.request("POST", "/run.cgi", textwrap.dedent(code).encode(), {"Host": name, "Connection": "close"})
-    response = client.getresponse()
-    said = response.read().decode()
-    client.close()
-    assert response.status == 200, said
-    return said
-
-
 def owners(server: Server, uid: int) -> list[Process]:
     """An owner's processes below the server."""
     return [process for process in server.processes() if process.uid == uid and process.alive]
@@ -118,7 +102,7 @@ def wrong(process: Process, server: Server) -> list[str]:
 
 
 def test_no_process_of_any_role_has_what_the_starter_had(started: Server) -> None:
-    assert inside(started, "import subprocess, sys; sys.stdout.write('here')") == "here"
+    assert inside(started, "run.cgi", "import subprocess, sys; sys.stdout.write('here')") == "here"
     processes = [*started.processes("gate"), *started.processes("logger"), *owners(started, ALICE)]
     kinds = {process.role or Path(f"/proc/{process.pid}/comm").read_text().strip() for process in processes}
     assert {"gate", "logger", "worker", "launcher", "php-fpm8.2"} <= kinds, kinds
@@ -169,7 +153,7 @@ TRY = """
 
 
 def test_a_program_takes_nothing_back(started: Server) -> None:
-    assert inside(started, TRY).splitlines() == ["0o644", "(1024, 1024) 0"]
+    assert inside(started, "run.cgi", TRY).splitlines() == ["0o644", "(1024, 1024) 0"]
 
 
 def test_owners_go_first_when_memory_is_short(started: Server) -> None:
@@ -208,12 +192,12 @@ def test_no_program_possesses_roots_keys_or_a_neighbours(secret: int, world: Wor
     search = f"call({keyctl}, 10, -3, b'user', b'roots-secret', 0)"
     own = f"{KEYS}    print({search}, call({keyctl}, 11, {secret}, b' ' * 99, 99))"
     for _ in range(2):
-        assert inside(server, own) == "Required key not available Permission denied\n"
+        assert inside(server, "run.cgi", own) == "Required key not available Permission denied\n"
     put = f"{KEYS}    print(call({add_key}, b'user', b'password', b'of alice', 8, -3) > 0)"
-    assert inside(server, put) == "True\n"
+    assert inside(server, "run.cgi", put) == "True\n"
     find = f"{KEYS}    print(call({keyctl}, 10, -3, b'user', b'password', 0))"
-    assert inside(server, find, "bob.test") == "Required key not available\n"
-    assert int(inside(server, find)) > 0, "her own programs share theirs"
+    assert inside(server, "run.cgi", find, "bob.test") == "Required key not available\n"
+    assert int(inside(server, "run.cgi", find)) > 0, "her own programs share theirs"
 
 
 # What an owner starts ends
@@ -269,7 +253,9 @@ class Hoppers:
         self.reading = os.open(self.beat, os.O_RDONLY | os.O_NONBLOCK)
 
     def start(self, server: Server, kind: str = "-") -> None:
-        inside(server, f"import subprocess; subprocess.run(['{self.program}', '30', '{self.beat}', '{kind}'])")
+        inside(
+            server, "run.cgi", f"import subprocess; subprocess.run(['{self.program}', '30', '{self.beat}', '{kind}'])"
+        )
         eventually(self.hopped)
 
     def hopped(self) -> bool:
@@ -316,7 +302,7 @@ def test_who_forks_and_leaves_does_not_outlive_the_launcher(three: Server, hoppe
     os.kill(launcher.pid, signal.SIGKILL)
     assert three.get("carol.test").status == 200, "a worker is started meanwhile"
     eventually(hoppers.are_gone, 20)
-    assert inside(three, "print('again')") == "again\n"
+    assert inside(three, "run.cgi", "print('again')") == "again\n"
 
 
 def test_who_forks_and_leaves_does_not_outlive_the_forkserver(three: Server, hoppers: Hoppers) -> None:
@@ -347,5 +333,5 @@ def test_an_owner_has_a_bounded_number_of_processes(world: World) -> None:
             os.waitpid(pid, 0)
         print(len(made) < 40)
     """
-    assert inside(server, code) == "Resource temporarily unavailable\nTrue\n"
+    assert inside(server, "run.cgi", code) == "Resource temporarily unavailable\nTrue\n"
     assert server.get("bob.test").status == 200

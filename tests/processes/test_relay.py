@@ -222,6 +222,12 @@ class Play:
         await self.hear(Kind.HEAD)
         await self.say(Kind.TAKEN)
 
+    async def begin(self, head: bytes) -> None:
+        """Ask, and have it taken."""
+        asked = asyncio.ensure_future(self.stream.ask(ORIGIN, head))
+        await self.take()
+        assert await asked is None
+
     async def receive(self) -> bytes:
         data = await self.client.get()
         if data is None:
@@ -255,9 +261,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 def test_a_request_and_its_answer() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, GET))
-        await one.take()
-        assert await asked is None
+        await one.begin(GET)
         copied = asyncio.ensure_future(one.copying(GET + b"GET /next").run())
         for byte in OK:
             await one.say(Kind.DATA, bytes((byte,)))
@@ -277,9 +281,7 @@ def test_a_request_and_its_answer() -> None:
 )
 def test_a_body_goes_on_as_it_came_and_what_is_behind_it_stays(head: bytes, body: bytes, size: int) -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, head))
-        await one.take()
-        await asked
+        await one.begin(head)
         copying = one.copying(head)
         copied = asyncio.ensure_future(copying.run())
         for at in range(0, len(body), size):
@@ -297,9 +299,7 @@ def test_an_answer_before_the_request_is_over() -> None:
     """413, say: the rest of the body is nobody's."""
 
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, POST))
-        await one.take()
-        await asked
+        await one.begin(POST)
         copied = asyncio.ensure_future(one.copying(POST + b"12").run())
         assert await one.hear_all(2) == b"12"
         await one.say(Kind.DATA, OK)
@@ -311,9 +311,7 @@ def test_an_answer_before_the_request_is_over() -> None:
 
 def test_a_target_that_would_go_on_in_the_midst_of_a_body() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, POST))
-        await one.take()
-        await asked
+        await one.begin(POST)
         copied = asyncio.ensure_future(one.copying(POST + b"12").run())
         assert await one.hear_all(2) == b"12"
         await one.say(Kind.END, End(keep=True, again=True).to_bytes())
@@ -328,9 +326,7 @@ def test_a_target_that_would_go_on_in_the_midst_of_a_body() -> None:
 
 def test_a_broken_body_is_the_targets_to_answer() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, CHUNKED))
-        await one.take()
-        await asked
+        await one.begin(CHUNKED)
         copied = asyncio.ensure_future(one.copying(CHUNKED + b"nonsense\r\n").run())
         assert await one.hear_all(10) == b"nonsense\r\n"
         assert await one.loop.sock_recv(one.target, 10) == b""
@@ -344,9 +340,7 @@ def test_a_broken_body_is_the_targets_to_answer() -> None:
 
 def test_a_client_that_says_no_more_in_the_midst_of_a_body() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, POST))
-        await one.take()
-        await asked
+        await one.begin(POST)
         copied = asyncio.ensure_future(one.copying(POST + b"12").run())
         one.client.put_nowait(None)
         assert await one.hear_all(2) == b"12"
@@ -359,9 +353,7 @@ def test_a_client_that_says_no_more_in_the_midst_of_a_body() -> None:
 
 def test_another_protocol_goes_both_ways_until_the_target_ends() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, GET))
-        await one.take()
-        await asked
+        await one.begin(GET)
         copied = asyncio.ensure_future(one.copying(GET + b"early").run())
         await one.say(Kind.TUNNEL)
         await one.say(Kind.DATA, b"HTTP/1.1 101 ")
@@ -391,9 +383,7 @@ def test_a_target_that_leaves_or_says_nonsense(said: bytes) -> None:
 
 def test_an_answer_that_breaks_off() -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, GET))
-        await one.take()
-        await asked
+        await one.begin(GET)
         copying = one.copying(GET)
         copied = asyncio.ensure_future(copying.run())
         await one.say(Kind.DATA, b"HTTP/1.1 200 ")
