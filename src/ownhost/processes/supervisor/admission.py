@@ -71,9 +71,8 @@ class Admission:
 
     def tell_gates(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         """Tell all gates something, and all fronts."""
-        for child in self.children:
-            if child.role in ("gate", "front"):
-                self.children.tell(child, message, descriptors)
+        for child in (*self.children.of("gate"), *self.children.of("front")):
+            self.children.tell(child, message, descriptors)
 
     def shut(self, number: int) -> None:
         """An identity's last worker is gone: who comes for it now has to ask for its mailbox, and may have to wait."""
@@ -85,7 +84,7 @@ class Admission:
 
     def _make_room(self, now: float) -> None:
         """Ask as many idle workers to leave as others wait for their place."""
-        workers = [child for child in self.children if child.role == "worker"]
+        workers = self.children.of("worker")
         leaving = sum(child.is_leaving(now) for child in workers)
         idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
         for child in longest_idle(idle, len(self.room.waiting) - leaving):

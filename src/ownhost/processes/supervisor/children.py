@@ -97,6 +97,10 @@ class Children:
     def __iter__(self) -> Iterator[Child]:
         return iter([child for child in (*self.born.values(), *self.unborn.values()) if not child.gone])
 
+    def of(self, role: str, number: int | None = None) -> list[Child]:
+        """Those of a role, or of one identity; gates and fronts have numbers of their own."""
+        return [child for child in self if child.role == role and number in (None, child.number)]
+
     def fork(
         self,
         role: str,

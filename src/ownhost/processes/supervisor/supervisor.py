@@ -348,22 +348,21 @@ class Supervisor:
         if self.stopping:
             return
         self.gates[number].started()
-        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the gate", 0))
-        descriptors = [*(listener.fileno() for listener in self.listeners), log.sending]
         content = self.plan.gate_slice(handover_size(self.capacity))
-        child = self.fork("gate", number, DEFAULT_IDENTITY, content, descriptors)
-        os.close(log.sending)
-        child.log_senders.append(log)
+        self.start_forwarder("gate", number, content, [listener.fileno() for listener in self.listeners])
 
     def start_front(self, number: int) -> None:
         """Start a front; all take connections out of one mailbox."""
         if self.stopping or self.fronts is None:
             return
         self.fronts.policies[number].started()
-        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, "the front", 0))
-        descriptors = [self.fronts.lower.fileno(), log.sending]
         content = self.plan.front_slice(handover_size(self.capacity))
-        child = self.fork("front", number, DEFAULT_IDENTITY, content, descriptors)
+        self.start_forwarder("front", number, content, [self.fronts.lower.fileno()])
+
+    def start_forwarder(self, role: str, number: int, content: object, sources: list[int]) -> None:
+        """Start a gate or a front: `sources` is where its connections come from. Both log as the main server."""
+        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, f"the {role}", 0))
+        child = self.fork(role, number, DEFAULT_IDENTITY, content, [*sources, log.sending])
         os.close(log.sending)
         child.log_senders.append(log)
 
@@ -400,26 +399,23 @@ class Supervisor:
 
     def end_launcher(self, number: int) -> None:
         """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
-        for child in self.children:
-            if child.role == "launcher" and child.number == number:
-                child.stopping = True
-                self.children.dismiss(child)
+        for child in self.children.of("launcher", number):
+            child.stopping = True
+            self.children.dismiss(child)
 
     def end_workers(self, number: int) -> None:
         """One of an identity's workers has shut the mailbox of all of them down: end them."""
         who = self.plan.identities[number].name
         self.logs.error(Level.ERROR, f"identity {who}: a process of its has shut its workers' mailbox down: they end")
-        for child in self.children:
-            if child.role == "worker" and child.number == number:
-                child.stopping = True
-                self.children.kill(child)
+        for child in self.children.of("worker", number):
+            child.stopping = True
+            self.children.kill(child)
 
     def end_fronts(self) -> None:
         """A front has shut the mailbox of all of them down: they begin anew."""
         self.logs.error(Level.ERROR, "a front has shut the fronts' mailbox down: they end")
-        for child in self.children:
-            if child.role == "front":
-                self.children.kill(child)
+        for child in self.children.of("front"):
+            self.children.kill(child)
 
     # Requests
 
@@ -547,8 +543,8 @@ class Supervisor:
 
     def tell_to_stop(self, role: str) -> None:
         """Ask every process of a role to finish."""
-        for child in self.children:
-            if child.role == role and not child.stopping:
+        for child in self.children.of(role):
+            if not child.stopping:
                 child.stopping = True
                 self.children.tell(child, Stop())
 
