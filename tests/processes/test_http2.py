@@ -260,7 +260,7 @@ def test_a_client_that_takes_nothing_is_given_up(make: Callable[[str], Pair], re
                 assert (await peer.answer(stream)).reset == ErrorCodes.CANCEL
         else:
             while pair.worker.connections:
-                assert len(peer.connection.output.waiting) <= 200_000
+                assert len(peer.connection.talk.output.waiting) <= 200_000
                 await asyncio.sleep(0.05)
 
     pair.run(work())

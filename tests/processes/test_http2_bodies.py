@@ -46,7 +46,7 @@ def test_a_body_that_nobody_reads(pair: Pair, method: str, path: str, body: byte
             await upload(peer, stream, BIG)
             answer = await peer.answer(stream)
             assert (answer.status, answer.body, answer.reset) == (200, body, None)
-        assert peer.connection.streams == {}
+        assert peer.connection.talk.streams == {}
 
     pair.run(work())
 
@@ -64,7 +64,7 @@ def test_an_error_does_not_wait_for_the_body(pair: Pair) -> None:
         assert peer.answers[sending].reset is None
         await peer.until(lambda: peer.answers[silent].reset == ErrorCodes.NO_ERROR)
         assert (await peer.get("/a.txt")).body == b"hello"
-        assert peer.connection.streams == {}
+        assert peer.connection.talk.streams == {}
 
     pair.run(work())
 

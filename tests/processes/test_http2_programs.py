@@ -92,7 +92,7 @@ def test_a_client_that_leaves_ends_its_program(pair: Pair, how: str) -> None:
             peer.sock.close()
         await ended.wait()
         await asyncio.sleep(0)
-        assert peer.connection.streams == {}
+        assert peer.connection.talk.streams == {}
         if how == "reset":
             assert (await peer.get("/a.txt")).body == b"hello"
 
@@ -117,7 +117,7 @@ def test_a_program_that_goes_on_though_its_client_left(pair: Pair) -> None:
         await begun.wait()
         peer.h2.reset_stream(stream)
         assert (await peer.get("/a.txt")).body == b"hello"
-        while peer.connection.streams:
+        while peer.connection.talk.streams:
             await asyncio.sleep(0)
 
     pair.run(work())
