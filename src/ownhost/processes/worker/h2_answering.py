@@ -163,6 +163,7 @@ class Answering:
         self.response = response
         self.send()
         if self.stream.state is State.STREAMING:
+            self.connection.soon()  # the head does not wait for what follows
             await self.pour_body()
 
     def send(self) -> None:

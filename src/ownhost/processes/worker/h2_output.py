@@ -49,7 +49,7 @@ class Output:
         self._budget = budget
         self.waiting = bytearray(session.hello)
         self._ready: OrderedDict[Stream, None] = OrderedDict()  # in turns
-        self._stalled: set[Stream] = set()  # whose client lets them send no more
+        self._stalled: dict[Stream, None] = {}  # whose client lets them send no more
 
     def enqueue(self, stream: Stream) -> None:
         """A stream has something to send."""
@@ -64,13 +64,13 @@ class Output:
 
     def stall(self, stream: Stream, now: float) -> None:
         """A stream may send no more for now."""
-        self._stalled.add(stream)
+        self._stalled[stream] = None
         stream.stalled_since = stream.stalled_since or now
 
     def release(self, stream: Stream) -> None:
         """A stream may send more."""
         if stream in self._stalled:
-            self._stalled.discard(stream)
+            self._stalled.pop(stream, None)
             self._ready[stream] = None
 
     def release_all(self) -> None:
@@ -80,7 +80,7 @@ class Output:
 
     def forget(self, stream: Stream) -> None:
         """A stream sends no more."""
-        self._stalled.discard(stream)
+        self._stalled.pop(stream, None)
         self._ready.pop(stream, None)
 
     def headers(self, stream: Stream, fields: RawFields, *, end: bool) -> int:
