@@ -126,13 +126,46 @@ CONVERSATIONS = {
         << run 7
         >> 7 DATA four
         << 7 RST PROTOCOL_ERROR; 7 RST STREAM_CLOSED; log 7; cancel 7; abort 7
-        >> 9 POST /text content-length: 4
+        >> 9 POST /program content-length: 4
+        << run 9
+        >> 9 reads
         >> 9 DATA four END padded 3
-        << 9 HEADERS 200; 9 DATA text END; finish 9
+        << deliver 9 four; wake 9
+        >> 9 answers read
+        << 9 HEADERS 200; 9 DATA read END; finish 9
         >> 11 POST /none content-length: 4
         << 11 HEADERS 404; 11 DATA none END; finish 11
         >> 11 DATA fives
         << 11 RST PROTOCOL_ERROR; 11 RST STREAM_CLOSED; log 11
+    """,
+    "bodies of a wrong length, for programs": """
+        >> 1 POST /program content-length: 0
+        << run 1
+        >> 1 DATA x
+        << 1 RST PROTOCOL_ERROR; 1 RST STREAM_CLOSED; log 1; cancel 1; abort 1
+        >> 3 POST /program content-length: 5
+        << run 3
+        >> 3 reads
+        >> 3 DATA fo
+        << deliver 3 fo
+        >> 3 DATA ur END
+        << 3 RST PROTOCOL_ERROR; 3 RST STREAM_CLOSED; log 3; cancel 3; abort 3
+        >> 5 POST /program content-length: 5
+        << run 5
+        >> 5 DATA fo
+        << deliver 5 fo
+        >> 5 DATA urteen
+        << 5 RST PROTOCOL_ERROR; 5 RST STREAM_CLOSED; log 5; cancel 5; abort 5
+        >> 7 POST /program content-length: 5
+        << run 7
+        >> 7 DATA four END padded 2
+        << 7 RST PROTOCOL_ERROR; 7 RST STREAM_CLOSED; log 7; cancel 7; abort 7
+        >> 9 POST /program content-length: 5
+        << run 9
+        >> 9 DATA four
+        << deliver 9 four
+        >> 9 trailers
+        << 9 RST PROTOCOL_ERROR; log 9; cancel 9; abort 9
     """,
     "a program": """
         >> 1 GET /program

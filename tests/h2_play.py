@@ -155,6 +155,7 @@ class Play(ABC):
         self.client = Client()
         self.done: list[str] = []
         self.said: list[str] = []
+        self.all: list[str] = []  # that was done
 
     def parts(self, data: bytes) -> list[bytes]:
         """Bytes as they come."""
@@ -167,6 +168,7 @@ class Play(ABC):
     def take(self) -> list[str]:
         """What was said and done since the last time."""
         found = [*self.said, *sorted(filter(None, self.done), key=about)]
+        self.all += [word.split(" and ")[0] for word in self.done]
         self.said, self.done = [], []
         return found
 
