@@ -132,7 +132,7 @@ class Client:
 
 def shown(what: str, stream: Stream | None, details: tuple[Any, ...]) -> str:
     """A command in words; "" for what no conversation is about."""
-    if what in ("soon", "accept", "serve", "send", "pour"):
+    if what in ("soon", "serve", "send", "pour"):
         return ""
     if what == "hang_up":
         (patience,) = details
@@ -215,6 +215,9 @@ class Body:
 class Answerer:
     """Does what a stream's table says, by what is asked for. `worker.h2_answering` is the real one."""
 
+    timeout = Limits.timeout
+    body_limit = BODY_LIMIT
+
     def __init__(self, play: PurePlay, stream: Stream) -> None:
         self.play, self.stream, self.talk = play, stream, play.talk
         self.path = self.method = ""
@@ -231,9 +234,9 @@ class Answerer:
             return
         self.path, self.method = head.path, head.method
         if self.path == "/bug":
-            raise AssertionError
+            self.broke(AssertionError())
+            return
         self.stream.read(head, self.play.limits)
-        self.stream.limit = BODY_LIMIT
         self.response = FOUND.get(self.path, (200, b"")) if head.host == "site.test" else (421, b"misdirected")
         program = self.path in ("/program", "/stubborn")
         self.play.perform(self.talk.found(self.stream, self.response[0], self.play.now, program=program))
@@ -324,15 +327,13 @@ class PurePlay(Play):
         for command in commands:
             what, stream, details = command
             self.done.append(shown(*command))
-            if what == "accept":
-                stream = details[0]
+            if what == "serve":
+                stream, fields = details
                 assert stream.answering is None
                 stream.answering = self.answering[stream.id] = Answerer(self, stream)
+                stream.answering.serve(fields)
             elif stream is not None:
-                try:
-                    getattr(stream.answering, what)(*details)
-                except AssertionError as error:
-                    stream.answering.broke(error)
+                getattr(stream.answering, what)(*details)
             elif what == "soon":
                 self.soon.append(list)
             elif what == "hang_up" and details != (None,):

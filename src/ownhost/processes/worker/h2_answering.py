@@ -67,11 +67,6 @@ class Answering:
         self.task: asyncio.Task[None] | None = None
         self.relayed = False  # another identity's worker answers, and logs it
 
-    @property
-    def now(self) -> float:
-        """Loop time."""
-        return self.connection.worker.loop.time()
-
     def perform(self, commands: Commands) -> None:
         """Do what is to be done, outside of a turn of the connection's."""
         self.connection.perform(commands)
@@ -88,10 +83,10 @@ class Answering:
             if service is None:
                 raise HTTPError(421, f"{head.host!r} is not served on this connection")
         except Malformed as error:
-            connection.perform(self.talk.break_rule(self.stream, str(error), self.now))
+            connection.perform(self.talk.break_rule(self.stream, str(error), self.connection.clock()))
         except HTTPError as error:
             request = self.begin(refused_head(fields), self.service)
-            self.answer(error_response(request, error), request)
+            self.answer(error_response(request, error))
         else:
             connection.service = self.talk.limits = service
             request = self.begin(head, service)
@@ -100,7 +95,7 @@ class Answering:
             except Elsewhere as elsewhere:
                 relayed = functools.partial(answer_stream, self, service, head, request, elsewhere.assignment)
                 response = Response(200, deferred=lambda _: relayed())
-            self.answer(response, request)
+            self.answer(response)
 
     def begin(self, head: Head, service: Service) -> Request:
         """The request is this one."""
@@ -109,14 +104,17 @@ class Answering:
         self.request = Request(head, self.connection.endpoints, service.site, time.time(), self.log)
         return self.request
 
-    def answer(self, response: Response, request: Request) -> None:
+    def answer(self, response: Response) -> None:
         """Send a response when its time comes: the stream knows when."""
         self.response = response
-        stream = self.stream
-        stream.timeout = (request.settings or self.service.site.settings)[H2_STREAM_TIMEOUT] or self.service.timeout
-        stream.limit = self.body_limit
         program = response.deferred is not None
-        self.connection.perform(self.talk.found(stream, response.status, self.now, program=program))
+        self.connection.perform(self.talk.found(self.stream, response.status, self.connection.clock(), program=program))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without progress after which the client is given up."""
+        settings = self.request.settings if self.request is not None else None
+        return (settings or self.service.site.settings)[H2_STREAM_TIMEOUT] or self.service.timeout
 
     @property
     def body_limit(self) -> int:
@@ -176,12 +174,12 @@ class Answering:
         fields = response_fields(response, self.service.token)
         self.sending = Sending(request, response, keep=True, head_in=self.stream.head_size)
         if self.service.access_log.logs:
-            self.sending.head = b"\r\n".join((b"HTTP/2.0", *(name + b": " + value for name, value in fields[1:])))
+            self.sending.head = b"\r\n".join([b"HTTP/2.0", *[b"%b: %b" % field for field in fields[1:]]])
         if request.head.method == "HEAD" or response.status in BODILESS or body == b"":
             let_go(body)
         else:
             self.outgoing = Outgoing(body)
-        self.connection.perform(self.talk.respond(self.stream, fields, self.outgoing, self.now))
+        self.connection.perform(self.talk.respond(self.stream, fields, self.outgoing, self.connection.clock()))
 
     def pour(self) -> None:
         """Have sent what a program says."""
@@ -205,7 +203,7 @@ class Answering:
         if 0 < left < inf:
             raise Gone
         outgoing.end()
-        self.perform(self.talk.said(self.stream, self.now))
+        self.perform(self.talk.said(self.stream, self.connection.clock()))
 
     def refuse(self) -> None:
         """Answer otherwise than was meant: more of a body comes than is taken."""
@@ -214,7 +212,7 @@ class Answering:
     def apologize(self) -> None:
         """Answer 500, where it is known what was asked."""
         if self.request is None:
-            self.connection.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.now))
+            self.connection.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.connection.clock()))
         else:
             self.send_error(HTTPError(500))
 
@@ -238,13 +236,13 @@ class Answering:
         self.task = None
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
-            self.perform(self.talk.failed(self.stream, ErrorCodes.CANCEL, self.now))
+            self.perform(self.talk.failed(self.stream, ErrorCodes.CANCEL, self.connection.clock()))
         elif isinstance(error, (Gone, OSError)):
-            self.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.now))
+            self.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.connection.clock()))
         elif isinstance(error, Exception):
             self.broke(error)
         else:
-            self.perform(self.talk.ended(self.stream, self.now))
+            self.perform(self.talk.ended(self.stream, self.connection.clock()))
 
     def cancel(self) -> None:
         """Have the program end: nobody waits for it."""
@@ -257,7 +255,7 @@ class Answering:
             self.connection.broke(error)  # what it can be used for is not known any more
             return
         bugs.report(self.log, error)
-        self.perform(self.talk.broke(self.stream, self.now))
+        self.perform(self.talk.broke(self.stream, self.connection.clock()))
 
     def abort(self) -> None:
         """The response is not complete, and nobody waits for it."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum, auto
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -44,6 +44,7 @@ from ownhost.http.level import Level
 from ownhost.http.message import ClientGone
 from ownhost.processes.states import Unexpected, follow
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output
+from ownhost.processes.worker.h2_stream import TABLE as STREAM_TABLE
 from ownhost.processes.worker.h2_stream import Content, Limits, Stream
 from ownhost.processes.worker.h2_stream import Event as StreamEvent
 from ownhost.processes.worker.h2_stream import State as StreamState
@@ -117,14 +118,8 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 }
 
 
-class Command(NamedTuple):
-    """What is to be done: by whoever answers a stream, or by the connection itself."""
-
-    what: str
-    stream: Stream | None = None
-    details: tuple[Any, ...] = ()
-
-
+# What is to be done, by whoever answers a stream or by the connection itself, and what goes with it.
+Command = tuple[str, Stream | None, tuple[Any, ...]]
 Commands = list[Command]
 
 
@@ -170,7 +165,7 @@ class Conversation:
     @property
     def is_closed(self) -> bool:
         """Whether nothing comes in or goes out any more."""
-        return self.state in _ENDED
+        return self.state >= State.CLOSING
 
     @property
     def is_blocked(self) -> bool:
@@ -201,7 +196,7 @@ class Conversation:
         """Act on the next frame; None where there is none."""
         if not self._unread:
             return None
-        frame, commands = self._unread.popleft(), Commands()
+        frame, commands = self._unread.popleft(), []
         try:
             self._budget.frame(frame, now)
             if frame.kind == GOAWAY:  # h2 would let go of all streams, which are still to be answered (RFC 9113, 6.8)
@@ -214,23 +209,18 @@ class Conversation:
                 self.section_size += len(frame.data)
             for event in self.session.receive_data(frame.data):
                 act = _ACTS.get(type(event))
-                if act is not None and not self.is_closed:
-                    commands += self._guarded(act, event, now)
+                if act is None:
+                    continue
+                commands += act(self, event, now)
+                if self.state >= State.CLOSING:
+                    break
         except Flood as error:
             commands += self.violated(ErrorCodes.ENHANCE_YOUR_CALM, str(error), now, patience=0.0)
         except H2Error as error:
             commands += self.violated(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR), str(error), now)
+        except Unexpected as error:  # a stream's: it ends that stream alone
+            commands.append(("broke", self.streams.get(frame.stream), (error,)))
         return commands
-
-    def _guarded(self, act: Callable[[Conversation, Any, float], Commands], event: Any, now: float) -> Commands:
-        """Act on what h2 says. What a stream does not expect ends that stream alone."""
-        try:
-            return act(self, event, now)
-        except Unexpected as error:
-            stream = self.streams.get(event.stream_id)
-            if stream is None:
-                raise
-            return [Command("broke", stream, (error,))]
 
     def _check_length(self, frame: Frame, now: float) -> Commands:
         """End the stream alone where a body is not as long as it was said to be; h2 would end the connection."""
@@ -245,8 +235,11 @@ class Conversation:
 
     def break_rule(self, stream: Stream, why: str, now: float) -> Commands:
         """A client broke a rule on a stream: it ends."""
-        said = Command("log", stream, (Level.INFO, "http2", why))
-        return [said, *self._reset(stream, ErrorCodes.PROTOCOL_ERROR, now), *self._count_reset(now)]
+        return [
+            ("log", stream, (Level.INFO, "http2", why)),
+            *self._reset(stream, ErrorCodes.PROTOCOL_ERROR, now),
+            *self._count_reset(now),
+        ]
 
     def _count_reset(self, now: float) -> Commands:
         """A stream is reset by the client's fault: of those there may be only so many."""
@@ -265,17 +258,19 @@ class Conversation:
         complete = event.stream_ended is not None
         stream = self.streams[number] = Stream(number, self.section_size, self.limits, now, complete=complete)
         fields: RawFields = event.headers
-        return [Command("accept", None, (stream,)), Command("serve", stream, (fields,))]
+        return [("serve", None, (stream, fields))]
 
     def _on_data(self, event: DataReceived, now: float) -> Commands:
         stream, size = self.streams.get(event.stream_id), event.flow_controlled_length
         if stream is None:
             self.acknowledge(event.stream_id, size)
             return []
-        if stream.take(len(event.data), size, now) == "deliver":
-            return [Command("deliver", stream, (event.data, size))]
+        stream.take(len(event.data), size, now)
+        stream.state, what = follow(STREAM_TABLE, stream, StreamEvent.DATA)
+        if what == "deliver":
+            return [("deliver", stream, (event.data, size))]
         self.acknowledge(stream.id, size)
-        if stream.state is StreamState.HELD and 0 < stream.limit < stream.size:
+        if stream.state is StreamState.HELD and 0 < stream.answering.body_limit < stream.size:
             return self._step(stream, StreamEvent.EXCESS, now)
         return []
 
@@ -353,8 +348,7 @@ class Conversation:
 
     def fill(self, now: float) -> Commands:
         """Make frames of what streams have to send, in turns, up to the mark."""
-        commands = Commands()
-        self.output.collect()
+        commands: Commands = []
         while stream := self.output.next():
             commands += self._send_some(stream, now)
         self.output.collect()
@@ -411,18 +405,21 @@ class Conversation:
         self, stream: Stream, event: StreamEvent, now: float, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR
     ) -> Commands:
         """Have a stream be in its next state. Raises Unexpected."""
-        what = stream.step(event)
+        stream.state, what = follow(STREAM_TABLE, stream, event)
+        if stream.state < StreamState.ANSWERED:
+            return [(what, stream, ())] if what else []
         if what in ("fail", "reset"):
             self._send_reset(stream.id, code)
             what = "abort" if what == "fail" else ""
-        commands = [Command(what, stream)] if what else []
-        if stream.state is StreamState.ANSWERED and event is StreamEvent.SENT_EARLY:
+        commands: Commands = [(what, stream, ())] if what else []
+        if event is StreamEvent.SENT_EARLY:
             self._served = True
             stream.drain(now)
             self._watch(stream.deadline())
-        elif stream.state is StreamState.CLOSED and self.streams.pop(stream.id, None) is not None:
+        elif stream.state is StreamState.CLOSED and stream.id in self.streams:
             self._served = True
             self.output.forget(stream)
+            del self.streams[stream.id]
             if not self.streams:
                 self._idle_since = now
                 if self.state is State.CLOSING:
@@ -448,7 +445,7 @@ class Conversation:
 
     def expired(self, now: float) -> Commands:
         """The `alarm` is here: end what takes too long. It may have been set for what is done meanwhile."""
-        commands = Commands()
+        commands: Commands = []
         for stream in list(self.streams.values()):
             if stream.deadline() <= now:
                 over = stream.state is StreamState.ANSWERED
@@ -497,7 +494,7 @@ class Conversation:
             return []
         self.session.clear_outbound_data_buffer()
         self.output.goodbye(code)
-        return [Command("log", None, (Level.INFO, f"the connection ends: {why}")), *self._close(now, patience)]
+        return [("log", None, (Level.INFO, f"the connection ends: {why}")), *self._close(now, patience)]
 
     def _take(self, event: Event, now: float) -> Commands:
         """Be in the next state. Raises Unexpected."""
@@ -505,7 +502,7 @@ class Conversation:
         match what:
             case "say goodbye":
                 self.output.goodbye(ErrorCodes.NO_ERROR)
-                return [Command("soon")]
+                return [("soon", None, ())]
             case "wait":
                 self._watch(self._deadline())
             case "close":
@@ -513,14 +510,14 @@ class Conversation:
             case "linger":
                 return self._close(now, IN_ALL)
             case "forget":
-                return [Command("forget")]
+                return [("forget", None, ())]
         return []
 
     def _close(self, now: float, patience: float | None) -> Commands:
         """Close the socket, and have nobody work for its streams: `patience` where the client was told something."""
         self._unread.clear()
         self._blocked_since = 0.0
-        commands = [Command("hang_up", None, (patience,))]
+        commands: Commands = [("hang_up", None, (patience,))]
         if not self.streams:
             return commands + self._take(Event.DONE, now)
         for stream in list(self.streams.values()):

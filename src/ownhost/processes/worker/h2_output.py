@@ -58,7 +58,7 @@ class Output:
 
     def next(self) -> Stream | None:
         """The stream whose turn it is, while there is room for more content."""
-        if self._ready and len(self.waiting) < HIGH_WATER:
+        if self._ready and len(self.waiting) + self._session.unsent < HIGH_WATER:
             return self._ready.popitem(last=False)[0]
         return None
 
@@ -85,14 +85,15 @@ class Output:
 
     def headers(self, stream: Stream, fields: RawFields, *, end: bool) -> int:
         """Send a field section on a stream: how many bytes that is."""
-        self.collect()
+        before = self._session.unsent
         self._session.send_headers(stream.id, fields, end_stream=end)
-        return self.collect()  # its own, and nothing else
+        return self._session.unsent - before
 
     def data(self, stream: Stream, data: bytes, *, end: bool) -> None:
         """Send some of a body on a stream."""
+        before = self._session.unsent
         self._session.send_data(stream.id, data, end_stream=end)
-        stream.sent += self.collect()
+        stream.sent += self._session.unsent - before
         stream.content_sent += len(data)
         self._budget.sent(len(data))
 
@@ -101,8 +102,6 @@ class Output:
         self.collect()
         self.waiting += goaway(self._session.highest_inbound_stream_id, code)
 
-    def collect(self) -> int:
-        """Take over what h2 has to say, and say how many bytes that is."""
-        data = self._session.data_to_send()
-        self.waiting += data
-        return len(data)
+    def collect(self) -> None:
+        """Take over what h2 has to say."""
+        self.waiting += self._session.data_to_send()

@@ -14,7 +14,6 @@ from ownhost.http.h2_frames import HEAD_SIZE
 from ownhost.http.message import Head
 from ownhost.modules.mod_http2 import StreamLimits
 from ownhost.modules.reqtimeout import ReadTimeout
-from ownhost.processes.states import follow
 from ownhost.processes.worker.lingering import IN_ALL, SILENCE
 
 
@@ -146,14 +145,12 @@ class Stream:
         "id",
         "last",
         "length",
-        "limit",
         "limits",
         "received",
         "sent",
         "size",
         "stalled_since",
         "state",
-        "timeout",
     )
 
     def __init__(self, number: int, head_size: int, limits: Limits, now: float, *, complete: bool) -> None:
@@ -162,14 +159,12 @@ class Stream:
         self.head_size = head_size  # bytes of the request's head, compressed
         self.limits = limits
         self.complete = complete  # all of the request is here
-        self.answering: Any = None  # does what is done
+        self.answering: Any = None  # does what is done, and knows the request's `timeout` and `body_limit`
         self.begun = self.last = now  # when the head came, and the last of the body; then when the response was out
         self.length: int | None = None  # bytes of the body, where that was said
         self.expects = False  # the client waits with the body until it is told to send it
-        self.limit = 0  # bytes of the body that are taken, where nobody reads it; 0 is any
         self.size = 0  # bytes of the body so far
         self.received = 0  # the same with padding and frames' heads
-        self.timeout = limits.timeout  # seconds without progress after which the client is given up
         self.content: Content | None = None  # what follows the response's head
         self.sent = self.content_sent = 0  # bytes of the response, and those that are content
         self.stalled_since = 0.0  # since when the client lets it send nothing; 0 where it does
@@ -177,11 +172,6 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<stream {self.id} in {self.state.name}, request {'complete' if self.complete else 'not complete'}>"
-
-    def step(self, event: Event) -> str:
-        """Be in the next state; what is to be done. Raises Unexpected."""
-        self.state, what = follow(TABLE, self, event)
-        return what
 
     def read(self, head: Head, limits: Limits) -> None:
         """The request's head says this, and is for a virtual host with these limits."""
@@ -196,12 +186,11 @@ class Stream:
         size = self.size + more
         return size == self.length or (not last and size < self.length)
 
-    def take(self, size: int, padded: int, now: float) -> str:
-        """Some of the body is here, `padded` bytes with its padding: what is done with it. Raises Unexpected."""
+    def take(self, size: int, padded: int, now: float) -> None:
+        """Some of the body is here, `padded` bytes with its padding."""
         self.size += size
         self.received += HEAD_SIZE + padded
         self.last = now
-        return self.step(Event.DATA)
 
     def drain(self, now: float) -> None:
         """The response is out: what comes of the body is waited for a while."""
@@ -216,7 +205,7 @@ class Stream:
         deadline = inf
         if not self.complete and self.state not in (State.STREAMING, State.SENDING):
             read_timeout = self.limits.read_timeout
-            deadline = min(read_timeout.body_deadline(self.begun, self.received), self.last + self.timeout)
+            deadline = min(read_timeout.body_deadline(self.begun, self.received), self.last + self.answering.timeout)
         if self.stalled_since:
-            deadline = min(deadline, self.stalled_since + self.timeout)
+            deadline = min(deadline, self.stalled_since + self.answering.timeout)
         return deadline

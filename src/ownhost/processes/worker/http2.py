@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
+from ownhost.http.h2_head import RawFields
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.client import Client, guarded
 from ownhost.processes.worker.h2_answering import Answering
@@ -34,13 +35,14 @@ SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeratio
 class Http2Connection(Client):
     """A HTTP/2 connection. Where it stands, `talk` knows; here is what the event loop was asked for."""
 
-    __slots__ = ("act_due", "reading", "sock", "talk", "turn_due", "writing")
+    __slots__ = ("act_due", "clock", "reading", "sock", "talk", "turn_due", "writing")
 
     def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, handover)
         self.sock = sock
         self.service = worker.services.get(handover.server)
-        self.talk = Conversation(self.service or worker.default, worker.loop.time())
+        self.clock = worker.loop.time
+        self.talk = Conversation(self.service or worker.default, self.clock())
         self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
         self.turn_due = self.act_due = False  # the event loop will end a turn, or act on frames
 
@@ -54,14 +56,14 @@ class Http2Connection(Client):
         tls = self.endpoints.tls
         if tls is not None and not tls.is_modern and self.talk.limits.streams.modern:
             why = f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}"
-            self.perform(self.talk.violated(ErrorCodes.INADEQUATE_SECURITY, why, self.worker.loop.time()))
+            self.perform(self.talk.violated(ErrorCodes.INADEQUATE_SECURITY, why, self.clock()))
             return
         self.on_readable()
 
     @guarded
     def on_readable(self) -> None:
         """More bytes are here, or the client's end of the connection."""
-        now = self.worker.loop.time()
+        now = self.clock()
         if not self.worker.load_is_watched:
             self.worker.watch_load()
         for _ in range(READS):
@@ -91,7 +93,7 @@ class Http2Connection(Client):
     def act(self) -> None:
         """Act on frames, but not on too many in one turn."""
         self.act_due = False
-        now = self.worker.loop.time()
+        now = self.clock()
         for _ in range(FRAMES):
             commands = self.talk.act(now)
             if commands is None:
@@ -111,7 +113,7 @@ class Http2Connection(Client):
     def end_turn(self) -> None:
         """Send all there is, as far as the socket takes it, and see what to wait for."""
         self.turn_due = False
-        talk, now = self.talk, self.worker.loop.time()
+        talk, now = self.talk, self.clock()
         for _ in range(ROUNDS):
             if talk.is_closed:
                 return
@@ -126,7 +128,7 @@ class Http2Connection(Client):
 
     def flush(self) -> bool:
         """Send what waits. False where that is not all of it, or the client is gone."""
-        talk, now = self.talk, self.worker.loop.time()
+        talk, now = self.talk, self.clock()
         try:
             while talk.output.waiting:
                 talk.took(self.sock.send(talk.output.waiting, SEND), now)
@@ -164,7 +166,7 @@ class Http2Connection(Client):
     @guarded
     def check_time(self) -> None:
         """The moment that was set is here."""
-        self.perform(self.talk.expired(self.worker.loop.time()))
+        self.perform(self.talk.expired(self.clock()))
         self.end_turn()
 
     # What is done
@@ -178,9 +180,13 @@ class Http2Connection(Client):
             except Exception as error:
                 whose.broke(error)
 
-    def accept(self, stream: Stream) -> None:
-        """A request begins."""
-        stream.answering = Answering(self, stream)
+    def serve(self, stream: Stream, fields: RawFields) -> None:
+        """Answer a request."""
+        stream.answering = answering = Answering(self, stream)
+        try:
+            answering.serve(fields)
+        except Exception as error:
+            answering.broke(error)
 
     def acknowledge(self, stream: Stream, size: int) -> None:
         """Let the client send this many bytes more."""
@@ -194,15 +200,15 @@ class Http2Connection(Client):
         service.error_log.log(level, "http2", text, client)
 
     def close_if_idle(self) -> None:
-        self.perform(self.talk.stop(self.worker.loop.time()))
+        self.perform(self.talk.stop(self.clock()))
 
     def broke(self, error: Exception) -> None:
         """Something raised that must not, and it is not known on which stream: all of them end."""
         bugs.report(lambda level, _, text: self.log(level, text), error)
-        self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.worker.loop.time()))
+        self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.clock()))
 
     def close(self) -> None:
-        self.perform(self.talk.gone(self.worker.loop.time()))
+        self.perform(self.talk.gone(self.clock()))
 
     def hang_up(self, patience: float | None) -> None:
         """Close the socket. A client that was told why has so many seconds: with bytes unread, a close undoes that."""
