@@ -18,7 +18,7 @@ from h2_play import BODY_LIMIT, FOUND, PROGRAM, Limits, Play, shown
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.h2_frames import PREFACE
 from ownhost.http.message import FileBody, HTTPError, RequestBody, Response
-from ownhost.processes.worker.h2_conversation import Commands
+from ownhost.processes.worker.h2_conversation import Commands, Event
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.request.request import Request
 from ownhost.request.serve import error_response
@@ -170,7 +170,7 @@ class PairedPlay(Play):
         elif words == "stop":
             connection.close_if_idle()
         elif words == "supersede":
-            connection.perform(connection.talk.supersede(self.clock.now))
+            connection.perform(connection.talk.take(Event.SUPERSEDE, self.clock.now))
         elif words:
             said, end, _ = words.partition("EOF")
             await self.read(b"".join(self.client.says(part) for part in said.split("; ") if part))

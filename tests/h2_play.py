@@ -30,7 +30,8 @@ from ownhost.http.message import ClientGone
 from ownhost.modules.mod_http2 import StreamLimits
 from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.worker.h2_conversation import Commands, Conversation
-from ownhost.processes.worker.h2_stream import Stream
+from ownhost.processes.worker.h2_conversation import Event as On
+from ownhost.processes.worker.h2_stream import Event, Stream
 
 BIG = b"b" * 50_000
 FOUND = {"/text": (200, b"text"), "/none": (404, b"none"), "/empty": (204, b""), "/big": (200, BIG)}
@@ -267,7 +268,7 @@ class Answerer:
 
     def cancel(self) -> None:
         if self.path != "/stubborn":
-            self.play.soon.append(lambda: self.talk.failed(self.stream, ErrorCodes.CANCEL, self.play.now))
+            self.play.soon.append(lambda: self.talk.step(self.stream, Event.FAILED, self.play.now, ErrorCodes.CANCEL))
 
     def run(self) -> None: ...
     def wake(self) -> None: ...
@@ -277,7 +278,7 @@ class Answerer:
     def log(self, *_: object) -> None: ...
 
     def broke(self, _: Exception) -> None:
-        self.play.perform(self.talk.broke(self.stream, self.play.now))
+        self.play.perform(self.talk.step(self.stream, Event.BROKE, self.play.now))
 
     def program(self, words: str) -> None:
         """The program does something."""
@@ -290,9 +291,9 @@ class Answerer:
             self.acknowledge()
         elif kind == "answers":
             self.respond(200, Body(rest.encode()))
-            play.perform(self.talk.ended(self.stream, play.now))
+            play.perform(self.talk.step(self.stream, Event.ENDED, play.now))
         elif kind == "fails":
-            play.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, play.now))
+            play.perform(self.talk.step(self.stream, Event.FAILED, play.now))
         elif kind == "breaks":
             self.broke(AssertionError())
         elif rest == "200":
@@ -302,8 +303,9 @@ class Answerer:
             self.talk.more(self.stream)
         elif self.body is not None:  # has said all
             self.body.ended = True
-            play.perform(self.talk.said(self.stream, play.now))
-            play.perform(self.talk.ended(self.stream, play.now))
+            self.talk.more(self.stream)
+            play.perform(self.talk.step(self.stream, Event.SAID, play.now))
+            play.perform(self.talk.step(self.stream, Event.ENDED, play.now))
 
 
 PROGRAM = re.compile(r"(\d+) ((?:reads|answers|says|fails|breaks|has said all).*)")
@@ -384,13 +386,13 @@ class PurePlay(Play):
         elif words in ("full", "room"):
             self.full = words == "full"
         elif words == "stop":
-            self.perform(self.talk.stop(self.now))
+            self.perform(self.talk.take(On.STOP, self.now))
         elif words == "supersede":
-            self.perform(self.talk.supersede(self.now))
+            self.perform(self.talk.take(On.SUPERSEDE, self.now))
         elif words:
             said, end, _ = words.partition("EOF")
             frames = [part for part in said.split("; ") if part]
             self.read(b"".join(self.client.says(part) for part in frames))
             if end:
-                self.perform(self.talk.gone(self.now))
+                self.perform(self.talk.take(On.GONE, self.now))
         self.turn()

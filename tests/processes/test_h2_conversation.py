@@ -123,7 +123,7 @@ def note(plays: list[PurePlay], accepted: dict[int, list[str]], line: str) -> li
 def finish(plays: list[PurePlay], accepted: dict[int, list[str]]) -> None:
     """The client leaves, and what goes on for it ends."""
     for play in plays:
-        play.perform(play.talk.gone(play.now))
+        play.perform(play.talk.take(h2_conversation.Event.GONE, play.now))
         play.turn()
         for stream in list(play.talk.streams.values()):
             assert stream.state is State.ABANDONED
@@ -145,7 +145,7 @@ def test_what_a_stream_does_not_expect_says_where_it_stands(state: State) -> Non
         if (state, event) in h2_stream.TABLE:
             continue
         with pytest.raises(Unexpected, match=f"{event.name} for <stream 1 in {state.name}"):
-            PurePlay(bytewise=False).talk._step(stream, event, 0.0)
+            PurePlay(bytewise=False).talk.step(stream, event, 0.0)
 
 
 @pytest.mark.parametrize("state", h2_conversation.State)
@@ -155,7 +155,7 @@ def test_what_a_connection_does_not_expect_says_where_it_stands(state: h2_conver
     for event in h2_conversation.Event:
         if (state, event) not in h2_conversation.TABLE:
             with pytest.raises(Unexpected, match=f"{event.name} for <HTTP/2 in {state.name}"):
-                play.talk._take(event, 0.0)
+                play.talk.take(event, 0.0)
 
 
 def test_every_state_can_be_reached_and_ends() -> None:

@@ -21,10 +21,9 @@ from ownhost.http.h2_head import Malformed, RawFields, read_head, refused_head, 
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
-from ownhost.processes.worker.h2_conversation import Commands
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
-from ownhost.processes.worker.h2_stream import State, Stream
+from ownhost.processes.worker.h2_stream import Event, State, Stream
 from ownhost.processes.worker.relaying import answer_stream
 from ownhost.processes.worker.sending import Gone, Sending
 from ownhost.processes.worker.service import BODILESS
@@ -67,9 +66,9 @@ class Answering:
         self.task: asyncio.Task[None] | None = None
         self.relayed = False  # another identity's worker answers, and logs it
 
-    def perform(self, commands: Commands) -> None:
-        """Do what is to be done, outside of a turn of the connection's."""
-        self.connection.perform(commands)
+    def step(self, event: Event, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> None:
+        """Something happens to the stream outside of the connection's turns: do what is to be done."""
+        self.connection.perform(self.talk.step(self.stream, event, self.connection.clock(), code))
         self.connection.soon()
 
     # The request
@@ -203,7 +202,8 @@ class Answering:
         if 0 < left < inf:
             raise Gone
         outgoing.end()
-        self.perform(self.talk.said(self.stream, self.connection.clock()))
+        self.talk.more(self.stream)
+        self.step(Event.SAID)
 
     def refuse(self) -> None:
         """Answer otherwise than was meant: more of a body comes than is taken."""
@@ -212,7 +212,7 @@ class Answering:
     def apologize(self) -> None:
         """Answer 500, where it is known what was asked."""
         if self.request is None:
-            self.connection.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.connection.clock()))
+            self.step(Event.FAILED)
         else:
             self.send_error(HTTPError(500))
 
@@ -236,13 +236,13 @@ class Answering:
         self.task = None
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
-            self.perform(self.talk.failed(self.stream, ErrorCodes.CANCEL, self.connection.clock()))
+            self.step(Event.FAILED, ErrorCodes.CANCEL)
         elif isinstance(error, (Gone, OSError)):
-            self.perform(self.talk.failed(self.stream, ErrorCodes.INTERNAL_ERROR, self.connection.clock()))
+            self.step(Event.FAILED)
         elif isinstance(error, Exception):
             self.broke(error)
         else:
-            self.perform(self.talk.ended(self.stream, self.connection.clock()))
+            self.step(Event.ENDED)
 
     def cancel(self) -> None:
         """Have the program end: nobody waits for it."""
@@ -255,7 +255,7 @@ class Answering:
             self.connection.broke(error)  # what it can be used for is not known any more
             return
         bugs.report(self.log, error)
-        self.perform(self.talk.broke(self.stream, self.connection.clock()))
+        self.step(Event.BROKE)
 
     def abort(self) -> None:
         """The response is not complete, and nobody waits for it."""

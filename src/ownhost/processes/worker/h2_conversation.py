@@ -200,7 +200,7 @@ class Conversation:
         try:
             self._budget.frame(frame, now)
             if frame.kind == GOAWAY:  # h2 would let go of all streams, which are still to be answered (RFC 9113, 6.8)
-                return self._take(Event.GOODBYE, now)
+                return self.take(Event.GOODBYE, now)
             if frame.kind == DATA:
                 commands += self._check_length(frame, now)
             elif frame.kind == HEADERS:
@@ -271,7 +271,7 @@ class Conversation:
             return [("deliver", stream, (event.data, size))]
         self.acknowledge(stream.id, size)
         if stream.state is StreamState.HELD and 0 < stream.answering.body_limit < stream.size:
-            return self._step(stream, StreamEvent.EXCESS, now)
+            return self.step(stream, StreamEvent.EXCESS, now)
         return []
 
     def _on_end(self, event: StreamEnded, now: float) -> Commands:
@@ -281,13 +281,13 @@ class Conversation:
         if not stream.keeps_length(0, last=True):  # trailers ended it, of which h2 does not think
             return self.break_rule(stream, "a body shorter than its Content-Length", now)
         stream.complete = True
-        return self._step(stream, StreamEvent.COMPLETE, now)
+        return self.step(stream, StreamEvent.COMPLETE, now)
 
     def _on_reset(self, event: StreamReset, now: float) -> Commands:
         """A stream is reset: by the client, or by h2, for what the client did."""
         counted = [] if event.remote_reset else self._count_reset(now)
         stream = self.streams.get(event.stream_id)
-        return counted if stream is None else [*counted, *self._step(stream, StreamEvent.RESET, now)]
+        return counted if stream is None else [*counted, *self.step(stream, StreamEvent.RESET, now)]
 
     def _on_window(self, event: WindowUpdated, _now: float) -> Commands:
         if event.stream_id == 0:
@@ -314,7 +314,7 @@ class Conversation:
             event = StreamEvent.PROGRAM
         elif not stream.complete and status < 400 and not stream.expects:
             event = StreamEvent.EARLY
-        commands = self._step(stream, event, now)
+        commands = self.step(stream, event, now)
         if not stream.complete:
             self._watch(stream.deadline())
         return commands
@@ -331,7 +331,7 @@ class Conversation:
         if content is None:
             return self._sent(stream, now)
         stream.content = content
-        commands = self._step(stream, StreamEvent.SEND if content.ended else StreamEvent.STREAM, now)
+        commands = self.step(stream, StreamEvent.SEND if content.ended else StreamEvent.STREAM, now)
         self.more(stream)
         return commands
 
@@ -339,12 +339,6 @@ class Conversation:
         """There may be more to send of a response."""
         if stream.content is not None and stream.content.is_here:
             self.output.enqueue(stream)
-
-    def said(self, stream: Stream, now: float) -> Commands:
-        """A program has said all of a response."""
-        commands = self._step(stream, StreamEvent.SAID, now)
-        self.more(stream)
-        return commands
 
     def fill(self, now: float) -> Commands:
         """Make frames of what streams have to send, in turns, up to the mark."""
@@ -368,7 +362,7 @@ class Conversation:
         try:
             data = content.take(min(window, stream.limits.streams.frame))
         except (ClientGone, OSError):
-            return self.failed(stream, ErrorCodes.INTERNAL_ERROR, now)
+            return self.step(stream, StreamEvent.FAILED, now)
         end = content.is_over
         self.output.data(stream, data, end=end)
         if end:
@@ -377,34 +371,22 @@ class Conversation:
         return []
 
     def _sent(self, stream: Stream, now: float) -> Commands:
-        return self._step(stream, StreamEvent.SENT if stream.complete else StreamEvent.SENT_EARLY, now)
+        return self.step(stream, StreamEvent.SENT if stream.complete else StreamEvent.SENT_EARLY, now)
 
     # How a stream ends
 
-    def failed(self, stream: Stream, code: ErrorCodes, now: float) -> Commands:
-        """A response cannot be completed: the client sees that, never a wrong one."""
-        return self._step(stream, StreamEvent.FAILED, now, code)
-
-    def broke(self, stream: Stream, now: float) -> Commands:
-        """Something raised that must not: a 500 where nothing was sent, else the stream's end."""
-        return self._step(stream, StreamEvent.BROKE, now)
-
-    def ended(self, stream: Stream, now: float) -> Commands:
-        """A stream's program has ended."""
-        return self._step(stream, StreamEvent.ENDED, now)
-
     def _reset(self, stream: Stream, code: ErrorCodes, now: float) -> Commands:
         self._send_reset(stream.id, code)
-        return self._step(stream, StreamEvent.RESET, now)
+        return self.step(stream, StreamEvent.RESET, now)
 
     def _send_reset(self, number: int, code: ErrorCodes) -> None:
         with contextlib.suppress(H2Error):  # it is none any more
             self.session.reset_stream(number, code)
 
-    def _step(
+    def step(
         self, stream: Stream, event: StreamEvent, now: float, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR
     ) -> Commands:
-        """Have a stream be in its next state. Raises Unexpected."""
+        """Something happens to a stream: what is to be done. `code` is for one that fails. Raises Unexpected."""
         stream.state, what = follow(STREAM_TABLE, stream, event)
         if stream.state < StreamState.ANSWERED:
             return [(what, stream, ())] if what else []
@@ -423,7 +405,7 @@ class Conversation:
             if not self.streams:
                 self._idle_since = now
                 if self.state is State.CLOSING:
-                    commands += self._take(Event.DONE, now)
+                    commands += self.take(Event.DONE, now)
         return commands
 
     # The time
@@ -451,7 +433,7 @@ class Conversation:
                 over = stream.state is StreamState.ANSWERED
                 commands += self._reset(stream, ErrorCodes.NO_ERROR if over else ErrorCodes.CANCEL, now)
         if self._deadline() <= now:
-            commands += self._take(Event.GONE if self._blocked_since else Event.EXPIRED, now)
+            commands += self.take(Event.GONE if self._blocked_since else Event.EXPIRED, now)
         self.alarm = min((self._deadline(), *(stream.deadline() for stream in self.streams.values())))
         return commands
 
@@ -471,21 +453,9 @@ class Conversation:
         if self.streams or self._blocked_since or self.is_closed:
             return []
         idle = stopping and self.state is State.OPEN and not self._unread
-        return self._take(Event.STOP if idle else Event.DONE, now)
+        return self.take(Event.STOP if idle else Event.DONE, now)
 
     # The end
-
-    def stop(self, now: float) -> Commands:
-        """The worker stops: what was begun is finished, the rest the client may ask for elsewhere."""
-        return self._take(Event.STOP, now)
-
-    def supersede(self, now: float) -> Commands:
-        """A newer worker is there: what was begun is finished, the rest is that one's."""
-        return self._take(Event.SUPERSEDE, now)
-
-    def gone(self, now: float) -> Commands:
-        """The client has closed, or cannot be reached."""
-        return self._take(Event.GONE, now)
 
     def violated(self, code: ErrorCodes | int, why: str, now: float, patience: float = IN_ALL) -> Commands:
         """The connection cannot go on: the client is told why, and has this many seconds to close, too."""
@@ -496,8 +466,8 @@ class Conversation:
         self.output.goodbye(code)
         return [("log", None, (Level.INFO, f"the connection ends: {why}")), *self._close(now, patience)]
 
-    def _take(self, event: Event, now: float) -> Commands:
-        """Be in the next state. Raises Unexpected."""
+    def take(self, event: Event, now: float) -> Commands:
+        """Something happens to the connection: what is to be done. Raises Unexpected."""
         self.state, what = follow(TABLE, self, event)
         match what:
             case "say goodbye":
@@ -519,9 +489,9 @@ class Conversation:
         self._blocked_since = 0.0
         commands: Commands = [("hang_up", None, (patience,))]
         if not self.streams:
-            return commands + self._take(Event.DONE, now)
+            return commands + self.take(Event.DONE, now)
         for stream in list(self.streams.values()):
-            commands += self._step(stream, StreamEvent.RESET, now)
+            commands += self.step(stream, StreamEvent.RESET, now)
         return commands
 
 

@@ -15,7 +15,7 @@ from ownhost.http.h2_head import RawFields
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.client import Client, guarded
 from ownhost.processes.worker.h2_answering import Answering
-from ownhost.processes.worker.h2_conversation import Commands, Conversation
+from ownhost.processes.worker.h2_conversation import Commands, Conversation, Event
 from ownhost.processes.worker.h2_output import Transport
 from ownhost.processes.worker.h2_stream import Stream
 from ownhost.request import bugs
@@ -200,7 +200,7 @@ class Http2Connection(Client):
         service.error_log.log(level, "http2", text, client)
 
     def close_if_idle(self) -> None:
-        self.perform(self.talk.stop(self.clock()))
+        self.perform(self.talk.take(Event.STOP, self.clock()))
 
     def broke(self, error: Exception) -> None:
         """Something raised that must not, and it is not known on which stream: all of them end."""
@@ -208,7 +208,7 @@ class Http2Connection(Client):
         self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.clock()))
 
     def close(self) -> None:
-        self.perform(self.talk.gone(self.clock()))
+        self.perform(self.talk.take(Event.GONE, self.clock()))
 
     def hang_up(self, patience: float | None) -> None:
         """Close the socket. A client that was told why has so many seconds: with bytes unread, a close undoes that."""
