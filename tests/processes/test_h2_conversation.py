@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -158,6 +159,11 @@ def test_what_a_connection_does_not_expect_says_where_it_stands(state: h2_conver
                 play.talk.take(event, 0.0)
 
 
+def test_every_state_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "http2.md").read_text()
+    assert all(f"| {state.name} |" in page for state in (*State, *h2_conversation.State))
+
+
 def test_every_state_can_be_reached_and_ends() -> None:
     begins = {State.NEW, h2_conversation.State.OPEN}
     assert {after for after, _ in h2_stream.TABLE.values()} | begins >= set(State)
@@ -187,3 +193,25 @@ def test_an_event_that_a_stream_does_not_expect_ends_that_stream_alone(
 
     pair.run(work(), bugs=1)
     assert "Unexpected: DATA for <stream 1 in RUNNING, request not complete>" in pair.errors()
+
+
+def test_an_event_that_a_connection_does_not_expect_ends_it_alone(
+    make: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = make(CONFIG)
+    event = h2_conversation.Event.GOODBYE
+    monkeypatch.delitem(h2_conversation.TABLE, (h2_conversation.State.OPEN, event))
+
+    async def work() -> None:
+        other = pair.connect()
+        play = PairedPlay(pair, bytewise=False)
+        await play.begin()
+        await play.hold("""
+            >> 1 GET /program
+            >> goaway
+            << GOAWAY 1 INTERNAL_ERROR
+        """)
+        assert (await other.get("/text")).status == 200
+
+    pair.run(work(), bugs=1)
+    assert "Unexpected: GOODBYE for <HTTP/2 in OPEN, 0 bytes wait, [<stream 1 in RUNNING, request" in pair.errors()

@@ -168,7 +168,6 @@ class Answering:
         request, response = self.request, self.response
         assert request is not None
         assert response is not None
-        self.response = None
         body = response.body
         fields = response_fields(response, self.service.token)
         self.sending = Sending(request, response, keep=True, head_in=self.stream.head_size)
@@ -178,6 +177,7 @@ class Answering:
             let_go(body)
         else:
             self.outgoing = Outgoing(body)
+        self.response = None
         self.connection.perform(self.talk.respond(self.stream, fields, self.outgoing, self.connection.clock()))
 
     def pour(self) -> None:

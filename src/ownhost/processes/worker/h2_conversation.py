@@ -85,7 +85,7 @@ _REFUSING = (State.DRAINING, State.SUPERSEDED, State.PARTING)
 _ENDED = (State.CLOSING, State.CLOSED)
 _LATE = (Event.STOP, Event.SUPERSEDE, Event.EXPIRED, Event.VIOLATION, Event.GONE)
 
-# state, event -> next state, and what is done
+# state, event -> next state, and what is done (by `Conversation`, in commands)
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.OPEN, Event.GOODBYE): (State.DESERTED, ""),
     (State.OPEN, Event.STOP): (State.DRAINING, "say goodbye"),
@@ -445,12 +445,14 @@ class Conversation:
 
     def settle(self, now: float, *, stopping: bool) -> Commands:
         """All that the socket takes for now is sent. `stopping`: the worker ends what is idle."""
+        if self.is_closed:
+            return []
         if not self.output.waiting:
             self._blocked_since = 0.0
         elif not self._blocked_since:
             self._blocked_since = now
             self._watch(self._deadline())
-        if self.streams or self._blocked_since or self.is_closed:
+        if self.streams or self._blocked_since:
             return []
         idle = stopping and self.state is State.OPEN and not self._unread
         return self.take(Event.STOP if idle else Event.DONE, now)
