@@ -31,7 +31,7 @@ from ownhost.modules.mod_http2 import StreamLimits
 from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.worker.h2_conversation import Commands, Conversation
 from ownhost.processes.worker.h2_conversation import Event as On
-from ownhost.processes.worker.h2_stream import Event, Stream
+from ownhost.processes.worker.h2_stream import Event, State, Stream
 
 BIG = b"b" * 50_000
 FOUND = {"/text": (200, b"text"), "/none": (404, b"none"), "/empty": (204, b""), "/big": (200, BIG)}
@@ -178,9 +178,9 @@ class Play(ABC):
         expected: list[str] = []
         before = "begin"
         for line in [*script.strip().splitlines(), ">> "]:
-            line = line.strip()
+            line = line.strip(" \n")
             if line.startswith("<< "):
-                expected += line[3:].split("; ")
+                expected += filter(None, line[3:].split("; "))
             elif line:
                 frames = [word for word in expected if " HEADERS" in word or word[0].isdigit() or word[0] == "G"]
                 done = sorted((word for word in expected if word not in frames), key=about)
@@ -290,7 +290,7 @@ class Answerer:
                 self.talk.go_ahead(self.stream)
             self.acknowledge()
         elif kind == "answers":
-            self.respond(200, Body(rest.encode()))
+            self.respond(200, Body(rest.encode()) if rest else None)
             play.perform(self.talk.step(self.stream, Event.ENDED, play.now))
         elif kind == "fails":
             play.perform(self.talk.step(self.stream, Event.FAILED, play.now))
@@ -298,6 +298,8 @@ class Answerer:
             self.broke(AssertionError())
         elif rest == "200":
             self.respond(200, Body(ended=False))
+            if self.stream.state is not State.STREAMING:  # nobody waits for what follows
+                play.perform(self.talk.step(self.stream, Event.ENDED, play.now))
         elif self.body is not None and kind == "says":
             self.body.content += rest.encode()
             self.talk.more(self.stream)

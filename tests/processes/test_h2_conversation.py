@@ -70,7 +70,7 @@ OF_CONNECTION = [
 OF_PROGRAMS = {
     State.RUNNING: ["reads", "answers done", "says 200", "fails", "breaks"],
     State.STREAMING: ["reads", "says more", f"says {'y' * 40_000}", "has said all", "fails", "breaks"],
-    State.ABANDONED: ["answers done", "fails"],
+    State.ABANDONED: ["answers done", "says 200", "fails"],
 }
 
 

@@ -21,6 +21,7 @@ from ownhost.http.h2_head import Malformed, RawFields, read_head, refused_head, 
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
+from ownhost.processes.states import Unexpected
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
 from ownhost.processes.worker.h2_stream import Event, State, Stream
@@ -234,6 +235,12 @@ class Answering:
     def after_task(self, task: asyncio.Task[None]) -> None:
         """A program has answered, or the client left: also before the task began."""
         self.task = None
+        try:
+            self._after_task(task)
+        except Unexpected as error:
+            self.broke(error)
+
+    def _after_task(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
             self.step(Event.FAILED, ErrorCodes.CANCEL)

@@ -54,6 +54,8 @@ class Event(IntEnum):
 
 _ANSWERS = (Event.STREAM, Event.SEND, Event.SENT, Event.SENT_EARLY, Event.SAID)
 _TO_SEND = (State.FOUND, State.REFUSED, State.RUNNING)
+_UNSAID = (State.NEW, State.HELD, State.FOUND, State.RUNNING)
+_BEGUN = (State.REFUSED, State.STREAMING, State.SENDING)
 _ALONE = (State.NEW, State.HELD, State.FOUND, State.REFUSED, State.SENDING)  # without a program at work
 _OVER = (State.ANSWERED, State.CLOSED)
 
@@ -62,18 +64,14 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.NEW, Event.FOUND): (State.FOUND, "send"),
     (State.NEW, Event.EARLY): (State.HELD, ""),
     (State.NEW, Event.PROGRAM): (State.RUNNING, "run"),
-    (State.NEW, Event.BROKE): (State.REFUSED, "apologize"),
     (State.HELD, Event.DATA): (State.HELD, "drop"),
     (State.HELD, Event.COMPLETE): (State.FOUND, "send"),
     (State.HELD, Event.EXCESS): (State.REFUSED, "refuse"),
-    (State.HELD, Event.BROKE): (State.REFUSED, "apologize"),
-    (State.FOUND, Event.BROKE): (State.REFUSED, "apologize"),
     (State.FOUND, Event.STREAM): (State.STREAMING, "pour"),
     (State.REFUSED, Event.COMPLETE): (State.REFUSED, ""),
     (State.RUNNING, Event.DATA): (State.RUNNING, "deliver"),
     (State.RUNNING, Event.COMPLETE): (State.RUNNING, "wake"),
     (State.RUNNING, Event.STREAM): (State.STREAMING, ""),
-    (State.RUNNING, Event.BROKE): (State.REFUSED, "apologize"),
     (State.RUNNING, Event.RESET): (State.ABANDONED, "cancel"),
     (State.STREAMING, Event.DATA): (State.STREAMING, "deliver"),
     (State.STREAMING, Event.COMPLETE): (State.STREAMING, "wake"),
@@ -94,8 +92,9 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     **{(State.ABANDONED, event): (State.ABANDONED, "") for event in _ANSWERS},
     **{(State.ABANDONED, event): (State.CLOSED, "abort") for event in (Event.FAILED, Event.BROKE, Event.ENDED)},
     **{(state, Event.RESET): (State.CLOSED, "abort") for state in _ALONE},
-    **{(state, Event.FAILED): (State.CLOSED, "fail") for state in State if state not in (State.ABANDONED, *_OVER)},
-    **{(state, Event.BROKE): (State.CLOSED, "fail") for state in (State.REFUSED, State.STREAMING, State.SENDING)},
+    **{(state, Event.BROKE): (State.REFUSED, "apologize") for state in _UNSAID},
+    **{(state, Event.BROKE): (State.CLOSED, "fail") for state in _BEGUN},
+    **{(state, Event.FAILED): (State.CLOSED, "fail") for state in (State.RUNNING, *_BEGUN)},
     **{(state, Event.ENDED): (state, "") for state in (State.SENDING, *_OVER)},
     **{(State.ANSWERED, event): (State.CLOSED, "reset") for event in (Event.FAILED, Event.BROKE)},
     **{(State.CLOSED, event): (State.CLOSED, "") for event in (Event.FAILED, Event.BROKE)},
