@@ -141,7 +141,7 @@ def finish(plays: list[PurePlay], accepted: dict[int, list[str]]) -> None:
 @pytest.mark.parametrize("state", State)
 def test_what_a_stream_does_not_expect_says_where_it_stands(state: State) -> None:
     for event in h2_stream.Event:
-        stream = Stream(1, 0, Limits(), 0.0, complete=True)
+        stream = Stream(1, 0, Limits(), 0.0, 0.0, True)
         stream.state = state
         if (state, event) in h2_stream.TABLE:
             continue

@@ -256,7 +256,7 @@ class Conversation:
             self._send_reset(number, ErrorCodes.REFUSED_STREAM)  # another connection may ask again
             return self._count_reset(now) if what == "refuse, and count" else []
         complete = event.stream_ended is not None
-        stream = self.streams[number] = Stream(number, self.section_size, self.limits, now, complete=complete)
+        stream = self.streams[number] = Stream(number, self.section_size, self.limits, now, now, complete)
         fields: RawFields = event.headers
         return [("serve", None, (stream, fields))]
 

@@ -6,6 +6,7 @@ all of it while they send stop sending, and wait for ever. An error does not wai
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum, auto
 from math import inf
 from typing import Any, Protocol
@@ -129,45 +130,27 @@ class Content(Protocol):
         """At most this many bytes of what is here. Raises ClientGone, OSError."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Stream:
-    """A stream from its request to its end. `answering` does what is done."""
+    """A stream from its request to its end."""
 
-    __slots__ = (
-        "answering",
-        "begun",
-        "complete",
-        "content",
-        "content_sent",
-        "drained_until",
-        "expects",
-        "head_size",
-        "id",
-        "last",
-        "length",
-        "limits",
-        "received",
-        "sent",
-        "size",
-        "stalled_since",
-        "state",
-    )
-
-    def __init__(self, number: int, head_size: int, limits: Limits, now: float, *, complete: bool) -> None:
-        self.state = State.NEW
-        self.id = number
-        self.head_size = head_size  # bytes of the request's head, compressed
-        self.limits = limits
-        self.complete = complete  # all of the request is here
-        self.answering: Any = None  # does what is done, and knows the request's `timeout` and `body_limit`
-        self.begun = self.last = now  # when the head came, and the last of the body; then when the response was out
-        self.length: int | None = None  # bytes of the body, where that was said
-        self.expects = False  # the client waits with the body until it is told to send it
-        self.size = 0  # bytes of the body so far
-        self.received = 0  # the same with padding and frames' heads
-        self.content: Content | None = None  # what follows the response's head
-        self.sent = self.content_sent = 0  # bytes of the response, and those that are content
-        self.stalled_since = 0.0  # since when the client lets it send nothing; 0 where it does
-        self.drained_until = inf
+    id: int
+    head_size: int  # bytes of the request's head, compressed
+    limits: Limits
+    begun: float  # when the head came
+    last: float  # when the last of the body came, or the response was out
+    complete: bool  # all of the request is here
+    state: State = State.NEW
+    answering: Any = None  # does what is done, and knows the request's `timeout` and `body_limit`
+    length: int | None = None  # bytes of the body, where that was said
+    expects: bool = False  # the client waits with the body until it is told to send it
+    size: int = 0  # bytes of the body so far
+    received: int = 0  # the same with padding and frames' heads
+    content: Content | None = None  # what follows the response's head
+    sent: int = 0  # bytes of the response
+    content_sent: int = 0  # those of them that are content
+    stalled_since: float = 0.0  # since when the client lets it send nothing; 0 where it does
+    drained_until: float = inf
 
     def __repr__(self) -> str:
         return f"<stream {self.id} in {self.state.name}, request {'complete' if self.complete else 'not complete'}>"
