@@ -17,6 +17,7 @@ from h2_conversations import CONVERSATIONS
 from h2_pair import Pair
 from h2_paired import CONFIG, PairedPlay, recording
 from h2_play import Limits, PurePlay
+from ownhost.http.tls import TLSFacts
 from ownhost.processes.states import Unexpected
 from ownhost.processes.worker import h2_conversation, h2_stream
 from ownhost.processes.worker.h2_stream import State, Stream
@@ -157,6 +158,16 @@ def test_what_a_connection_does_not_expect_says_where_it_stands(state: h2_conver
         if (state, event) not in h2_conversation.TABLE:
             with pytest.raises(Unexpected, match=f"{event.name} for <HTTP/2 in {state.name}"):
                 play.talk.take(event, 0.0)
+
+
+def test_tls_that_is_too_weak() -> None:
+    for protocol, cipher, done in (
+        ("TLSv1.2", "AES128-SHA", ["GOAWAY 0 INADEQUATE_SECURITY", "log", "hang_up and wait", "forget"]),
+        ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", []),
+    ):
+        play = PurePlay(bytewise=False)
+        play.perform(play.talk.met(TLSFacts(protocol, cipher, 128, "site.test", False), play.now))
+        assert play.take() == done
 
 
 def test_every_state_is_described() -> None:

@@ -42,6 +42,7 @@ from ownhost.http.h2_head import RawFields
 from ownhost.http.h2_session import Session
 from ownhost.http.level import Level
 from ownhost.http.message import ClientGone
+from ownhost.http.tls import TLSFacts
 from ownhost.processes.states import Unexpected, follow
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output
 from ownhost.processes.worker.h2_stream import TABLE as STREAM_TABLE
@@ -183,6 +184,13 @@ class Conversation:
         return not self._unread and len(self.output.waiting) < STOP_READING and not self.is_closed
 
     # What the client says
+
+    def met(self, tls: TLSFacts | None, now: float) -> Commands:
+        """The connection begins, over TLS as it was agreed on (RFC 9113, 9.2)."""
+        if tls is None or tls.is_modern or not self.limits.streams.modern:
+            return []
+        why = f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}"
+        return self.violated(ErrorCodes.INADEQUATE_SECURITY, why, now)
 
     def received(self, data: bytes, now: float) -> Commands:
         """Some bytes are here, to be acted on."""

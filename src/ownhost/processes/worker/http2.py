@@ -53,11 +53,7 @@ class Http2Connection(Client):
         self.fresh = False
         self.worker.adopt(self)
         self._watch()
-        tls = self.endpoints.tls
-        if tls is not None and not tls.is_modern and self.talk.limits.streams.modern:
-            why = f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}"
-            self.perform(self.talk.violated(ErrorCodes.INADEQUATE_SECURITY, why, self.clock()))
-            return
+        self.perform(self.talk.met(self.endpoints.tls, self.clock()))
         self.on_readable()
 
     @guarded
