@@ -171,9 +171,7 @@ class Answering:
         assert response is not None
         body = response.body
         fields = response_fields(response, self.service.token)
-        self.sending = Sending(request, response, keep=True, head_in=self.stream.head_size)
-        if self.service.access_log.logs:
-            self.sending.head = b"\r\n".join([b"HTTP/2.0", *[b"%b: %b" % field for field in fields[1:]]])
+        self.sending = Sending(request, response, keep=True, head_in=self.stream.head_size, head=fields)
         if request.head.method == "HEAD" or response.status in BODILESS or body == b"":
             let_go(body)
         else:
