@@ -69,6 +69,8 @@ class Play:
             for part in self.cut(octets(rest)):
                 if talk.state not in (State.ENDING, State.CLOSED, State.IDLE):
                     self.done += talk.answered(part, self.now)
+        elif word == "whole":
+            self.done += talk.answered_whole(octets(rest), End(keep=True, again=True), self.now)
         elif word == "end":
             self.done += talk.finished(End("keep" in rest, "again" in rest), self.now)
         elif word == "lost":
@@ -127,8 +129,8 @@ def octets(text: str) -> bytes:
 
 def shown(command: Command) -> str:
     match command:
-        case Ask(server, origin, _, fresh):
-            return f"ask {('alice', 'bob')[server]}, request {origin.handled}{', fresh' * fresh}"
+        case Ask(server, asked, fresh):
+            return f"ask {('alice', 'bob')[server]}, request {asked.handled}{', fresh' * fresh}"
         case Pass(data):
             return f"body {data.decode()}"
         case EndInput():
@@ -204,7 +206,7 @@ def test_whole_conversations_come_out_the_same_however_they_are_cut(said: list[b
             places += size
         for command in play.done:
             if isinstance(command, Ask):
-                passed += command.head
+                passed += command.asked.head
             elif isinstance(command, Pass):
                 passed += command.data
             elif isinstance(command, Send):

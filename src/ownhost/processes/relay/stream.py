@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections import deque
 
-from ownhost.processes.relay.records import MOST, Conversation, Kind, Origin, Record, RecordError, State, Whose
+from ownhost.processes.relay.records import MOST, Asked, Conversation, Kind, Record, RecordError, State, Whose, unfold
 
 READ_SIZE = 65_536
 
@@ -33,9 +33,9 @@ class RelayStream:
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.sock.fileno()}>"
 
-    async def ask(self, origin: Origin, head: bytes) -> Whose | None:
+    async def ask(self, asked: Asked) -> Whose | None:
         """Ask whether the other end takes a request: None, or whose it says that it is. Raises RelayLost."""
-        await self._say(Kind.ORIGIN, origin.to_bytes(), Kind.HEAD, head)
+        await self._say(Kind.REQUEST, asked.to_bytes())
         record = await self.read()
         if record.kind is Kind.TAKEN:
             return None
@@ -49,10 +49,9 @@ class RelayStream:
         for start in range(0, len(data), MOST):
             await self._say(Kind.BODY, data[start : start + MOST])
 
-    async def _say(self, *said: Kind | bytes | memoryview) -> None:
+    async def _say(self, kind: Kind, data: bytes | memoryview) -> None:
         try:
-            parts = [self._conversation.says(*pair) for pair in zip(said[::2], said[1::2], strict=True)]  # type: ignore[arg-type]
-            await self._loop.sock_sendall(self.sock, b"".join(parts))
+            await self._loop.sock_sendall(self.sock, self._conversation.says(kind, data))
         except (OSError, RecordError) as error:
             raise RelayLost(f"who was to answer is gone: {error}") from None
 
@@ -63,7 +62,8 @@ class RelayStream:
                 data = await self._loop.sock_recv(self.sock, READ_SIZE)
                 if not data:
                     raise RelayLost("who was to answer has ended")
-                self._records.extend(self._conversation.feed(data))
+                for record in self._conversation.feed(data):
+                    self._records.extend(unfold(record))
             except (OSError, RecordError) as error:
                 raise RelayLost(f"who was to answer is gone: {error}") from None
         return self._records.popleft()
