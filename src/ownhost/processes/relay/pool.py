@@ -69,12 +69,12 @@ class Pool(Generic[Key]):
         self._count = 0
 
     def _take(self, key: Key) -> RelayStream | None:
-        """The one that was used last, and is still there."""
+        """The one that was used last, and seems to be there still."""
         kept = self._kept.get(key)
         while kept:
             stream, _ = kept.pop()
             self._count -= 1
-            if not stream.has_news:
+            if stream.is_idle:
                 return stream
             stream.close()
         return None
