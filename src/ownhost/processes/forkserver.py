@@ -46,6 +46,7 @@ END = 8.0  # seconds that all below it gets to be ended: less than the superviso
 HIGHEST = -20  # of nice values: the most that a process gets of a processor
 ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
 REHEARSALS = 10  # looks at itself, as each child will take one: after some, Python is faster at it
+SPARES = 3  # spare processes in a row that may end unasked before there are none any more
 AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
@@ -113,7 +114,7 @@ class Forkserver:
         self.channel = channel
         self.groups = groups
         self.confined = confined
-        self.spares = spares
+        self.spares = SPARES if spares else 0  # that may still end before they are asked for
         self.spare: Spare | None = None
         self.children: dict[int, int] = {}  # pid -> serial number of the order
         self.ender: Ender | None = None  # that ends what an owner's launcher left running
@@ -197,14 +198,14 @@ class Forkserver:
                 lambda order, control, page: _child(self.wanted(order, control, parent), order.role, page),
             )
         except OSError:
-            self.spares = False  # workers are forked when they are asked for
+            self.spares = 0  # workers are forked when they are asked for
 
     def use_spare(self, order: Fork, control: int, page: int) -> int:
         """Have the spare process be what is asked for. Its pid; 0 where it cannot."""
         spare = self.spare
         if spare is None or order.role != spare.role or not spare.give(order, control, page):
             return 0
-        self.spare = None
+        self.spare, self.spares = None, SPARES
         return spare.pid
 
     def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
@@ -234,6 +235,7 @@ class Forkserver:
                 self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
         if self.spare is not None and self.spare.has_ended():
             self.spare = None
+            self.spares -= 1
         if self.ender is not None and self.ender.has_ended():
             self.has_failed, self.ender = self.ender.failed, None
         if self.ender is None and (left := strangers(self.children, self.helpers)):

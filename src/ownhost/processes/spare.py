@@ -6,7 +6,6 @@ then. A spare one has done both. It is the forkserver's copy, with nothing of an
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -46,12 +45,17 @@ class Spare:
 
     def give(self, order: Fork, control: int, page: int) -> bool:
         """Have it obey an order. False where it is gone: then it is to be reaped, and another one asked."""
-        with contextlib.closing(self._channel):
-            try:
-                self._channel.send(order, (control, page))
-            except OSError:
-                return False
+        try:
+            self._channel.send(order, (control, page))
+        except OSError:
+            return False
+        finally:
+            self.close()
         return True
+
+    def close(self) -> None:
+        """Ask it for nothing: it ends."""
+        self._channel.close()
 
     def has_ended(self) -> bool:
         """Whether somebody has ended it."""

@@ -134,22 +134,23 @@ def warm_up() -> Iterator[None]:
             yield
 
 
+SAMPLE = Path(os.__file__).with_name("keyword.py")  # a small file that everybody may read, unlike some of our own
 REHEARSAL = Handover(0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal")
 REHEARSED = (
-    *["GET /worker.py HTTP/1.1\r\n\r\n", "GET /missing HTTP/1.1\r\n\r\n"] * 5,
-    "GET /worker.py HTTP/1.1\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
-    "GET /worker.py HTTP/1.1\r\nRange: bytes=0-1,5-6\r\n\r\n",
-    "POST /worker.py HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    *["GET /keyword.py HTTP/1.1\r\n\r\n", "GET /missing HTTP/1.1\r\n\r\n"] * 5,
+    "GET /keyword.py HTTP/1.1\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+    "GET /keyword.py HTTP/1.1\r\nRange: bytes=0-1,5-6\r\n\r\n",
+    "POST /keyword.py HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     "GET / HTTP/1.1\r\n\r\n",
     "broken\r\n\r\n",
 )
-REHEARSED_PATHS = ("/worker.py", "/worker.py", "/missing") * 5  # over HTTP/2
+REHEARSED_PATHS = ("/keyword.py", "/keyword.py", "/missing") * 5  # over HTTP/2
 WARM = 2  # of REHEARSED
 
 
 @contextlib.contextmanager
 def _rehearsing() -> Iterator[Worker]:
-    settings = Settings({DOCUMENT_ROOT.name: str(Path(__file__).parent)})
+    settings = Settings({DOCUMENT_ROOT.name: str(SAMPLE.parent)})
     server = VirtualHost(0, Source(__file__, 1), settings=settings)
     nobody = Identity(0, 0, (), "rehearsal")
     slice_ = WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server)
@@ -160,12 +161,14 @@ def _rehearsing() -> Iterator[Worker]:
         slice_.logs.error[settings[ERROR_LOG]] = 2
         descriptors = [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()]
         worker = Worker(Channel(gates, ()), slice_, descriptors, loop)
-        yield worker
-        worker.waiting.close()
-        worker.lingering.end()
-        worker.mailbox.close()
-        worker.orders.close()
-    loop.close()
+        try:
+            yield worker
+        finally:  # a spare process is asked for in the midst of it
+            worker.waiting.close()
+            worker.lingering.end()
+            worker.mailbox.close()
+            worker.orders.close()
+            loop.close()
 
 
 async def _rehearse(worker: Worker, request: str) -> None:
