@@ -75,10 +75,23 @@ def main() -> NoReturn:
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
     gc.collect()
+    _gaps = fill_gaps()  # kept: this never returns
     gc.freeze()
     if confined := fork_confined(confined_control):
         Forkserver(channel, groups, confined).run()
     Forkserver(channel, ControlGroups(None), spares=True).run()
+
+
+def fill_gaps() -> list[object]:
+    """Objects of every size, some megabytes of them, that take the places which freed ones have left all over the heap.
+
+    They are to be kept. A child's first objects would go there, and each such place costs it a page of memory of its
+    own: 0.3 MiB less for each worker. Sizes and steps are pymalloc's, then malloc's (512 bytes and more).
+    """
+    overhead = sys.getsizeof(b"")
+    small = [bytes(size - overhead) for size in range(48, 513, 16) for _ in range(500)]
+    large = [bytes(size - overhead) for size in range(528, 4_200, 64) for _ in range(20)]
+    return [small, large, [object() for _ in range(500)], [number + 0.5 for number in range(500)]]
 
 
 def fork_confined(control: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -145,20 +146,24 @@ REHEARSED = (
     "broken\r\n\r\n",
 )
 REHEARSED_PATHS = ("/keyword.py", "/keyword.py", "/missing") * 5  # over HTTP/2
-WARM = 2  # of REHEARSED
+WARM = 1  # of REHEARSED
+
+
+@functools.cache
+def _rehearsed_slice() -> bytes:
+    settings = Settings({DOCUMENT_ROOT.name: str(SAMPLE.parent)})
+    server = VirtualHost(0, Source(__file__, 1), settings=settings)
+    nobody = Identity(0, 0, (), "rehearsal")
+    return pickle.dumps(WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server))
 
 
 @contextlib.contextmanager
 def _rehearsing() -> Iterator[Worker]:
-    settings = Settings({DOCUMENT_ROOT.name: str(SAMPLE.parent)})
-    server = VirtualHost(0, Source(__file__, 1), settings=settings)
-    nobody = Identity(0, 0, (), "rehearsal")
-    slice_ = WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server)
-    slice_ = pickle.loads(pickle.dumps(slice_))  # noqa: S301 - our own
+    slice_: WorkerSlice = pickle.loads(_rehearsed_slice())  # noqa: S301 - our own
     gates, box = mailbox.mailbox_pair()
     loop = uvloop.new_event_loop()
     with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs.error[settings[ERROR_LOG]] = 2
+        slice_.logs.error[slice_.main.settings[ERROR_LOG]] = 2
         descriptors = [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()]
         worker = Worker(Channel(gates, ()), slice_, descriptors, loop)
         try:
