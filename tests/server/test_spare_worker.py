@@ -31,10 +31,11 @@ def test_the_first_worker_is_the_process_that_waited(two: Server) -> None:
 
 
 def test_one_that_is_killed_is_missed_by_nobody(two: Server) -> None:
-    killed = spare(two).pid
-    os.kill(killed, signal.SIGKILL)
+    killed = spare(two)
+    os.kill(killed.pid, signal.SIGKILL)
+    eventually(lambda: not killed.alive)
     assert two.get("alice.test").status == 200
-    assert spare(two).pid != killed
+    assert spare(two).pid != killed.pid
     assert "ended by signal" not in two.log(), "it was nobody's process yet"
 
 
