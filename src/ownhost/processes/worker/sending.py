@@ -82,7 +82,11 @@ class Sending:
     sent: int = 0  # bytes, head included
     content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
     received: int = 0  # bytes of the request's body
-    aborted: bool = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more follows what is here: what a program says, or what is left of a request before another one."""
+        return self.stream is not None or (self.keep and self.request.head.has_body)
 
     def close(self) -> None:
         """Nothing more of it is sent."""
