@@ -7,10 +7,8 @@ phases, one send. Only what has to wait (a body to read, a client slow to take a
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine
-from math import inf
+from collections import deque
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
@@ -18,15 +16,14 @@ from ownhost.http import framing
 from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker import misdirected
-from ownhost.processes.worker.client import Client, guarded
+from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.client_watch import look_at
-from ownhost.processes.worker.conversation import Conversation, Event, State
+from ownhost.processes.worker.conversation import KEPT, LAST, Event
+from ownhost.processes.worker.driven import Driven
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.sending import SEND, Gone, Sending, Window, push
 from ownhost.processes.worker.tasks import relay, run_program, send_rest
 from ownhost.processes.worker.waiting import READ, WRITE
-from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import error_response
 
@@ -41,98 +38,24 @@ READ_SIZE = 65_536  # bytes per recv
 RECEIVE = int(MSG_DONTWAIT)
 
 
-class Connection(Client):
+class Connection(Driven):
     """Does what its conversation says. What is done gives the event that comes of it; None where that is waited for."""
 
-    __slots__ = (
-        "copying",
-        "incoming",
-        "line",
-        "request",
-        "response",
-        "sending",
-        "sock",
-        "talk",
-        "task",
-        "watched",
-        "window",
-    )
+    __slots__ = ("copying", "incoming", "line", "request", "response", "sending", "window")
 
     def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
-        super().__init__(worker, handover)
-        self.sock = sock
-        self.talk = Conversation(last=worker.stopping)
+        super().__init__(worker, sock, handover)
         self.request: Request | None = None  # being answered
         self.response: Response | None = None  # to it: to be worked on, or to be sent
         self.line: str | None = None  # the request line of what is no request
         self.sending: Sending | None = None  # the response, once some of it may be out
         self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
         self.copying: Copying | None = None  # a request that another identity answers
-        self.task: asyncio.Task[None] | None = None  # that is at work on it
         self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
-        self.watched = 0  # what it is watched for: READ, WRITE, or nothing
 
-    @property
-    def closed(self) -> bool:
-        """Whether it is over."""
-        return self.talk.state is State.CLOSED
-
-    # What happens
-
-    def happens(self, event: Event) -> None:
-        """Go on with what has happened. What is raised ends this connection alone."""
-        try:
-            self.proceed(event)
-        except Exception as error:
-            self.broke(error)
-
-    def proceed(self, event: Event | None) -> None:
-        """Do what comes next, for as long as nothing has to be waited for."""
-        while event is not None:
-            event = getattr(self, self.talk.step(event))()
-
-    def begin(self) -> None:
-        self.happens(Event.READABLE)
-
-    def on_readable(self) -> None:
-        """More bytes are here, or the client's end of the stream."""
-        self.happens(Event.READABLE)
-
-    def on_writable(self) -> None:
-        """There is room for more of a response, or the client is gone."""
-        self.happens(Event.WRITABLE)
-
-    @guarded
-    def check_time(self) -> None:
-        """There is one moment per connection, not one per request, so it may turn out that there is time left."""
-        deadline = self.deadline()
-        if deadline > self.worker.loop.time():
-            self.worker.deadlines.set(self, deadline)
-        else:
-            self.happens(self.talk.expired())
-
-    @guarded
-    def look_at_client(self) -> None:
-        """See whether anybody waits for what a program, or another worker, is at work on."""
-        look_at(self)
-
-    def close_if_idle(self) -> None:
-        self.happens(Event.DRAIN)
-
-    def close(self) -> None:
-        if not self.closed:
-            self.happens(Event.GONE)
-
-    def broke(self, error: Exception) -> None:
-        """Something raised that must not: a 500 where nothing was sent, and in any case the connection's end."""
-        bugs.report(self.log, error)
-        try:
-            self.leave_task()
-            self.pause()
-            self.proceed(self.talk.broken(asked=self.request is not None, begun=self.sending is not None))
-        except Exception as another:
-            bugs.report(self.log, another)
-            self.proceed(Event.BROKEN)
+    def has(self) -> tuple[bool, bool]:
+        """Whether a request is here, and whether something of its answer may be out."""
+        return self.request is not None, self.sending is not None
 
     # Reading
 
@@ -144,18 +67,14 @@ class Connection(Client):
             return None if self.watched else Event.NOTHING
         except OSError:
             return Event.GONE
-        return self.hear(data)
-
-    def hear(self, data: bytes) -> Event:
-        """The client has said something."""
         if not self.worker.load_is_watched:
             self.worker.watch_load()
-        return self.talk.received(data, self.limits)
+        return self.talk.received(data, self.limits) if data else self.talk.ended()
 
     def go_on(self) -> Event | None:
         """A response is out: look at what is here of the next request, or wait for it."""
         if self.talk.buffer:
-            return self.talk.look(self.limits)
+            return self.talk.received(b"", self.limits)
         self.wait()
         return None
 
@@ -169,6 +88,11 @@ class Connection(Client):
         """While a program is at work: let a further request wait."""
         self.pause()
         self.look_at_client()
+
+    @guarded
+    def look_at_client(self) -> None:
+        """See whether anybody waits for what a program, or another worker, is at work on."""
+        look_at(self)
 
     @property
     def limits(self) -> HeadLimits:
@@ -193,11 +117,12 @@ class Connection(Client):
         except HTTPError as error:
             return talk.refused(error)
         if service is None:
-            return self.turn_away(head)
+            return talk.misdirected(first=self.fresh)
         self.service = service
         request = self.request = Request(head, self.endpoints, service.site, time.time(), self.log)
         self.fresh = False
-        talk.take_head()
+        talk.buffer = talk.buffer[len(talk.raw) :]
+        talk.first_byte = 0.0
         try:
             response = self.respond(service, request)
         except Elsewhere as elsewhere:
@@ -213,15 +138,10 @@ class Connection(Client):
     def taken(self) -> None:
         """The request is answered here."""
 
-    def turn_away(self, head: Head) -> Event:
-        """End a connection whose next request is for a name of another owner's."""
-        match misdirected.ending(head.method, first=self.fresh):
-            case misdirected.Ending.DISAGREEMENT:
-                return self.talk.refused(HTTPError(400, f"the gate did not read {head.host!r} as this request's host"))
-            case misdirected.Ending.SAID:
-                return self.talk.refused(HTTPError(421, f"{head.host!r} is not served on this connection"))
-        self.log(Level.DEBUG, "core", f"the connection ends: its next request is for {head.host!r}")
-        return Event.LAST
+    def end_in_silence(self) -> None:
+        """Have the client ask again on another connection."""
+        self.log(Level.DEBUG, "core", f"the connection ends: its next request is for {self.talk.head.host!r}")
+        self.close_gently()
 
     def refuse(self) -> Event | None:
         """Answer what is no request (400, 408, 414, 431...), and close."""
@@ -279,17 +199,19 @@ class Connection(Client):
     def send(self, service: Service, request: Request, response: Response) -> Event | None:
         """Send a response, at once if it goes."""
         talk, head = self.talk, request.head
-        waits_for = talk.waits_for(head, response, read=self.incoming is not None)
-        if waits_for is not None:
-            self.response = response
-            return waits_for
+        has_body = head.has_body
+        if has_body or response.deferred is not None:
+            waits_for = talk.waits_for(head, response, read=self.incoming is not None)
+            if waits_for is not None:
+                self.response = response
+                return waits_for
         keep = service.keeps(head, response, self.handled) and not talk.last
         sending = Sending(request, response, keep, line=self.line, head_in=len(talk.raw))
         data = service.frame(sending, self.handled)
         self.sending = sending
         sending.window, self.window = self.window, None
         if sending.file is not None:
-            sending.left.extend((data, *sending.file.parts))
+            sending.left = deque((data, *sending.file.parts))
             return self.push()
         if not keep and sending.stream is None and isinstance(self.sock, TLSSocket):
             self.sock.ending = True
@@ -300,9 +222,11 @@ class Connection(Client):
         except OSError:
             return Event.GONE
         if sending.sent < len(data):
-            sending.left.append(data[sending.sent :])
+            sending.left = deque((data[sending.sent :],))
             return self.push()
-        return Event.PART if sending.has_more else self.finish(sending)
+        if sending.stream is not None or (keep and has_body):
+            return Event.PART
+        return self.finish(sending)
 
     def push(self) -> Event:
         """Send what is here of a response, as far as there is room for it."""
@@ -319,7 +243,7 @@ class Connection(Client):
 
     def wait_for_room(self) -> None:
         """Leave it to the event loop until the client takes more."""
-        self.talk.waits(self.worker.loop.time())
+        self.talk.waiting_since = self.worker.loop.time()
         self.worker.deadlines.set(self, self.deadline())
         self.watch(WRITE)
 
@@ -333,47 +257,16 @@ class Connection(Client):
         if not self.record(service, sending, aborted=aborted):
             sending.keep = False
         self.request = self.response = self.incoming = self.sending = None
-        if not self.handled:  # from now on it is KeepAliveTimeout, which may be less
+        if keep and not self.handled:  # from now on it is KeepAliveTimeout, which may be less
             self.worker.deadlines.drop(self)
         self.handled += 1
         return self.over(sending, aborted=aborted)
 
     def over(self, sending: Sending, *, aborted: bool) -> Event:  # noqa: ARG002 - who relays tells
         """A response is out and logged."""
-        return Event.KEPT if sending.keep else Event.LAST
+        return KEPT if sending.keep else LAST
 
     # What takes time
-
-    def begin_task(self, work: Coroutine[object, object, Event], *, pause: bool = True) -> None:
-        """Leave the connection to a task: nothing is read meanwhile but by it."""
-        if pause:
-            self.pause()
-        self.worker.adopt(self)
-        self.task = self.worker.loop.create_task(self.carry_out(work))
-
-    async def carry_out(self, work: Coroutine[object, object, Event]) -> None:
-        """Do something that takes time, and go on with what has happened by it."""
-        event, bug = Event.GONE, None
-        try:
-            event = await work
-        except (Gone, OSError, asyncio.CancelledError):
-            pass
-        except Exception as error:
-            bug = error
-        if self.task is asyncio.current_task():
-            self.task = None
-            if bug is None:
-                self.happens(event)
-            else:
-                self.broke(bug)
-        elif bug is not None:  # the connection has been given up
-            bugs.report(self.log, bug)
-
-    def leave_task(self) -> None:
-        """Have the task end, if there is one; what comes of it does not matter any more."""
-        task, self.task = self.task, None
-        if task is not None:
-            task.cancel()
 
     def work(self) -> None:
         """Have a program make the response."""
@@ -416,45 +309,6 @@ class Connection(Client):
         """Send what a program says, and read what is left of a request, once what is here of its response is out."""
         self.begin_task(send_rest(self))
 
-    # Waiting
-
-    def wait(self) -> None:
-        """Leave the connection to the event loop until there is more."""
-        worker = self.worker
-        self.talk.waits(worker.loop.time())
-        self.watch(READ)
-        if worker.deadlines.moment(self) == inf:
-            worker.deadlines.set(self, self.deadline())
-
-    def deadline(self) -> float:
-        """When to give up waiting, in loop time."""
-        return self.talk.deadline(self.service or self.worker.default)
-
-    def take_over_watch(self) -> None:
-        """The connection is watched already, for whoever had it before: that is not begun anew."""
-        self.watched = READ
-        self.worker.adopt(self)
-        self.worker.waiting.replace(self.sock.fileno(), self.on_readable)
-
-    def watch(self, event: int) -> None:
-        """Have it watched for bytes (READ) or for room (WRITE), and for nothing else."""
-        if self.watched == event:
-            return
-        waiting, descriptor = self.worker.waiting, self.sock.fileno()
-        callback = self.on_readable if event == READ else self.on_writable
-        if self.watched:
-            waiting.change(descriptor, callback, event)
-        else:
-            self.worker.adopt(self)
-            waiting.add(descriptor, callback, event)
-        self.watched = event
-
-    def pause(self) -> None:
-        """Stop watching."""
-        if self.watched:
-            self.watched = 0
-            self.worker.waiting.remove(self.sock.fileno())
-
     # Leaving
 
     def be_last(self) -> None:
@@ -464,7 +318,7 @@ class Connection(Client):
     def hurry(self) -> None:
         """The same, where nothing was asked yet: there is a last moment for it."""
         self.talk.last = True
-        self.talk.waits(self.worker.loop.time())
+        self.talk.waiting_since = self.worker.loop.time()
         self.worker.deadlines.set(self, self.deadline())
 
     def give_up(self) -> None:
@@ -497,7 +351,8 @@ class Connection(Client):
 
     def let_go(self) -> None:
         """Nothing more happens to it."""
-        self.leave_task()
+        if self.task is not None:
+            self.leave_task()
         self.pause()
         self.worker.deadlines.drop(self)
         self.leave()

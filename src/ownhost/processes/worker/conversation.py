@@ -1,21 +1,23 @@
 """A HTTP/1 connection in a worker: where it stands, and what comes next. Pure: no socket, no loop, the time is given.
 
-What happens is an event. `step` looks it up, and says by name what is to be done: `connection` does that, and says
-what has happened by it, until something has to be waited for. Other functions here say what has happened: whether
-bytes are a request, whether it is time to give up, what becomes of a body that nobody has read.
+What happens is an event. The table says what is to be done then: `connection` does that, and gives the event that
+comes of it, until something has to be waited for. The functions here tell which event it is: whether bytes are a
+request, whether it is time to give up, what becomes of a body that nobody has read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum, auto
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.modules.reqtimeout import TOO_LONG, ReadTimeout
 from ownhost.processes.states import Unexpected
+from ownhost.processes.worker import misdirected
 
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
 DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
@@ -46,6 +48,7 @@ class Event(IntEnum):
     MORE = auto()  # there is to be more of a head
     REQUEST = auto()  # a request is here
     REFUSED = auto()  # what is here is not answered as a request (`error` says why), and nothing follows it
+    MISDIRECTED = auto()  # the request is another owner's, and its client will ask again by itself
     ELSEWHERE = auto()  # the request is another identity's
     DEFERRED = auto()  # the answer is a program's, and not here yet
     UNREAD = auto()  # the answer is here, and is to wait until the request's body was read
@@ -67,11 +70,14 @@ class Event(IntEnum):
 _LISTENING = (State.NEW, State.LAST_CALL, State.HEAD, State.IDLE)
 _BUSY = (State.ANSWERING, State.SENDING, State.WORKING, State.STREAMING, State.RELAYED, State.TUNNELLED)
 
+# What each request needs: to look a member of an enumeration up costs as much as a call.
+READABLE, MORE, REQUEST, KEPT, LAST = Event.READABLE, Event.MORE, Event.REQUEST, Event.KEPT, Event.LAST
+
 # state, event -> next state, and what is done
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     **{(state, Event.READABLE): (state, "receive") for state in _LISTENING},
     **{(state, Event.NOTHING): (state, "wait") for state in _LISTENING},
-    **{(state, Event.MORE): (State.HEAD, "wait") for state in _LISTENING},
+    **{(state, Event.MORE): (State.HEAD, "wait_for_rest") for state in _LISTENING},
     **{(state, Event.REQUEST): (State.ANSWERING, "answer") for state in _LISTENING},
     **{(state, Event.REFUSED): (State.ANSWERING, "refuse") for state in (*_LISTENING, State.ANSWERING)},
     **{(state, Event.GONE): (State.CLOSED, "close_at_once") for state in _LISTENING},
@@ -84,6 +90,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.ANSWERING, Event.PART): (State.STREAMING, "stream"),
     (State.ANSWERING, Event.KEPT): (State.IDLE, "go_on"),
     (State.ANSWERING, Event.LAST): (State.CLOSED, "close_gently"),
+    (State.ANSWERING, Event.MISDIRECTED): (State.CLOSED, "end_in_silence"),
     (State.ANSWERING, Event.GONE): (State.CLOSED, "break_off"),
     (State.SENDING, Event.WRITABLE): (State.SENDING, "push"),
     (State.SENDING, Event.FULL): (State.SENDING, "wait_for_room"),
@@ -128,6 +135,19 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 }
 
 
+Do = Callable[[Any], Event | None]  # gives the event that comes of it; None where that has to be waited for
+
+
+class Steps(dict[tuple[State, Event], tuple[State, Do]]):
+    """The table, for those who have a function for all that is done in it."""
+
+    def __init__(self, doing: type) -> None:
+        super().__init__({key: (state, getattr(doing, name)) for key, (state, name) in TABLE.items()})
+
+    def __missing__(self, key: tuple[State, Event]) -> tuple[State, Do]:
+        raise Unexpected(f"{key[1].name} in {key[0].name}")
+
+
 class Times(Protocol):
     """How long a client is waited for (service.Service)."""
 
@@ -144,7 +164,7 @@ class Conversation:
     head: Head  # of the request that is here
     raw: bytes  # the same, as it came
 
-    def __init__(self, *, last: bool = False) -> None:
+    def __init__(self, last: bool = False) -> None:
         self.state = State.NEW
         self.last = last  # no request follows the one that is here, or comes
         self.buffer = b""  # received and not used
@@ -157,54 +177,43 @@ class Conversation:
         last = ", its last request" if self.last else ""
         return f"<a worker's client in {self.state.name}, {len(self.buffer)} bytes unread{last}>"
 
-    def step(self, event: Event) -> str:
-        """Be in the next state; what is to be done. Raises Unexpected."""
-        found = TABLE.get((self.state, event))
-        if found is None:
-            raise Unexpected(f"{event.name} to {self!r}")
-        self.state, what = found
-        return what
-
     # What has happened
 
     def received(self, data: bytes, limits: HeadLimits) -> Event:
-        """The client has said something; b"" is the end of its stream."""
-        if not data:
-            return self._cut_off()
-        self.buffer = self.buffer + data if self.buffer else data
-        return self.look(limits)
-
-    def look(self, limits: HeadLimits) -> Event:
-        """See what is in the buffer: a request, some of one, or what cannot become one."""
-        buffer = self.buffer
+        """What is here, now that the client has said this much more: a request, some of one, or what cannot be one."""
+        buffer = self.buffer = self.buffer + data if self.buffer else data
         end = head_end(buffer)
         if end < 0:
             if len(buffer) <= limits.total:
-                return Event.MORE
+                return MORE
             end = len(buffer)  # parsing says which limit it has broken
-        raw = buffer[:end]
+        self.raw = buffer[:end]
         try:
-            self.head = parse_head(raw, limits)
+            self.head = parse_head(self.raw, limits)
         except HTTPError as error:
             return self.refused(error)
-        self.raw = raw
-        return Event.REQUEST
-
-    def take_head(self) -> None:
-        """The request is answered, here or by another identity: what is left in the buffer follows its head."""
-        self.buffer = self.buffer[len(self.raw) :]
-        self.first_byte = 0.0
+        return REQUEST
 
     def refused(self, error: HTTPError) -> Event:
         """What is here gets this for an answer, and nothing follows: what is behind it cannot be told apart."""
         self.error = error
         return Event.REFUSED
 
-    def _cut_off(self) -> Event:
+    def ended(self) -> Event:
         """The client has ended its stream. Where a request was begun, and be it a line of one, it is told so."""
         if b"\n" in self.buffer.lstrip(b"\r\n"):
             return self.refused(HTTPError(400, "the client ended its stream within a request's head"))
         return Event.GONE
+
+    def misdirected(self, *, first: bool) -> Event:
+        """The request is for a name of another owner's; `first`: a gate has handed the connection over for it."""
+        host = self.head.host
+        match misdirected.ending(self.head.method, first=first):
+            case misdirected.Ending.DISAGREEMENT:
+                return self.refused(HTTPError(400, f"the gate did not read {host!r} as this request's host"))
+            case misdirected.Ending.SAID:
+                return self.refused(HTTPError(421, f"{host!r} is not served on this connection"))
+        return Event.MISDIRECTED
 
     def waits_for(self, head: Head, response: Response, *, read: bool) -> Event | None:
         """What an answer has to wait for. `read`: the request's body was, as far as anybody wants it."""
@@ -218,7 +227,7 @@ class Conversation:
             return Event.UNREAD
         return None
 
-    def broken(self, *, asked: bool, begun: bool) -> Event:
+    def broken(self, asked: bool, begun: bool) -> Event:
         """A bug came up. `asked`: a request is here; `begun`: something of its answer may be out."""
         if self.state is State.CLOSED:
             return Event.BROKEN
@@ -229,12 +238,6 @@ class Conversation:
         return self.refused(HTTPError(500)) if self.buffer else Event.GONE
 
     # The time
-
-    def waits(self, now: float) -> None:
-        """The client is waited for from now on."""
-        self.waiting_since = now
-        if self.buffer and not self.first_byte:
-            self.first_byte = now
 
     def deadline(self, times: Times) -> float:
         """When to give up waiting for the client; never for what a task does, which has times of its own.

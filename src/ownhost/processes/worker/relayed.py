@@ -203,14 +203,15 @@ class RelayedConnection(Connection):
         self.service = worker.services.get(handover.server)
         self.protocol = ""  # what the client speaks, where that is not HTTP/1
 
-    def hear(self, data: bytes) -> Event:
-        """Take what is asked, for whom the front says that it is."""
+    def receive(self) -> Event | None:
+        """Read what is asked, and for whom the front says that it is."""
+        event = super().receive()
         try:
             self.meet()
         except (RecordError, ValueError) as error:
             self.log(Level.ERROR, "core", f"a relayed request that does not say where it comes from: {error}")
             return Event.GONE
-        return super().hear(data)
+        return event
 
     def meet(self) -> None:
         """Take what the front says of the client whose request comes. Raises RecordError, ValueError."""
