@@ -102,6 +102,10 @@ class Client(ABC):
         """Something raised that must not (Breakable)."""
 
     @abstractmethod
+    def check_time(self) -> None:
+        """The moment that was set is here (Timed)."""
+
+    @abstractmethod
     def close_if_idle(self) -> None:
         """For a stop: nothing is begun here."""
 

@@ -353,7 +353,8 @@ class Connection(Driven):
         """Nothing more happens to it."""
         if self.task is not None:
             self.leave_task()
-        self.pause()
-        self.worker.deadlines.drop(self)
-        self.leave()
+        if self.watched:
+            self.pause()
+        if self.counted is not None:
+            self.leave()
         self.window = self.request = self.response = None

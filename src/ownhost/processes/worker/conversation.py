@@ -145,7 +145,7 @@ class Steps(dict[tuple[State, Event], tuple[State, Do]]):
         super().__init__({key: (state, getattr(doing, name)) for key, (state, name) in TABLE.items()})
 
     def __missing__(self, key: tuple[State, Event]) -> tuple[State, Do]:
-        raise Unexpected(f"{key[1].name} in {key[0].name}")
+        raise Unexpected(f"{key[1].name} is not expected in {key[0].name}")
 
 
 class Times(Protocol):

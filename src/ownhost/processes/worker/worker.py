@@ -357,6 +357,7 @@ class Worker:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.deadlines.drop(connection)
             self.note_idle()
             self.title_changed()
             self.end_if_done()
