@@ -115,7 +115,7 @@ class Play:
                 self.talk.state, do = self.steps[self.talk.state, event]
                 event = do(self)
         except Bug:
-            self.happens(self.talk.broken(True, False))
+            self.happens(self.talk.broken(asked=True, begun=False))
 
     # What is done, under the table's names
 

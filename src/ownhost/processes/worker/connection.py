@@ -22,7 +22,7 @@ from ownhost.processes.worker.conversation import KEPT, LAST, Event
 from ownhost.processes.worker.driven import Driven
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.sending import SEND, Gone, Sending, Window, push
-from ownhost.processes.worker.tasks import relay, run_program, send_rest
+from ownhost.processes.worker.tasks import relay, run_program, send_rest, speak
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import error_response
@@ -53,9 +53,8 @@ class Connection(Driven):
         self.copying: Copying | None = None  # a request that another identity answers
         self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
 
-    def has(self) -> tuple[bool, bool]:
-        """Whether a request is here, and whether something of its answer may be out."""
-        return self.request is not None, self.sending is not None
+    def broken(self) -> Event:
+        return self.talk.broken(asked=self.request is not None, begun=self.sending is not None)
 
     # Reading
 
@@ -297,10 +296,10 @@ class Connection(Driven):
     def switch(self) -> None:
         """101: another protocol follows."""
         service, request, response = self.answering()
-        self.pause()
         self.sending = sending = Sending(request, response, keep=False, head_in=len(self.talk.raw))
         response.prepared = framing.prepare(response, service.token)
         sending.head = framing.head_bytes(response, framing.UPGRADE)
+        self.begin_task(speak(self, sending))
 
     def tunnel(self) -> None:
         """Another protocol is spoken from now on."""

@@ -227,8 +227,8 @@ class Conversation:
             return Event.UNREAD
         return None
 
-    def broken(self, asked: bool, begun: bool) -> Event:
-        """A bug came up. `asked`: a request is here; `begun`: something of its answer may be out."""
+    def broken(self, *, asked: bool, begun: bool) -> Event:
+        """What a bug comes to, where a request is here (`asked`), and where some of its answer may be out (`begun`)."""
         if self.state is State.CLOSED:
             return Event.BROKEN
         if begun:

@@ -89,7 +89,7 @@ class Driven(Client):
         try:
             self.leave_task()
             self.pause()
-            self.proceed(self.talk.broken(*self.has()))
+            self.proceed(self.broken())
         except Exception as another:
             bugs.report(self.log, another)
             self.proceed(Event.BROKEN)
@@ -99,8 +99,8 @@ class Driven(Client):
         """Write to the error log that this client concerns."""
 
     @abstractmethod
-    def has(self) -> tuple[bool, bool]:
-        """Whether a request is here, and whether something of its answer may be out."""
+    def broken(self) -> Event:
+        """What it comes to that a bug came up."""
 
     # Tasks
 

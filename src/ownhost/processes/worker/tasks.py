@@ -9,18 +9,17 @@ from __future__ import annotations
 from socket import SocketType
 from typing import TYPE_CHECKING
 
-from ownhost.http.message import HTTPError, Response
+from ownhost.http.message import HTTPError
 from ownhost.processes.worker.conversation import Event
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import in_clear
 from ownhost.processes.worker.relaying import find_target, pass_through
-from ownhost.processes.worker.sending import Sender
+from ownhost.processes.worker.sending import Sender, Sending
 from ownhost.request.request import Request
 from ownhost.request.serve import complete, error_response
 
 if TYPE_CHECKING:
     from ownhost.processes.worker.connection import Connection
-    from ownhost.processes.worker.service import Service
 
 
 async def run_program(connection: Connection) -> Event:
@@ -37,17 +36,14 @@ async def run_program(connection: Connection) -> Event:
     if response.tunnel is not None and request.head.major > 1:
         response = error_response(request, HTTPError(502, "a switch of protocols, which HTTP/2 does not know"))
     connection.response = response
-    if response.tunnel is None:
-        return Event.ANSWERED
-    connection.happens(Event.SWITCHED)
-    return await speak(connection, service, response)
+    return Event.ANSWERED if response.tunnel is None else Event.SWITCHED
 
 
-async def speak(connection: Connection, service: Service, response: Response) -> Event:
+async def speak(connection: Connection, sending: Sending) -> Event:
     """Leave the connection to another protocol, until one side ends it."""
     worker, sock, talk = connection.worker, connection.sock, connection.talk
-    sending, tunnel = connection.sending, response.tunnel
-    assert sending is not None
+    service, _, response = connection.answering()
+    tunnel = response.tunnel
     assert tunnel is not None
     sender = Sender(worker.loop, sock, service.timeout)
     data, talk.buffer = talk.buffer, b""
