@@ -15,10 +15,10 @@ from ownhost.processes.gate.client import (
     Event,
     Look,
     State,
+    Unexpected,
     look,
     overloaded,
 )
-from ownhost.processes.states import Unexpected
 
 HEAD = b"GET / HTTP/1.1\r\nHost: Alice.test:80\r\n\r\n"
 HELLO = (

@@ -23,7 +23,6 @@ from ownhost.processes.front.answer import Answer, AnswerError
 from ownhost.processes.relay.records import End as AnswerEnd
 from ownhost.processes.relay.records import Origin
 from ownhost.processes.slices import Limits
-from ownhost.processes.states import Unexpected
 from ownhost.request.hosts import NameTable
 
 MAX_WAIT = 10.0  # seconds until a request that no worker takes is answered 503
@@ -76,6 +75,10 @@ TABLE: dict[tuple[State, Event], State] = {
     **{(state, Event.LAST): State.ENDING for state in State if state not in (State.LINGERING, State.CLOSED)},
     **{(state, Event.GONE): State.CLOSED for state in State if state is not State.CLOSED},
 }
+
+
+class Unexpected(Exception):
+    """An event that a state does not expect: a bug."""
 
 
 # Commands

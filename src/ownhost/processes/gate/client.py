@@ -14,7 +14,6 @@ from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
 from ownhost.http.proxy_protocol import Announced, NoHeader
 from ownhost.http.tls import INTERNAL_ERROR
-from ownhost.processes.states import Unexpected
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 
@@ -63,6 +62,10 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.QUEUED, Event.TAKEN): (State.GONE, "close"),
     (State.QUEUED, Event.CLOSED): (State.GONE, "close"),
 }
+
+
+class Unexpected(Exception):
+    """An event that a state does not expect: a bug."""
 
 
 @dataclass(slots=True, eq=False)
