@@ -12,7 +12,7 @@ from ownhost.http.body import BodyReader
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.modules.reqtimeout import ReadTimeout
-from ownhost.processes.worker.conversation import Conversation, Event, State, Steps
+from ownhost.processes.worker.conversation import Conversation, Event, State, Steps, steps_of
 
 LIMITS = HeadLimits(200, 10, 200, 2_224)
 LISTENING = (State.NEW, State.LAST_CALL, State.HEAD, State.IDLE)
@@ -301,4 +301,4 @@ class Play:
     close_gently = close_at_once = end_in_silence
 
 
-Play.steps = Steps(Play)
+Play.steps = steps_of(Play)

@@ -31,7 +31,7 @@ class Unexpected(Exception):
 
 def follow(table: Mapping[tuple[S, E], T], whose: Standing[S], event: E) -> T:
     """What the table says of an event in somebody's state. Raises Unexpected where that is nothing."""
-    found = table.get((whose.state, event))
-    if found is None:
-        raise Unexpected(f"{event.name} for {whose!r}")
-    return found
+    try:
+        return table[whose.state, event]
+    except KeyError:
+        raise Unexpected(f"{event.name} for {whose!r}") from None

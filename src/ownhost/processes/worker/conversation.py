@@ -16,7 +16,6 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.modules.reqtimeout import TOO_LONG, ReadTimeout
-from ownhost.processes.states import Unexpected
 from ownhost.processes.worker import misdirected
 
 LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
@@ -138,14 +137,12 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 Do = Callable[[Any], Event | None]  # gives the event that comes of it; None where that has to be waited for
 
 
-class Steps(dict[tuple[State, Event], tuple[State, Do]]):
-    """The table, for those who have a function for all that is done in it."""
+Steps = dict[tuple[State, Event], tuple[State, Do]]
 
-    def __init__(self, doing: type) -> None:
-        super().__init__({key: (state, getattr(doing, name)) for key, (state, name) in TABLE.items()})
 
-    def __missing__(self, key: tuple[State, Event]) -> tuple[State, Do]:
-        raise Unexpected(f"{key[1].name} is not expected in {key[0].name}")
+def steps_of(doing: type) -> Steps:
+    """The table, for those who have a method for all that is done in it."""
+    return {key: (state, getattr(doing, name)) for key, (state, name) in TABLE.items()}
 
 
 class Times(Protocol):

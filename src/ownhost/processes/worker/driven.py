@@ -13,8 +13,9 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.states import Unexpected
 from ownhost.processes.worker.client import Client, guarded
-from ownhost.processes.worker.conversation import READABLE, Conversation, Event, State, Steps
+from ownhost.processes.worker.conversation import READABLE, Conversation, Event, State, Steps, steps_of
 from ownhost.processes.worker.sending import Gone
 from ownhost.processes.worker.waiting import READ
 from ownhost.request import bugs
@@ -33,7 +34,7 @@ class Driven(Client):
     steps: ClassVar[Steps]
 
     def __init_subclass__(cls) -> None:
-        cls.steps = Steps(cls)
+        cls.steps = steps_of(cls)
 
     def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, handover)
@@ -49,19 +50,19 @@ class Driven(Client):
 
     def happens(self, event: Event | None) -> None:
         """Do what comes next, until something has to be waited for. What is raised ends this connection alone."""
-        talk, steps = self.talk, self.steps
         try:
-            while event is not None:
-                talk.state, do = steps[talk.state, event]
-                event = do(self)
+            self.proceed(event)
         except Exception as error:
             self.broke(error)
 
     def proceed(self, event: Event | None) -> None:
-        """The same, where what is raised is somebody else's to see."""
+        """The same, where what is raised is the caller's to see."""
         talk, steps = self.talk, self.steps
         while event is not None:
-            talk.state, do = steps[talk.state, event]
+            try:  # as `states.follow`, which would be a call for each step
+                talk.state, do = steps[talk.state, event]
+            except KeyError:
+                raise Unexpected(f"{event.name} for {talk!r}") from None
             event = do(self)
 
     def begin(self) -> None:
@@ -85,7 +86,7 @@ class Driven(Client):
 
     def broke(self, error: Exception) -> None:
         """Something raised that must not: a 500 where nothing was sent, and in any case the connection's end."""
-        bugs.report(self.log, error, repr(self.talk))
+        bugs.report(self.log, error)
         try:
             self.leave_task()
             self.pause()
