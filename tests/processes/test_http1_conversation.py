@@ -25,6 +25,7 @@ from http1_conversations import AT_ONCE, CONVERSATIONS, A
 from http1_play import Play, octets
 from ownhost.http.message import RequestBody, Response
 from ownhost.identity.identity import Assignment
+from ownhost.modules.reqtimeout import ReadTimeout, Stage
 from ownhost.processes.relay.pool import Pool
 from ownhost.processes.relay.stream import RelayStream
 from ownhost.processes.worker.connection import Connection
@@ -415,6 +416,20 @@ def test_who_has_left_is_not_answered(worker: Pair) -> None:
 
     worker.run(work())
     assert [line.split()[3] for line in worker.accesses()] == ["499"]
+
+
+@pytest.mark.parametrize("path", ["/a", "/program"])
+def test_a_body_that_takes_too_long(worker: Pair, path: str) -> None:
+    worker.service.read_timeout = ReadTimeout(body=Stage(first=-1))  # its time is up as soon as it is waited for
+
+    async def work() -> None:
+        client = Client(worker, bytewise=False)
+        with client.sock:
+            await client.hear(f"POST {path} HTTP/1.1|Host: site.test|Content-Length: 5||he")
+            await client.hear("llo")
+            assert client.take() == ["408 close", "closed"]
+
+    worker.run(work())
 
 
 @pytest.mark.parametrize(("asked", "bugs"), [("GET /big", 0), ("POST /program", 1)])
