@@ -127,15 +127,11 @@ class Connection(Driven):
         except Elsewhere as elsewhere:
             request.assignment = elsewhere.assignment
             return Event.ELSEWHERE
-        self.taken()
         return self.send(service, request, response)
 
     def find(self, head: Head) -> Service | None:
         """The virtual host of a request; None where that is somebody else's. Raises HTTPError."""
         return self.worker.find(self, head)
-
-    def taken(self) -> None:
-        """The request is answered here."""
 
     def end_in_silence(self) -> None:
         """Have the client ask again on another connection."""
@@ -191,7 +187,6 @@ class Connection(Driven):
 
     def send_last(self, service: Service, request: Request, response: Response) -> Event | None:
         """Send a response after which the connection ends."""
-        self.taken()
         response.close = True
         return self.send(service, request, response)
 
@@ -208,7 +203,8 @@ class Connection(Driven):
         sending = Sending(request, response, keep, line=self.line, head_in=len(talk.raw))
         data = service.frame(sending, self.handled)
         self.sending = sending
-        sending.window, self.window = self.window, None
+        if self.window is not None:
+            sending.window, self.window = self.window, None
         if sending.file is not None:
             sending.left = deque((data, *sending.file.parts))
             return self.push()

@@ -13,7 +13,7 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ownhost.http.message import Head, HTTPError
+from ownhost.http.message import Head, HTTPError, Response
 from ownhost.http.tls import TLSFacts
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.relay import records
@@ -22,7 +22,7 @@ from ownhost.processes.relay.records import MOST, Conversation, End, Kind, Origi
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.conversation import Event, State
 from ownhost.processes.worker.sending import SEND, Sending
-from ownhost.request.request import Endpoints, Level
+from ownhost.request.request import Endpoints, Level, Request
 
 if TYPE_CHECKING:
     from ownhost.processes.worker.service import Service
@@ -244,6 +244,11 @@ class RelayedConnection(Connection):
         """Have the front know that the request is answered here."""
         if self.sock.is_asked:
             self.sock.take()
+
+    def send(self, service: Service, request: Request, response: Response) -> Event | None:
+        """Send an answer, or have it made: the request is answered here."""
+        self.taken()
+        return super().send(service, request, response)
 
     def pass_on(self) -> Event | None:
         """Have the front know whose the request is instead; it asks there."""
