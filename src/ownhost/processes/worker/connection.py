@@ -294,8 +294,8 @@ class Connection(Driven):
         service, request, response = self.answering()
         self.sending = sending = Sending(request, response, keep=False, head_in=len(self.talk.raw))
         response.prepared = framing.prepare(response, service.token)
-        sending.head = framing.head_bytes(response, framing.UPGRADE)
-        self.begin_task(speak(self, sending))
+        head = sending.head = framing.head_bytes(response, framing.UPGRADE)
+        self.begin_task(speak(self, sending, head))
 
     def tunnel(self) -> None:
         """Another protocol is spoken from now on."""

@@ -39,8 +39,8 @@ async def run_program(connection: Connection) -> Event:
     return Event.ANSWERED if response.tunnel is None else Event.SWITCHED
 
 
-async def speak(connection: Connection, sending: Sending) -> Event:
-    """Leave the connection to another protocol, until one side ends it."""
+async def speak(connection: Connection, sending: Sending, head: bytes) -> Event:
+    """Send the head of a 101, and leave the connection to another protocol, until one side ends it."""
     worker, sock, talk = connection.worker, connection.sock, connection.talk
     service, _, response = connection.answering()
     tunnel = response.tunnel
@@ -49,7 +49,7 @@ async def speak(connection: Connection, sending: Sending) -> Event:
     data, talk.buffer = talk.buffer, b""
     try:
         connection.tunnel()
-        await sender.send(sending.head)
+        await sender.send(head)
         if isinstance(sock, SocketType):
             sock.setblocking(False)
             await tunnel(sock, data)
