@@ -145,6 +145,26 @@ class NotRelayed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Resolve(Message):
+    """supervisor -> resolver: look this user and this group up, each a name or "#number". Answered by `Resolved`."""
+
+    serial: int
+    user: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Message):
+    """resolver -> supervisor: what the user and group databases say (`identity.accounts.Found`)."""
+
+    serial: int
+    name: str
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Sender(Message):
     """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive.
 
@@ -230,6 +250,8 @@ MESSAGES: dict[str, type[Message]] = {
         Relay,
         Relayed,
         NotRelayed,
+        Resolve,
+        Resolved,
         Sender,
         Busy,
         Ready,
@@ -250,6 +272,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "resolver": (Begin, Descriptors, Resolve),
     "examiner": (Begin, Descriptors),
     "sweeper": (Begin, Descriptors),
 }
@@ -260,6 +283,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
+    "resolver": (Resolved, Failed),
     "launcher": (Failed,),
     "examiner": (Certified, Unusable, Failed),
     "sweeper": (Failed,),

@@ -42,6 +42,7 @@ from ownhost.processes.messages import (
     ProtocolError,
     Ready,
     Relay,
+    Resolved,
     Sender,
     Started,
     Stop,
@@ -61,13 +62,14 @@ from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
 from ownhost.processes.supervisor.relaying import Relaying
+from ownhost.processes.supervisor.resolving import Resolving
 from ownhost.processes.supervisor.room import Room, sensible
 from ownhost.processes.supervisor.watching import Watch
 from ownhost.request.request import Level
 
 STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
 LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
-OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
+OF_IDENTITIES = ("worker", "launcher", "program", "resolver")  # roles that are numbered as the identities are
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
 NOT_DELEGATED = (
@@ -119,7 +121,8 @@ class Supervisor:
         self.services = Services(self.capacity, settings[WORKER_IDLE_TIMEOUT], *started)
         room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.admission = Admission(room, self.children, self.services.attend, self.welcome, self.warn)
-        self.relaying = Relaying(self.plan, self.services, self.children.tell)
+        self.resolving = Resolving(self.children, self.start_resolver)
+        self.relaying = Relaying(self.plan, self.services, self.resolving, self.children.tell)
         self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
         self.fronts = FrontService(self.capacity) if self.plan.proxies else None
         self.logger_policy = SpawnPolicy(limit=1, neutral=True)
@@ -132,6 +135,7 @@ class Supervisor:
             Ready: self.on_ready,
             Want: self.on_want,
             Relay: self.on_relay,
+            Resolved: self.on_resolved,
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
@@ -213,7 +217,7 @@ class Supervisor:
         who = self.plan.roles.get(role) or self.plan.identities[identity]
         processes: Sequence[int] = ()  # without root, the limits are the caller's
         if self.is_root:
-            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+            processes = NO_PROCESSES if role in self.plan.roles else self.plan.processes(identity)
         child = self.children.fork(role, number, who, content, descriptors, processes)
         self.loop.add_reader(child.channel.fileno(), self.on_message, child)
         return child
@@ -270,7 +274,9 @@ class Supervisor:
             policy.ended(now, now - child.since, failed, killed=killed)
         if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
-        if child.role == "launcher":
+        if child.role == "resolver":
+            self.resolving.gone(child)
+        elif child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
             self.on_worker_gone(child.number, failed=failed and not child.stopping)
@@ -291,6 +297,7 @@ class Supervisor:
             return
         if not self.services[number].policy.workers:
             self.admission.shut(number)
+            self.resolving.leave(number)
             if failed:
                 self.end_launcher(number)
         self.services.attend(number)
@@ -324,6 +331,8 @@ class Supervisor:
                 return self.services[child.number].policy
             case "launcher":
                 return self.services[child.number].launcher
+            case "resolver":
+                return self.resolving.policies[child.number]
             case "gate":
                 return self.gates[child.number]
             case "front":
@@ -396,6 +405,10 @@ class Supervisor:
         child = self.fork("launcher", number, number, given.slice, given.descriptors)
         child.log_senders = given.log_senders
         close_all(given.ends)
+
+    def start_resolver(self, number: int) -> Child:
+        """Start the process that looks up whom an identity's requests name."""
+        return self.fork("resolver", number, DEFAULT_IDENTITY, None, [])
 
     def end_launcher(self, number: int) -> None:
         """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
@@ -498,6 +511,11 @@ class Supervisor:
             self.relaying.on_relay(child, message)
         except ProtocolError as error:
             self.end_liar(child, error)
+
+    def on_resolved(self, child: Child, message: Message, _: list[int]) -> None:
+        """The user database has answered."""
+        assert isinstance(message, Resolved)
+        self.resolving.on_resolved(child, message)
 
     def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
