@@ -47,8 +47,9 @@ class Relaying:
         self.names: dict[Target, tuple[int | Refusal, float]] = {}  # and until when
         self.asked: dict[Target, list[tuple[Child, Relay]]] = {}  # names that are being looked up, and who waits for it
 
-    def on_relay(self, child: Child, message: Relay) -> None:
+    def on_relay(self, child: Child, message: Message) -> None:
         """Answer a question, now or when its turn comes. Raises ProtocolError for what no worker has to ask."""
+        assert isinstance(message, Relay)
         servers = self.plan.config.servers
         if not 0 <= message.server < len(servers) or self.plan.own(servers[message.server]) != child.number:
             raise ProtocolError(f"a worker relays for virtual host {message.server}, which is not its own")

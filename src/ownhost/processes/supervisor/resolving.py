@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ownhost.identity.accounts import Found
-from ownhost.processes.messages import Resolve, Resolved
+from ownhost.processes.messages import Message, Resolve, Resolved
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.policy import SpawnPolicy
 
@@ -51,8 +51,9 @@ class Resolving:
             self.resolvers[number] = self.start(number)
         return self.resolvers.get(number)
 
-    def on_resolved(self, child: Child, said: Resolved) -> None:
+    def on_resolved(self, child: Child, said: Message) -> None:
         """There is an answer. A resolver speaks for its own identity alone."""
+        assert isinstance(said, Resolved)
         number, _ = self.asked.get(said.serial, (None, None))
         if number == child.number:
             self._answer(said.serial, Found(said.name, said.uid, said.gid, tuple(said.groups)))
