@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ownhost.processes import passrights
+from ownhost.processes.descriptors import close_all, receive_with_descriptors
 
 MAX_MESSAGE = 65_536  # bytes
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
@@ -352,9 +352,7 @@ class Channel:
         try:
             if self.guarded:
                 return self._receive_bare()
-            data, descriptors, flags, _ = socket.recv_fds(
-                self.sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, flags = receive_with_descriptors(self.sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS)
         except ConnectionResetError:
             return None
         if not data:
@@ -367,8 +365,7 @@ class Channel:
             if not isinstance(message, Descriptors) and len(descriptors) != taken:
                 raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
         except ProtocolError:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
             raise
         return message, descriptors
 
