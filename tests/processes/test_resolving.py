@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ownhost.identity.accounts import Found
-from ownhost.processes.messages import Message, Resolve, Resolved
+from ownhost.processes.messages import Message, ProtocolError, Resolve, Resolved
 from ownhost.processes.supervisor import resolving
 from ownhost.processes.supervisor.children import Child
 from ownhost.processes.supervisor.resolving import Resolving
@@ -104,10 +104,29 @@ def test_a_resolver_that_was_told_to_leave_is_asked_nothing_more() -> None:
         assert resolvers.dismissed == [ALICE]
         resolvers.ask(ALICE)
         assert len(resolvers.started) == 2
+        assert resolvers.heard == [None], "there is nobody left whom the answer is for"
         resolvers.resolving.gone(resolvers.started[0])
-        assert resolvers.heard == []
         resolvers.say(resolvers.started[1], 2)
-        assert resolvers.heard == [GAMES]
+        assert resolvers.heard == [None, GAMES]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Found("x" * 257, 5, 60),
+        Found("games\n[core:notice] made up", 5, 60),
+        Found("games", 5, 60, tuple(range(60, 4_157))),
+    ],
+)
+def test_a_resolver_that_says_what_no_message_has_room_for_breaks_the_protocol(found: Found) -> None:
+    async def main() -> None:
+        resolvers = Resolvers()
+        resolvers.ask(ALICE)
+        with pytest.raises(ProtocolError):
+            resolvers.say(resolvers.started[0], 1, found)
+        assert resolvers.heard == []
 
     asyncio.run(main())
 

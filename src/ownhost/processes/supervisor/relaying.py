@@ -85,7 +85,8 @@ class Relaying:
         found = NO_ANSWER if said is None else self.plan.name(*target, said)
         if len(self.names) >= MOST_REMEMBERED:
             self.names.clear()
-        self.names[target] = found, time.monotonic() + REMEMBERED_FOR
+        if found is not NO_ANSWER:
+            self.names[target] = found, time.monotonic() + REMEMBERED_FOR
         for child, message in self.asked.pop(target):
             child.waiting -= 1
             if child.channel.fileno() >= 0:

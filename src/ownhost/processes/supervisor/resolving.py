@@ -13,11 +13,13 @@ from collections.abc import Callable
 from functools import partial
 
 from ownhost.identity.accounts import Found
-from ownhost.processes.messages import Message, Resolve, Resolved
+from ownhost.processes.messages import Message, ProtocolError, Resolve, Resolved
 from ownhost.processes.supervisor.children import Child, Children
 from ownhost.processes.supervisor.policy import SpawnPolicy
 
 DEADLINE = 5.0  # seconds that an answer may take
+LONGEST_NAME = 256  # characters: LOGIN_NAME_MAX
+MOST_GROUPS = 4_096  # of one user; whoever is forked with them is told of all in one message
 
 Answer = Callable[[Found | None], None]  # None: the databases do not answer
 
@@ -52,8 +54,10 @@ class Resolving:
         return self.resolvers.get(number)
 
     def on_resolved(self, child: Child, said: Message) -> None:
-        """There is an answer. A resolver speaks for its own identity alone."""
+        """There is an answer. A resolver speaks for its own identity alone. Raises ProtocolError."""
         assert isinstance(said, Resolved)
+        if len(said.name) > LONGEST_NAME or not said.name.isprintable() or len(said.groups) > MOST_GROUPS:
+            raise ProtocolError(f"a user called {said.name[:40]!r} with {len(said.groups)} groups")
         number, _ = self.asked.get(said.serial, (None, None))
         if number == child.number:
             self._answer(said.serial, Found(said.name, said.uid, said.gid, tuple(said.groups)))
@@ -69,11 +73,15 @@ class Resolving:
         if resolver is not None:
             resolver.stopping = True
             self.children.dismiss(resolver)
+            self._give_up(number)
 
     def gone(self, child: Child) -> None:
         """A resolver has ended. Where nobody asked it to, what it has not answered nobody will."""
         if self.resolvers.get(child.number) is not child:
             return
         del self.resolvers[child.number]
-        for serial in [serial for serial, (number, _) in self.asked.items() if number == child.number]:
+        self._give_up(child.number)
+
+    def _give_up(self, number: int) -> None:
+        for serial in [serial for serial, (asker, _) in self.asked.items() if asker == number]:
             self._answer(serial, None)
