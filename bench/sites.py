@@ -22,6 +22,7 @@ MODULES = {
     "mime_module": "mod_mime.so",
     "dir_module": "mod_dir.so",
     "rewrite_module": "mod_rewrite.so",
+    "remoteip_module": "mod_remoteip.so",
 }
 
 
@@ -56,10 +57,8 @@ LogFormat "%h %l %u %t \\"%r\\" %>s %O \\"%{Referer}i\\" \\"%{User-Agent}i\\"" c
 KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
-# Who comes from ::1 is a front proxy. Apache has no such module here, and treats it as any client.
-<IfModule remoteip_module>
-    RemoteIPInternalProxy ::1
-</IfModule>
+# Who comes from ::1 is a front proxy. Apache is told as much: without RemoteIPHeader that changes nothing there.
+RemoteIPInternalProxy ::1
 
 <Directory "/">
     AllowOverride None

@@ -27,6 +27,28 @@ CONVERSATIONS = {
         >> end keep again
         << done again
     """,
+    "whole answers": f"""
+        {A}
+        << ask alice, request 0
+        >> whole HTTP/1.1 200 OK|Content-Length: 2||ok
+        {SAID_OK}; done again
+        {B}{A[3:]}
+        << ask bob, request 1
+        >> whole HTTP/1.1 200 OK|Content-Length: 2||ok
+        {SAID_OK}; done again; ask alice, request 2
+    """,
+    "a whole answer that is none": f"""
+        {A}
+        << ask alice, request 0
+        >> whole HTTP/1.1 200 OK|Content-Length: 3||ok
+        << HTTP/1.1 200 OK|Content-Length: 3||ok; done; close
+    """,
+    "a whole answer that is more than one": f"""
+        {A}
+        << ask alice, request 0
+        >> whole HTTP/1.1 200 OK|Content-Length: 1||ok
+        {BAD}
+    """,
     "requests that don't wait for answers": f"""
         {A}{B[3:]}{A[3:]}
         << ask alice, request 0

@@ -24,7 +24,7 @@ from ownhost.http.tls import TLSFacts
 from ownhost.identity import prctl, seccomp
 from ownhost.processes.mailbox import MOST, receive_handover
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Relay, Relayed
-from ownhost.processes.relay.records import Conversation, End, Kind, Origin, Record, encode
+from ownhost.processes.relay.records import Asked, Conversation, End, Kind, Origin, Record, encode, unfold
 
 
 @pytest.fixture
@@ -338,12 +338,13 @@ def said(pair: socket.socket, origin: bytes, head: bytes) -> list[Record]:
     """What a target says to a request, up to the end of its answer or of the pair."""
     talk, found = Conversation(), []
     with suppress(OSError):
-        pair.sendall(talk.says(Kind.ORIGIN, origin) + talk.says(Kind.HEAD, head))
+        pair.sendall(talk.says(Kind.REQUEST, Asked(0, origin, head).to_bytes()))
         while not any(record.kind is Kind.END for record in found):
             data = pair.recv(65_536)
             if not data:
                 break
-            found += talk.feed(data)
+            for record in talk.feed(data):
+                found += unfold(record)
     return found
 
 
@@ -393,11 +394,12 @@ def test_an_origin_that_is_none_ends_the_pair_and_nothing_else(several: Server, 
         b"\1\xff\xff\xff\xff",
         encode(Kind.DATA, b"x"),
         encode(Kind.BODY, b"x"),
-        encode(Kind.ORIGIN, b"[]") * 2,
+        encode(Kind.REQUEST, Asked(0, b"[]", b"").to_bytes()) * 2,
+        encode(Kind.REQUEST, b"\0\0\0\0\0\0\0\7[]"),
         encode(Kind.END, b"\3"),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_nonsense_on_a_pair_ends_the_pair_and_nothing_else(several: Server, data: bytes) -> None:
     bob = several.worker(BOB).pid

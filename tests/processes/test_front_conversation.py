@@ -7,6 +7,7 @@ stays in the kernel until the front reads it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -61,18 +62,8 @@ class Play:
         """Have one thing happen."""
         talk = self.talk
         word, _, rest = line.partition(" ")
-        if word == "taken":
-            self.done += talk.taken(self.now)
-        elif word == "tunnel":
-            self.done += talk.switched(self.now)
-        elif word == "answer":
-            for part in self.cut(octets(rest)):
-                if talk.state not in (State.ENDING, State.CLOSED, State.IDLE):
-                    self.done += talk.answered(part, self.now)
-        elif word == "end":
-            self.done += talk.finished(End("keep" in rest, "again" in rest), self.now)
-        elif word == "lost":
-            self.done += talk.lost("it has left", self.now)
+        if word in SAID:
+            self.done += SAID[word](self, rest)
         elif word == "sent":
             self.done += talk.sent(self.now)
         elif word == "gone":
@@ -89,6 +80,14 @@ class Play:
             self.ended = bool(end)
         self.done += talk.settle(self.now)
         self.read()
+
+    def answer(self, rest: str) -> list[Command]:
+        """A worker says some of an answer."""
+        done: list[Command] = []
+        for part in self.cut(octets(rest)):
+            if self.talk.state not in (State.ENDING, State.CLOSED, State.IDLE):
+                done += self.talk.answered(part, self.now)
+        return done
 
     def read(self) -> None:
         """Have the front read as much as it wants to."""
@@ -121,14 +120,25 @@ class Play:
         return [word for word in found if word]
 
 
+# What a worker says
+SAID: dict[str, Callable[[Play, str], list[Command]]] = {
+    "taken": lambda play, _: play.talk.taken(play.now),
+    "tunnel": lambda play, _: play.talk.switched(play.now),
+    "answer": Play.answer,
+    "whole": lambda play, rest: play.talk.answered_whole(octets(rest), End(keep=True, again=True), play.now),
+    "end": lambda play, rest: play.talk.finished(End("keep" in rest, "again" in rest), play.now),
+    "lost": lambda play, _: play.talk.lost("it has left", play.now),
+}
+
+
 def octets(text: str) -> bytes:
     return text.replace("|", "\r\n").encode()
 
 
 def shown(command: Command) -> str:
     match command:
-        case Ask(server, origin, _, fresh):
-            return f"ask {('alice', 'bob')[server]}, request {origin.handled}{', fresh' * fresh}"
+        case Ask(server, asked, fresh):
+            return f"ask {('alice', 'bob')[server]}, request {asked.handled}{', fresh' * fresh}"
         case Pass(data):
             return f"body {data.decode()}"
         case EndInput():
@@ -204,7 +214,7 @@ def test_whole_conversations_come_out_the_same_however_they_are_cut(said: list[b
             places += size
         for command in play.done:
             if isinstance(command, Ask):
-                passed += command.head
+                passed += command.asked.head
             elif isinstance(command, Pass):
                 passed += command.data
             elif isinstance(command, Send):

@@ -26,6 +26,7 @@ from ownhost.processes.relay.pool import Pool
 from ownhost.processes.relay.records import (
     MOST,
     TABLE,
+    Asked,
     Conversation,
     End,
     Kind,
@@ -35,37 +36,36 @@ from ownhost.processes.relay.records import (
     State,
     Whose,
     encode,
+    unfold,
 )
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 
-ORIGIN = Origin("192.0.2.1", 4242, "127.0.0.1", 80, "", "HTTP/2.0", 3)
+ORIGIN = Origin("192.0.2.1", 4242, "127.0.0.1", 80, "", "HTTP/2.0")
 
 CONVERSATIONS = {
     "two requests, one after the other": """
-        >> ORIGIN
-        >> HEAD
+        >> REQUEST
         << TAKEN
         << DATA
         << END
-        >> ORIGIN
-        >> HEAD
+        >> REQUEST
         << TAKEN
         >> BODY
         << DATA
         >> BODY
         << END
+        >> REQUEST
+        << WHOLE
+        >> REQUEST
     """,
     "one that is somebody else's, and the next": """
-        >> ORIGIN
-        >> HEAD
+        >> REQUEST
         << ELSEWHERE
-        >> ORIGIN
-        >> HEAD
+        >> REQUEST
         << TAKEN
     """,
     "another protocol": """
-        >> ORIGIN
-        >> HEAD
+        >> REQUEST
         << TAKEN
         << TUNNEL
         << DATA
@@ -137,7 +137,7 @@ def test_what_a_state_does_not_expect_says_which_state_it_is() -> None:
 
 def test_no_record_is_longer_than_it_may_be() -> None:
     with pytest.raises(RecordError, match="a record of"):
-        Conversation().feed(Conversation().says(Kind.ORIGIN)[:1] + b"\xff\xff\xff\xff")
+        Conversation().feed(Conversation().says(Kind.REQUEST)[:1] + b"\xff\xff\xff\xff")
     one = Conversation()
     one.state = State.ANSWERED
     with pytest.raises(RecordError, match="a record of"):
@@ -146,6 +146,8 @@ def test_no_record_is_longer_than_it_may_be() -> None:
 
 def test_what_records_hold() -> None:
     assert Origin.from_bytes(ORIGIN.to_bytes()) == ORIGIN
+    asked = Asked.of(ORIGIN, 7, GET)
+    assert Asked.from_bytes(asked.to_bytes()) == asked == (7, ORIGIN.to_bytes(), GET)
     assert Whose.from_bytes(Whose("a", "", -5).to_bytes()) == Whose("a", "", -5)
     for end in (End(keep, again) for keep in (False, True) for again in (False, True)):
         assert End.from_bytes(end.to_bytes()) == end
@@ -170,6 +172,23 @@ def test_nothing_else_is_an_origin(data: bytes) -> None:
     for kind in (Origin, Whose):
         with pytest.raises(RecordError):
             kind.from_bytes(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\0\0\0\0\0\0\0\3[]", b"\0\0\0\0\xff\xff\xff\xff[]"])
+def test_nothing_else_is_a_request(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        Asked.from_bytes(data)
+
+
+def test_a_whole_answer_is_what_three_records_are() -> None:
+    def heard(*said: bytes) -> list[Record]:
+        one = Conversation()
+        one.says(Kind.REQUEST)
+        return [part for data in said for record in one.feed(data) for part in unfold(record)]
+
+    end = End(keep=True, again=True).to_bytes()
+    in_parts = heard(encode(Kind.TAKEN), encode(Kind.DATA, OK), encode(Kind.END, end))
+    assert heard(encode(Kind.WHOLE, end + OK)) == in_parts
 
 
 @pytest.mark.parametrize("data", [b"", b"\4", b"\0\0"])
@@ -218,13 +237,13 @@ class Play:
 
     async def take(self) -> None:
         """Take what is asked."""
-        assert Origin.from_bytes(await self.hear(Kind.ORIGIN)) == ORIGIN
-        await self.hear(Kind.HEAD)
+        asked = Asked.from_bytes(await self.hear(Kind.REQUEST))
+        assert Origin.from_bytes(asked.origin) == ORIGIN
         await self.say(Kind.TAKEN)
 
     async def begin(self, head: bytes) -> None:
         """Ask, and have it taken."""
-        asked = asyncio.ensure_future(self.stream.ask(ORIGIN, head))
+        asked = asyncio.ensure_future(self.stream.ask(Asked.of(ORIGIN, 3, head)))
         await self.take()
         assert await asked is None
 
@@ -371,8 +390,8 @@ def test_another_protocol_goes_both_ways_until_the_target_ends() -> None:
 @pytest.mark.parametrize("said", [b"", b"x" * 9, encode(Kind.DATA, b"x"), encode(Kind.END, b"\3")])
 def test_a_target_that_leaves_or_says_nonsense(said: bytes) -> None:
     async def work(one: Play) -> None:
-        asked = asyncio.ensure_future(one.stream.ask(ORIGIN, GET))
-        await one.hear(Kind.ORIGIN)
+        asked = asyncio.ensure_future(one.stream.ask(Asked.of(ORIGIN, 3, GET)))
+        await one.hear(Kind.REQUEST)
         one.target.send(said)
         one.target.close()
         with pytest.raises(RelayLost):
@@ -414,9 +433,8 @@ class Targets:
         """Have a target answer what it is asked."""
         talk, target = Conversation(), self.made[number]
         target.setblocking(False)
-        heard = 0
-        while heard < 2:
-            heard += len(talk.feed(await self.loop.sock_recv(target, 10_000)))
+        while not talk.feed(await self.loop.sock_recv(target, 10_000)):
+            pass
         for kind, data in said:
             await self.loop.sock_sendall(target, talk.says(kind, data))
 
@@ -441,7 +459,7 @@ TAKEN, ENDED = (Kind.TAKEN, b""), (Kind.END, End(keep=True, again=True).to_bytes
 async def asked(
     pool: Pool[str], targets: Targets, number: int, *said: tuple[Kind, bytes], key: str = "a"
 ) -> RelayStream:
-    asking = asyncio.ensure_future(pool.ask(key, ORIGIN, GET))
+    asking = asyncio.ensure_future(pool.ask(key, Asked.of(ORIGIN, 3, GET)))
     await asyncio.sleep(0)
     await targets.answer(number, *said)
     stream, _ = await asking
@@ -475,7 +493,7 @@ def test_one_whose_target_has_left_is_replaced(late: bool) -> None:
         pool.keep("a", await asked(pool, targets, 0, TAKEN, ENDED))
         if not late:
             targets.made[0].close()
-        asking = asyncio.ensure_future(pool.ask("a", ORIGIN, GET))
+        asking = asyncio.ensure_future(pool.ask("a", Asked.of(ORIGIN, 3, GET)))
         await asyncio.sleep(0)
         if late:
             targets.made[0].close()
@@ -491,7 +509,7 @@ def test_one_whose_target_has_left_is_replaced(late: bool) -> None:
 
 def test_who_says_whose_it_is_may_be_asked_again() -> None:
     async def work(pool: Pool[str], targets: Targets) -> None:
-        asking = asyncio.ensure_future(pool.ask("a", ORIGIN, GET))
+        asking = asyncio.ensure_future(pool.ask("a", Asked.of(ORIGIN, 3, GET)))
         await asyncio.sleep(0)
         await targets.answer(0, (Kind.ELSEWHERE, Whose("bob", "", 0).to_bytes()))
         stream, whose = await asking

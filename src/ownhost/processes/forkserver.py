@@ -40,12 +40,15 @@ from ownhost.processes.control_groups import ControlGroups
 from ownhost.processes.descendants import end_all, end_below, strangers
 from ownhost.processes.descriptors import close_all, raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
+from ownhost.processes.spare import Spare
 from ownhost.processes.table import PROCESSES
+from ownhost.processes.worker import worker
 
 END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
 HIGHEST = -20  # of nice values: the most that a process gets of a processor
 ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
 REHEARSALS = 10  # looks at itself, as each child will take one: after some, Python is faster at it
+SPARES = 3  # spare processes in a row that may end unasked before there are none any more
 AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
@@ -74,10 +77,23 @@ def main() -> NoReturn:
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
     gc.collect()
+    _gaps = fill_gaps()  # kept: this never returns
     gc.freeze()
     if confined := fork_confined(confined_control):
         Forkserver(channel, groups, confined).run()
-    Forkserver(channel, ControlGroups(None)).run()
+    Forkserver(channel, ControlGroups(None), spares=True).run()
+
+
+def fill_gaps() -> list[object]:
+    """Objects of every size, some megabytes of them, that take the places which freed ones have left all over the heap.
+
+    They are to be kept. A child's first objects would go there, and each such place costs it a page of memory of its
+    own: 0.3 MiB less for each worker. Sizes and steps are pymalloc's, then malloc's (512 bytes and more).
+    """
+    overhead = sys.getsizeof(b"")
+    small = [bytes(size - overhead) for size in range(48, 513, 16) for _ in range(500)]
+    large = [bytes(size - overhead) for size in range(528, 4_200, 64) for _ in range(20)]
+    return [small, large, [object() for _ in range(500)], [number + 0.5 for number in range(500)]]
 
 
 def fork_confined(control: int) -> int:
@@ -104,12 +120,17 @@ def fork_confined(control: int) -> int:
 
 
 class Forkserver:
-    """Forks on the supervisor's word, reaps, and says who left. `confined` is the pid of the one below it; 0: none."""
+    """Forks on the supervisor's word, reaps, and says who left.
 
-    def __init__(self, channel: Channel, groups: ControlGroups, confined: int = 0) -> None:
+    `confined` is the pid of the one below it; 0: none. `spares`: the next worker is forked before it is asked for.
+    """
+
+    def __init__(self, channel: Channel, groups: ControlGroups, confined: int = 0, *, spares: bool = False) -> None:
         self.channel = channel
         self.groups = groups
         self.confined = confined
+        self.spares = SPARES if spares else 0  # that may still end before they are asked for
+        self.spare: Spare | None = None
         self.children: dict[int, int] = {}  # pid -> serial number of the order
         self.ender: Ender | None = None  # that ends what an owner's launcher left running
         self.has_failed = False  # the last one of these
@@ -126,7 +147,10 @@ class Forkserver:
         poll.register(self.channel.fileno(), select.POLLIN)
         poll.register(self.wake_read, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(0 if self.spares and self.spare is None else None)
+            if not ready:
+                self.fork_spare()
+            for descriptor, _ in ready:
                 try:
                     if descriptor == self.wake_read:
                         self.reap()
@@ -156,24 +180,48 @@ class Forkserver:
                         os.kill(message.pid, message.number)
 
     def fork(self, order: Fork, control: int, page: int) -> None:
-        """Fork one process and tell the supervisor its pid."""
-        parent = os.getpid()
+        """Fork one process, or have the spare one be it, and tell the supervisor its pid."""
         replaced = self.ender if self.ender is not None and self.ender.owner.uid == order.uid else None
         if replaced is not None:
             replaced.stop()
             self.ender = None
+        pid = self.use_spare(order, control, page) or self.fork_now(order, control, page)
+        if pid > 0:
+            self.children[pid] = order.serial
+        self.channel.send(Started(order.serial, pid))
+        if replaced is not None:
+            self.reap()
+
+    def fork_now(self, order: Fork, control: int, page: int) -> int:
+        """Fork a process. Its pid; 0 where there is none to be had."""
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             print(f"ownhost: fork failed: {error.strerror}", file=sys.stderr)
-            pid = -1
+            return 0
         if pid == 0:
             _child(self.wanted(order, control, parent), order.role, page)
-        if pid > 0:
-            self.children[pid] = order.serial
-        self.channel.send(Started(order.serial, max(pid, 0)))
-        if replaced is not None:
-            self.reap()
+        return pid
+
+    def fork_spare(self) -> None:
+        """Have a spare process for the next worker, now that nothing else is asked."""
+        parent = os.getpid()
+        try:
+            self.spare = Spare(
+                worker.warm_up,
+                lambda order, control, page: _child(self.wanted(order, control, parent), order.role, page),
+            )
+        except OSError:
+            self.spares = 0  # workers are forked when they are asked for
+
+    def use_spare(self, order: Fork, control: int, page: int) -> int:
+        """Have the spare process be what is asked for. Its pid; 0 where it cannot."""
+        spare = self.spare
+        if spare is None or order.role != spare.role or not spare.give(order, control, page):
+            return 0
+        self.spare, self.spares = None, SPARES
+        return spare.pid
 
     def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
         """What a child is to be."""
@@ -200,10 +248,18 @@ class Forkserver:
             if pid:
                 self.groups.end_one(self.children.pop(pid))
                 self.channel.send(Exited(pid, os.waitstatus_to_exitcode(status)))
+        if self.spare is not None and self.spare.has_ended():
+            self.spare = None
+            self.spares -= 1
         if self.ender is not None and self.ender.has_ended():
             self.has_failed, self.ender = self.ender.failed, None
-        if self.ender is None and (left := strangers(self.children, (self.confined,))):
+        if self.ender is None and (left := strangers(self.children, self.helpers)):
             self.end_strangers(left[0])
+
+    @property
+    def helpers(self) -> tuple[int, ...]:
+        """The pids of its children that the supervisor has not asked for."""
+        return (self.confined, self.spare.pid) if self.spare is not None else (self.confined,)
 
     def end_strangers(self, pid: int) -> None:
         """Have a process and its like ended. Such may fork without end, and nobody else is to wait for that.
@@ -214,7 +270,7 @@ class Forkserver:
             status = os.stat(f"/proc/{pid}")
             if self.has_failed or not self.before.root or not status.st_uid or not status.st_gid:
                 self.has_failed = False
-                known = {*self.children, self.confined}
+                known = {*self.children, *self.helpers}
                 end_below(os.getpid(), known, AT_A_TIME)  # set-user-id programs are among them
             else:
                 self.ender = Ender(Identity(status.st_uid, status.st_gid, (), f"#{status.st_uid}"), self)
@@ -264,7 +320,7 @@ class Ender:
             os.open(os.devnull, os.O_RDWR)  # in its place: the channel is not this process's
             shed(wanted)
             setproctitle(f"ownhost: ending what is left of {self.owner.name}")
-            end_below(wanted.parent, {*forkserver.children, forkserver.confined, os.getpid()}, ROUND)
+            end_below(wanted.parent, {*forkserver.children, *forkserver.helpers, os.getpid()}, ROUND)
             status = 0
         finally:
             os._exit(status)

@@ -159,16 +159,10 @@ class Connection:
             pair.may_read = False
         try:
             for kind, content in pair.records.feed(data):
-                if kind is Kind.DATA:
-                    self.do(talk.answered(content, now))
-                elif kind is Kind.TAKEN:
-                    self.do(talk.taken(now))
-                elif kind is Kind.END:
-                    self.do(talk.finished(End.from_bytes(content), now))
-                elif kind is Kind.TUNNEL:
-                    self.do(talk.switched(now))
-                else:
+                heard = HEARD.get(kind)
+                if heard is None:
                     raise RecordError(f"{kind.name} from a virtual host's own worker")
+                self.do(heard(talk, content, now))
                 if self.pair is not pair:
                     return
             self.do(talk.settle(now))
@@ -211,7 +205,7 @@ class Connection:
             self.do(self.talk.refused(time.monotonic()))
             return
         self.pair, pair.connection = pair, self
-        pair.ask(command.origin, command.head)
+        pair.ask(command.asked)
         if kept is None:
             self.front.deliver(pair)
 
@@ -278,6 +272,15 @@ class Connection:
             self.front.discard(self.sock)
             self.front.has_room()
 
+
+# What a worker says
+HEARD: dict[Kind, Callable[[Conversation, bytes, float], Commands]] = {
+    Kind.WHOLE: lambda talk, data, now: talk.answered_whole(data[1:], End.from_bytes(data[:1]), now),
+    Kind.TAKEN: lambda talk, _, now: talk.taken(now),
+    Kind.DATA: Conversation.answered,
+    Kind.END: lambda talk, data, now: talk.finished(End.from_bytes(data), now),
+    Kind.TUNNEL: lambda talk, _, now: talk.switched(now),
+}
 
 DOING: dict[type, Callable[[Connection, Any], None]] = {
     Ask: Connection.ask,

@@ -8,7 +8,6 @@ request is spoken of at a time: those behind it stay unread.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import IntEnum, auto
 from math import inf
 from typing import NamedTuple
@@ -20,8 +19,8 @@ from ownhost.http.message import Head, HTTPError
 from ownhost.http.peek import peek
 from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.front.answer import Answer, AnswerError
+from ownhost.processes.relay.records import Asked, Origin
 from ownhost.processes.relay.records import End as AnswerEnd
-from ownhost.processes.relay.records import Origin
 from ownhost.processes.slices import Limits
 from ownhost.request.hosts import NameTable
 
@@ -88,8 +87,7 @@ class Ask(NamedTuple):
     """Ask a worker of a virtual host's own identity to take a request."""
 
     server: int
-    origin: Origin
-    head: bytes
+    asked: Asked
     fresh: bool = False  # over a pair that has not been used
 
 
@@ -270,6 +268,13 @@ class Conversation:
         except AnswerError as error:
             return self.broken(str(error), now)
         return [Send(passed)] if passed else []
+
+    def answered_whole(self, data: bytes, end: AnswerEnd, now: float) -> Commands:
+        """A worker has taken the request, and this is all that the client is to see."""
+        commands = [*self.taken(now), *self.answered(data, now)]
+        if self.state in (State.ANSWERED, State.COMPLETE):  # else it was no answer
+            commands += self.finished(end, now)
+        return commands
 
     def switched(self, now: float) -> Commands:
         """A worker goes on in another protocol."""
@@ -452,8 +457,8 @@ class Conversation:
 
     def _ask(self, answer: Answer, raw: bytes, now: float) -> Commands:
         self._step(Event.REQUEST)
-        origin = replace(self._ends, handled=self._handled) if self._handled else self._ends
-        self._answer, self._asked, self._times = answer, Ask(self._server, origin, raw), 1
+        asked = Asked.of(self._ends, self._handled, raw)
+        self._answer, self._asked, self._times = answer, Ask(self._server, asked), 1
         self.deadline = now + MAX_WAIT
         return [self._asked]
 

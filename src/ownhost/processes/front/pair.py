@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ownhost.processes.descriptors import refuse_descriptors
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.relay.pool import KEPT, MOST_KEPT
-from ownhost.processes.relay.records import MOST, Conversation, Kind, Origin, State
+from ownhost.processes.relay.records import MOST, Asked, Conversation, Kind, State
 
 if TYPE_CHECKING:
     from ownhost.processes.front.connection import Connection
@@ -96,9 +96,9 @@ class Pair:
         elif events & ~ROOM:  # nothing is to be said on it
             self._front.pairs.drop(self)
 
-    def ask(self, origin: Origin, head: bytes) -> None:
+    def ask(self, asked: Asked) -> None:
         """Ask whether a worker takes a request."""
-        self.out += self.records.says(Kind.ORIGIN, origin.to_bytes()) + self.records.says(Kind.HEAD, head)
+        self.out += self.records.says(Kind.REQUEST, asked.to_bytes())
 
     def say(self, data: bytes) -> None:
         """Send some of what follows the head, unless the worker is done without it."""

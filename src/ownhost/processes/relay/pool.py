@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from ownhost.processes.relay.records import Origin, Whose
+from ownhost.processes.relay.records import Asked, Whose
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 
 Key = TypeVar("Key", bound=Hashable)
@@ -28,14 +28,14 @@ class Pool(Generic[Key]):
         self._count = 0
         self._looking = False
 
-    async def ask(self, key: Key, origin: Origin, head: bytes) -> tuple[RelayStream, Whose | None]:
+    async def ask(self, key: Key, asked: Asked) -> tuple[RelayStream, Whose | None]:
         """Ask who is known by a key to take a request: a pair, and whose it says that it is; None where it takes it.
 
         A kept pair whose other end has left meanwhile is no answer: nothing of the request was taken. Raises RelayLost.
         """
         while (kept := self._take(key)) is not None:
             try:
-                return kept, await kept.ask(origin, head)
+                return kept, await kept.ask(asked)
             except RelayLost:
                 kept.close()
             except BaseException:
@@ -43,7 +43,7 @@ class Pool(Generic[Key]):
                 raise
         fresh = await self._obtain(key)
         try:
-            return fresh, await fresh.ask(origin, head)
+            return fresh, await fresh.ask(asked)
         except BaseException:
             fresh.close()
             raise
@@ -69,12 +69,12 @@ class Pool(Generic[Key]):
         self._count = 0
 
     def _take(self, key: Key) -> RelayStream | None:
-        """The one that was used last, and is still there."""
+        """The one that was used last, and seems to be there still."""
         kept = self._kept.get(key)
         while kept:
             stream, _ = kept.pop()
             self._count -= 1
-            if not stream.has_news:
+            if stream.is_idle:
                 return stream
             stream.close()
         return None

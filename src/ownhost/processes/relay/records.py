@@ -15,40 +15,41 @@ import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 MOST = 65_536  # bytes of a record's content, but for a request's beginning
-LONGEST_HEAD = 1 << 20  # bytes of an ORIGIN or a HEAD: http.limits bounds what is in a head, TLS what a certificate has
+LONGEST_HEAD = 1 << 21  # bytes of a REQUEST: http.limits bounds what is in a head, TLS what a certificate has
 _HEADER = struct.Struct(">BI")
+_ASKED = struct.Struct(">II")
 
 
 class Kind(IntEnum):
     """What a record is."""
 
-    ORIGIN = 1  # front: whom the request comes from (`Origin`); its head is next
-    HEAD = 2  # front: the request's head, as in HTTP/1
-    BODY = 3  # front: some of what follows the head
-    TAKEN = 4  # target: the request is mine
-    ELSEWHERE = 5  # target: the file system says that it is another identity's (`Whose`)
-    DATA = 6  # target: some of what the client is to see
-    TUNNEL = 7  # target: what follows in both directions is another protocol
-    END = 8  # target: the answer is complete (`End`)
+    REQUEST = 1  # front: a request's head, and whom it comes from (`Asked`)
+    BODY = 2  # front: some of what follows the head
+    TAKEN = 3  # target: the request is mine
+    ELSEWHERE = 4  # target: the file system says that it is another identity's (`Whose`)
+    DATA = 5  # target: some of what the client is to see
+    TUNNEL = 6  # target: what follows in both directions is another protocol
+    END = 7  # target: the answer is complete (`End`)
+    WHOLE = 8  # target: TAKEN, DATA and END at once (`End`, then the data)
 
 
 class State(IntEnum):
     """Where a pair stands."""
 
     IDLE = 1  # nothing is asked
-    COMING = 2  # a request's head is on its way
-    ASKED = 3  # the target may take it
-    ANSWERED = 4  # it has: body and answer go both ways
-    TUNNELLED = 5  # so does another protocol, until the pair ends
+    ASKED = 2  # the target may take it
+    ANSWERED = 3  # it has: body and answer go both ways
+    TUNNELLED = 4  # so does another protocol, until the pair ends
 
 
 TABLE = {
-    (State.IDLE, Kind.ORIGIN): State.COMING,
-    (State.COMING, Kind.HEAD): State.ASKED,
+    (State.IDLE, Kind.REQUEST): State.ASKED,
     (State.ASKED, Kind.TAKEN): State.ANSWERED,
+    (State.ASKED, Kind.WHOLE): State.IDLE,
     (State.ASKED, Kind.ELSEWHERE): State.IDLE,
     (State.ANSWERED, Kind.BODY): State.ANSWERED,
     (State.ANSWERED, Kind.DATA): State.ANSWERED,
@@ -57,6 +58,7 @@ TABLE = {
     (State.TUNNELLED, Kind.BODY): State.TUNNELLED,
     (State.TUNNELLED, Kind.DATA): State.TUNNELLED,
 }
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class RecordError(Exception):
@@ -73,6 +75,13 @@ class Record(NamedTuple):
 def encode(kind: Kind, data: bytes | memoryview = b"") -> bytes:
     """A record as bytes. `data` is no longer than `MOST`, or LONGEST_HEAD."""
     return b"".join((_HEADER.pack(kind, len(data)), data))
+
+
+def unfold(record: Record) -> tuple[Record, ...]:
+    """What a record stands for, as records that follow one another."""
+    if record.kind is not Kind.WHOLE:
+        return (record,)
+    return Record(Kind.TAKEN), Record(Kind.DATA, record.data[1:]), Record(Kind.END, record.data[:1])
 
 
 class Conversation:
@@ -96,14 +105,16 @@ class Conversation:
     def feed(self, data: bytes) -> list[Record]:
         """Take bytes of the other side's. Raises RecordError."""
         data = self._rest + data if self._rest else data
-        found, at = [], 0
-        while len(data) - at >= _HEADER.size:
+        found, at, size = [], 0, len(data)
+        while size - at >= _HEADER.size:
             number, length = _HEADER.unpack_from(data, at)
-            kind = _kind(number)
-            if length > (LONGEST_HEAD if kind in (Kind.ORIGIN, Kind.HEAD) else MOST):
+            kind = _KINDS.get(number)
+            if kind is None:
+                raise RecordError(f"a record of kind {number}")
+            if length > MOST and (kind is not Kind.REQUEST or length > LONGEST_HEAD):
                 raise RecordError(f"a record of {length} bytes")
             end = at + _HEADER.size + length
-            if end > len(data):
+            if end > size:
                 break
             self._step(kind)
             found.append(Record(kind, data[at + _HEADER.size : end]))
@@ -116,13 +127,6 @@ class Conversation:
         if after is None:
             raise RecordError(f"{kind.name} to {self!r}")
         self.state = after
-
-
-def _kind(number: int) -> Kind:
-    try:
-        return Kind(number)
-    except ValueError:
-        raise RecordError(f"a record of kind {number}") from None
 
 
 class _Told:
@@ -149,11 +153,10 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class Origin(_Told):
-    """Where a request comes from. The target believes it for the one virtual host that the pair was made for.
+    """Where requests come from. The target believes it for the one virtual host that the pair was made for.
 
     `tls` is http.tls.TLSFacts as text, "" for a client that speaks without. `protocol` is what the client speaks where
-    that is not HTTP/1. `handled` are the requests before it on the client's connection. `peer` is the front proxy that
-    has the connection, where that has said who its client is.
+    that is not HTTP/1. `peer` is the front proxy that has the connection, where that has said who its client is.
     """
 
     client: str
@@ -162,9 +165,42 @@ class Origin(_Told):
     local_port: int
     tls: str = ""
     protocol: str = ""
-    handled: int = 0
     peer: str = ""
     peer_port: int = 0
+
+
+@lru_cache(maxsize=256)
+def _as_bytes(origin: Origin) -> bytes:
+    """All requests of a client's connection have the same one."""
+    return origin.to_bytes()
+
+
+class Asked(NamedTuple):
+    """A request. `origin` are an Origin's bytes; `handled` requests were before it on the client's connection."""
+
+    handled: int
+    origin: bytes
+    head: bytes
+
+    @classmethod
+    def of(cls, origin: Origin, handled: int, head: bytes) -> Asked:
+        """A request of somebody's."""
+        return cls(handled, _as_bytes(origin), head)
+
+    def to_bytes(self) -> bytes:
+        """As a record's content."""
+        return b"".join((_ASKED.pack(self.handled, len(self.origin)), self.origin, self.head))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Asked:
+        """What `to_bytes` gave. Raises RecordError."""
+        if len(data) < _ASKED.size:
+            raise RecordError("a REQUEST that is none")
+        handled, length = _ASKED.unpack_from(data)
+        head = _ASKED.size + length
+        if head > len(data):
+            raise RecordError("a REQUEST that is none")
+        return cls(handled, data[_ASKED.size : head], data[head:])
 
 
 @dataclass(frozen=True, slots=True)

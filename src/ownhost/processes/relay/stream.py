@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections import deque
 
-from ownhost.processes.relay.records import MOST, Conversation, Kind, Origin, Record, RecordError, State, Whose
+from ownhost.processes.relay.records import MOST, Asked, Conversation, Kind, Record, RecordError, State, Whose, unfold
 
 READ_SIZE = 65_536
 
@@ -20,7 +20,10 @@ class RelayLost(Exception):
 
 
 class RelayStream:
-    """A pair, from the front's side. All that waits can be cancelled, and the stream is to be closed then."""
+    """A pair, from the front's side. All that waits can be cancelled, and the stream is to be closed then.
+
+    It is watched from the first request on, between requests, too: to begin and to end that costs more than a request.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -28,14 +31,17 @@ class RelayStream:
         self._loop = loop
         self._conversation = Conversation()
         self._records: deque[Record] = deque()
+        self._lost = ""  # why nothing more can come
+        self._watched = False
+        self._reader: asyncio.Future[None] | None = None  # who waits for a record
         self._ended = False
 
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.sock.fileno()}>"
 
-    async def ask(self, origin: Origin, head: bytes) -> Whose | None:
+    async def ask(self, asked: Asked) -> Whose | None:
         """Ask whether the other end takes a request: None, or whose it says that it is. Raises RelayLost."""
-        await self._say(Kind.ORIGIN, origin.to_bytes(), Kind.HEAD, head)
+        await self._say(Kind.REQUEST, asked.to_bytes())
         record = await self.read()
         if record.kind is Kind.TAKEN:
             return None
@@ -49,24 +55,51 @@ class RelayStream:
         for start in range(0, len(data), MOST):
             await self._say(Kind.BODY, data[start : start + MOST])
 
-    async def _say(self, *said: Kind | bytes | memoryview) -> None:
+    async def _say(self, kind: Kind, data: bytes | memoryview) -> None:
         try:
-            parts = [self._conversation.says(*pair) for pair in zip(said[::2], said[1::2], strict=True)]  # type: ignore[arg-type]
-            await self._loop.sock_sendall(self.sock, b"".join(parts))
+            said = self._conversation.says(kind, data)
+            with contextlib.suppress(BlockingIOError):
+                said = said[self.sock.send(said, socket.MSG_NOSIGNAL) :]
+            if said:
+                await self._loop.sock_sendall(self.sock, said)
         except (OSError, RecordError) as error:
             raise RelayLost(f"who was to answer is gone: {error}") from None
 
     async def read(self) -> Record:
         """The other end's next record. Raises RelayLost."""
         while not self._records:
-            try:
-                data = await self._loop.sock_recv(self.sock, READ_SIZE)
-                if not data:
-                    raise RelayLost("who was to answer has ended")
-                self._records.extend(self._conversation.feed(data))
-            except (OSError, RecordError) as error:
-                raise RelayLost(f"who was to answer is gone: {error}") from None
+            if self._lost:
+                raise RelayLost(self._lost)
+            if not self._watched:
+                self._watched = True
+                self._loop.add_reader(self.sock.fileno(), self._readable)
+            self._reader = self._loop.create_future()
+            await self._reader
         return self._records.popleft()
+
+    def _readable(self) -> None:
+        """Take what has come, once what came before is read."""
+        if self._records:
+            self._unwatch()
+            return
+        try:
+            data = self.sock.recv(READ_SIZE)
+            for record in self._conversation.feed(data):
+                self._records.extend(unfold(record))
+            self._lost = "" if data else "who was to answer has ended"
+        except BlockingIOError:
+            return
+        except (OSError, RecordError) as error:
+            self._lost = f"who was to answer is gone: {error}"
+        if self._lost:
+            self._unwatch()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self.sock.fileno())
 
     def end_input(self) -> None:
         """The client says no more: have the other end know. Once."""
@@ -78,19 +111,9 @@ class RelayStream:
     @property
     def is_idle(self) -> bool:
         """Whether another request may be asked."""
-        return self._conversation.state is State.IDLE and not self._records and not self._ended
-
-    @property
-    def has_news(self) -> bool:
-        """Of an idle one: whether anything came from the other end, be it its end."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        return self._conversation.state is State.IDLE and not (self._records or self._lost or self._ended)
 
     def close(self) -> None:
         """End it: the other end learns that nobody waits for an answer."""
+        self._unwatch()
         self.sock.close()

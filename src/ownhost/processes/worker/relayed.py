@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,18 @@ from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.relay.pool import TARGET_KEEPS
-from ownhost.processes.relay.records import MOST, Conversation, End, Kind, Origin, Record, RecordError, State, Whose
+from ownhost.processes.relay.records import (
+    MOST,
+    Asked,
+    Conversation,
+    End,
+    Kind,
+    Origin,
+    Record,
+    RecordError,
+    State,
+    Whose,
+)
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.sending import SEND, Sending
 from ownhost.request.request import Endpoints, Level
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
 
 HTTP2 = "HTTP/2.0"
 SHORT = 16_384  # bytes that wait for what follows them
+DONT_WAIT = int(socket.MSG_DONTWAIT)
 LAST_WORDS = 10.0  # seconds that the front may take for the end of an answer
 
 
@@ -36,22 +49,38 @@ class RecordSocket:
     """The target's end of a pair, as far as sockets are used here; it never blocks.
 
     After BlockingIOError the same data must come again, as with TLS. What is short waits for what follows it in the
-    same turn of the event loop, so that a small answer is one system call. An answer's end needs no second call: the
-    event loop sends what of it has no room.
+    same turn of the event loop, so that a small answer is one record and one system call. An answer's end needs no
+    second call: the event loop sends what of it has no room.
     """
 
-    __slots__ = ("_closing", "_conversation", "_due", "_loop", "_pending", "_rest", "_shutting", "_sock", "origin")
+    __slots__ = (
+        "_closing",
+        "_conversation",
+        "_due",
+        "_loop",
+        "_pending",
+        "_rest",
+        "_short",
+        "_shutting",
+        "_sock",
+        "_taken",
+        "asked",
+        "corked",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self._sock = sock
         self._conversation = Conversation()
+        self._taken = False  # the request is, and its front does not know yet
+        self._short = b""  # of an answer: no record yet
         self._rest = b""  # of records: not sent yet
         self._pending = 0  # bytes of an answer in it, of which nobody has been told that they are sent
         self._due = False  # it is sent at the turn's end
         self._closing = False
         self._shutting = False  # the stream ends with what is here
-        self.origin: Origin | None = None  # of a request that comes: taken by whoever serves it
+        self.corked = False  # somebody says when all that this turn has is here (`uncork`)
+        self.asked: Asked | None = None  # a request that comes: taken by whoever serves it
 
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.fileno()}>"
@@ -63,15 +92,17 @@ class RecordSocket:
     @property
     def is_asked(self) -> bool:
         """Whether a request waits to be taken."""
-        return self._conversation.state is State.ASKED
+        return self._conversation.state is State.ASKED and not self._taken
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What is here of a request; b"" at the end of the stream. Raises OSError, also for what is no record."""
-        data = self._sock.recv(size, flags | socket.MSG_DONTWAIT)
+        data = self._sock.recv(size, flags | DONT_WAIT)
         if not data:
             return b""
+        found = b""
         try:
-            found = b"".join(self._take(record) for record in self._conversation.feed(data))
+            for record in self._conversation.feed(data):
+                found += self._take(record)
         except RecordError as error:
             raise ConnectionAbortedError(str(error)) from None
         if not found:
@@ -79,20 +110,21 @@ class RecordSocket:
         return found
 
     def _take(self, record: Record) -> bytes:
-        if record.kind is Kind.ORIGIN:
-            self.origin = Origin.from_bytes(record.data)
-            return b""
-        if record.kind not in (Kind.HEAD, Kind.BODY):
+        if record.kind is Kind.REQUEST:
+            self.asked = Asked.from_bytes(record.data)
+            return self.asked.head
+        if record.kind is not Kind.BODY:
             raise RecordError(f"{record.kind.name} from a front")
         return record.data
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
         """Send some of an answer: how much. Raises OSError."""
-        if not self._pending and len(self._rest) + len(data) < SHORT:
-            self._rest += self._says(Kind.DATA, memoryview(data))
+        if not self._pending and len(self._rest) + len(self._short) + len(data) < SHORT:
+            self._short += data
             self._soon()
             return len(data)
         if not self._pending:
+            self._collect()
             some = memoryview(data)[:MOST]
             self._rest += self._says(Kind.DATA, some)
             self._pending = len(some)
@@ -103,8 +135,8 @@ class RecordSocket:
         return sent
 
     def take(self) -> None:
-        """Take the request that waits: the front knows before the turn is over. Raises OSError."""
-        self._rest += self._says(Kind.TAKEN)
+        """Take the request that waits: the front knows before the turn is over."""
+        self._taken = True
         self._soon()
 
     def pass_on(self, whose: Whose) -> None:
@@ -113,26 +145,52 @@ class RecordSocket:
 
     def tunnel(self) -> None:
         """From here on both sides speak another protocol. Raises OSError."""
+        self._collect()
         self._add(self._says(Kind.TUNNEL))
 
     def end_answer(self, end: End) -> None:
         """The answer is complete. Raises OSError."""
-        self._add(self._says(Kind.END, end.to_bytes()))
+        if self._taken:
+            whole, self._short, self._taken = end.to_bytes() + self._short, b"", False
+            self._add(self._says(Kind.WHOLE, whole))
+        else:
+            self._collect()
+            self._add(self._says(Kind.END, end.to_bytes()))
+
+    def uncork(self) -> None:
+        """Have what is here sent before the turn is over, unless it is sent already: as a rule it is."""
+        self.corked = False
+        if self._taken or self._short:
+            self._soon()
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
         """Nothing more will be sent: HTTP says so in the end of an answer, another protocol by that of the stream."""
         if self._conversation.state is State.TUNNELLED:
             self._shutting = True
             with contextlib.suppress(OSError):
+                self._collect()
                 self._add(b"")
 
     def close(self) -> None:
         """Close, once what was said is sent."""
+        with contextlib.suppress(OSError):
+            self._collect()
         if self._rest and not self._closing:
             self._closing = True
             self._loop.call_later(LAST_WORDS, self._close)
+            self.uncork()
+            self._soon()
         elif not self._rest:
             self._close()
+
+    def _collect(self) -> None:
+        """Make records of what is said. Raises OSError."""
+        if self._taken:
+            self._taken = False
+            self._rest += self._says(Kind.TAKEN)
+        if self._short:
+            short, self._short = self._short, b""
+            self._rest += self._says(Kind.DATA, short)
 
     def _says(self, kind: Kind, data: bytes | memoryview = b"") -> bytes:
         try:
@@ -141,19 +199,22 @@ class RecordSocket:
             raise ConnectionAbortedError(str(error)) from None
 
     def _soon(self) -> None:
-        if not self._due:
+        if not self._due and not self.corked:
             self._due = True
             self._loop.call_soon(self._at_turn_end)
 
     def _at_turn_end(self) -> None:
         self._due = False
-        if self._rest and not self._pending and self._sock.fileno() >= 0:
-            try:
+        if self._pending or self._sock.fileno() < 0:
+            return
+        try:
+            self._collect()
+            if self._rest:
                 self._add(b"")
-            except OSError:  # whoever sends or reads more hears of it
-                self._rest = b""
-            if self._closing and not self._rest:
-                self._close()
+        except OSError:  # whoever sends or reads more hears of it
+            self._rest = b""
+        if self._closing and not self._rest:
+            self._close()
 
     def _add(self, said: bytes) -> None:
         self._rest += said
@@ -188,6 +249,22 @@ class RecordSocket:
             self._sock.close()
 
 
+@functools.lru_cache(maxsize=256)
+def read_origin(origin: bytes, server: int) -> tuple[Endpoints, str]:
+    """The ends of a client's connection, made for a virtual host, and what is spoken on it ("" is HTTP/1).
+
+    Requests that follow one another have the same. Raises RecordError, ValueError.
+    """
+    read = Origin.from_bytes(origin)
+    ends = Endpoints(
+        read.client, read.client_port, read.local, read.local_port, peer=read.peer, peer_port=read.peer_port
+    )
+    if read.tls:
+        # Whose key it was is known here: nobody is believed who says otherwise.
+        ends.secure, ends.known = True, replace(TLSFacts.from_text(read.tls), server=server)
+    return ends, read.protocol
+
+
 class RelayedConnection(Connection):
     """Requests of other workers' clients, one after the other on one pair."""
 
@@ -210,21 +287,18 @@ class RelayedConnection(Connection):
             self.log(Level.ERROR, "core", f"a relayed request that does not say where it comes from: {error}")
             self.close()
             return
-        super().serve()
+        self.sock.corked = True
+        try:
+            super().serve()
+        finally:
+            self.sock.uncork()
 
     def meet(self) -> None:
         """Take what the front says of the client whose request comes. Raises RecordError, ValueError."""
-        origin, self.sock.origin = self.sock.origin, None
-        if origin is None:
-            return
-        ends = origin.client, origin.client_port, origin.local, origin.local_port
-        self.endpoints = Endpoints(*ends, peer=origin.peer, peer_port=origin.peer_port)
-        self.handled = origin.handled
-        self.protocol = origin.protocol
-        if origin.tls:
-            # Whose key it was is known here: nobody is believed who says otherwise.
-            facts = replace(TLSFacts.from_text(origin.tls), server=self.server)
-            self.endpoints.secure, self.endpoints.known = True, facts
+        asked, self.sock.asked = self.sock.asked, None
+        if asked is not None:
+            self.handled = asked.handled
+            self.endpoints, self.protocol = read_origin(asked.origin, self.server)
 
     def find(self, head: Head) -> Service | None:  # noqa: ARG002 - the pair says it
         """The virtual host that the pair was made for, and no other. Raises HTTPError."""

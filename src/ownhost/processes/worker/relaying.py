@@ -24,8 +24,8 @@ from ownhost.identity.identity import Assignment
 from ownhost.processes.messages import Relay
 from ownhost.processes.relay.copying import Copying
 from ownhost.processes.relay.pool import Pool
+from ownhost.processes.relay.records import Asked, Kind, Origin, RecordError
 from ownhost.processes.relay.records import End as AnswerEnd
-from ownhost.processes.relay.records import Kind, Origin, RecordError
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 from ownhost.processes.worker.sending import Sender, receive
 from ownhost.request.request import Request
@@ -137,12 +137,12 @@ async def find_target(
     `raw` is the request's head as HTTP/1 has it. Raises HTTPError: 500 where nobody may or will serve it, 503.
     """
     relays, server = client.worker.relays, service.site.virtual_host.id
-    origin = origin_of(client, head)
+    asked = Asked.of(origin_of(client, head), client.handled, raw)
     try:
         async with asyncio.timeout(MAX_WAIT):
             for _ in range(MAX_MOVES):
                 target = server, assignment
-                stream, whose = await relays.pool.ask(target, origin, raw)
+                stream, whose = await relays.pool.ask(target, asked)
                 if whose is None:
                     return target, stream
                 relays.pool.keep(target, stream)
@@ -171,7 +171,7 @@ def origin_of(client: Client, head: Head) -> Origin:
     tls = ends.tls.to_text() if ends.tls is not None else ""
     spoken = head.protocol if head.major > 1 else ""
     here = ends.client, ends.client_port, ends.local, ends.local_port
-    return Origin(*here, tls, spoken, client.handled, ends.peer, ends.peer_port)
+    return Origin(*here, tls, spoken, ends.peer, ends.peer_port)
 
 
 # HTTP/2: the request as HTTP/1 has it, and a response out of what the client would see of HTTP/1.

@@ -1,0 +1,89 @@
+"""A process that is forked before it is asked for, to be the next worker.
+
+An owner's first visitor waits for a fork, and for every page of memory that a new process changes: the kernel copies it
+then. A spare one has done both. It is the forkserver's copy, with nothing of anybody's in it, until an order comes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from setproctitle import setproctitle
+
+from ownhost.identity import prctl
+from ownhost.identity.shedding import CONTROL
+from ownhost.processes.messages import Channel, Fork
+
+WarmUp = Callable[[], Iterator[None]]  # touches in steps what every worker touches
+Begin = Callable[[Fork, int, int], NoReturn]  # what a new process does with an order, and its descriptors
+
+
+class Spare:
+    """A spare process, as its parent sees it."""
+
+    role = "worker"
+
+    def __init__(self, warm_up: WarmUp, begin: Begin) -> None:
+        """Fork it. Raises OSError."""
+        parent = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if self.pid == 0:
+            _wait(theirs, parent, warm_up, begin)
+        theirs.close()
+        self._channel = Channel(ours, ())
+
+    def give(self, order: Fork, control: int, page: int) -> bool:
+        """Have it obey an order. False where it is gone: then it is to be reaped, and another one asked."""
+        try:
+            self._channel.send(order, (control, page))
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
+
+    def close(self) -> None:
+        """Ask it for nothing: it ends."""
+        self._channel.close()
+
+    def has_ended(self) -> bool:
+        """Whether somebody has ended it."""
+        return os.waitpid(self.pid, os.WNOHANG)[0] != 0
+
+
+def _wait(sock: socket.socket, parent: int, warm_up: WarmUp, begin: Begin) -> NoReturn:
+    try:
+        prctl.set_parent_death_signal(signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        # The forkserver's channel is not this process's: its end must show at once, there.
+        os.dup2(sock.fileno(), CONTROL, inheritable=False)
+        sock.close()
+        os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
+        if os.getppid() != parent:
+            os._exit(0)
+        setproctitle("ownhost: spare worker")
+        channel = Channel(socket.socket(fileno=CONTROL), (Fork,))
+        asked = select.poll()
+        asked.register(CONTROL, select.POLLIN)
+        for _ in warm_up():
+            if asked.poll(0):
+                break
+        received = channel.receive()
+        if received is not None:
+            order, (control, page) = received
+            assert isinstance(order, Fork)
+            channel.sock.detach()
+            begin(order, control, page)
+    finally:
+        os._exit(1)
