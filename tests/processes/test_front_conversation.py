@@ -32,10 +32,10 @@ from ownhost.processes.front.conversation import (
     Pass,
     Send,
     State,
-    Unexpected,
 )
 from ownhost.processes.relay.records import End, Origin
 from ownhost.processes.slices import Limits
+from ownhost.processes.states import Unexpected
 from ownhost.request.hosts import NameTable
 
 ALICE, BOB = 0, 1

@@ -15,10 +15,10 @@ from ownhost.processes.gate.client import (
     Event,
     Look,
     State,
-    Unexpected,
     look,
     overloaded,
 )
+from ownhost.processes.states import Unexpected
 
 HEAD = b"GET / HTTP/1.1\r\nHost: Alice.test:80\r\n\r\n"
 HELLO = (
@@ -162,7 +162,7 @@ def test_what_a_state_does_not_expect_says_which_state_it_is() -> None:
             if (state, event) in TABLE:
                 one.step(event)
                 continue
-            with pytest.raises(Unexpected, match=f"{event.name} to Client.*{state.name}"):
+            with pytest.raises(Unexpected, match=f"{event.name} for Client.*{state.name}"):
                 one.step(event)
 
 

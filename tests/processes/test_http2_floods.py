@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from h2_pair import Pair, Peer
 from ownhost.http import h2_budget
 from ownhost.http.message import RequestBody, Response
-from ownhost.processes.worker import http2
+from ownhost.processes.worker import h2_conversation
+from ownhost.processes.worker.h2_conversation import State
 from ownhost.request.request import Request
 
 FIELDS = [(":method", "GET"), (":scheme", "https"), (":path", "/wait"), (":authority", "site.test")]
@@ -66,7 +67,7 @@ async def flood(peer: Peer, frame: Callable[[int], bytes], most: int = 100_000) 
     """Send frames for as long as the server takes them, whatever it says to that."""
     for start in range(0, most, 100):
         await peer.send(b"".join(map(frame, range(start, start + 100))))
-        if peer.connection.closed:
+        if peer.connection.talk.is_closed:
             break
 
 
@@ -97,7 +98,7 @@ def test_frames_to_no_purpose(pair: Pair, name: str) -> None:
     async def work() -> None:
         peer = await begin(pair)
         await flood(peer, lambda number: HARMLESS[name](number).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
         peer.sock.close()
         while pair.worker.connections:
             await asyncio.sleep(0.01)
@@ -111,7 +112,7 @@ def test_a_client_that_floods_is_not_waited_for(pair: Pair) -> None:
     async def work() -> None:
         peer = await begin(pair)
         await flood(peer, lambda number: HARMLESS["ping"](number).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
         began = asyncio.get_running_loop().time()
         with contextlib.suppress(OSError):
             while pair.worker.lingering:
@@ -126,7 +127,7 @@ def test_unknown_frames(pair: Pair) -> None:
     async def work() -> None:
         peer = await begin(pair)
         await flood(peer, lambda number: b"\x00\x00\x00\xfa\x00\x00\x00\x00\x00")
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
 
     pair.run(work())
 
@@ -138,7 +139,7 @@ def test_empty_data(pair: Pair) -> None:
         peer = await begin(pair)
         await peer.send(headers(3, ended=False))
         await flood(peer, lambda number: DataFrame(3, data=b"").serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
         await asyncio.sleep(0.01)
         assert (waiting.begun, waiting.now) == (1, 0)
 
@@ -150,7 +151,7 @@ def test_padding_is_no_content(pair: Pair) -> None:
         peer = await begin(pair)
         await peer.send(headers(3, ended=False))
         await flood(peer, lambda number: DataFrame(3, data=b"", flags=["PADDED"], pad_length=20).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
 
     pair.run(work())
 
@@ -162,7 +163,7 @@ def test_rapid_reset(pair: Pair) -> None:
     async def work() -> None:
         peer = await begin(pair)
         await flood(peer, lambda n: headers(2 * n + 3) + RstStreamFrame(2 * n + 3, error_code=8).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
         await asyncio.sleep(0.01)
         assert waiting.begun <= h2_budget.RESETS[0] + 1
         assert waiting.most <= 100
@@ -188,7 +189,7 @@ def test_resets_that_the_server_is_made_to_send(pair: Pair, provocation: Callabl
     async def work() -> None:
         peer = await begin(pair)
         await flood(peer, lambda number: headers(2 * number + 3) + provocation(2 * number + 3).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
         await asyncio.sleep(0.01)
         assert waiting.begun <= h2_budget.RESETS[0] + 1
         assert waiting.most <= 100
@@ -206,7 +207,7 @@ def test_malformed_requests_are_not_taken_for_ever(pair: Pair) -> None:
             peer,
             lambda number: HeadersFrame(2 * number + 3, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize(),
         )
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
 
     pair.run(work())
 
@@ -219,8 +220,8 @@ def test_continuation_flood(pair: Pair, size: int) -> None:
         peer = await begin(pair)
         await peer.send(HeadersFrame(3, data=b"\x82"))
         await flood(peer, lambda number: ContinuationFrame(3, data=b"\x00" * size).serialize())
-        assert peer.connection.closed
-        assert peer.connection.section_size <= h2_budget.MAX_HEADER_FRAMES * (size + 9) + 1
+        assert peer.connection.talk.is_closed
+        assert peer.connection.talk.section_size <= h2_budget.MAX_HEADER_FRAMES * (size + 9) + 1
 
     pair.run(work())
 
@@ -248,9 +249,9 @@ def test_too_many_streams_are_refused(pair: Pair) -> None:
         while waiting.begun < 100:
             await asyncio.sleep(0)
         peer.h2.highest_outbound_stream_id = 2 * 130 + 3
-        assert len(peer.connection.streams) == 100
+        assert len(peer.connection.talk.streams) == 100
         assert waiting.now == 100
-        assert not peer.connection.closed
+        assert not peer.connection.talk.is_closed
 
     pair.run(work())
     assert not [line for line in pair.accesses() if "/wait" in line]
@@ -285,26 +286,26 @@ def test_whoever_asks_and_never_reads(pair: Pair) -> None:
 
         async def measure() -> None:
             nonlocal most
-            while not peer.connection.closed:
-                most = max(most, len(peer.connection.output.waiting))
+            while not peer.connection.talk.is_closed:
+                most = max(most, len(peer.connection.talk.output.waiting))
                 await asyncio.sleep(0)
 
         watch = asyncio.ensure_future(measure())
         peer.h2.increment_flow_control_window(2**30)
         await peer.send()
         number, large = 0, block("/big.bin")
-        while not peer.connection.closed:
+        while not peer.connection.talk.is_closed:
             data = b"".join(
                 HeadersFrame(2 * (number + more) + 1, data=large, flags=["END_HEADERS", "END_STREAM"]).serialize()
                 for more in range(10)
             )
             number += 10
             sending = asyncio.ensure_future(peer.send(data))
-            while not sending.done() and not peer.connection.closed:
+            while not sending.done() and not peer.connection.talk.is_closed:
                 await asyncio.sleep(0.01)
             sending.cancel()
         await watch
-        assert most <= http2.STOP_READING + 200_000
+        assert most <= h2_conversation.STOP_READING + 200_000
 
     pair.run(work())
 
@@ -319,7 +320,7 @@ def test_pings_that_are_never_read(pair: Pair) -> None:
         peer = pair.connect(buffer=4_000)
         await peer.send()
         await flood(peer, lambda number: PingFrame(0, opaque_data=b"12345678").serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
 
     pair.run(work())
 
@@ -333,7 +334,7 @@ def test_tiny_windows(pair: Pair) -> None:
         stream = peer.ask("/big.bin")
         await peer.send()
         await flood(peer, lambda number: WindowUpdateFrame(stream, window_increment=1).serialize())
-        assert peer.connection.closed
+        assert peer.connection.talk.is_closed
 
     pair.run(work())
 
@@ -343,10 +344,10 @@ def test_a_large_table_of_fields_is_not_kept(pair: Pair) -> None:
         peer = pair.connect()
         await peer.send(SettingsFrame(0, settings={1: 2**32 - 1}))
         assert (await peer.get("/a.txt")).status == 200  # nor is anything said that a client would stumble over
-        assert peer.connection.session.encoder.header_table_size == 4_096
+        assert peer.connection.talk.session.encoder.header_table_size == 4_096
         await peer.send(SettingsFrame(0, settings={1: 0}))
         assert (await peer.get("/a.txt")).status == 200
-        assert peer.connection.session.encoder.header_table_size == 0
+        assert peer.connection.talk.session.encoder.header_table_size == 0
 
     pair.run(work())
 
@@ -369,9 +370,9 @@ def test_a_head_that_drips_in(pair: Pair) -> None:
         for byte in headers(3) * 100:
             await peer.send(bytes((byte,)))
             await asyncio.sleep(0.1)
-            if peer.connection.leaving:
+            if peer.connection.talk.state is not State.OPEN:
                 break
-        assert peer.connection.leaving
+        assert peer.connection.talk.state is not State.OPEN
 
     pair.run(work())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -47,26 +46,6 @@ def test_a_program_answers_as_it_goes(pair: Pair, flow: Flow) -> None:
     pair.run(work())
 
 
-def test_programs_run_side_by_side(pair: Pair) -> None:
-    arrived: list[Request] = []
-    all_there = asyncio.Event()
-
-    @pair.program("/wait")
-    async def _(request: Request, body: RequestBody) -> Response:
-        arrived.append(request)
-        if len(arrived) == 20:
-            all_there.set()
-        await all_there.wait()
-        return Response(200, [], b"done")
-
-    async def work() -> None:
-        peer = pair.connect()
-        streams = [peer.ask("/wait") for _ in range(20)]
-        assert [(await peer.answer(stream)).body for stream in streams] == [b"done"] * 20
-
-    pair.run(work())
-
-
 @pytest.mark.parametrize("how", ["reset", "close"])
 def test_a_client_that_leaves_ends_its_program(pair: Pair, how: str) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
@@ -92,35 +71,12 @@ def test_a_client_that_leaves_ends_its_program(pair: Pair, how: str) -> None:
             peer.sock.close()
         await ended.wait()
         await asyncio.sleep(0)
-        assert peer.connection.streams == {}
+        assert peer.connection.talk.streams == {}
         if how == "reset":
             assert (await peer.get("/a.txt")).body == b"hello"
 
     pair.run(work())
     assert pair.accesses()[0].split()[3] == "499"
-
-
-def test_a_program_that_goes_on_though_its_client_left(pair: Pair) -> None:
-    begun = asyncio.Event()
-
-    @pair.program("/stubborn")
-    async def _(request: Request, body: RequestBody) -> Response:
-        begun.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(1_000)
-        return Response(200, [], b"done")
-
-    async def work() -> None:
-        peer = pair.connect()
-        stream = peer.ask("/stubborn")
-        await peer.send()
-        await begun.wait()
-        peer.h2.reset_stream(stream)
-        assert (await peer.get("/a.txt")).body == b"hello"
-        while peer.connection.streams:
-            await asyncio.sleep(0)
-
-    pair.run(work())
 
 
 def test_a_reset_ends_a_stream_of_content(pair: Pair, flow: Flow) -> None:

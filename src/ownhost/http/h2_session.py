@@ -44,6 +44,11 @@ class Session(H2Connection):
 
     MAX_CLOSED_STREAMS = 1_000
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for `data_to_send`."""
+        return len(self._data_to_send)
+
     def __init__(self, streams: int, window: int) -> None:
         """`streams` at a time may be open, and each may send `window` bytes ahead."""
         super().__init__(_CONFIG)

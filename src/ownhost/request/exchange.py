@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ownhost.http.message import Response
@@ -30,10 +31,12 @@ class Exchange:
     keep_alive_requests: int  # answered on this connection before this one
     kept_alive: bool  # the connection stays open
     aborted: bool  # the client left before the response was complete
-    head_sent: bytes
+    head_sent: bytes | Sequence[tuple[bytes, bytes]]  # the fields of a HTTP/2 stream's, after its status
 
     @property
     def response_headers(self) -> list[tuple[str, str]]:
         """The response's fields as sent, framing included. Parsed here, as few formats ask for one."""
+        if not isinstance(self.head_sent, bytes):
+            return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.head_sent[1:]]
         lines = self.head_sent.decode("latin-1").split("\r\n")[1:]
         return [(name, value) for name, colon, value in (line.partition(": ") for line in lines) if colon]

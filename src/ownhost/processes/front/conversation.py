@@ -22,6 +22,7 @@ from ownhost.processes.front.answer import Answer, AnswerError
 from ownhost.processes.relay.records import Asked, Origin
 from ownhost.processes.relay.records import End as AnswerEnd
 from ownhost.processes.slices import Limits
+from ownhost.processes.states import Unexpected, follow
 from ownhost.request.hosts import NameTable
 
 MAX_WAIT = 10.0  # seconds until a request that no worker takes is answered 503
@@ -74,10 +75,6 @@ TABLE: dict[tuple[State, Event], State] = {
     **{(state, Event.LAST): State.ENDING for state in State if state not in (State.LINGERING, State.CLOSED)},
     **{(state, Event.GONE): State.CLOSED for state in State if state is not State.CLOSED},
 }
-
-
-class Unexpected(Exception):
-    """An event that a state does not expect: a bug."""
 
 
 # Commands
@@ -362,10 +359,7 @@ class Conversation:
     # Within
 
     def _step(self, event: Event) -> None:
-        after = TABLE.get((self.state, event))
-        if after is None:
-            raise Unexpected(f"{event.name} for {self!r}")
-        self.state = after
+        self.state = follow(TABLE, self, event)
 
     def _finish(self) -> Commands:
         self._step(Event.LAST)

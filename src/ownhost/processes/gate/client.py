@@ -7,13 +7,14 @@ name of a ClientHello.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from ownhost.http import client_hello, proxy_protocol
 from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
 from ownhost.http.proxy_protocol import Announced, NoHeader
 from ownhost.http.tls import INTERNAL_ERROR
+from ownhost.processes.states import follow
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at
 
@@ -26,7 +27,7 @@ OVERLOADED = (
 )
 
 
-class State(Enum):
+class State(IntEnum):
     """Where a client stands."""
 
     ANNOUNCED = auto()  # accepted from a front proxy that is to say first who its client is
@@ -36,7 +37,7 @@ class State(Enum):
     GONE = auto()  # a worker has it, or it is closed
 
 
-class Event(Enum):
+class Event(IntEnum):
     """What happens to a client."""
 
     MET = auto()  # the proxy has said who its client is
@@ -62,10 +63,6 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.QUEUED, Event.TAKEN): (State.GONE, "close"),
     (State.QUEUED, Event.CLOSED): (State.GONE, "close"),
 }
-
-
-class Unexpected(Exception):
-    """An event that a state does not expect: a bug."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,10 +92,7 @@ class Client:
 
     def step(self, event: Event) -> str:
         """Be in the next state; what is to be done. Raises Unexpected."""
-        found = TABLE.get((self.state, event))
-        if found is None:
-            raise Unexpected(f"{event.name} to {self!r}")
-        self.state, what = found
+        self.state, what = follow(TABLE, self, event)
         return what
 
 

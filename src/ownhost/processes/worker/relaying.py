@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ownhost.processes.worker.client import Client
     from ownhost.processes.worker.connection import Connection
-    from ownhost.processes.worker.h2_stream import Stream
+    from ownhost.processes.worker.h2_answering import Answering
     from ownhost.processes.worker.service import Service
     from ownhost.processes.worker.worker import Worker
 
@@ -188,7 +188,7 @@ def head_as_http1(head: Head) -> bytes:
 class RelayedAnswer:
     """The answer to a request that its target has taken, as a response whose body comes (http.message.Stream)."""
 
-    def __init__(self, stream: Stream, request: Request, target: Target, relay: RelayStream) -> None:
+    def __init__(self, stream: Answering, request: Request, target: Target, relay: RelayStream) -> None:
         self.stream = stream
         self.target = target
         self.relay: RelayStream | None = relay
@@ -279,7 +279,7 @@ class RelayedAnswer:
 
 
 async def answer_stream(
-    stream: Stream, service: Service, head: Head, request: Request, assignment: Assignment
+    stream: Answering, service: Service, head: Head, request: Request, assignment: Assignment
 ) -> Response:
     """The response to a HTTP/2 request that another identity is to answer: `head` is as it came. Raises HTTPError."""
     connection = stream.connection

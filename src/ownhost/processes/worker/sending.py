@@ -7,7 +7,7 @@ import errno
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from socket import MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SocketType
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class Sending:
     stream: Stream | None = None  # or what a program says
     left: deque[bytes | tuple[int, int]] = field(default_factory=deque)  # of what is here: bytes, ranges of the file
     window: Window | None = None  # what is mapped of the file
-    head: bytes = b""  # as sent
+    head: bytes | Sequence[tuple[bytes, bytes]] = b""  # as sent: the fields of a HTTP/2 stream's, after its status
     sent: int = 0  # bytes, head included
     content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
     received: int = 0  # bytes of the request's body
