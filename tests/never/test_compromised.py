@@ -83,7 +83,7 @@ def ask(channel: Channel, server: int, user: str, group: str, nice: int = 0) -> 
 
 
 def ids(server: Server) -> set[tuple[str, int, int]]:
-    """Role, uid and gid of every process below the supervisor and the forkserver, but of who looks names up or is spare."""
+    """Role, uid and gid of every process that serves, below the supervisor and the forkserver."""
     found = set()
     for process in server.processes():
         if process.alive and process.role not in ("supervisor", "forkserver", "spare", "resolver", ""):
