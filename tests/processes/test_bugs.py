@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 from h2_pair import Pair
 from ownhost.http.message import RequestBody, Response
+from ownhost.request import bugs
 from ownhost.request.request import Request
 
 
@@ -248,3 +250,12 @@ def test_fields_that_no_head_can_have(tmp_path: Path) -> None:
     assert [" 500 " in line for line in pair.accesses()] == [True] * 6
     assert "AH02430: Response header 'X' value of 'a\\vb' contains invalid characters" in pair.errors()
     pair.close()
+
+
+def test_what_the_system_has_run_out_of_is_no_bug() -> None:
+    said: list[str] = []
+    bugs.report(lambda *words: said.append(words[2]), OSError(errno.EMFILE, "Too many open files", "/var/tmp"))
+    bugs.report(lambda *words: said.append(words[2]), OSError(errno.ENOSPC, "No space left on device"), "spooling")
+    bugs.report(lambda *words: said.append(words[2]), OSError(errno.EBADF, "Bad file descriptor"))
+    assert said[:2] == ["answering failed: Too many open files: /var/tmp", "spooling failed: No space left on device"]
+    assert said[2].startswith("a bug in Ownhost")

@@ -1,23 +1,30 @@
 """An exception that nobody expected: what is said of it, once, wherever it came up.
 
 What becomes of its request is in `serve` (a 500 where nothing was sent yet) and in the worker's clients (the end of
-the connection, or of the stream, where something was). A regular expression that was given up is no bug, and takes the
-same way: whatever it was to decide, nobody can say.
+the connection, or of the stream, where something was). Two kinds are no bugs, and take the same way: a regular
+expression that was given up, as nobody can say what it was to decide; and what the system has run out of.
 """
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable
 
 from ownhost.config.regex import PatternFailed
 from ownhost.request.request import Level
 
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT)
+
 
 def report(log: Callable[[Level, str, str], None], error: BaseException, while_: str = "") -> None:
     """Have an error log say where an exception came from. `while_` says what was being done, if that is known."""
     if isinstance(error, PatternFailed):
         log(Level.ERROR, "core", str(error))
+        return
+    if isinstance(error, OSError) and error.errno in SHORTAGES:
+        where = f": {error.filename}" if error.filename else ""
+        log(Level.ERROR, "core", f"{while_ or 'answering'} failed: {error.strerror}{where}")
         return
     trace = "".join(traceback.format_exception(error))
     log(Level.ERROR, "core", f"a bug in Ownhost, please report it: {while_ and f'{while_}: '}{trace}")
