@@ -17,6 +17,8 @@ import pytest
 from fastcgi_client import ABORT, PARAMS, RUNNER, STDIN, Client, Runner, begin, environment, pairs, record
 from harness import eventually
 
+pytestmark = pytest.mark.system
+
 Start = Callable[..., Runner]
 HELLO = """
 def application(environ, start_response):

@@ -12,6 +12,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 PRELUDE = """
 import errno, os, signal, socket, sys
 from ownhost.identity import become, capabilities, prctl, seccomp
