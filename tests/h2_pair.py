@@ -107,7 +107,7 @@ class Pair:
 
         return add
 
-    def _handover(self) -> Handover:
+    def handover(self) -> Handover:
         """What a gate says of a connection."""
         return Handover(self.service.site.virtual_host.id, "192.0.2.1", 4242, "127.0.0.1", 80, "site.test")
 
@@ -116,7 +116,7 @@ class Pair:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         theirs.sendall(data)
-        Connection(self.worker, ours, self._handover()).begin()
+        Connection(self.worker, ours, self.handover()).begin()
         said = b""
         with theirs:
             while data := await self.loop.sock_recv(theirs, 65_536):
@@ -128,7 +128,7 @@ class Pair:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs) if buffer else ():
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        handover = self._handover()
+        handover = self.handover()
         connection = Http2Connection(self.worker, ours, handover)
         connection.endpoints.secure = True
         connection.endpoints.known = TLSFacts(

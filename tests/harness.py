@@ -49,12 +49,13 @@ def eventually(what: Callable[[], object], seconds: float = 10.0, message: str =
 
 
 def steal(pid: int, descriptor: int) -> int:
-    """A copy of another process's descriptor (root may)."""
+    """A copy of another process's descriptor (root may). Raises OSError, as where that has closed it."""
     pidfd = os.pidfd_open(pid)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         copy = libc.syscall(438, pidfd, descriptor, 0)  # pidfd_getfd
-        assert copy >= 0, os.strerror(ctypes.get_errno())
+        if copy < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         return int(copy)
     finally:
         os.close(pidfd)

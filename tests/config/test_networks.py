@@ -123,5 +123,8 @@ def test_many_networks_are_one_set() -> None:
     ):
         address = parse_address(text)
         assert (address in found) == any(address in one for one in several), text
+        assert found.covers(text) == (address in found), text
+        other = f"{text}%lo" if ":" in text else f"::ffff:{text}"
+        assert found.covers(other) == (address in found), other
     assert len(found.masks) == 4
     assert (bool(found), bool(Networks())) == (True, False)

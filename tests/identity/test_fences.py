@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
 PRELUDE = """
 import errno, os, signal, socket, sys
 from ownhost.identity import become, capabilities, prctl, seccomp
-from ownhost.identity.shedding import BecomeError
+from ownhost.identity.shedding.line import BecomeError
 from ownhost.identity.identity import Identity
 OWNER = Identity(50001, 50002, (50003, 50004), "owner")
 

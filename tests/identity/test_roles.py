@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ownhost.config.directive import REGISTRY, ArgumentError, Call, Source, Where
-from ownhost.identity.accounts import Account
+from ownhost.identity.accounts import Account, Found
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.identity.roles import RESERVED, identities_of, reserved_for
 
@@ -56,6 +56,7 @@ def test_what_is_said_counts() -> None:
         "gate": 700,
         "logger": 701,
         "front": RESERVED["front"],
+        "resolver": RESERVED["resolver"],
     }
 
 
@@ -88,7 +89,7 @@ def test_what_is_refused(said: dict[str, str], people: People, says: str) -> Non
 def test_no_site_is_a_role(found: Identity | Refusal, says: str) -> None:
     roles = identities_of({}, NOBODY)
     assert isinstance(roles, dict)
-    looked = reserved_for(roles, lambda _assignment: found)(Assignment("x", "x"))
+    looked = reserved_for(roles, lambda _assignment, _said: found)(Assignment("x", "x"), Found("x", 5, 5))
     if says:
         assert isinstance(looked, Refusal)
         assert says in looked.reason

@@ -83,10 +83,10 @@ def ask(channel: Channel, server: int, user: str, group: str, nice: int = 0) -> 
 
 
 def ids(server: Server) -> set[tuple[str, int, int]]:
-    """Role, uid and gid of every process below the supervisor and the forkserver."""
+    """Role, uid and gid of every process that serves, below the supervisor and the forkserver."""
     found = set()
     for process in server.processes():
-        if process.alive and process.role not in ("supervisor", "forkserver", ""):
+        if process.alive and process.role not in ("supervisor", "forkserver", "spare", "resolver", ""):
             status = process.status
             found.add((process.role, int(status["Uid"].split()[0]), int(status["Gid"].split()[0])))
     return found

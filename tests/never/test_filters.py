@@ -6,6 +6,7 @@ tries what an attacker would.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -19,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE, Process, Server, World, eventually
-from ownhost.identity import landlock, seccomp
+from ownhost.identity import landlock, prctl, seccomp
+from ownhost.processes.sweeper import sweep
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers here are x86-64's")
 
@@ -265,7 +267,7 @@ def tried(policy: str, uid: int, calls: dict[str, tuple[object, ...]]) -> dict[s
     return dict(line.split("=") for line in result.stdout.splitlines())
 
 
-@pytest.mark.parametrize("role", ["GATE", "FRONT", "LOGGER", "EXAMINER", "WORKER"])
+@pytest.mark.parametrize("role", ["GATE", "FRONT", "LOGGER", "EXAMINER", "WORKER", "RESOLVER", "SWEEPER"])
 def test_what_only_an_attacker_asks_for_is_refused(role: str) -> None:
     said = tried(role, ALICE, NEVER)
     assert len(said) == len(NEVER)
@@ -299,6 +301,61 @@ def test_a_gate_and_a_logger_make_no_socket_and_open_no_file() -> None:
     said = tried("EXAMINER", ALICE, {name: calls[name] for name in from_examiners})
     assert set(said.values()) == {"EPERM"}
     assert tried("FRONT", ALICE, calls) == {**dict.fromkeys(calls, "EPERM"), "a pair": "EFAULT"}
+
+
+def test_a_sweeper_makes_no_socket_and_no_file_and_a_resolver_no_thread() -> None:
+    sockets: dict[str, tuple[object, ...]] = {
+        "a TCP socket": (41, 2, 1, 0),
+        "a local socket": (41, 1, 1, 0),
+        "a pair": (53, 1, 1, 0, 0),
+        "connect": (42, 0, 0, 0),
+        "bind": (49, 0, 0, 0),
+        "sendto": (44, 0, 0, 0, 0, 0, 0),
+    }
+    others: dict[str, tuple[object, ...]] = {
+        "a thread": (56, 0x3D_0F00),
+        "memfd_create": (319, 0, 0),
+        "ftruncate": (77, -1, 0),
+        "pwrite64": (18, -1, 0, 0, 0),
+        "sendfile": (40, -1, -1, 0, 0),
+    }
+    assert set(tried("SWEEPER", ALICE, sockets | others).values()) == {"EPERM"}
+    assert set(tried("RESOLVER", ALICE, others | {"unlink": (87, 0), "rmdir": (84, 0)}).values()) == {"EPERM"}
+
+
+@pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
+def test_a_sweeper_removes_in_its_folder_and_nowhere_else(tmp_path: Path) -> None:
+    """It does its work under filter and fence; a link in it leads nowhere, and nothing else is read or removed."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        (folder / "deep" / "er").mkdir(parents=True)
+        (folder / "deep" / "file").write_text("here")
+    (inside / "link").symlink_to(outside)
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            prctl.set_no_new_privs()
+            landlock.restrict(landlock.removing(str(inside)))
+            seccomp.install(seccomp.SWEEPER)
+            sweep(str(inside))
+            status = 0
+            for number, try_it in enumerate(
+                (
+                    lambda: (outside / "deep" / "file").unlink(),
+                    lambda: os.rmdir(outside / "deep" / "er"),
+                    lambda: os.listdir(outside),
+                    lambda: os.close(os.open(outside / "deep" / "file", os.O_RDONLY)),
+                )
+            ):
+                with contextlib.suppress(PermissionError):
+                    try_it()
+                    status = number + 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert list(inside.iterdir()) == []
+    assert (outside / "deep" / "file").read_text() == "here"
 
 
 def test_a_workers_own_work_goes_on() -> None:

@@ -59,7 +59,7 @@ def pairs_of(server: Server) -> list[int]:
     worker, found = server.worker(ALICE), []
     for number, name in worker.descriptors().items():
         if name.startswith("socket:"):
-            with socket.socket(fileno=steal(worker.pid, number)) as sock, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), socket.socket(fileno=steal(worker.pid, number)) as sock:
                 pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
                 if pid in fronts:
                     found.append(number)

@@ -1,5 +1,5 @@
 """What an owner can do with folders of his own that the configuration names: to the server's start, run and stop, and
-to root's files. Whatever it is costs his own virtual host at most.
+to root's files. Whatever it is costs his own virtual host at most (S5, S6); root reads no key of his (S13).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nobody waits for a regular expression that runs away: it is given up, its request is a 500, and all else goes on."""
+"""Nobody waits for a regular expression that runs away: it is given up, its request is a 500, all else goes on (S9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What owners' processes have of whoever started the server (S2, S14): nothing. What an owner starts ends (S11).
 
-The list is `identity/shedding.py`: each of its lines is looked at in the real processes of every role, and what a
+The list is `identity/shedding/walk.py`: each of its lines is looked at in the real processes of every role, and what a
 program could take back it tries to.
 """
 
@@ -22,7 +22,9 @@ from inside import CGI, inside
 from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
 from ownhost.identity.seen import Seen, look
-from ownhost.identity.shedding import LIKELIER, LINES, Before, Wanted
+from ownhost.identity.shedding.allowances import LIKELIER
+from ownhost.identity.shedding.line import Before, Wanted
+from ownhost.identity.shedding.walk import LINES
 from ownhost.identity.system_calls import system_call
 
 WSGI = """
@@ -98,7 +100,7 @@ def wrong(process: Process, server: Server) -> list[str]:
         seen: Seen = replace(look(process.pid), descriptors=None)  # a role opens more
     except (FileNotFoundError, ProcessLookupError):
         return []  # a program that has ended meanwhile
-    return [f"{line.name}: {found}" for line in LINES if line.name != "keyring" and (found := line.wrong(seen, wanted))]
+    return [f"{line.name}: {found}" for line in LINES if line.name != "keyring" and (found := line.look(seen, wanted))]
 
 
 def test_no_process_of_any_role_has_what_the_starter_had(started: Server) -> None:

@@ -1,4 +1,5 @@
-"""What clients and programs can have an owner's processes keep, and what of it is left when everything is killed."""
+"""What clients and programs can have an owner's processes keep, and what of it is left when everything is killed
+(S10, S15)."""
 
 from __future__ import annotations
 

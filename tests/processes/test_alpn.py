@@ -16,7 +16,7 @@ H2, HTTP1 = ("h2", "http/1.1"), ("http/1.1",)
 IDS = {"www-data": 33, "alice": 1001, "bob": 1002}
 
 
-def look_up(assignment: Assignment) -> Identity:
+def judge(assignment: Assignment, _found: object) -> Identity:
     uid = IDS[str(assignment.user)]
     return Identity(uid, uid, (), str(assignment.user), assignment.nice)
 
@@ -30,7 +30,7 @@ def plan_of(folder: Path, *hosts: str, before: str = "Protocols h2 http/1.1") ->
     file = folder / "site.conf"
     start = "Listen 127.0.0.1:443\nListen 127.0.0.1:8443\nServerName main.test\nUser www-data\nGroup www-data\n"
     file.write_text(f"{start}{before}\n{''.join(hosts)}")
-    return make_plan(read(str(file)), look_up, look_up(Assignment("www-data", "www-data")))
+    return make_plan(read(str(file)), judge, judge(Assignment("www-data", "www-data"), None))
 
 
 def offered(plan: Plan, *names: str) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ def test_framing(pair: Pair) -> None:
 def test_outside_of_requests(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is raised where there is no request yet ends its connection alone."""
     idle = pair.connect()
-    monkeypatch.setattr("ownhost.processes.worker.connection.head_end", fail)
+    monkeypatch.setattr("ownhost.processes.worker.conversation.head_end", fail)
 
     async def work() -> None:
         answer = await pair.ask_http1(b"GET /a.txt HTTP/1.1\r\nHost: site.test\r\n\r\n")
@@ -201,7 +201,7 @@ def test_outside_of_requests(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose time cannot be looked at is closed, and the others' time is looked at all the same."""
     monkeypatch.setattr("ownhost.processes.worker.connection.Connection.deadline", lambda _: pair.loop.time())
-    monkeypatch.setattr("ownhost.processes.worker.connection.Connection.close", fail)
+    monkeypatch.setattr("ownhost.processes.worker.connection.Connection.close_gently", fail)
     monkeypatch.setattr("ownhost.processes.worker.connection.Connection.broke", lambda self, _: self.sock.close())
 
     async def work() -> None:

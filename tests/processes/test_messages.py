@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ownhost.processes.mailbox import Handover, receive_handover, send_handover
 from ownhost.processes.messages import (
     FROM_SUPERVISOR,
     MESSAGES,
@@ -16,6 +18,7 @@ from ownhost.processes.messages import (
     Begin,
     Busy,
     Channel,
+    Descriptors,
     Exited,
     Fork,
     Mailbox,
@@ -26,6 +29,8 @@ from ownhost.processes.messages import (
     decode,
     encode,
 )
+from ownhost.processes.orders import Run, receive_order, send_order
+from ownhost.request.programs import Limits
 
 SAMPLES: list[Message] = [Fork(1, "worker", 5, 6, [7, 8], "alice", -3, [9, 10], 0o22), Want(4), Busy(), Exited(9, -9)]
 EVERY = tuple(MESSAGES.values())
@@ -101,6 +106,46 @@ def test_descriptors_come_along_and_surplus_ones_are_closed() -> None:
     ours.close()
     assert receiver.receive() is None
     theirs.close()
+
+
+def by_channel(ours: socket.socket, theirs: socket.socket, descriptors: list[int]) -> list[int]:
+    Channel(ours, ()).send(Descriptors(), descriptors)
+    received = Channel(theirs, (Descriptors,)).receive()
+    assert received is not None
+    return received[1]
+
+
+def by_order(ours: socket.socket, theirs: socket.socket, descriptors: list[int]) -> list[int]:
+    send_order(ours, Run((b"/bin/true",), {}, "/", Limits()), descriptors)
+    received = receive_order(theirs)
+    assert received is not None
+    return received[1]
+
+
+def by_mailbox(ours: socket.socket, theirs: socket.socket, descriptors: list[int]) -> list[int]:
+    found = []
+    for descriptor in descriptors:
+        send_handover(ours, descriptor, Handover(0))
+        received = receive_handover(theirs)
+        assert received is not None
+        found.append(received[1])
+    return found
+
+
+@pytest.mark.parametrize("way", [by_channel, by_order, by_mailbox])
+def test_what_comes_is_inherited_by_no_program_from_the_first_moment_on(
+    way: Callable[[socket.socket, socket.socket, list[int]], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to say so afterwards: another thread may start a program before that."""
+    ours, theirs = channel_pair()
+    with open(os.devnull) as null, ours, theirs:
+        with monkeypatch.context() as context:
+            context.setattr(os, "set_inheritable", None)
+            received = way(ours, theirs, [null.fileno()] * 4)
+        assert len(received) == 4
+        assert not any(os.get_inheritable(descriptor) for descriptor in received)
+        for descriptor in received:
+            os.close(descriptor)
 
 
 def test_a_message_that_is_too_long_is_refused() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
     def one(*parts: bytes | tuple[int, int], by_kernel: bool = kernel, by_map: bool = maps) -> Sending:
         sending = Sending(Request.__new__(Request), Response(200), keep=True)
         sending.file = FileBody(os.open(path, os.O_RDWR), list(parts), by_kernel, by_map)
-        sending.left.extend(parts)
+        sending.left = deque(parts)
         made.append(sending)
         return sending
 

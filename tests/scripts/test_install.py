@@ -20,6 +20,7 @@ import pytest
 from apart import apart
 from harness import BOB
 from installing import install
+from ownhost.identity.roles import RESERVED
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "docs/install.md"
@@ -131,6 +132,8 @@ def test_it_serves_a_first_site_and_is_removed_without_a_trace(machine: Machine)
         owner = machine.run("id", "-u", "ownhost-welcome").strip()
         titles = machine.run("ps", "-o", "uid=,args=", "-u", owner)
         assert "ownhost: worker ownhost-welcome" in titles
+        for role in ("gate", "logger"):
+            assert f"ownhost: {role}\n" in machine.run("ps", "-o", "args=", "-u", f"ownhost-{role}")
         server.terminate()
     assert f"ExecStart={machine.prefix}/venv/bin/ownhost run\n" in machine.path(UNIT).read_text()
     assert '"GET / HTTP/1.1" 200' in machine.path("/var/log/ownhost/access.log").read_text()
@@ -138,7 +141,9 @@ def test_it_serves_a_first_site_and_is_removed_without_a_trace(machine: Machine)
     assert machine.install("--remove") == "Ownhost is removed.\n"
     for name in (UNIT, "/etc/ownhost", "/srv/ownhost-welcome", "/usr/local/bin/ownhost", str(machine.prefix)):
         assert not os.path.lexists(machine.path(name)), name
-    machine.run("id", "ownhost-welcome", status=1)
+    for name in ("welcome", *RESERVED):
+        machine.run("id", f"ownhost-{name}", status=1)
+        machine.run("getent", "group", f"ownhost-{name}", status=2)
 
 
 UNIT = "/etc/systemd/system/ownhost.service"
@@ -170,6 +175,27 @@ def test_what_has_been_changed_stays(machine: Machine) -> None:
     said = machine.install("--remove")
     assert f"stays: {UNIT} {CONFIGURATION} /etc/ownhost" in said
     assert machine.path(CONFIGURATION).read_text() == changed
+
+
+def test_accounts_are_made_once_and_those_of_others_stay(machine: Machine) -> None:
+    machine.run("useradd", "--system", "ownhost-logger")
+    theirs = machine.run("id", "ownhost-logger")
+    machine.install()
+    made = machine.path("/etc/passwd").read_text()
+    lines = [line for line in made.splitlines() if line.startswith("ownhost-")]
+    assert {line.split(":")[0] for line in lines} == {f"ownhost-{name}" for name in ("welcome", *RESERVED)}
+    for line in lines:
+        name, _, uid, gid, _, home, shell = line.split(":")
+        if name != "ownhost-logger":
+            assert int(uid) < 1_000 > int(gid), "a system user"
+            assert (home == "/nonexistent", shell) == (name != "ownhost-welcome", "/usr/sbin/nologin")
+    machine.install()
+    assert machine.path("/etc/passwd").read_text() == made
+    machine.run("userdel", "ownhost-front")
+    assert machine.install("--remove") == "Ownhost is removed.\n"
+    assert machine.run("id", "ownhost-logger") == theirs
+    for name in ("gate", "resolver", "front"):
+        machine.run("id", f"ownhost-{name}", status=1)
 
 
 def test_an_upgrade_is_installed(machine: Machine) -> None:

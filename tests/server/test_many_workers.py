@@ -1,4 +1,4 @@
-"""More owners than there may be workers (MaxWorkers): who is idle leaves, who is not there yet waits."""
+"""More owners than there may be workers (MaxWorkers): who is idle leaves, who is not there yet waits (S11)."""
 
 from __future__ import annotations
 

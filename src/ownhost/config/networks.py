@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_pton
 
 from ownhost.config.directive import ArgumentError
 
@@ -16,6 +17,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PARTIAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}\.?")
 _LOOKS_NUMERIC = re.compile(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+_MAPPED = 0xFFFF  # ::ffff:0:0/96: IPv4 in IPv6 (RFC 4291, 2.5.5.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,22 @@ class Networks:
         return bool(self.masks)
 
     def __contains__(self, address: Address) -> bool:
-        version, value = address.version, int(address)
-        return any(version == of and value & mask in bits for of, mask, bits in self.masks)
+        return self._has(address.version, int(address))
+
+    def covers(self, text: str) -> bool:
+        """Whether an address is in it, as a socket gives it: the same as `parse_address(text) in self`, and quicker."""
+        if ":" not in text:
+            return self._has(4, int.from_bytes(inet_pton(AF_INET, text), "big"))
+        value = int.from_bytes(inet_pton(AF_INET6, text.partition("%")[0]), "big")
+        if value >> 32 == _MAPPED:
+            return self._has(4, value & 0xFFFF_FFFF)
+        return self._has(6, value)
+
+    def _has(self, version: int, value: int) -> bool:
+        for of, mask, bits in self.masks:  # noqa: SIM110 - a generator costs more than all of it
+            if of == version and value & mask in bits:
+                return True
+        return False
 
 
 def parse_network(text: str) -> Network:

@@ -17,7 +17,7 @@ from ownhost.http.authority import Authority, parse_authority
 from ownhost.http.level import Level
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
-from ownhost.http.request_line import ends_early, made_strict, malformed_line, read_line, start
+from ownhost.http.request_line import EMPTY_LINES, ends_early, made_strict, malformed_line, read_line, start
 
 # As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
@@ -39,7 +39,7 @@ def head_end(buffer: bytes) -> int:
     Empty lines in front of a head belong to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that
     it can be refused at once; and a first line with nothing to come ends it by itself.
     """
-    begin = start(buffer)
+    begin = start(buffer) if buffer.startswith(EMPTY_LINES) else 0
     end = buffer.find(_END, begin)
     if end >= 0:
         return end + 4
@@ -72,7 +72,8 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
     Raises HTTPError: 400 for what is malformed, 414 and 431 for what is too long, 501 for a transfer coding that is not
     chunked and a method that is not registered, 505 for another version, 417 for another expectation, 405 for CONNECT.
     """
-    data = data[start(data) :]
+    if data.startswith(EMPTY_LINES):
+        data = data[start(data) :]
     if limits.options.unsafe:
         data = made_strict(data)
     if len(data) > limits.harmless:

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from ownhost.http.authority import parse_authority
-from ownhost.http.head import head_end, one_slash, split_absolute
+from ownhost.http.head import head_end, split_absolute
 from ownhost.http.message import HTTPError
 
 _HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r?\n")
@@ -18,14 +18,14 @@ _NOBODY = ("", None)
 
 
 class Peek(NamedTuple):
-    """What a gate sees of a head: whether all of it is here, the host as in `Head.host`, the path still encoded."""
+    """What a gate sees of a head: whether all of it is here, and the host as in `Head.host`."""
 
     complete: bool
     host: str
-    path: str
 
 
-_INCOMPLETE = Peek(False, "", "")
+_INCOMPLETE = Peek(False, "")
+_NAMELESS = Peek(True, "")
 
 
 def peek(data: bytes, *, cut: bool = False) -> Peek:
@@ -37,14 +37,14 @@ def peek(data: bytes, *, cut: bool = False) -> Peek:
         end = len(data)
     target = _TARGET.match(data, 0, end)
     if target is None:
-        return Peek(True, "", "")
+        return _NAMELESS
     path = target[1]
     if path.startswith(b"/") or path == b"*":
         found = _HOST.search(data, target.end(), end) if target[2] else None  # HTTP/0.9 has no fields
         host = (parse_authority(found[1]) or _NOBODY)[0] if found else ""
-        return Peek(True, host, one_slash(path).decode("latin-1"))
+        return Peek(True, host)
     try:
-        authority, path = split_absolute(path)
+        authority, _ = split_absolute(path)
     except HTTPError:
-        return Peek(True, "", "")
-    return Peek(True, authority[0], path.decode("latin-1"))
+        return _NAMELESS
+    return Peek(True, authority[0])

@@ -24,6 +24,7 @@ _BEFORE_FIELDS = re.compile(rb"[^\r\n]*[ \t]HTTP/[1-9]\.[0-9][ \t]*\r?\n", re.IG
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_FIELDS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[^\n]*")
+EMPTY_LINES = (b"\r\n", b"\n")  # what a buffer begins with that has some in front of a head
 _TLS = b"\x16"  # what a handshake begins with: it is no line
 
 RequestLine = tuple[bytes, bytes, int, int]  # method, target, major and minor version
@@ -31,7 +32,7 @@ RequestLine = tuple[bytes, bytes, int, int]  # method, target, major and minor v
 
 def start(buffer: bytes) -> int:
     """Where a head begins: empty lines in front of it are no part of it (RFC 9112, 2.2)."""
-    return len(buffer) - len(buffer.lstrip(b"\r\n")) if buffer.startswith((b"\r\n", b"\n")) else 0
+    return len(buffer) - len(buffer.lstrip(b"\r\n")) if buffer.startswith(EMPTY_LINES) else 0
 
 
 def ends_early(buffer: bytes, begin: int) -> int:

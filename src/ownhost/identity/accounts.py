@@ -12,6 +12,7 @@ from ownhost.identity.identity import Assignment, Identity, Refusal
 
 Range = tuple[int, int]
 ANY: Range = (0, 2**32 - 2)
+NOBODY = -1  # no uid, and no gid
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +71,56 @@ class System:
         return os.getgrouplist(name, gid)
 
 
-def look_up(assignment: Assignment, uids: Range, gids: Range, database: Database | None = None) -> Identity | Refusal:
-    """The identity that a complete assignment comes to, or why it comes to none.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the databases say of a user and a group. `uid` and `gid` are NOBODY where they know none of that name."""
+
+    name: str  # the account's, else the word that was looked up
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()  # all of the user's, where both are known
+
+
+def find(user: str, group: str, database: Database | None = None) -> Found:
+    """Ask the databases for a user and a group, each a name or "#number". That may take long: they may be far away."""
+    database = database or System()
+    gid = int(group[1:]) if group.startswith("#") else database.group(group)
+    if user.startswith("#"):
+        uid = int(user[1:])
+        account = database.user_of(uid) or Account(user, uid, NOBODY)
+    else:
+        account = database.user(user) or Account(user, NOBODY, NOBODY)
+    if gid is None or account.uid == NOBODY or account.name.startswith("#"):
+        return Found(account.name, account.uid, NOBODY if gid is None else gid)
+    return Found(account.name, account.uid, gid, tuple(database.groups(account.name, gid)))
+
+
+def judge(assignment: Assignment, found: Found, uids: Range, gids: Range) -> Identity | Refusal:
+    """The identity that a complete assignment comes to, or why it comes to none. Pure.
 
     Uid 0 and gid 0 are refused whatever the ranges say: a range that reaches down to 0 is a mistake more often
     than a wish, and no promise of this server holds for a site that runs as root.
     """
-    database = database or System()
     user, group = assignment.user, assignment.group
     assert user is not None
     assert group is not None
-    account = _account(user, database)
-    if isinstance(account, Refusal):
-        return account
-    gid = _gid(group, database)
-    if isinstance(gid, Refusal):
-        return gid
-    if not _allowed(account.uid, uids):
-        return _out_of_range("uid", account.uid, user, uids)
-    if not _allowed(gid, gids):
-        return _out_of_range("gid", gid, group, gids)
-    member = database.groups(account.name, gid) if not account.name.startswith("#") else []
-    groups = tuple(sorted({group for group in member if group != gid and _allowed(group, gids)}))
-    return Identity(account.uid, gid, groups, account.name, assignment.nice)
+    if found.uid == NOBODY:
+        return Refusal(f"there is no user named {user!r}")
+    if found.gid == NOBODY:
+        return Refusal(f"there is no group named {group!r}")
+    if not _allowed(found.uid, uids):
+        return _out_of_range("uid", found.uid, user, uids)
+    if not _allowed(found.gid, gids):
+        return _out_of_range("gid", found.gid, group, gids)
+    groups = tuple(sorted({one for one in found.groups if one != found.gid and _allowed(one, gids)}))
+    return Identity(found.uid, found.gid, groups, found.name, assignment.nice)
+
+
+def look_up(assignment: Assignment, uids: Range, gids: Range, database: Database | None = None) -> Identity | Refusal:
+    """The same, asking the databases: for who can wait for them."""
+    assert assignment.user is not None
+    assert assignment.group is not None
+    return judge(assignment, find(assignment.user, assignment.group, database), uids, gids)
 
 
 def is_assigned(identity: Identity, assignment: Assignment, database: Database | None = None) -> bool:
@@ -103,20 +131,6 @@ def is_assigned(identity: Identity, assignment: Assignment, database: Database |
         identity.gid,
         identity.nice,
     )
-
-
-def _account(user: str, database: Database) -> Account | Refusal:
-    if not user.startswith("#"):
-        return database.user(user) or Refusal(f"there is no user named {user!r}")
-    uid = int(user[1:])
-    return database.user_of(uid) or Account(user, uid, -1)
-
-
-def _gid(group: str, database: Database) -> int | Refusal:
-    if group.startswith("#"):
-        return int(group[1:])
-    gid = database.group(group)
-    return Refusal(f"there is no group named {group!r}") if gid is None else gid
 
 
 def _allowed(number: int, bounds: Range) -> bool:

@@ -1,11 +1,12 @@
-"""Becoming an identity, and what the two processes that are root's keep: see `shedding` for the list."""
+"""Becoming an identity, and what the two processes that are root's keep: see `shedding.walk` for the list."""
 
 from __future__ import annotations
 
 from ownhost.identity import capabilities, prctl
 from ownhost.identity.capabilities import Capability
 from ownhost.identity.identity import Identity
-from ownhost.identity.shedding import Before, Wanted, shed
+from ownhost.identity.shedding.line import Before, Wanted
+from ownhost.identity.shedding.walk import shed
 
 SUPERVISOR = (Capability.DAC_OVERRIDE, Capability.NET_BIND_SERVICE)
 FORKSERVER = (

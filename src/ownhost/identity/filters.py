@@ -2,9 +2,10 @@
 
 Two kinds:
 
-- Gates, fronts, workers, the logger and examiners have a list of what they *may* do, by call and by argument. What is
-  not on it fails: with EPERM, or, from Linux 5.1's calls on (`COMMON`), with ENOSYS, as on a kernel that does not have
-  it; then C libraries do without. For all of them but workers, some calls (`HOSTILE`) are the end.
+- Gates, fronts, workers, resolvers, the logger, examiners and sweepers have a list of what they *may* do, by call and
+  by argument. What is not on it fails: with EPERM, or, from Linux 5.1's calls on (`COMMON`), with ENOSYS, as on a
+  kernel that does not have it; then C libraries do without. For all of them but workers, some calls (`HOSTILE`) are
+  the end.
 - The supervisor and the confined forkserver have a list of what they *may not*: below the one run log programs, which
   do what nobody can list, below the other all the roles above. A call newer than `NEWEST` is not there for them.
 
@@ -193,6 +194,22 @@ WORKER = may(
         "fchmod": ((without(1, ~0o666 & 0xFFFF_FFFF),),),  # a log that it makes (LogFileMode): nothing that runs
     },
 )  # fmt: skip
+
+# A resolver asks the system's databases of users: files, and over sockets nscd, sssd, winbind, systemd (userdb), LDAP.
+RESOLVER = may(
+    {
+        **HOSTILE,
+        **LIVING,
+        **EPOLL,
+        **TALKING,
+        **READING,
+        **allowed("connect", "bind", "dup", "pipe2", "eventfd2", "timerfd_create", "timerfd_settime", "getresuid"),
+        "socket": (INTERNET, LOCAL),
+    },
+)
+
+# A sweeper removes files and folders that have become its owner's own, and does nothing else.
+SWEEPER = may({**HOSTILE, **LIVING, **READING, **allowed("unlink", "unlinkat", "rmdir", "sendmsg", "recvmsg", "dup")})
 
 # What changes the system, or opens parts of the kernel that no server needs.
 SYSTEM = (

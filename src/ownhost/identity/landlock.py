@@ -70,6 +70,7 @@ _OF_A_DEVICE = int(Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
 ALL_FILES = 0xFFFF
 ALL_BUT_READING = ALL_FILES & ~int(Files.READ_FILE | Files.READ_DIR)
 SPOOLING = int(Files.WRITE_FILE | Files.TRUNCATE | Files.MAKE_REG | Files.REMOVE_FILE)  # files that come and go
+_REMOVING = int(Files.READ_DIR | Files.REMOVE_DIR | Files.REMOVE_FILE)
 BIND = int(TCP.BIND)
 ALL_TCP = int(TCP.BIND | TCP.CONNECT)
 ALL_OUTSIDE = int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)
@@ -105,6 +106,11 @@ def reading_only(writable: Iterable[str]) -> Fence:
     # What is opened behind a fence keeps its rights wherever it goes: a program may have /dev/null from its worker.
     beneath = ((os.devnull, _OF_A_DEVICE), *((folder, SPOOLING) for folder in writable))
     return Fence(ALL_BUT_READING, BIND, ALL_OUTSIDE, beneath, ((0, BIND),))
+
+
+def removing(folder: str) -> Fence:
+    """For a sweeper: it looks into this folder, and removes what is there."""
+    return Fence(ALL_FILES, ALL_TCP, ALL_OUTSIDE, ((folder, _REMOVING),))
 
 
 class _Ruleset(ctypes.Structure):

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 from ownhost.config.arguments import choice_of, number, words
 from ownhost.config.directive import SERVER_ONLY, Call, Directive, Setting, declare
-from ownhost.identity.accounts import ANY, Account, Database, System
+from ownhost.identity.accounts import ANY, Account, Database, Found, System
 from ownhost.identity.identity import Assignment, Identity, Refusal
 
 # No account of Debian's or systemd's has one of these. 65534 is nobody's.
-RESERVED = {"gate": 65_530, "logger": 65_531, "front": 65_532}
+RESERVED = {"gate": 65_530, "logger": 65_531, "front": 65_532, "resolver": 65_533}
 
-LookUp = Callable[[Assignment], Identity | Refusal]
+# The identity of a complete assignment, by what the databases say of it, or why there is none.
+Judge = Callable[[Assignment, Found], Identity | Refusal]
 
 
 def merge(before: Mapping[str, str] | None, after: Mapping[str, str]) -> Mapping[str, str]:
@@ -75,13 +76,13 @@ def _account(role: str, said: str | None, reserved: int, database: Database) -> 
     return taken or Account(f"#{uid}", uid, uid)
 
 
-def reserved_for(roles: Mapping[str, Identity], look_up: LookUp) -> LookUp:
-    """A look-up that gives no site the identity of a role, or its group."""
+def reserved_for(roles: Mapping[str, Identity], judge: Judge) -> Judge:
+    """A judge that gives no site the identity of a role, or its group."""
     uids = {one.uid: role for role, one in roles.items()}
     gids = {one.gid: role for role, one in roles.items()}
 
-    def look(assignment: Assignment) -> Identity | Refusal:
-        found = look_up(assignment)
+    def stricter(assignment: Assignment, said: Found) -> Identity | Refusal:
+        found = judge(assignment, said)
         if isinstance(found, Refusal):
             return found
         if found.uid in uids:
@@ -90,18 +91,18 @@ def reserved_for(roles: Mapping[str, Identity], look_up: LookUp) -> LookUp:
             return Refusal(f"gid {found.gid} is the {gids[found.gid]}'s own (RoleUser): no site is served with that")
         return replace(found, groups=tuple(gid for gid in found.groups if gid not in gids))
 
-    return look
+    return stricter
 
 
 declare(
     Directive(
         name="RoleUser",
         module="ownhost",
-        syntax="gate|logger|front name|number",
+        syntax="|".join(RESERVED) + " name|number",
         where=SERVER_ONLY,
         default="the account ownhost-ROLE, else " + ", ".join(f"{role} {uid}" for role, uid in RESERVED.items()),
-        help="The user that the gates, the logger and the front run as, whose group is theirs, too. No site may be "
-        "served as one of them. Ownhost's own directive.",
+        help="The user that the gates, the logger, the fronts and the resolvers run as, whose group is theirs, too. No "
+        "site may be served as one of them. Ownhost's own directive.",
         parse=parse_role,
         setting=ROLE_USERS,
         fold=merge,

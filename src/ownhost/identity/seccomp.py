@@ -14,11 +14,11 @@ from functools import cache
 
 from ownhost.identity.bpf import Architecture, Policy, Program, compile_policy
 from ownhost.identity.call_numbers import this_machine
-from ownhost.identity.filters import EXAMINER, FORKSERVER, FRONT, GATE, LOGGER, SUPERVISOR, WORKER
+from ownhost.identity.filters import EXAMINER, FORKSERVER, FRONT, GATE, LOGGER, RESOLVER, SUPERVISOR, SWEEPER, WORKER
 from ownhost.identity.system_calls import system_call
 
 __all__ = [
-    "EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "SUPERVISOR", "WORKER",
+    "EXAMINER", "FORKSERVER", "FRONT", "GATE", "LOGGER", "RESOLVER", "SUPERVISOR", "SWEEPER", "WORKER",
     "SeccompError", "compiled", "install",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ownhost.config.model import Config
-from ownhost.config.networks import Networks, parse_address
+from ownhost.config.networks import Networks
 from ownhost.modules.mod_remoteip import EXCEPTIONS, PROXIES, PROXY_PROTOCOL
 
 ANYWHERE = ("", 0)
@@ -29,13 +29,13 @@ class Fronts:
 
     def has(self, client: str) -> bool:
         """Whether a connection's client, as the kernel names it, is a listed proxy."""
-        return bool(self.listed) and parse_address(client) in self.listed
+        return self.listed.covers(client)
 
     def announces(self, client: str, local: str, port: int) -> bool:
         """Whether a connection begins with the PROXY protocol: nobody else may say who he is."""
         places = ((local, port), (local, 0), ("", port), ANYWHERE)
         said = next((self.announced[place] for place in places if place in self.announced), False)
-        return said and self.has(client) and parse_address(client) not in self.exceptions
+        return said and self.has(client) and not self.exceptions.covers(client)
 
 
 def fronts_of(config: Config) -> Fronts:

@@ -93,8 +93,6 @@ def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
 
     So is what nobody can say of whether it is.
     """
-    if not condition:
-        return True
     request = exchange.request
     if isinstance(condition, str):
         return (request is not None and condition.lstrip("!") in request.env) != condition.startswith("!")
@@ -210,7 +208,7 @@ class AccessLog:
     def record(self, exchange: Exchange) -> None:
         """Log one exchange wherever it belongs."""
         for write, format_, condition in self.logs:
-            if _is_logged(condition, exchange):
+            if not condition or _is_logged(condition, exchange):
                 write(format_(exchange))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ownhost.config.arguments import integer, number, octal, single
 from ownhost.config.directive import SERVER_ONLY, Call, Directive, Setting, declare
 from ownhost.config.model import Section, VirtualHost
-from ownhost.identity.shedding import UMASK as DEFAULT_UMASK
+from ownhost.identity.shedding.line import UMASK as DEFAULT_UMASK
 from ownhost.modules.core_programs import NO_LIMIT, RLIMIT_NPROC
 
 MAX_WORKERS = Setting("MaxWorkers", 0)  # 0: what the machine has room for

@@ -32,7 +32,9 @@ from setproctitle import setproctitle
 from ownhost.identity import become, keyrings, prctl, seccomp
 from ownhost.identity.call_numbers import this_machine
 from ownhost.identity.identity import Identity
-from ownhost.identity.shedding import CONTROL, Before, Wanted, shed
+from ownhost.identity.shedding.line import Before, Wanted
+from ownhost.identity.shedding.surroundings import CONTROL
+from ownhost.identity.shedding.walk import shed
 from ownhost.processes import control_groups, pulse
 from ownhost.processes.control_groups import ControlGroups
 from ownhost.processes.descendants import end_all, end_below, strangers

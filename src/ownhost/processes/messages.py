@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ownhost.processes import passrights
+from ownhost.processes.descriptors import close_all, receive_with_descriptors
 
 MAX_MESSAGE = 65_536  # bytes
 MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
@@ -145,6 +145,26 @@ class NotRelayed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Resolve(Message):
+    """supervisor -> resolver: look this user and this group up, each a name or "#number". Answered by `Resolved`."""
+
+    serial: int
+    user: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Message):
+    """resolver -> supervisor: what the user and group databases say (`identity.accounts.Found`)."""
+
+    serial: int
+    name: str
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Sender(Message):
     """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive.
 
@@ -230,6 +250,8 @@ MESSAGES: dict[str, type[Message]] = {
         Relay,
         Relayed,
         NotRelayed,
+        Resolve,
+        Resolved,
         Sender,
         Busy,
         Ready,
@@ -250,6 +272,7 @@ FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "launcher": (Begin, Descriptors, Stop),
     "logger": (Begin, Descriptors, Sender, Stop),
     "program": (Begin, Descriptors),
+    "resolver": (Begin, Descriptors, Resolve),
     "examiner": (Begin, Descriptors),
     "sweeper": (Begin, Descriptors),
 }
@@ -260,6 +283,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "worker": (Busy, Relay, Failed),
     "logger": (Failed,),
     "program": (Failed,),
+    "resolver": (Resolved, Failed),
     "launcher": (Failed,),
     "examiner": (Certified, Unusable, Failed),
     "sweeper": (Failed,),
@@ -328,9 +352,7 @@ class Channel:
         try:
             if self.guarded:
                 return self._receive_bare()
-            data, descriptors, flags, _ = socket.recv_fds(
-                self.sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, flags = receive_with_descriptors(self.sock, MAX_MESSAGE + 1, MAX_DESCRIPTORS)
         except ConnectionResetError:
             return None
         if not data:
@@ -343,8 +365,7 @@ class Channel:
             if not isinstance(message, Descriptors) and len(descriptors) != taken:
                 raise ProtocolError(f"{type(message).__name__} with {len(descriptors)} descriptors")
         except ProtocolError:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
             raise
         return message, descriptors
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ownhost.apps.app import App, Protocol
+from ownhost.processes.descriptors import close_all, receive_with_descriptors
 from ownhost.processes.messages import ProtocolError
 from ownhost.request.programs import Limits
 
@@ -62,7 +62,7 @@ def send_order(sock: socket.socket, order: Run | Use, descriptors: Sequence[int]
 
 def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
     """The next order; None at the end. Raises BlockingIOError, ProtocolError."""
-    data, descriptors, flags, _ = socket.recv_fds(sock, MAX_ORDER + 1, 4, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
+    data, descriptors, flags = receive_with_descriptors(sock, MAX_ORDER + 1, 4, socket.MSG_DONTWAIT)
     if not data and not descriptors:
         return None
     try:
@@ -72,8 +72,7 @@ def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
         if len(descriptors) != (4 if isinstance(order, Run) else 1):
             raise ValueError("it has the wrong descriptors")
     except (ValueError, TypeError, KeyError) as error:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_all(descriptors)
         raise ProtocolError(f"an order that is none: {error}") from None
     return order, descriptors
 

@@ -13,7 +13,8 @@ import os
 from typing import NoReturn
 
 from ownhost.identity.daemon_environment import daemon_environment
-from ownhost.identity.shedding import Wanted, shed_signals
+from ownhost.identity.shedding.line import Wanted
+from ownhost.identity.shedding.surroundings import shed_signals
 from ownhost.processes.descriptors import lower_limit
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import ProgramSlice, receive_slice

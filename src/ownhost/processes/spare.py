@@ -16,7 +16,7 @@ from typing import NoReturn
 from setproctitle import setproctitle
 
 from ownhost.identity import prctl
-from ownhost.identity.shedding import CONTROL
+from ownhost.identity.shedding.surroundings import CONTROL
 from ownhost.processes.messages import Channel, Fork
 
 WarmUp = Callable[[], Iterator[None]]  # touches in steps what every worker touches

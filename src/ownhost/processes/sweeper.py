@@ -2,7 +2,7 @@
 
 NAME        empties the folder that an owner's programs had when the server was killed
 TRUSTS      the supervisor
-RUNS AS     that owner; no capabilities, no_new_privs
+RUNS AS     that owner; no capabilities; an allow-list of system calls; it can remove what is there, and nothing else
 TALKS TO    nobody
 ENDS WHEN   the folder is empty, or it takes longer than the supervisor waits
 """
@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import NoReturn
 
+from ownhost.identity import landlock, seccomp
 from ownhost.processes.messages import Channel
 from ownhost.processes.slices import SweeperSlice, receive_slice
 
@@ -22,6 +23,8 @@ def main(channel: Channel) -> NoReturn:
     """Remove what is in the folder: see the head of this file."""
     slice_, _ = receive_slice(channel)
     assert isinstance(slice_, SweeperSlice)
+    landlock.restrict(landlock.removing(slice_.folder))
+    seccomp.install(seccomp.SWEEPER)
     sweep(slice_.folder)
     raise SystemExit(0)
 
@@ -37,4 +40,5 @@ def sweep(folder: str) -> None:
 
 
 def rehearse() -> None:
-    """There is nothing to warm."""
+    """Have the filter ready."""
+    seccomp.compiled(seccomp.SWEEPER)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ownhost import modules
-from ownhost.processes import examiner, program, sweeper
+from ownhost.processes import examiner, program, resolver, sweeper
 from ownhost.processes.front import front
 from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
@@ -47,6 +47,7 @@ PROCESSES: dict[str, Process] = {
         Process("front", front.main, front.rehearse, owners=False),
         Process("worker", worker.main, worker.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
+        Process("resolver", resolver.main, resolver.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse),
         Process("examiner", examiner.main, examiner.rehearse),
         Process("sweeper", sweeper.main, sweeper.rehearse),

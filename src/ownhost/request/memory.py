@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import FileBody, Response
@@ -126,7 +126,8 @@ class Memory:
         if not same(os.fstat(descriptor), answer.stat):
             os.close(descriptor)
             return None
-        return response.again(replace(response.body, fd=descriptor))
+        body = response.body
+        return response.again(FileBody(descriptor, body.parts, body.by_kernel, body.by_map))
 
     def remember(self, request: Request, response: Response) -> None:
         """Remember the answer to a request, where it is one that the next request for the path will get, too."""

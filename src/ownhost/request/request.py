@@ -56,6 +56,9 @@ class Endpoints:
         return self.known
 
 
+_NOTHING_SAID = Settings()
+
+
 @dataclass(slots=True)
 class Request:
     """One request. Phases fill it in, in the order of the fields."""
@@ -79,7 +82,7 @@ class Request:
     # walk
     path_info: str = ""
     stat: os.stat_result | None = None  # of `filename`, where it exists
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=lambda: _NOTHING_SAID)
     assignment: Assignment | None = None  # who serves, where the virtual host lets requests choose
     permitted: bool = False  # somebody has let the client in, whatever other rules say (Satisfy Any)
     # fixups

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, auto
+from typing import NamedTuple
 
 from ownhost.http import client_hello, proxy_protocol
 from ownhost.http.client_hello import ClientHello
@@ -96,8 +97,7 @@ class Client:
         return what
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What a client's first bytes say: an event, and what goes with it."""
 
     event: Event

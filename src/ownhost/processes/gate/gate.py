@@ -85,6 +85,7 @@ class Gate(Forwarder[Held]):
 
     def _acceptor(self, listener: SocketType, local: str, local_port: int) -> Callable[[int], None]:
         family, fronts = int(listener.family), self.slice.fronts
+        listed = fronts.listed if fronts else None
         fixed = bool(local) and local not in ("::", "0.0.0.0")  # noqa: S104 - compared, not bound
 
         def accept(_events: int) -> None:
@@ -104,7 +105,7 @@ class Gate(Forwarder[Held]):
                     sock.close()
                     continue
                 client = Client(unmapped(address[0]), address[1], here, local_port, time.monotonic())
-                if fronts and fronts.has(client.address):
+                if listed is not None and listed.covers(client.address):
                     client.proxy = True
                     if fronts.announces(client.address, here, local_port):
                         client.state = State.ANNOUNCED
@@ -193,8 +194,9 @@ class Gate(Forwarder[Held]):
 
     def unwatch(self, held: Held) -> None:
         """The head is here: wait for no more of it."""
-        descriptor = held.sock.fileno()
-        if self.pending.pop(descriptor, None) is not None:
+        if held.client.progress:
+            descriptor = held.sock.fileno()
+            del self.pending[descriptor]
             # A descriptor that was passed on stays in epoll until it is unregistered, even when closed here.
             self.forget(descriptor)
             held.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)

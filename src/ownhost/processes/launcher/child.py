@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ownhost.identity.shedding import Wanted, shed_for_program
+from ownhost.identity.shedding.line import Wanted
+from ownhost.identity.shedding.walk import shed_for_program
 from ownhost.processes.descriptors import lower_limit
 from ownhost.request.programs import Limits
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ownhost.http.bucket import Bucket
 from ownhost.identity.identity import Identity
-from ownhost.identity.shedding import UMASK
+from ownhost.identity.shedding.line import UMASK
 from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import (
     TO_SUPERVISOR,

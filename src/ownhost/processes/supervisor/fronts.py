@@ -1,23 +1,20 @@
-"""The fronts' mailbox, and when to start a front."""
+"""The fronts' mailbox."""
 
 from __future__ import annotations
 
 from ownhost.processes.mailbox import is_broken, mailbox_pair
-from ownhost.processes.supervisor.mailboxes import CORES
-from ownhost.processes.supervisor.policy import SpawnPolicy
 
 
-class FrontService:
-    """At least two fronts: where one dies, the other goes on. The mailbox outlives them."""
+class FrontMailbox:
+    """Where gates put what comes from listed proxies. It outlives the fronts, who all read it."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity` is how many handovers the mailbox takes."""
+        """`capacity` is how many handovers it takes."""
         self.capacity = capacity
         self.upper, self.lower = mailbox_pair(capacity)
-        self.policies = {number: SpawnPolicy(limit=1, neutral=True) for number in range(max(2, CORES // 2))}
 
     def renew(self) -> bool:
-        """Make a new mailbox in the place of one that a front has shut down. Whether that was so."""
+        """Make new ends in the place of those that a front has shut down. Whether that was so."""
         if not is_broken(self.upper):
             return False
         self.upper.close()

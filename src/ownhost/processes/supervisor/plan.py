@@ -1,7 +1,7 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
 Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
-LimitUIDRange or LimitGIDRange is against it. Gates and the logger run as `roles`, which serve nobody. Assignments
+LimitUIDRange or LimitGIDRange is against it. Neutral processes run as `roles`, which serve nobody. Assignments
 that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
 are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
 other.
@@ -17,7 +17,7 @@ a fault that hides whose it is.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,8 +26,10 @@ from ownhost.config.directive import ConfigError, Problem
 from ownhost.config.model import Config, Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import KEEP_ALIVE_TIMEOUT, TIMEOUT, head_limits
+from ownhost.identity.accounts import Found, find
 from ownhost.identity.assignment import ASSIGN_USER_ID, MAX_CLIENTS_VHOST
 from ownhost.identity.identity import UNASSIGNED, Assignment, Identity, Refusal
+from ownhost.identity.roles import Judge
 from ownhost.modules.fronts import Fronts, fronts_of
 from ownhost.modules.mpm import LISTEN_BACKLOG, MAX_REQUEST_WORKERS, WORKER_IDLE_TIMEOUT
 from ownhost.modules.owners import MAX_OWNER_PROCESSES, processes_of
@@ -40,7 +42,6 @@ from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, La
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
-LookUp = Callable[[Assignment], Identity | Refusal]
 Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
 
 
@@ -49,7 +50,7 @@ class Plan:
     """Identities by number, and who needs them."""
 
     config: Config
-    look_up: LookUp
+    judge: Judge
     identities: list[Identity] = field(default_factory=list)
     serves: dict[int, list[int]] = field(default_factory=dict)  # identity number -> ids of servers it may serve
     numbers: dict[Identity, int] = field(default_factory=dict)  # of identities that the configuration lists
@@ -88,8 +89,11 @@ class Plan:
         return secrets.token_bytes(32)
 
     def find(self, assignment: Assignment) -> Identity | Refusal:
-        """The identity of an assignment, whoever may use it."""
-        return self.look_up(assignment.complete(self.default))
+        """The identity of an assignment, whoever may use it. This asks the user database, and waits for it."""
+        wanted = assignment.complete(self.default)
+        assert wanted.user is not None
+        assert wanted.group is not None
+        return self.judge(wanted, find(wanted.user, wanted.group))
 
     def own(self, server: VirtualHost) -> int:
         """The identity that serves what no section gives to another: the default where its own was refused."""
@@ -212,17 +216,23 @@ class Plan:
         refused = fixed_assignment(server.settings) in self.refusals[server.id]
         return refused and (server.settings[ASSIGN_USER_ID] is not None or is_fixed(server))
 
-    def name(self, server_id: int, assignment: Assignment) -> int | Refusal:
-        """The number of the identity that a request of a server is to be served as. Whoever asks is not trusted."""
-        if not 0 <= server_id < len(self.config.servers):
-            return Refusal("there is no such virtual host")
+    def known(self, server_id: int, assignment: Assignment) -> int | Refusal | None:
+        """The number of the identity that a request of a server is to be served as, as far as that is written down.
+
+        None where the user database is to be asked. Whoever wants to know is not trusted.
+        """
         server = self.config.servers[server_id]
         listed = self.routes[server_id].get(assignment)
-        if listed is not None:
-            return listed
-        if self.is_nobodys(server) or not choices_of(server).allow(assignment):
+        if listed is None and (self.is_nobodys(server) or not choices_of(server).allow(assignment)):
             return Refusal("this virtual host never serves as that")
-        identity = self.find(assignment)
+        return listed
+
+    def name(self, server_id: int, assignment: Assignment, found: Found) -> int | Refusal:
+        """The same where it is not written down, by what the user database says of the complete assignment."""
+        known = self.known(server_id, assignment)
+        if known is not None:
+            return known
+        identity = self.judge(assignment.complete(self.default), found)
         if isinstance(identity, Refusal):
             return identity
         listed = self.numbers.get(identity)
@@ -272,13 +282,13 @@ def limits_of(server: VirtualHost) -> Limits:
 
 
 def make_plan(
-    config: Config, look_up: LookUp, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
+    config: Config, judge: Judge, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
 ) -> Plan:
     """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who gates and the logger are.
+    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who the neutral processes are.
     """
-    plan = Plan(config, look_up, roles=roles or {})
+    plan = Plan(config, judge, roles=roles or {})
     if isinstance(neutral, Refusal):
         main = config.main
         source = main.origins.get(USER.name) or main.origins.get(GROUP.name) or main.source

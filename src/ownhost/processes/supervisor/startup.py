@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ownhost.config.directive import ConfigError, Problem, Source
 from ownhost.config.model import Config, ListenAddress
-from ownhost.identity.accounts import look_up as look_up_account
+from ownhost.identity.accounts import Found, find, judge
 from ownhost.identity.assignment import ALL_BUT_ROOT, LIMIT_GID_RANGE, LIMIT_UID_RANGE
 from ownhost.identity.identity import Assignment, Identity, Refusal
 from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved_for
@@ -52,34 +52,37 @@ def plan(config: Config, *, as_root: bool) -> Plan:
     Without root there is one identity, the caller's: `User` and `Group` mean it too, as they have no effect then.
     """
     main = config.main
-    default = Assignment(main.settings[USER], main.settings[GROUP])
+    main_users = main.settings[USER], main.settings[GROUP]
+    default = Assignment(*main_users)
     uids, gids = main.settings[LIMIT_UID_RANGE], main.settings[LIMIT_GID_RANGE]
 
-    def look_up(assignment: Assignment) -> Identity | Refusal:
-        return look_up_account(assignment, uids, gids)
+    def within(assignment: Assignment, found: Found) -> Identity | Refusal:
+        return judge(assignment, found, uids, gids)
 
     if as_root:
         roles = _roles(config)
-        anybody = reserved_for(roles, lambda assignment: look_up_account(assignment, ALL_BUT_ROOT, ALL_BUT_ROOT))
-        neutral = anybody(default)  # serves nobody: no range speaks of it
+        anybody = reserved_for(roles, lambda wanted, found: judge(wanted, found, ALL_BUT_ROOT, ALL_BUT_ROOT))
+        neutral = anybody(default, find(*main_users))  # serves nobody: no range speaks of it
         if isinstance(neutral, Identity):
             neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
-        return make_plan(config, reserved_for(roles, look_up), neutral, roles)
+        return make_plan(config, reserved_for(roles, within), neutral, roles)
     own = own_identity()
 
-    def look_up_own(assignment: Assignment) -> Identity:
-        found = look_up(assignment)
-        if assignment == default or (isinstance(found, Identity) and (found.uid, found.gid) == (own.uid, own.gid)):
+    def own_alone(assignment: Assignment, found: Found) -> Identity:
+        comes_to = within(assignment, found)
+        if assignment == default or (
+            isinstance(comes_to, Identity) and (comes_to.uid, comes_to.gid) == (own.uid, own.gid)
+        ):
             return own
         who = f"AssignUserID {assignment.user} {assignment.group} needs root, and this is uid {own.uid}"
         message = f"{who}: start as root, or serve only your own files"
         raise NeedsRoot([Problem(main.source, message)], message)
 
-    return make_plan(config, look_up_own, own, dict.fromkeys(RESERVED, own))
+    return make_plan(config, own_alone, own, dict.fromkeys(RESERVED, own))
 
 
 def _roles(config: Config) -> dict[str, Identity]:
-    """Who gates, logger and front run as. Raises ConfigError."""
+    """Who neutral processes run as. Raises ConfigError."""
     main = config.main
     found = identities_of(main.settings[ROLE_USERS])
     if isinstance(found, Refusal):

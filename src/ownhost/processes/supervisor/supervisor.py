@@ -17,20 +17,17 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from setproctitle import setproctitle
 
-from ownhost import __version__
 from ownhost.config.directive import ConfigError
-from ownhost.config.notes import folded
-from ownhost.identity import landlock
 from ownhost.identity.seccomp import SeccompError
 from ownhost.modules.mpm import GRACEFUL_SHUTDOWN_TIMEOUT, WORKER_IDLE_TIMEOUT
 from ownhost.modules.owners import MAX_WORKERS
 from ownhost.processes.control_groups import ControlGroups, delegated
-from ownhost.processes.descriptors import close_all, too_few_for
+from ownhost.processes.descriptors import close_all
 from ownhost.processes.mailbox import credits_for, handover_size
 from ownhost.processes.messages import (
     Busy,
@@ -42,40 +39,37 @@ from ownhost.processes.messages import (
     ProtocolError,
     Ready,
     Relay,
-    Sender,
+    Resolved,
     Started,
-    Stop,
     Want,
 )
 from ownhost.processes.options import Options, read_config
-from ownhost.processes.slices import DEFAULT_IDENTITY, FRONTS, NO_IDENTITY, ProgramSlice
+from ownhost.processes.slices import DEFAULT_IDENTITY, FRONTS, ProgramSlice
 from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.admission import Admission
+from ownhost.processes.supervisor.announcing import announce
 from ownhost.processes.supervisor.children import Child
 from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
-from ownhost.processes.supervisor.fronts import FrontService
+from ownhost.processes.supervisor.fronts import FrontMailbox
+from ownhost.processes.supervisor.hearing import Answer, Hearing
 from ownhost.processes.supervisor.logsenders import LogSenders
-from ownhost.processes.supervisor.mailboxes import CORES, Services
+from ownhost.processes.supervisor.mailboxes import Services
+from ownhost.processes.supervisor.neutral import GATES, Neutral
 from ownhost.processes.supervisor.policy import SpawnPolicy
 from ownhost.processes.supervisor.preparation import Preparation
 from ownhost.processes.supervisor.provisions import Provider
 from ownhost.processes.supervisor.relaying import Relaying
+from ownhost.processes.supervisor.resolving import Resolving
 from ownhost.processes.supervisor.room import Room, sensible
+from ownhost.processes.supervisor.stopping import Stopping
 from ownhost.processes.supervisor.watching import Watch
 from ownhost.request.request import Level
 
-STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
-LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
-OF_IDENTITIES = ("worker", "launcher", "program")  # roles that are numbered as the identities are
+OF_IDENTITIES = ("worker", "launcher", "program", "resolver")  # roles that are numbered as the identities are
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
-NOT_DELEGATED = (
-    "no control group of version 2 was delegated to this server (Delegate=yes of a systemd service): "
-    "what owners' programs leave running is ended one by one"
-)
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
@@ -119,22 +113,24 @@ class Supervisor:
         self.services = Services(self.capacity, settings[WORKER_IDLE_TIMEOUT], *started)
         room = Room(settings[MAX_WORKERS] or sensible(*startup.machine()))
         self.admission = Admission(room, self.children, self.services.attend, self.welcome, self.warn)
-        self.relaying = Relaying(self.plan, self.services, self.children.tell)
-        self.gates = {number: SpawnPolicy(limit=1, neutral=True) for number in range(GATES)}
-        self.fronts = FrontService(self.capacity) if self.plan.proxies else None
-        self.logger_policy = SpawnPolicy(limit=1, neutral=True)
+        self.resolving = Resolving(self.children, self.start_resolver)
+        self.relaying = Relaying(self.plan, self.services, self.resolving, self.children.tell)
+        self.fronts = FrontMailbox(self.capacity) if self.plan.proxies else None
+        shared = self.logs, self.log_senders, self.listeners, self.fronts
+        self.neutral = Neutral(self.plan, *shared, handover_size(self.capacity), self.fork)
         self.ready: set[int] = set()  # gates that accept connections
-        self.stopping = False  # nothing new begins
-        self.ending = False  # nothing is finished, either
+        self.stopping = Stopping(self.children, lambda: self.services.have_mail, self.finish)
         self.finished: asyncio.Future[int]
         # Every request that a process may make, and what answers it; `Channel` lets nothing else in.
-        self.requests: dict[type[Message], Callable[[Child, Message, list[int]], None]] = {
+        answers: dict[type[Message], Answer] = {
             Ready: self.on_ready,
             Want: self.on_want,
-            Relay: self.on_relay,
+            Relay: self.relaying.on_relay,
+            Resolved: self.resolving.on_resolved,
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
+        self.hearing = Hearing(answers, self.end_liar)
 
     async def run(self) -> int:
         """Start everything, and serve until the end."""
@@ -147,11 +143,7 @@ class Supervisor:
         setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
         Watch(self.children, self.forget, self.complain, time.monotonic()).look()
-        self.start_logger()
-        for number in self.gates:
-            self.start_gate(number)
-        for number in self.fronts.policies if self.fronts else ():
-            self.start_front(number)
+        self.neutral.start_all()
         try:
             return await self.finished
         finally:
@@ -182,30 +174,6 @@ class Supervisor:
         for number in (signal.SIGHUP, signal.SIGUSR1):
             self.loop.add_signal_handler(number, self.refuse_reload, number)
 
-    def announce(self) -> None:
-        """Say that clients are being listened to: to the log, to the terminal, to systemd."""
-        where = ", ".join(str(listener.address) for listener in self.plan.config.listeners)
-        count = len(self.plan.config.virtual_hosts)
-        message = f"listening on {where}; {count} virtual hosts, {len(self.plan.identities)} identities"
-        self.logs.error(Level.NOTICE, f"ownhost {__version__}: {message}")
-        for problem in self.costs:
-            self.logs.error(Level.ERROR, str(problem))
-            print(problem, file=sys.stderr)
-        print(f"ownhost: {message}", file=sys.stderr, flush=True)
-        for server, reason in self.plan.refused_servers():
-            found = self.plan.config.servers[server]
-            if found.fault is None:
-                self.logs.error(Level.ERROR, f"{found.source}: this virtual host is answered with 500: {reason}")
-        if reason := landlock.missing():
-            self.logs.error(Level.NOTICE, reason)
-        if reason := too_few_for(len(self.plan.identities)):
-            self.logs.error(Level.WARN, reason)
-        if delegated() is None:
-            self.logs.error(Level.INFO, NOT_DELEGATED)
-        for note in folded(self.remarks()):
-            self.logs.error(Level.WARN, str(note))
-        startup.notify_systemd(f"READY=1\nMAINPID={os.getpid()}")
-
     # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
@@ -213,9 +181,9 @@ class Supervisor:
         who = self.plan.roles.get(role) or self.plan.identities[identity]
         processes: Sequence[int] = ()  # without root, the limits are the caller's
         if self.is_root:
-            processes = self.plan.processes(identity) if role in OF_IDENTITIES else NO_PROCESSES
+            processes = NO_PROCESSES if role in self.plan.roles else self.plan.processes(identity)
         child = self.children.fork(role, number, who, content, descriptors, processes)
-        self.loop.add_reader(child.channel.fileno(), self.on_message, child)
+        self.hearing.begin(child)
         return child
 
     def on_forkserver(self, control: Channel) -> None:
@@ -252,7 +220,7 @@ class Supervisor:
     def gone(self, child: Child, failed: bool, *, killed: bool = False) -> None:
         """Forget a child, and let its policy say what comes next."""
         child.gone = True
-        self.loop.remove_reader(child.channel.fileno())
+        self.hearing.end(child)
         child.hang_up()
         self.log_senders.leave(child.log_senders)
         for board, page in child.pages:
@@ -270,16 +238,18 @@ class Supervisor:
             policy.ended(now, now - child.since, failed, killed=killed)
         if policy.throttled and policy.not_before > now:
             self.say_throttled(child, policy, now)
-        if child.role == "launcher":
+        if child.role == "resolver":
+            self.resolving.gone(child)
+        elif child.role == "launcher":
             self.loop.call_later(max(0.0, policy.not_before - now), self.attend_orders, child.number)
         elif child.role == "worker":
             self.on_worker_gone(child.number, failed=failed and not child.stopping)
-        elif not self.stopping:
-            self.loop.call_later(max(0.0, policy.not_before - now), self.start_again, child.role, child.number)
+        else:
+            self.loop.call_later(max(0.0, policy.not_before - now), self.start_again, child)
         if child is self.log_senders.logger:
             self.log_senders.logger = None
-        if self.stopping:
-            self.go_on_stopping()
+        if self.stopping.has_begun:
+            self.stopping.go_on()
 
     def forget(self, child: Child) -> None:
         """Go on without a child that was killed, and that the kernel holds still."""
@@ -287,28 +257,24 @@ class Supervisor:
 
     def on_worker_gone(self, number: int, *, failed: bool) -> None:
         """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
-        if self.ending:
+        if self.stopping.is_ending:
             return
         if not self.services[number].policy.workers:
             self.admission.shut(number)
+            self.resolving.leave(number)
             if failed:
                 self.end_launcher(number)
         self.services.attend(number)
         self.admission.left()
 
-    def start_again(self, role: str, number: int) -> None:
-        """One of the processes that there always are has ended: start another in its place."""
-        match role:
-            case "gate":
-                self.start_gate(number)
-            case "front":
-                self.start_front(number)
-            case _:
-                self.start_logger()
+    def start_again(self, child: Child) -> None:
+        """One of the processes that there always are has ended: start another in its place, unless the server ends."""
+        if not self.stopping.has_begun:
+            self.neutral.start(child.role, child.number)
 
     def attend_orders(self, number: int) -> None:
         """An identity's launcher is gone: another one may come, unless the server ends."""
-        if not self.stopping:
+        if not self.stopping.has_begun:
             self.services.attend_orders(number)
 
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
@@ -324,47 +290,12 @@ class Supervisor:
                 return self.services[child.number].policy
             case "launcher":
                 return self.services[child.number].launcher
-            case "gate":
-                return self.gates[child.number]
-            case "front":
-                assert self.fronts is not None
-                return self.fronts.policies[child.number]
+            case "resolver":
+                return self.resolving.policies[child.number]
             case _:
-                return self.logger_policy
+                return self.neutral.policies[child.role, child.number]
 
-    # What each kind of process is given
-
-    def start_logger(self) -> None:
-        """Start the process that writes the logs which several identities share."""
-        if self.stopping:
-            return
-        self.logger_policy.started()
-        content = self.logs.logger_slice(self.plan)
-        logger = self.fork("logger", 0, DEFAULT_IDENTITY, content, self.logs.shared_descriptors())
-        self.log_senders.serve(logger)
-
-    def start_gate(self, number: int) -> None:
-        """Start a gate; the listeners are the same for all."""
-        if self.stopping:
-            return
-        self.gates[number].started()
-        content = self.plan.gate_slice(handover_size(self.capacity))
-        self.start_forwarder("gate", number, content, [listener.fileno() for listener in self.listeners])
-
-    def start_front(self, number: int) -> None:
-        """Start a front; all take connections out of one mailbox."""
-        if self.stopping or self.fronts is None:
-            return
-        self.fronts.policies[number].started()
-        content = self.plan.front_slice(handover_size(self.capacity))
-        self.start_forwarder("front", number, content, [self.fronts.lower.fileno()])
-
-    def start_forwarder(self, role: str, number: int, content: object, sources: list[int]) -> None:
-        """Start a gate or a front: `sources` is where its connections come from. Both log as the main server."""
-        log = self.log_senders.new(Sender(self.logs.main_log, "error", NO_IDENTITY, f"the {role}", 0))
-        child = self.fork(role, number, DEFAULT_IDENTITY, content, [*sources, log.sending])
-        os.close(log.sending)
-        child.log_senders.append(log)
+    # What owners' processes are given
 
     def start_worker(self, number: int) -> None:
         """Start a worker, and the programs that it talks to."""
@@ -397,6 +328,10 @@ class Supervisor:
         child.log_senders = given.log_senders
         close_all(given.ends)
 
+    def start_resolver(self, number: int) -> Child:
+        """Start the process that looks up whom an identity's requests name."""
+        return self.fork("resolver", number, DEFAULT_IDENTITY, None, [])
+
     def end_launcher(self, number: int) -> None:
         """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
         for child in self.children.of("launcher", number):
@@ -419,60 +354,29 @@ class Supervisor:
 
     # Requests
 
-    def on_message(self, child: Child) -> None:
-        """Answer one request of a process; one that says what it may not is ended."""
-        try:
-            received = child.channel.receive()
-        except BlockingIOError:
-            return
-        except ProtocolError as error:
-            self.end_liar(child, error)
-            return
-        if received is None:
-            self.loop.remove_reader(child.channel.fileno())  # its `Exited` follows
-            return
-        message, descriptors = received
-        self.requests[type(message)](child, message, descriptors)
-        self.count_word(child)
-
-    def count_word(self, child: Child) -> None:
-        """Read no more of a process for a while that says too much."""
-        if child.gone or child.doomed:
-            return
-        if wait := child.bucket.charge(1.0, time.monotonic()):
-            descriptor = child.channel.fileno()
-            self.loop.remove_reader(descriptor)
-            self.loop.call_later(wait, self.hear_again, child)
-
-    def hear_again(self, child: Child) -> None:
-        """A process may say something again."""
-        if not child.gone and not child.doomed:
-            self.loop.add_reader(child.channel.fileno(), self.on_message, child)
-
     def end_liar(self, child: Child, error: ProtocolError) -> None:
         """End a process that has said what it may not."""
         self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
-        self.loop.remove_reader(child.channel.fileno())
         self.children.kill(child)
 
-    def on_ready(self, child: Child, _message: Message, _: list[int]) -> None:
+    def on_ready(self, child: Child, _message: Message) -> None:
         """A gate accepts connections. The first time that all do, the server is up."""
-        started = len(self.ready) < len(self.gates)
+        started = len(self.ready) < GATES
         self.ready.add(child.number)
-        if started and len(self.ready) == len(self.gates):
-            self.announce()
+        if started and len(self.ready) == GATES:
+            announce(self.plan, self.logs, self.costs, self.remarks())
 
-    def on_failed(self, child: Child, message: Message, _: list[int]) -> None:
+    def on_failed(self, child: Child, message: Message) -> None:
         """A process says why it ends. One that fails before the server is up keeps it from starting."""
         assert isinstance(message, Failed)
         self.logs.error(Level.ERROR, f"{child.role} (pid {child.pid}) fails: {message.reason}")
-        self.loop.remove_reader(child.channel.fileno())
+        self.hearing.end(child)
         self.children.kill(child)
-        if child.role != "worker" and len(self.ready) < len(self.gates):
+        if child.role != "worker" and len(self.ready) < GATES:
             print(f"ownhost: a {child.role} could not start; the error log says why", file=sys.stderr, flush=True)
             self.finish(1)
 
-    def on_want(self, child: Child, message: Message, _: list[int]) -> None:
+    def on_want(self, child: Child, message: Message) -> None:
         """Somebody has a connection for an identity: give him the mailbox, and see that somebody reads it."""
         assert isinstance(message, Want)
         if message.identity == FRONTS and child.role == "gate" and self.fronts is not None:
@@ -491,17 +395,9 @@ class Supervisor:
             return
         self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
 
-    def on_relay(self, child: Child, message: Message, _: list[int]) -> None:
-        """A worker wants to relay a request; one that asks for what is not its own is ended."""
-        assert isinstance(message, Relay)
-        try:
-            self.relaying.on_relay(child, message)
-        except ProtocolError as error:
-            self.end_liar(child, error)
-
-    def on_busy(self, child: Child, _message: Message, _: list[int]) -> None:
+    def on_busy(self, child: Child, _message: Message) -> None:
         """A worker cannot keep up: start one more, if the policy lets it."""
-        if self.stopping or self.admission.is_full:
+        if self.stopping.has_begun or self.admission.is_full:
             return
         if self.services[child.number].policy.busy(time.monotonic()):
             self.start_worker(child.number)
@@ -509,64 +405,18 @@ class Supervisor:
     # The end
 
     def stop_now(self, number: int) -> None:
-        """TERM, INT: end every process, once its last lines are written; launchers and logger last: they tidy up."""
+        """TERM, INT."""
         self.logs.error(Level.NOTICE, f"caught {signal.Signals(number).name}, stopping")
-        self.stopping = self.ending = True
-        self.loop.call_later(STOP_TIMEOUT, self.finish, 0)
-        for child in self.children:
-            if child.role not in ("launcher", "logger"):
-                child.stopping = True
-                end = self.children.kill if child.role == "program" else self.children.dismiss
-                end(child)
-        self.loop.call_later(LAST_LINES, self.end_the_rest)
-        self.go_on_stopping()
-
-    def end_the_rest(self) -> None:
-        """An immediate stop waits no longer for those that do not end by themselves."""
-        for child in self.children:
-            if child.role not in ("launcher", "logger"):
-                self.children.kill(child)
+        self.stopping.now()
 
     def stop_gracefully(self) -> None:
         """WINCH: accept nothing more, finish what is begun, then end."""
-        if self.stopping:
+        if self.stopping.has_begun:
             return
-        self.stopping = True
         self.logs.error(Level.NOTICE, "caught SIGWINCH, finishing what is begun, then stopping")
         for listener in self.listeners:
             listener.close()
-        self.tell_to_stop("gate")
-        timeout = self.plan.config.main.settings[GRACEFUL_SHUTDOWN_TIMEOUT]
-        if timeout:
-            self.loop.call_later(timeout, self.finish, 0)
-        self.go_on_stopping()
-
-    def tell_to_stop(self, role: str) -> None:
-        """Ask every process of a role to finish."""
-        for child in self.children.of(role):
-            if not child.stopping:
-                child.stopping = True
-                self.children.tell(child, Stop())
-
-    def go_on_stopping(self) -> None:
-        """Gates first, so that no connection arrives late; fronts; workers; launchers; the logger, which hears all."""
-        roles = {child.role for child in self.children}
-        if "gate" in roles:
-            return
-        self.tell_to_stop("front")
-        if "front" in roles:
-            return
-        self.tell_to_stop("worker")
-        waiting = not self.ending and self.services.have_mail
-        if "worker" in roles or waiting:
-            return
-        if "launcher" in roles:
-            self.tell_to_stop("launcher")
-            self.loop.call_later(STOP_TIMEOUT, self.finish, 0)  # an owner could have stopped its own
-            return
-        self.tell_to_stop("logger")
-        if "logger" not in roles:
-            self.finish(0)
+        self.stopping.gracefully(self.plan.config.main.settings[GRACEFUL_SHUTDOWN_TIMEOUT])
 
     def refuse_reload(self, number: int) -> None:
         """HUP, USR1."""

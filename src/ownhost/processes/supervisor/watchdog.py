@@ -12,7 +12,7 @@ INTERVAL = 1.0  # seconds between two looks
 LATE = (
     2.0  # seconds that a look may come late by before it says nothing of others: then this process, or all, stood still
 )
-LONGEST = {"gate": 10.0, "logger": 10.0, "worker": 30.0, "launcher": 30.0}  # seconds, by role
+LONGEST = {"gate": 10.0, "logger": 10.0, "worker": 30.0, "launcher": 30.0, "resolver": 5.0}  # seconds, by role
 DEATH = 2.0  # seconds that a killed process gets before it is taken for gone
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 from ownhost.http.bucket import Bucket
 
 # Words per second, and how many at once, by role. A gate asks for a mailbox for each name that is asked for first.
-RATES: dict[str, tuple[float, float]] = {"gate": (2_000.0, 10_000.0), "worker": (200.0, 400.0)}
+RATES: dict[str, tuple[float, float]] = {
+    "gate": (2_000.0, 10_000.0),
+    "resolver": (2_000.0, 10_000.0),  # it answers no more than it is asked
+    "worker": (200.0, 400.0),
+}
 OF_OTHERS = (10.0, 20.0)
 
 

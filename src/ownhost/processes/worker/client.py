@@ -82,8 +82,10 @@ class Client(ABC):
 
     def __init__(self, worker: Worker, handover: Handover) -> None:
         self.worker = worker
-        ends = (handover.client, handover.client_port, handover.local, handover.local_port)
-        self.endpoints = Endpoints(*ends, peer=handover.peer, peer_port=handover.peer_port)
+        here = handover
+        self.endpoints = Endpoints(
+            here.client, here.client_port, here.local, here.local_port, False, here.peer, here.peer_port
+        )
         self.server = handover.server  # the id of the virtual host that the connection was made for
         self.denial: HTTPError | None = None  # why the request being answered may not come this way
         self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
@@ -98,6 +100,10 @@ class Client(ABC):
     @abstractmethod
     def broke(self, error: Exception) -> None:
         """Something raised that must not (Breakable)."""
+
+    @abstractmethod
+    def check_time(self) -> None:
+        """The moment that was set is here (Timed)."""
 
     @abstractmethod
     def close_if_idle(self) -> None:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ownhost.processes.worker.connection import Connection
 
 INTERVAL = 0.5  # seconds between looks
-DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
 READ_SIZE = 65_536
 _RECEIVE = int(MSG_DONTWAIT)
 
@@ -48,15 +47,11 @@ class ClientWatch:
 
 
 def look_at(connection: Connection) -> None:
-    """End the task that waits for an answer, where nobody waits for that.
-
-    A client that has ended its side of the stream has left, or waits for the answer all the same (nc -N): for a
-    moment it gets the benefit of the doubt.
-    """
+    """End the task that waits for an answer, where nobody waits for that."""
     if connection.copying is not None:
         _look_behind(connection, connection.copying)
         return
-    incoming, task, now = connection.incoming, connection.task, connection.worker.loop.time()
+    incoming, task = connection.incoming, connection.task
     if incoming is None or not incoming.complete or task is None:
         return
     try:
@@ -64,21 +59,19 @@ def look_at(connection: Connection) -> None:
     except OSError:
         task.cancel()
         return
-    if ended:
-        connection.ended_since = connection.ended_since or now
-        if now - connection.ended_since >= DOUBT:
-            task.cancel()
+    if ended and connection.talk.doubts(connection.worker.loop.time()):
+        task.cancel()
 
 
 def _has_ended(connection: Connection) -> bool:
     """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
-    if connection.buffer:
+    if connection.talk.buffer:
         return False
     try:
-        connection.buffer = connection.sock.recv(READ_SIZE, _RECEIVE)
+        connection.talk.buffer = connection.sock.recv(READ_SIZE, _RECEIVE)
     except BlockingIOError:
         return False
-    return not connection.buffer
+    return not connection.talk.buffer
 
 
 def _look_behind(connection: Connection, copying: Copying) -> None:

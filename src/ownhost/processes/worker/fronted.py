@@ -10,9 +10,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ownhost.http.message import Head
-from ownhost.identity.identity import Assignment
 from ownhost.processes.relay.records import End
 from ownhost.processes.worker.connection import Connection
+from ownhost.processes.worker.conversation import Event
 from ownhost.processes.worker.relayed import RelayedConnection
 from ownhost.processes.worker.sending import Sending
 
@@ -32,19 +32,19 @@ class FrontedConnection(RelayedConnection):
         self.fresh = True
         return self.worker.find(self, head)
 
-    def pass_on(self, head: Head, raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self) -> Event | None:
         """Have another identity of the virtual host answer a request: the front need not know."""
         self.taken()
-        Connection.pass_on(self, head, raw, assignment)
+        return Connection.pass_on(self)
 
-    def relay_is_over(self, *, keep: bool) -> None:
+    def relay_is_over(self, *, keep: bool) -> Event:
         """An answer is out that another identity's worker has made and logged."""
         self.leave()
         with contextlib.suppress(OSError):  # after a switch of protocols there is no end but the pair's
             self.sock.end_answer(End(keep, keep))
-        super().relay_is_over(keep=keep)
+        return super().relay_is_over(keep=keep)
 
-    def end(self, sending: Sending, *, aborted: bool) -> None:
+    def over(self, sending: Sending, *, aborted: bool) -> Event:
         """An answer is out. The client is counted for as long as it is answered."""
         self.leave()
-        super().end(sending, aborted=aborted)
+        return super().over(sending, aborted=aborted)

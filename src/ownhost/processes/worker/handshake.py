@@ -13,7 +13,8 @@ from ownhost.http.tls import INTERNAL_ERROR, TLSSocket
 from ownhost.modules.reqtimeout import TOO_LONG
 from ownhost.processes.mailbox import LONGEST_HOST, Handover
 from ownhost.processes.worker.client import guarded
-from ownhost.processes.worker.connection import LAST_MOMENT, Connection
+from ownhost.processes.worker.connection import Connection
+from ownhost.processes.worker.conversation import LAST_MOMENT
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.request import bugs
 from ownhost.request.request import Level
@@ -120,7 +121,7 @@ class Handshake:
         connection = Connection(self.worker, tls.detach(), self.handover)
         connection.service = self.service
         note = "This address takes encrypted requests only: use https:// instead of http://."
-        connection.refuse(HTTPError(400, _IN_CLEAR, module="ssl", note=note))
+        connection.happens(connection.talk.refused(HTTPError(400, _IN_CLEAR, module="ssl", note=note)))
 
     def done(self, tls: TLSSocket) -> None:
         """Go on with requests."""

@@ -37,7 +37,7 @@ class Incoming:
         """All of it, read once. Raises HTTPError, Gone, OSError."""
         if self.spool is None:
             self.spool = Spool()
-            if self.head.expect_continue and not self.connection.buffer:
+            if self.head.expect_continue and not self.connection.talk.buffer:
                 self.connection.sock.send(CONTINUE, MSG_NOSIGNAL)
             await self._take(self.spool.write)
         return self.spool
@@ -59,16 +59,16 @@ class Incoming:
     async def _take(self, take: Callable[[bytes], None]) -> None:
         if self.reader.complete:
             return
-        connection, reader = self.connection, self.reader
+        connection, talk, reader = self.connection, self.connection.talk, self.reader
         loop = connection.worker.loop
         begun = loop.time()
-        data, connection.buffer = connection.buffer, b""
+        data, talk.buffer = talk.buffer, b""
         while True:
             if data:
                 take(reader.feed(data))
                 self.received += len(data)
             if reader.complete:
-                connection.buffer = reader.leftover
+                talk.buffer = reader.leftover
                 self.received -= len(reader.leftover)
                 return
             left = self.service.read_timeout.body_deadline(begun, self.received) - loop.time()

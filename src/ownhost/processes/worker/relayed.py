@@ -14,10 +14,10 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ownhost.http.message import Head, HTTPError
+from ownhost.http.message import Head, HTTPError, Response
 from ownhost.http.tls import TLSFacts
-from ownhost.identity.identity import Assignment
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.relay import records
 from ownhost.processes.relay.pool import TARGET_KEEPS
 from ownhost.processes.relay.records import (
     MOST,
@@ -28,12 +28,12 @@ from ownhost.processes.relay.records import (
     Origin,
     Record,
     RecordError,
-    State,
     Whose,
 )
 from ownhost.processes.worker.connection import Connection
+from ownhost.processes.worker.conversation import Event, State
 from ownhost.processes.worker.sending import SEND, Sending
-from ownhost.request.request import Endpoints, Level
+from ownhost.request.request import Endpoints, Level, Request
 
 if TYPE_CHECKING:
     from ownhost.processes.worker.service import Service
@@ -92,7 +92,7 @@ class RecordSocket:
     @property
     def is_asked(self) -> bool:
         """Whether a request waits to be taken."""
-        return self._conversation.state is State.ASKED and not self._taken
+        return self._conversation.state is records.State.ASKED and not self._taken
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """What is here of a request; b"" at the end of the stream. Raises OSError, also for what is no record."""
@@ -165,7 +165,7 @@ class RecordSocket:
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
         """Nothing more will be sent: HTTP says so in the end of an answer, another protocol by that of the stream."""
-        if self._conversation.state is State.TUNNELLED:
+        if self._conversation.state is records.State.TUNNELLED:
             self._shutting = True
             with contextlib.suppress(OSError):
                 self._collect()
@@ -279,17 +279,21 @@ class RelayedConnection(Connection):
         self.service = worker.services.get(handover.server)
         self.protocol = ""  # what the client speaks, where that is not HTTP/1
 
-    def serve(self) -> None:
-        """Answer what is asked, for whom the front says that it is."""
+    def receive(self) -> Event | None:
+        """Read what is asked, and for whom the front says that it is."""
+        event = super().receive()
         try:
             self.meet()
         except (RecordError, ValueError) as error:
             self.log(Level.ERROR, "core", f"a relayed request that does not say where it comes from: {error}")
-            self.close()
-            return
+            return Event.GONE
+        return event
+
+    def proceed(self, event: Event | None) -> None:
+        """Do what comes next. What is short is sent once all that this turn has is here."""
         self.sock.corked = True
         try:
-            super().serve()
+            super().proceed(event)
         finally:
             self.sock.uncork()
 
@@ -300,6 +304,12 @@ class RelayedConnection(Connection):
             self.handled = asked.handled
             self.endpoints, self.protocol = read_origin(asked.origin, self.server)
 
+    def answer(self) -> Event | None:
+        """Find who answers, and what: in the protocol that the client speaks."""
+        if self.protocol == HTTP2:
+            self.talk.head.major, self.talk.head.minor = 2, 0
+        return super().answer()
+
     def find(self, head: Head) -> Service | None:  # noqa: ARG002 - the pair says it
         """The virtual host that the pair was made for, and no other. Raises HTTPError."""
         service = self.worker.services.get(self.server)
@@ -307,32 +317,26 @@ class RelayedConnection(Connection):
             raise HTTPError(421, "a relayed request for a virtual host that is not served here")
         return service
 
-    def read_head(self, data: bytes) -> Head:
-        """A request's head, of the protocol that the client speaks. Raises HTTPError."""
-        head = super().read_head(data)
-        if self.protocol == HTTP2:
-            head.major, head.minor = 2, 0
-        return head
-
     def taken(self) -> None:
         """Have the front know that the request is answered here."""
         if self.sock.is_asked:
             self.sock.take()
 
-    def refuse(self, error: HTTPError) -> None:
-        """Answer what is no request; it is this worker's all the same."""
+    def send(self, service: Service, request: Request, response: Response) -> Event | None:
+        """Send an answer, or have it made: the request is answered here."""
         self.taken()
-        super().refuse(error)
+        return super().send(service, request, response)
 
-    def pass_on(self, _head: Head, _raw: bytes, assignment: Assignment) -> None:
+    def pass_on(self) -> Event | None:
         """Have the front know whose the request is instead; it asks there."""
-        self.request = None
+        assert self.request is not None
+        assert self.request.assignment is not None
+        assignment, self.request = self.request.assignment, None
         try:
             self.sock.pass_on(Whose(assignment.user or "", assignment.group or "", assignment.nice))
         except OSError:
-            self.close()
-        else:
-            self.wait()
+            return Event.GONE
+        return Event.NOTHING
 
     def tunnel(self) -> None:
         """Have the front know that it is no HTTP any more. Raises OSError."""
@@ -340,17 +344,16 @@ class RelayedConnection(Connection):
 
     def deadline(self) -> float:
         """When to give up waiting for a request: the front closes earlier what it does not use."""
-        return self.waiting_since + TARGET_KEEPS
+        if self.talk.state in (State.NEW, State.HEAD, State.IDLE):
+            return self.talk.waiting_since + TARGET_KEEPS
+        return super().deadline()
 
-    def end(self, sending: Sending, *, aborted: bool) -> None:
+    def over(self, sending: Sending, *, aborted: bool) -> Event:
         """An answer is out: another request may come, if all of this one was read and all of the answer sent."""
-        again = not aborted and not self.worker.stopping and (sending.keep or not sending.request.head.has_body)
+        again = not aborted and not self.talk.last and (sending.keep or not sending.request.head.has_body)
         if not aborted:
             try:
                 self.sock.end_answer(End(sending.keep, again))
             except OSError:  # after a switch of protocols there is no end but the pair's
                 again = False
-        if again:
-            sending.keep = True
-        else:
-            self.close()
+        return Event.KEPT if again else Event.LAST

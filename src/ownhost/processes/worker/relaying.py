@@ -29,7 +29,6 @@ from ownhost.processes.relay.records import End as AnswerEnd
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 from ownhost.processes.worker.sending import Sender, receive
 from ownhost.request.request import Request
-from ownhost.request.serve import error_response
 
 if TYPE_CHECKING:
     import socket
@@ -304,7 +303,7 @@ async def pass_through(
     loop = connection.worker.loop
     receiving = functools.partial(receive, loop, connection.sock, PATIENCE)
     sender = Sender(loop, connection.sock, service.timeout)
-    begun, connection.buffer = connection.buffer, b""
+    begun, connection.talk.buffer = connection.talk.buffer, b""
     copying = Copying(relay, BodyReader(head, service.limits), begun, receiving, sender.send, connection.tunnel)
     connection.copying = copying
     connection.worker.watch.begin(connection)
@@ -321,37 +320,9 @@ async def pass_through(
     finally:
         connection.worker.watch.end(connection)
         connection.copying = None
-        connection.buffer = copying.rest
+        connection.talk.buffer = copying.rest
     if end.again:
         connection.worker.relays.pool.keep(target, relay)
     else:
         relay.close()
     return end.keep
-
-
-async def relay(connection: Connection, head: Head, raw: bytes, assignment: Assignment) -> None:
-    """Have whoever an assignment means answer a request, on the connection that stays here.
-
-    The head is as it came, also as bytes: what was found out of it here, whoever answers finds out again.
-    """
-    service, request = connection.service, connection.request
-    assert service is not None
-    assert request is not None
-    try:
-        found = await find_target(connection, service, head, raw, assignment)
-        if found is not None:
-            keep = await pass_through(connection, service, head, *found)
-            connection.relay_is_over(keep=keep and not connection.worker.stopping)
-            return
-        request = Request(head, connection.endpoints, service.site, request.time, request.log)
-        connection.request = request
-        response = connection.respond(service, request, passed=True)
-    except HTTPError as error:
-        response = error_response(request, error)
-    except (ClientGone, OSError, asyncio.CancelledError):
-        connection.task = connection.request = None
-        connection.close()
-        return
-    connection.task = None
-    if connection.send_response(service, request, response) and not connection.closed:
-        connection.resume()

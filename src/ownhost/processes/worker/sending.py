@@ -76,20 +76,26 @@ class Sending:
     head_in: int = 0  # bytes of the request's head
     file: FileBody | None = None  # what follows what is sent first: a file,
     stream: Stream | None = None  # or what a program says
-    left: deque[bytes | tuple[int, int]] = field(default_factory=deque)  # of what is here: bytes, ranges of the file
+    left: deque[bytes | tuple[int, int]] = field(init=False, repr=False)  # bytes and ranges: where not all went at once
     window: Window | None = None  # what is mapped of the file
     head: bytes | Sequence[tuple[bytes, bytes]] = b""  # as sent: the fields of a HTTP/2 stream's, after its status
     sent: int = 0  # bytes, head included
     content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
     received: int = 0  # bytes of the request's body
-    aborted: bool = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more follows what is here: what a program says, or what is left of a request before another one."""
+        return self.stream is not None or (self.keep and self.request.head.has_body)
 
     def close(self) -> None:
         """Nothing more of it is sent."""
-        self.let_go_of_window()
-        for body in (self.file, self.stream):
-            if body is not None:
-                body.close()
+        if self.window is not None:
+            self.let_go_of_window()
+        if self.file is not None:
+            self.file.close()
+        if self.stream is not None:
+            self.stream.close()
 
     def let_go_of_window(self) -> None:
         """Unmap what is mapped."""

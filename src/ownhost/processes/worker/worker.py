@@ -325,16 +325,15 @@ class Worker:
             self.channel.send(Busy())
 
     def names_at(self, local: str, port: int) -> NameTable:
-        """What this worker knows of the names at an address."""
-        names = self.names.get((local, port))
-        if names is None:
-            names = self.names[local, port] = self.slice.names.names(local, port)
+        """What this worker knows of the names at an address: from now on it is remembered."""
+        names = self.names[local, port] = self.slice.names.names(local, port)
         return names
 
     def find(self, connection: Client, head: Head) -> Service | None:
         """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
         endpoints = connection.endpoints
-        server = self.names_at(endpoints.local, endpoints.local_port).find(head.host)
+        place = endpoints.local, endpoints.local_port
+        server = (self.names.get(place) or self.names_at(*place)).find(head.host)
         refusal = self.slice.refused.get(server)
         if refusal is not None:
             raise HTTPError(500, refusal, module="mpm_itk")
@@ -382,6 +381,7 @@ class Worker:
         """A connection is closed, or somebody else's."""
         if connection in self.connections:
             self.connections.discard(connection)
+            self.deadlines.drop(connection)
             self.note_idle()
             self.title_changed()
             self.end_if_done()

@@ -1,0 +1,118 @@
+"""What a child is to be, and what one line of the list of what it sheds consists of (`walk` has the list)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ownhost.identity import keyrings
+from ownhost.identity.identity import Identity
+from ownhost.identity.seen import Seen, look
+
+UMASK = 0o022
+OF_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))  # which the interpreter ignores for itself
+
+
+class BecomeError(Exception):
+    """The process is not who it should be. It must end at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a child is before it sheds anything: its parent."""
+
+    seen: Seen
+    keyring: int
+    root: bool
+
+    @classmethod
+    def now(cls) -> Before:
+        """This process as it is."""
+        return cls(look(), keyrings.session_keyring(), os.geteuid() == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a child is to be.
+
+    `owners`: it runs for an owner; else it is a neutral process, which everybody depends on. `processes` is the
+    soft and the hard RLIMIT_NPROC; None leaves it. `session`: it has one of its own. `control` is the descriptor
+    of its channel, which becomes CONTROL; None: it is a part of a command, or a program to be, and its
+    descriptors, its environment and its folder are somebody else's care. `ignored` are signals. `parent` is the
+    process whose end is its own, too; 0: none. `control_group` is the folder of the control group that is made for
+    it; "": it stays in the server's.
+    """
+
+    identity: Identity
+    before: Before
+    owners: bool = True
+    no_new_privs: bool = True
+    processes: tuple[int, int] | None = None
+    umask: int = UMASK
+    session: bool = False
+    control: int | None = None
+    ignored: frozenset[signal.Signals] = OF_PYTHON
+    parent: int = 0
+    control_group: Path | None = None
+
+    @classmethod
+    def program(cls, parent: int) -> Wanted:
+        """A program that this process is about to start: it is whoever this process is."""
+        identity = Identity(os.getuid(), os.getgid(), tuple(os.getgroups()), "")
+        return cls(identity, _own_before(), no_new_privs=False, session=True, ignored=frozenset(), parent=parent)
+
+
+@cache
+def _own_before() -> Before:
+    return Before.now()
+
+
+Attempt = tuple[str, Callable[[], object]]
+
+
+def _nothing(_wanted: Wanted) -> None:
+    """There is nothing to do."""
+
+
+def _no_attempts(_wanted: Wanted) -> Iterator[Attempt]:
+    yield from ()
+
+
+def always(_wanted: Wanted) -> bool:
+    """Of every child."""
+    return True
+
+
+def in_full(wanted: Wanted) -> bool:
+    """Of a child of the forkserver: a part of a command, or a program to be, is somebody else's care."""
+    return wanted.control is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that a child sheds.
+
+    `shed` gives it up. Each of `attempts` must fail afterwards (OSError, ValueError). `wrong` says what is to be seen
+    that should not be; "" is as it should be. `when`: for whom the line is there at all. `programs`: a launcher does it
+    for each program.
+    """
+
+    name: str
+    shed: Callable[[Wanted], None] = _nothing
+    attempts: Callable[[Wanted], Iterator[Attempt]] = _no_attempts
+    wrong: Callable[[Seen, Wanted], str] = lambda _seen, _wanted: ""
+    when: Callable[[Wanted], bool] = always
+    programs: bool = False
+
+    def look(self, seen: Seen, wanted: Wanted) -> str:
+        """What is to be seen of a process that should not be."""
+        return self.wrong(seen, wanted) if self.when(wanted) else ""
+
+
+def differs(what: str, found: object, wanted: object) -> str:
+    """What differs, in words."""
+    return "" if found == wanted else f"{what} is {found}, and should be {wanted}"

@@ -1,0 +1,44 @@
+"""A resolver.
+
+NAME        finds out who users and groups are that one identity's requests name
+TRUSTS      the supervisor; the user and group databases (nsswitch.conf(5)); of a name nothing
+RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls; it writes to no file
+TALKS TO    the supervisor; whomever the databases ask: nscd, sssd, LDAP
+ENDS WHEN   its channel ends, as it does once the identity has no worker; ended where a database does not answer
+
+The databases may be far away, and code of others asks them: so nobody else waits for them, and no rights are near them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NoReturn
+
+from ownhost.identity import landlock, name_services, seccomp
+from ownhost.identity.accounts import find
+from ownhost.processes.messages import Channel, Resolve, Resolved
+from ownhost.processes.pulse import OWN
+from ownhost.processes.slices import receive_slice
+
+
+def main(channel: Channel) -> NoReturn:
+    """Answer one question after the other: see the head of this file."""
+    receive_slice(channel)  # there is nothing to be told
+    landlock.restrict(landlock.reading_only(()))
+    seccomp.install(seccomp.RESOLVER)
+    while received := channel.receive():
+        asked = received[0]
+        assert isinstance(asked, Resolve)
+        OWN.pulse.busy_since = time.monotonic()
+        found = find(asked.user, asked.group)
+        channel.send(Resolved(asked.serial, found.name, found.uid, found.gid, list(found.groups)))
+        OWN.pulse.busy_since = 0.0
+    raise SystemExit(0)
+
+
+def rehearse() -> None:
+    """Have the filter ready, and the libraries of the databases: later nothing can be loaded."""
+    seccomp.compiled(seccomp.RESOLVER)
+    name_services.load()
+    find("rehearsal", "rehearsal")
+    find("#0", "#0")  # root's groups are looked up, too

@@ -1,0 +1,62 @@
+"""What processes say: read one word at a time, and no more of a process than it may say."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from ownhost.processes.messages import Message, ProtocolError
+from ownhost.processes.supervisor.children import Child
+
+Answer = Callable[[Child, Message], None]  # raises ProtocolError for what nobody has to say
+
+
+class Hearing:
+    """Reads channels. `answers` has what answers each message; `on_liar` ends a process that breaks the protocol."""
+
+    def __init__(
+        self, answers: Mapping[type[Message], Answer], on_liar: Callable[[Child, ProtocolError], None]
+    ) -> None:
+        self.answers = answers
+        self.on_liar = on_liar
+
+    def begin(self, child: Child) -> None:
+        """Hear a process from now on, or again."""
+        if not child.gone and not child.doomed:
+            asyncio.get_running_loop().add_reader(child.channel.fileno(), self._on_message, child)
+
+    def end(self, child: Child) -> None:
+        """Hear it no more."""
+        asyncio.get_running_loop().remove_reader(child.channel.fileno())
+
+    def _on_message(self, child: Child) -> None:
+        try:
+            received = child.channel.receive()
+        except BlockingIOError:
+            return
+        except ProtocolError as error:
+            self._end_liar(child, error)
+            return
+        if received is None:
+            self.end(child)  # its `Exited` follows
+            return
+        message, _ = received
+        try:
+            self.answers[type(message)](child, message)
+        except ProtocolError as error:
+            self._end_liar(child, error)
+            return
+        self._count(child)
+
+    def _end_liar(self, child: Child, error: ProtocolError) -> None:
+        self.end(child)
+        self.on_liar(child, error)
+
+    def _count(self, child: Child) -> None:
+        """Read no more of a process for a while that says too much."""
+        if child.gone or child.doomed:
+            return
+        if wait := child.bucket.charge(1.0, time.monotonic()):
+            self.end(child)
+            asyncio.get_running_loop().call_later(wait, self.begin, child)
