@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts the real server: a file that knows `World`, a test that has a `world`."""
     for item in items:
         if hasattr(getattr(item, "module", None), "World") or "world" in getattr(item, "fixturenames", ()):
-            item.add_marker("system")
+            item.add_marker("slow")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ownhost.apps.asgi import command_of
 from ownhost.modules.mod_asgi import ScriptAlias
 from ownhost.modules.python_daemons import Daemon
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from fastcgi_client import ABORT, PARAMS, RUNNER, STDIN, Client, Runner, begin, environment, pairs, record
 from harness import eventually
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 Start = Callable[..., Runner]
 HELLO = """

@@ -52,7 +52,7 @@ def single() -> list[str]:
     return [re.sub(r"\s+# .*", "", line) for line in lines]
 
 
-@pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [line for line in single() if line not in NOT_HERE])
 def test_commands_run(command: str) -> None:
     done = subprocess.run(["bash", "-ec", command], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -72,7 +72,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.system
+@pytest.mark.slow
 def test_a_server_by_hand_and_a_look_into_its_worker(folder: Path) -> None:
     script = "\n".join(parts()[title] for title in SERVED)
     assert f"worker #{OWNER}" in script

@@ -12,7 +12,7 @@ import pytest
 
 from apart import apart
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "first-site.md"
 # What a test cannot do: the packages are here already, and there is no systemd; Ownhost runs from this checkout.

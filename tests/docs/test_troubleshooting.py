@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from machine import ACCOUNTS, Machine
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 FILE = "etc/ownhost/ownhost.conf"

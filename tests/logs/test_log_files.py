@@ -118,7 +118,7 @@ def below_a_loop(folder: Path) -> Path:
         pytest.param(
             below_an_owners_link,
             "logs on the way to it is a symbolic link of another user",
-            marks=pytest.mark.system,
+            marks=pytest.mark.slow,
         ),
         (below_a_loop, "loop on the way to it is one of more than 40 symbolic links"),
     ],

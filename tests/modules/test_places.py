@@ -12,7 +12,7 @@ import pytest
 from ownhost import modules
 from ownhost.config.directive import ANYWHERE, REGISTRY, SECTIONS, SERVER_ONLY, SERVERS, Directive, Override, Where
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 modules.load()
 

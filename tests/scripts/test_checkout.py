@@ -29,7 +29,7 @@ TOOL = "#!/bin/sh\nmkdir -p .cache && touch .cache/$(basename $0)\n"
 PIP = "import os; os.mkdir('src/ownhost.egg-info')\n"
 
 pytestmark = [
-    pytest.mark.system,
+    pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that are not the owner's"),
 ]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).parents[2] / "demo" / "demo.py"
 
