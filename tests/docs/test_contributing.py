@@ -93,7 +93,7 @@ def test_a_server_by_hand_and_a_look_into_its_worker(folder: Path) -> None:
             os.killpg(done.pid, signal.SIGTERM)
             raise
     assert done.returncode == 0, said
-    for expected in ("Syntax OK", "hello\n", "alice.test", f"worker #{OWNER}", "socket:[", "epoll_pwait("):
+    for expected in ("Syntax OK", "hello\n", "alice.test", f" {OWNER} ", "socket:[", "epoll_pwait("):
         assert expected in said, said
     eventually(lambda: not _workers())
 

@@ -57,14 +57,6 @@ def test_what_is_made_passes(copy: Path) -> None:
         assert checked.returncode == 0, checked.stdout
 
 
-def test_apache_and_ownhost_answer_as_the_case_says(copy: Path) -> None:
-    for name in NAMES:
-        assert new_module(copy, name).returncode == 0
-    cases = [f"tests/oracle/test_oracle.py::test_virtual_hosts_answer_alike[{name[4:]}]" for name in NAMES]
-    ran = python(copy, "-m", "pytest", "-p", "no:cacheprovider", *cases)
-    assert ran.returncode == 0, ran.stdout
-
-
 @pytest.mark.parametrize(
     ("name", "why"),
     [("hello", "such as mod_hello"), ("mod_", "such as"), ("mod_A", "such as"), ("mod_expires", "is known")],
