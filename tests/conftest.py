@@ -16,6 +16,7 @@ from harness import World
 
 # How long an example takes is no test's business: the machine may have something else to do.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", settings.get_profile("any machine"), max_examples=20)
 settings.load_profile("any machine")
 
 
@@ -25,6 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="ownhost-hypothesis-")
         set_hypothesis_home_dir(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts the real server: a file that knows `World`, a test that has a `world`."""
+    for item in items:
+        if hasattr(getattr(item, "module", None), "World") or "world" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
 
 
 @pytest.fixture

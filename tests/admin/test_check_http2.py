@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from certificates import Authority
 from ownhost.admin.cli import main
 
+pytestmark = pytest.mark.slow  # keys are made
+
 HOST = """\
 <VirtualHost 127.0.0.1:19420>
     ServerName {name}

@@ -19,6 +19,8 @@ from ownhost.apps.asgi import command_of
 from ownhost.modules.mod_asgi import ScriptAlias
 from ownhost.modules.python_daemons import Daemon
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def python_home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from ownhost.apps import fastcgi
 from ownhost.apps.cgi_head import HeadParser, ProgramHead
 from ownhost.apps.fastcgi import Complaint, End, Output, ProtocolStatus, Responses
 
+pytestmark = pytest.mark.slow
+
 PHP = "/usr/sbin/php-fpm8.2"
 CONFIGURATION = """[global]
 error_log = {folder}/log

@@ -22,6 +22,8 @@ from ownhost.request import serve
 from ownhost.request.request import Endpoints, Request
 from ownhost.request.site import Site
 
+pytestmark = pytest.mark.slow
+
 modules.load()
 WRONG_USER = "#54321"
 

@@ -17,6 +17,8 @@ import pytest
 from fastcgi_client import ABORT, PARAMS, RUNNER, STDIN, Client, Runner, begin, environment, pairs, record
 from harness import eventually
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Runner]
 HELLO = """
 def application(environ, start_response):

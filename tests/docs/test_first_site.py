@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from apart import apart
+
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "first-site.md"
 # What a test cannot do: the packages are here already, and there is no systemd; Ownhost runs from this checkout.

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from machine import ACCOUNTS, Machine
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 FILE = "etc/ownhost/ownhost.conf"
 WINDOWS = "#!/bin/sh\r\necho Content-Type: text/plain\r\n"

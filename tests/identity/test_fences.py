@@ -12,6 +12,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import errno, os, signal, socket, sys
 from ownhost.identity import become, capabilities, prctl, seccomp

@@ -78,6 +78,7 @@ def test_links_are_followed(world: World, target: str) -> None:
     assert find_obstacle(f"{root}/round", someone(ALICE)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entries", "passes"),
     [

@@ -115,7 +115,11 @@ def below_a_loop(folder: Path) -> Path:
         (folder_itself, "it is neither a file nor a terminal"),
         (fifo, "it is neither a file nor a terminal"),
         (below_a_file, ".*/a is no folder"),
-        (below_an_owners_link, "logs on the way to it is a symbolic link of another user"),
+        pytest.param(
+            below_an_owners_link,
+            "logs on the way to it is a symbolic link of another user",
+            marks=pytest.mark.slow,
+        ),
         (below_a_loop, "loop on the way to it is one of more than 40 symbolic links"),
     ],
 )

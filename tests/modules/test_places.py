@@ -12,6 +12,8 @@ import pytest
 from ownhost import modules
 from ownhost.config.directive import ANYWHERE, REGISTRY, SECTIONS, SERVER_ONLY, SERVERS, Directive, Override, Where
 
+pytestmark = pytest.mark.slow
+
 modules.load()
 
 APACHE = Path("/usr/sbin/apache2")

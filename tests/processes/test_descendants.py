@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 PRELUDE = """
 import os, signal, sys, time
 from ownhost.identity import prctl
@@ -90,6 +92,7 @@ def test_there_may_be_nobody() -> None:
     assert run("print(end_all(0.0), strangers())") == ["True []"]
 
 
+@pytest.mark.slow
 def test_an_owner_leaves_alone_what_is_not_his() -> None:
     """As a launcher does with a set-user-id program: it goes on, and nobody waits for it."""
     code = """

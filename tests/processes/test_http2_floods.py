@@ -30,6 +30,8 @@ from ownhost.processes.worker import h2_conversation
 from ownhost.processes.worker.h2_conversation import State
 from ownhost.request.request import Request
 
+pytestmark = pytest.mark.slow  # floods are many frames
+
 FIELDS = [(":method", "GET"), (":scheme", "https"), (":path", "/wait"), (":authority", "site.test")]
 
 

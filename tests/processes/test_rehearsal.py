@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow  # every role is rehearsed
+
 CODE = """
 import sys
 from ownhost.processes.table import PROCESSES

@@ -28,7 +28,10 @@ def test_text(text):
 TOOL = "#!/bin/sh\nmkdir -p .cache && touch .cache/$(basename $0)\n"
 PIP = "import os; os.mkdir('src/ownhost.egg-info')\n"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that are not the owner's")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that are not the owner's"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,8 @@ def test_what_root_runs_leaves_nothing_of_roots(checkout):
     assert not not_alices(checkout)
     shutil.rmtree(checkout / "src/ownhost.egg-info")
     assert "1 passed" in run(checkout, "test", "tests/test_asked.py")
+    assert not not_alices(checkout)
+    assert "1 passed" in run(checkout, "test", "fast", "tests/test_asked.py")
     assert not not_alices(checkout)
     run(checkout, "check")
     assert {path.name for path in (checkout / ".cache").iterdir()} == {"mypy", "ruff", "lint-imports"}

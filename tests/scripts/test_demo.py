@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[2] / "demo" / "demo.py"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become the sites' owners")

@@ -46,7 +46,7 @@ exec sleep infinity
 """
 SYSTEMCTL = '#!/bin/sh\necho "$*" >>/srv/systemctl\n[ "$1$2" != --quietis-active ]\n'  # nothing is active
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")]
 
 
 @dataclass

@@ -9,10 +9,11 @@ from dataclasses import asdict
 import click
 
 from ownhost import modules
-from ownhost.admin import listing, reference
+from ownhost.admin import listing, manual, reference
 from ownhost.admin.cli import STRICT, Failure, fail, print_json, takes_configuration
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
+from ownhost.config.known import UNSUPPORTED
 from ownhost.config.notes import Note, folded
 from ownhost.processes.options import Options, read_config
 from ownhost.processes.supervisor import likely_mistakes
@@ -88,13 +89,19 @@ def vhosts(options: Options, as_json: bool) -> None:
 @click.command()
 @click.argument("name", required=False)
 @JSON
-def directives(name: str | None, as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print the reference page, docs/directives.md.")
+def directives(name: str | None, as_json: bool, markdown: bool) -> None:
     """List the directives that are known here, or say all about NAME."""
+    if markdown and (as_json or name is not None):
+        raise click.UsageError("--markdown is for all directives, and goes with nothing else.")
     modules.load()
     if name is None:
         known = [reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())]
         if as_json:
             print_json([asdict(entry) for entry in known])
+        elif markdown:
+            undeclared = (proper for key, (proper, _) in UNSUPPORTED.items() if key not in REGISTRY)
+            click.echo(manual.page(known, undeclared), nl=False)
         else:
             print_table(reference.HEADERS, [reference.line(entry) for entry in known], reference.SENTENCES)
         return

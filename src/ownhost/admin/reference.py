@@ -30,6 +30,7 @@ class Entry:
     module: str
     answer: str
     help: str
+    differs: str
     note: str
 
 
@@ -45,6 +46,7 @@ def entry(directive: Directive) -> Entry:
         module=directive.module,
         answer=directive.answer.value,
         help=directive.help,
+        differs=directive.differs,
         note=directive.note,
     )
 
@@ -73,6 +75,7 @@ def text(entry: Entry) -> str:
         "Override": entry.override,
         "Module": entry.module,
         "Answer": entry.answer,
+        "Differs": entry.differs,
         "Note": entry.note,
     }
     return "\n".join([entry.help, "", *(f"{label + ':':10}{fact}" for label, fact in facts.items() if fact)])

@@ -216,6 +216,7 @@ class Directive:
     default: str = ""  # as the manual writes it
     section: bool = False  # written <Name ...> ... </Name>; a module's may hold only what has the same setting
     note: str = ""  # said where the directive is used
+    differs: str = ""  # what is not as in Apache, for the reference page
 
 
 REGISTRY: dict[str, Directive] = {}  # lower-case name to declaration

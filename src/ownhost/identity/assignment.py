@@ -100,6 +100,7 @@ declare(
         help="The uids that requests may be served as, inclusive. 0 is refused even inside the range.",
         parse=parse_range,
         setting=LIMIT_UID_RANGE,
+        differs="The supervisor checks it. mpm-itk sets a seccomp filter, which owners' programs inherit.",
     )
 )
 declare(
@@ -112,6 +113,7 @@ declare(
         help="The gids, supplementary ones included, that requests may be served with. 0 is never given.",
         parse=parse_range,
         setting=LIMIT_GID_RANGE,
+        differs="Holds for supplementary groups, too. Gid 0 is never given.",
     )
 )
 
@@ -153,6 +155,7 @@ declare(
         help="How many clients may be connected to a virtual host at the same time; one more is answered 503.",
         parse=integer(0, 1_000_000),
         setting=MAX_CLIENTS_VHOST,
+        differs="Always counts; mpm-itk needs ExtendedStatus.",
     )
 )
 declare(
@@ -165,5 +168,7 @@ declare(
         help="Whether the supervisor gives up all capabilities that it does not use.",
         parse=flag(),
         setting=ENABLE_CAPABILITIES,
+        differs="The supervisor stays root's uid, with two capabilities. In mpm-itk, the privileged process runs as "
+        "User.",
     )
 )

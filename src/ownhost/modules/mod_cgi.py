@@ -18,6 +18,7 @@ declare(
         help="A file for all that a failing program was told and said. The owner of the virtual host writes to it.",
         parse=path(),
         setting=SCRIPT_LOG,
+        differs="The owner writes it, not the server.",
     )
 )
 for _name, _setting, _help in (

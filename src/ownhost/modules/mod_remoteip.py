@@ -183,6 +183,7 @@ declare(
         help="The field in which listed proxies say who their client is: X-Forwarded-For, as a rule.",
         parse=parse_field_name,
         setting=HEADER,
+        differs="Where no proxy is listed, nobody is believed. Apache believes everybody.",
     )
 )
 declare(
@@ -206,6 +207,7 @@ declare(
         help="Whether listed proxies begin their connections to these addresses with the PROXY protocol.",
         parse=flag(),
         setting=PROXY_PROTOCOL,
+        differs="Those who are listed must speak it, and nobody else may. In Apache, everybody must.",
     )
 )
 declare(

@@ -62,6 +62,8 @@ for _directive in (
         setting=REWRITE,
         fold=config.fold,
         override=Override.FILE_INFO,
+        differs="A pattern that takes too long is a 500, and a path that climbs above its root a 403. Flags whose "
+        "values make no sense are errors.",
     ),
     Directive(
         "RewriteCond",
@@ -94,6 +96,7 @@ for _directive in (
         config.parse_maps,
         setting=REWRITE,
         fold=config.fold,
+        differs="dbm:, dbd: and fastdbd: are errors.",
     ),
 ):
     declare(_directive)

@@ -108,6 +108,8 @@ declare(
         parse_user_dir,
         setting=USER_DIR,
         fold=fold,
+        differs="A URL without a * gets the user's name at its end, as Apache's manual says. */folder and a lone * "
+        "are errors.",
     )
 )
 

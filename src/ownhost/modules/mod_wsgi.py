@@ -181,6 +181,8 @@ for _directive in (
         parse_daemon,
         setting=DAEMONS,
         fold=fold_daemons,
+        differs="threads= has no effect: a process serves one request at a time, and processes= is 4 by default. "
+        "user= and group= must agree with the virtual host's identity.",
     ),
     Directive(
         "WSGIProcessGroup",
@@ -191,6 +193,7 @@ for _directive in (
         parse_group,
         setting=PROCESS_GROUP,
         default=GLOBAL,
+        differs="There is no embedded mode: with %{GLOBAL}, too, an application has processes of its own.",
     ),
     Directive(
         "WSGIApplicationGroup",

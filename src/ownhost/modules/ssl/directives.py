@@ -228,6 +228,7 @@ for _directive in (
         parse_protocols(DEFAULT_VERSIONS),
         setting=SSL_PROTOCOL,
         default="TLSv1.2 TLSv1.3",
+        differs="all is TLS 1.2 and 1.3; older versions have to be named.",
     ),
     Directive(
         "SSLCipherSuite",
@@ -240,6 +241,8 @@ for _directive in (
         override=Override.AUTH_CONFIG,
         fold=fold_ciphers,
         default="those with forward secrecy and authenticated encryption",
+        differs="By default, only ciphers with forward secrecy. In a section, another cipher is a 403: nothing is "
+        "renegotiated.",
     ),
     Directive(
         "SSLHonorCipherOrder",
@@ -330,6 +333,8 @@ for _directive in (
         setting=SSL_VERIFY_CLIENT,
         override=Override.AUTH_CONFIG,
         default="none",
+        differs="Where a section says it, the whole virtual host asks, and the section requires. optional_no_ca is "
+        "an error.",
     ),
     Directive(
         "SSLVerifyDepth",
@@ -341,6 +346,7 @@ for _directive in (
         setting=SSL_VERIFY_DEPTH,
         override=Override.AUTH_CONFIG,
         default="1",
+        differs="A section refuses certificates that are deeper with 403; nothing is renegotiated.",
     ),
     Directive(
         "SSLCARevocationCheck",
