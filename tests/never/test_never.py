@@ -113,7 +113,7 @@ def test_2_workers_share_no_writable_memory(two: Server) -> None:
         lines = [line.split() for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines()]
         return {f"{line[3]} {line[4]}": line[5] for line in lines if line[1][1] == "w" and line[1][3] == "s"}
 
-    everybody = [process for process in two.processes() if process.role not in ("supervisor", "forkserver")]
+    everybody = [process for process in two.processes() if process.role not in ("supervisor", "forkserver", "spare")]
     pages = [shared(process) for process in everybody]
     # Each has a page of its own, on which it says what its loop does, and which the supervisor reads.
     assert all(list(page.values()) == ["/memfd:pulse"] for page in pages), pages
