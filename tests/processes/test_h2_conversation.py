@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h2_conversations import CONVERSATIONS
+from h2_endings import ENDINGS
 from h2_pair import Pair
 from h2_paired import CONFIG, PairedPlay, recording
 from h2_play import Limits, PurePlay
@@ -23,15 +24,17 @@ from ownhost.processes.worker import h2_conversation, h2_stream
 from ownhost.processes.worker.h2_stream import State, Stream
 from ownhost.processes.worker.http2 import Http2Connection
 
+ALL = CONVERSATIONS | ENDINGS
+
 
 @pytest.mark.parametrize("bytewise", [False, True])
-@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("name", ALL)
 def test_conversations(name: str, bytewise: bool) -> None:
-    asyncio.run(PurePlay(bytewise=bytewise).hold(CONVERSATIONS[name]))
+    asyncio.run(PurePlay(bytewise=bytewise).hold(ALL[name]))
 
 
 @pytest.mark.parametrize("bytewise", [False, True])
-@pytest.mark.parametrize("name", [name for name in CONVERSATIONS if name != "a bug"])
+@pytest.mark.parametrize("name", [name for name in ALL if name != "a bug"])
 def test_conversations_over_a_socket_pair(
     name: str, bytewise: bool, make: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +45,7 @@ def test_conversations_over_a_socket_pair(
     async def work() -> None:
         play.append(PairedPlay(pair, bytewise=bytewise))
         await play[0].begin()
-        await play[0].hold(CONVERSATIONS[name])
+        await play[0].hold(ALL[name])
 
     pair.run(work(), bugs=int(name.startswith("a bug")))
 
