@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Callable
+from typing import TypeGuard
 
 from ownhost.config.regex import PatternFailed
 from ownhost.request.request import Level
@@ -17,12 +18,17 @@ from ownhost.request.request import Level
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT)
 
 
+def is_shortage(error: BaseException | None) -> TypeGuard[OSError]:
+    """Whether the system has run out of something: descriptors, memory, room on a disk."""
+    return isinstance(error, OSError) and error.errno in SHORTAGES
+
+
 def report(log: Callable[[Level, str, str], None], error: BaseException, while_: str = "") -> None:
     """Have an error log say where an exception came from. `while_` says what was being done, if that is known."""
     if isinstance(error, PatternFailed):
         log(Level.ERROR, "core", str(error))
         return
-    if isinstance(error, OSError) and error.errno in SHORTAGES:
+    if is_shortage(error):
         where = f": {error.filename}" if error.filename else ""
         log(Level.ERROR, "core", f"{while_ or 'answering'} failed: {error.strerror}{where}")
         return

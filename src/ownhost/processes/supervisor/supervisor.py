@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -64,12 +63,12 @@ from ownhost.processes.supervisor.resolving import Resolving
 from ownhost.processes.supervisor.room import Room, sensible
 from ownhost.processes.supervisor.stopping import Stopping
 from ownhost.processes.supervisor.watching import Watch
+from ownhost.request import bugs
 from ownhost.request.request import Level
 
 OF_IDENTITIES = ("worker", "launcher", "program", "resolver")  # roles that are numbered as the identities are
 FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
-SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
@@ -152,7 +151,7 @@ class Supervisor:
     def on_trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something could not be done: for want of descriptors or memory, or by a mistake of ours."""
         error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in SHORTAGES:
+        if bugs.is_shortage(error):
             self.logs.error(Level.CRIT, f"something could not be done: {error.strerror}")
         else:
             trace = "".join(traceback.format_exception(error)) if error else ""
