@@ -25,6 +25,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 from typing import NoReturn
 
 from setproctitle import setproctitle
@@ -201,17 +202,13 @@ class Forkserver:
             print(f"ownhost: fork failed: {error.strerror}", file=sys.stderr)
             return 0
         if pid == 0:
-            _child(self.wanted(order, control, parent), order.role, page)
+            self.be(parent, order, control, page)
         return pid
 
     def fork_spare(self) -> None:
         """Have a spare process for the next worker, now that nothing else is asked."""
-        parent = os.getpid()
         try:
-            self.spare = Spare(
-                worker.warm_up,
-                lambda order, control, page: _child(self.wanted(order, control, parent), order.role, page),
-            )
+            self.spare = Spare(worker.warm_up, partial(self.be, os.getpid()))
         except OSError:
             self.spares = 0  # workers are forked when they are asked for
 
@@ -222,6 +219,10 @@ class Forkserver:
             return 0
         self.spare, self.spares = None, SPARES
         return spare.pid
+
+    def be(self, parent: int, order: Fork, control: int, page: int) -> NoReturn:
+        """In a child: be what is asked for."""
+        _child(self.wanted(order, control, parent), order.role, page)
 
     def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
         """What a child is to be."""

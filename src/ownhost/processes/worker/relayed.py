@@ -178,7 +178,7 @@ class RecordSocket:
         if self._rest and not self._closing:
             self._closing = True
             self._loop.call_later(LAST_WORDS, self._close)
-            self.uncork()
+            self.corked = False
             self._soon()
         elif not self._rest:
             self._close()
