@@ -1,7 +1,7 @@
 """The `ownhost` command.
 
-What went wrong is one sentence on standard error, and exit code 1; a command line that makes no sense is exit
-code 2. Whatever a program might read is on standard output, as JSON with --json.
+A failure is one sentence on standard error, and exit code 1. Wrong use of the command line is exit code 2.
+Results that a program might read are on standard output, as JSON with --json.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ DEFAULT_FILE = "/etc/ownhost/ownhost.conf"  # where scripts/install puts it
 
 _CONFIGURATION = (
     click.argument("named", metavar="[FILE]", required=False),
-    click.option("-f", "file", metavar="FILE", help=f"The configuration file ({DEFAULT_FILE}), if not FILE."),
-    click.option("-d", "server_root", metavar="SERVERROOT", help="ServerRoot, where the file does not say."),
+    click.option("-f", "file", metavar="FILE", help=f"The configuration file. Default: {DEFAULT_FILE}."),
+    click.option("-d", "server_root", metavar="SERVERROOT", help="The ServerRoot, if the file does not set one."),
     click.option("-D", "defines", metavar="NAME", multiple=True, help="Define NAME, for <IfDefine> and ${NAME}."),
-    click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to obey before FILE."),
-    click.option("-c", "after", metavar='"directive"', multiple=True, help="A directive to obey after FILE."),
+    click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to read before FILE."),
+    click.option("-c", "after", metavar='"directive"', multiple=True, help="A directive to read after FILE."),
 )
 
 
 def takes_configuration(command: Command) -> Command:
-    """Give a command a FILE, which may also be named with -f, and Apache's -d, -D, -C and -c, as one `Options`."""
+    """Give a command the argument FILE and the options -f, -d, -D, -C and -c, as in Apache, as one `Options`."""
 
     @functools.wraps(command)
     def with_options(
@@ -61,14 +61,14 @@ def takes_configuration(command: Command) -> Command:
 
 
 def default_file() -> str:
-    """The configuration of a command that names none. Raises Failure where there is none."""
+    """The configuration of a command that names none. Raises Failure if it does not exist."""
     if not os.path.lexists(DEFAULT_FILE):
         raise Failure(f"there is no {DEFAULT_FILE}; name a configuration file with -f FILE.")
     return DEFAULT_FILE
 
 
 class Commands(click.Group):
-    """`run`, and those of `questions.py`: these are imported where they are wanted, for a server to start sooner."""
+    """`run`, and those of `questions.py`, which are imported only when needed, so that a server starts sooner."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of a name."""
@@ -77,7 +77,7 @@ class Commands(click.Group):
         return super().get_command(context, name)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """The names of all."""
+        """The names of all commands."""
         self._add_questions()
         return super().list_commands(context)
 
@@ -92,13 +92,13 @@ class Commands(click.Group):
 def main() -> None:
     """A web server that reads Apache's configuration and serves every virtual host as its owner."""
     for stream in (sys.stdout, sys.stderr):
-        # A configuration may hold bytes that are no text; a message that quotes one must still come out.
+        # A configuration may contain bytes that are not text. A message that quotes one must still be printed.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 STRICT = click.option(
-    "--strict", is_flag=True, help="Count as an error what costs one virtual host alone; run does not start then."
+    "--strict", is_flag=True, help="Treat errors that cost one virtual host as errors of all: run does not start."
 )
 
 
@@ -106,13 +106,13 @@ STRICT = click.option(
 @takes_configuration
 @STRICT
 def run(options: Options, strict: bool) -> None:
-    """Serve, in the foreground. Ready means listening.
+    """Serve in the foreground.
 
-    TERM and INT stop, WINCH stops once the requests under way are answered. A virtual host with an error in it is
-    answered with 500; with --strict, the server does not start.
+    The server is ready when it listens. TERM and INT stop it. WINCH stops it after the active requests are
+    answered. A virtual host with an error answers 500. With --strict, the server does not start then.
     """
     try:
-        forkserver = start_forkserver()  # at once: while it imports what it needs, so does this process
+        forkserver = start_forkserver()  # first: it imports its modules while this process imports its own
         from ownhost.processes.supervisor import supervisor
 
         code = supervisor.run(replace(options, strict=strict), forkserver)
@@ -122,7 +122,7 @@ def run(options: Options, strict: bool) -> None:
 
 
 class Failure(click.ClickException):
-    """What went wrong, in one sentence; exit code 1."""
+    """A failure, as one sentence; exit code 1."""
 
     def show(self, file: Any = None) -> None:
         """Print it as `ownhost: sentence`."""
@@ -130,7 +130,7 @@ class Failure(click.ClickException):
 
 
 def fail(error: ConfigError | OSError) -> NoReturn:
-    """End the command with what is wrong: a configuration's errors, one a line, or one sentence."""
+    """End the command with a configuration's errors, one on each line, or with one sentence."""
     from ownhost.config.directive import ConfigError
 
     if isinstance(error, ConfigError):

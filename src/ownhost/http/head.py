@@ -109,7 +109,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
 
 
 def _simple_head(method: bytes, target: bytes) -> Head:
-    """The head of a request of HTTP/0.9, which has no fields."""
+    """The head of an HTTP/0.9 request, which has no fields."""
     head = Head(method.decode("latin-1"), target.decode("latin-1"), 0, "", "", None, [], {}, keep_alive=False, major=0)
     _read_target(head, target)
     return head

@@ -55,7 +55,7 @@ def read(data: bytes) -> Announced | None:
         return _read_binary(data)
     if data.startswith(b"PROXY "[: len(data)]):
         return _read_line(data)
-    raise NoHeader("it begins otherwise")
+    raise NoHeader("it does not begin with a PROXY header")
 
 
 def _read_line(data: bytes) -> Announced | None:
@@ -74,9 +74,9 @@ def _read_line(data: bytes) -> Announced | None:
         kind = ipaddress.IPv4Address if version == b"4" else ipaddress.IPv6Address
         client, local = kind(source.decode()), kind(destination.decode())
     except ValueError:
-        raise NoHeader("it has addresses that are none") from None
+        raise NoHeader("its addresses are invalid") from None
     if not all(_PORT.fullmatch(port) and int(port) < 65_536 for port in ports):
-        raise NoHeader("it has ports that are none")
+        raise NoHeader("its ports are invalid")
     return Announced(end, _shown(client), int(ports[0]), _shown(local), int(ports[1]))
 
 

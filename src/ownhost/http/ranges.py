@@ -38,7 +38,7 @@ def _declare(name: str, what: str) -> Setting[int | None]:
             syntax="default|unlimited|none|number",
             where=SECTIONS,
             default=str(_DEFAULTS[name]),
-            help=f"{what} in one request; with more, the whole file is sent.",
+            help=f"How many ranges one request may {what}. With more, the whole file is sent.",
             parse=_limit,
             setting=setting,
         )
@@ -46,10 +46,10 @@ def _declare(name: str, what: str) -> Setting[int | None]:
     return setting
 
 
-MAX_RANGES = _declare("MaxRanges", "How many ranges may be asked for, once those that overlap or adjoin are one,")
-MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "How many ranges may overlap or adjoin the one in front of them")
+MAX_RANGES = _declare("MaxRanges", "ask for; ranges that overlap or adjoin count as one")
+MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "have that overlap or adjoin the one before them")
 MAX_RANGE_REVERSALS = _declare(
-    "MaxRangeReversals", "How many ranges may begin before the one in front of them that they overlap or adjoin"
+    "MaxRangeReversals", "have that overlap or adjoin the one before them and begin before it"
 )
 
 

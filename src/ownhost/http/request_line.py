@@ -61,7 +61,7 @@ def read_line(line: bytes, options: ProtocolOptions) -> RequestLine:
     if found[2] > 1:
         raise HTTPError(505, f"HTTP/{found[2]}.{found[3]} is not spoken here", level=Level.INFO)
     if options.registered_methods and found[0].decode("latin-1") not in KNOWN | options.methods:
-        raise HTTPError(501, f"the method {found[0][:40]!r} is none of those that are registered")
+        raise HTTPError(501, f"the method {found[0][:40]!r} is not registered")
     return found
 
 
@@ -73,9 +73,9 @@ def _read_other(line: bytes, options: ProtocolOptions) -> RequestLine:
     if options.unsafe and match[3]:
         return method, target.partition(b"#")[0], int(match[3]), int(match[4])
     if not options.allow_0_9:
-        raise HTTPError(400, "a request of HTTP/0.9, which HttpProtocolOptions Require1.0 refuses", level=Level.DEBUG)
+        raise HTTPError(400, "an HTTP/0.9 request, which HttpProtocolOptions Require1.0 refuses", level=Level.DEBUG)
     if method != b"GET" and not options.unsafe:
-        raise HTTPError(400, "a request of HTTP/0.9 that is not GET", level=Level.DEBUG)
+        raise HTTPError(400, "an HTTP/0.9 request that is not GET", level=Level.DEBUG)
     return method, target, 0, 9
 
 

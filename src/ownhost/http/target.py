@@ -20,7 +20,7 @@ declare(
         syntax="On|Off|NoDecode",
         where=SERVERS,
         default="Off",
-        help="Whether %2F may stand in a path: Off is a 404, On decodes it, NoDecode leaves it as it is.",
+        help=("Whether a path may contain %2F: Off answers 404, On decodes it, NoDecode leaves it encoded."),
         parse=keyword("On", "Off", "NoDecode"),
         setting=ALLOW_ENCODED_SLASHES,
     )

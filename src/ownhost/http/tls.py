@@ -134,7 +134,7 @@ class TLSFacts:
             if type(value).__name__ != cls.__annotations__[name].partition("[")[0]:
                 raise ValueError(f"{name} has the wrong type")
             if isinstance(value, str) and not _PLAIN.fullmatch(value):
-                raise ValueError(f"{name} is no plain text")
+                raise ValueError(f"{name} is not plain text")
         return facts
 
 
@@ -241,7 +241,7 @@ def as_file(content: bytes) -> Iterator[str]:
 
 
 def _no_passphrase() -> str:
-    raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it")
+    raise OpenSSLError("the key has a passphrase, and the server cannot ask for it")
 
 
 def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
@@ -259,8 +259,8 @@ _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
     "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",  # one is of RSA, the other of ECDSA
-    "NO_START_LINE": "there is no certificate, or no key, in it",
-    "": "there is no certificate, or no key, in it",  # "[SSL] PEM lib"
+    "NO_START_LINE": "it has no certificate, or no key",
+    "": "it has no certificate, or no key",  # "[SSL] PEM lib"
     "EE_KEY_TOO_SMALL": "the key is too short for this system's OpenSSL (see its security level)",
     "CA_MD_TOO_WEAK": "the certificate's signature is too weak for this system's OpenSSL (see its security level)",
 }

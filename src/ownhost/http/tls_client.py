@@ -165,7 +165,7 @@ def pairs_in(pem: bytes) -> list[Pair]:
             certificate = block[0]
     pairs = [Pair(one, its_key) for one, its_key in (*found, (certificate, key)) if one and its_key]
     if any(_ENCRYPTED.search(pair.key) for pair in pairs):
-        raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it", _CERTIFICATES)
+        raise OpenSSLError("the key has a passphrase, and the server cannot ask for it", _CERTIFICATES)
     return pairs
 
 

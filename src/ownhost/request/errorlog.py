@@ -144,7 +144,7 @@ declare(
         module="ownhost",
         syntax="octal-mode",
         where=SERVERS,
-        help="The mode of error logs and access logs that are made. By default it is what the umask leaves of 0666.",
+        help=("The mode of new error logs and access logs. By default it is what the umask leaves of 0666."),
         parse=parse_log_file_mode,
         setting=LOG_FILE_MODE,
     )
@@ -156,8 +156,11 @@ declare(
         syntax="bytes-per-second [burst-bytes]|Off",
         where=SERVER_ONLY,
         default="1048576 8388608",
-        help="How much each identity may have written to logs that it shares with others, and each of its processes to "
-        "its own error log. What is more is dropped, and counted in the error log. Ownhost's own directive.",
+        help=(
+            "How much each identity may write to logs that it shares with others, and each of its "
+            "processes to its own error log. More than that is dropped, and counted in the error "
+            "log. Ownhost's own directive."
+        ),
         parse=parse_rate_limit,
         setting=LOG_RATE_LIMIT,
     )
@@ -169,7 +172,7 @@ declare(
         syntax="[module:]level [module:level] ...",
         where=SECTIONS,
         default="warn",
-        help="How much the error log takes.",
+        help="The least severe messages that the error log takes.",
         parse=parse_levels,
         setting=LOG_LEVEL,
         fold=merge_levels,
@@ -182,7 +185,7 @@ declare(
         syntax="format",
         where=SERVERS,
         default=f'"{errorformat.DEFAULT}"',
-        help="How a line of the error log looks.",
+        help="The format of a line of the error log.",
         parse=parse_error_log_format,
         setting=ERROR_LOG_FORMAT,
     )

@@ -106,7 +106,7 @@ def _file(context: Evaluation, name: str) -> str:
         descriptor = os.open(to_bytes(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Failed(f"{name} is no file")
+                raise Failed(f"{name} is not a file")
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         raise Failed(f"cannot read the file {name}: {error}") from None

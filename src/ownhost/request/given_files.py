@@ -89,7 +89,7 @@ def _read(descriptor: int) -> bytes:
     """What is in a regular file, whoever else has read of the same descriptor. Raises OSError."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     if status.st_size > MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return os.pread(descriptor, MOST_BYTES, 0)

@@ -256,7 +256,7 @@ declare(
         "core",
         "address[:port]",
         SERVERS,
-        "Not needed since Apache 2.4: virtual hosts at one address are told apart by name.",
+        "Not needed since Apache 2.4: virtual hosts at one address are distinguished by name.",
         ignored(),
         answer=Answer.NO_EFFECT,
     )
@@ -267,8 +267,10 @@ declare(
         "core",
         "On|Off",
         SERVERS,
-        "Whether requests for a host that no virtual host at the address goes by are refused with 400, "
-        "not answered by the first.",
+        (
+            "Whether a request for a host that no virtual host at the address has gets a 400. "
+            "Otherwise the first virtual host answers."
+        ),
         flag(),
         setting=STRICT_HOST_CHECK,
         default="Off",
@@ -280,7 +282,7 @@ declare(
         "core",
         "On|Off",
         SECTIONS,
-        "Whether a server calls itself by its ServerName, or as the request does.",
+        "Whether a server calls itself by its ServerName, or by the name in the request.",
         parse_canonical,
         setting=USE_CANONICAL_NAME,
         default="Off",
@@ -292,7 +294,7 @@ declare(
         "core",
         "On|Off",
         SECTIONS,
-        "Whether a server that names its port gives the one that the connection came in at.",
+        "Whether a server that gives its port uses the one at which the connection arrived.",
         flag(),
         setting=USE_CANONICAL_PHYSICAL_PORT,
         default="Off",
