@@ -108,7 +108,7 @@ CONDITIONS = frozenset((*_ONE_ARGUMENT, "ifversion"))
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The argument of a condition other than IfVersion. A `!` stands before the quotes; in them it is part of the name."""
+    """The argument of a condition other than IfVersion. A `!` is before the quotes; in them, it is part of the name."""
 
     name: str
     negated: bool
