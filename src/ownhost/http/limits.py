@@ -24,7 +24,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.methods import is_token
 
-MAX_HEAD = 65536  # bytes of a whole head that a connection ever buffers
+MAX_HEAD = 65536  # bytes of a whole head that a connection will buffer
 
 LIMIT_REQUEST_LINE = Setting("LimitRequestLine", 8190)
 LIMIT_REQUEST_FIELDS = Setting("LimitRequestFields", 100)  # 0: no limit of its own
@@ -39,15 +39,15 @@ TRACE_ENABLE = Setting("TraceEnable", "On")  # "On", "Off" or "extended"
 
 @dataclass(frozen=True, slots=True)
 class ProtocolOptions:
-    """What HttpProtocolOptions and RegisterHttpMethod say."""
+    """The values of HttpProtocolOptions and RegisterHttpMethod."""
 
     unsafe: bool = False  # lines that end with LF alone, more spaces than one, and so on
     registered_methods: bool = False  # only the methods that are registered
     allow_0_9: bool = True  # HTTP/0.9
-    methods: frozenset[str] = frozenset()  # registered beside those that are known
+    methods: frozenset[str] = frozenset()  # registered in addition to the known ones
 
 
-Words = dict[str, bool]  # of ProtocolOptions' fields to what was said
+Words = dict[str, bool]  # fields of ProtocolOptions that the configuration sets
 HTTP_PROTOCOL_OPTIONS: Setting[Words] = Setting("HttpProtocolOptions", {}, lambda outer, inner: {**outer, **inner})
 REGISTERED_METHODS: Setting[frozenset[str]] = Setting(
     "RegisterHttpMethod", frozenset(), lambda outer, inner: outer | inner
@@ -66,12 +66,12 @@ class HeadLimits:
 
     @functools.cached_property
     def harmless(self) -> int:
-        """A head of no more bytes than this is within all limits: a field takes four bytes at least."""
+        """A head of no more bytes than this is within all limits, as a field takes at least four bytes."""
         return min(self.line, self.field_size, self.total, 4 * self.fields if self.fields else self.total)
 
 
 def head_limits(settings: Settings) -> HeadLimits:
-    """The limits that a server's merged settings put on request heads. `fields` 0 is no limit."""
+    """The limits on request heads from a server's merged settings. `fields` 0 is no limit."""
     line = settings[LIMIT_REQUEST_LINE]
     fields = settings[LIMIT_REQUEST_FIELDS]
     field_size = settings[LIMIT_REQUEST_FIELD_SIZE]
