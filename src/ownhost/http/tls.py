@@ -189,7 +189,7 @@ def about(directive: str) -> Iterator[None]:
 
 
 def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
-    """Keep the name that a client asks for, in the form by which a gate chose the virtual host (`http.client_hello`)."""
+    """Keep the name that a client asks for, in the form that a gate chose the virtual host by (`http.client_hello`)."""
     connection.asked_name = (name or "").lower().removesuffix(".")
 
 

@@ -1,4 +1,4 @@
-"""ErrorLogFormat: a format string, compiled once, that turns entries into lines of the error log.
+r"""ErrorLogFormat: a format string, compiled once, that turns entries into lines of the error log.
 
 Source: Apache's manual, core ("ErrorLogFormat"), and the behaviour of Apache 2.4. A space begins a
 field, and is part of it; "% " begins one without a space; "\ " is a space that begins none. If an
