@@ -226,7 +226,7 @@ def test_application_groups(root: Path, group: str, expected: str):
         ("WSGIDaemonProcess a processes", "expected an option such as processes=2"),
         ("WSGIDaemonProcess a processes=0", "a number of at least 1"),
         ("WSGIDaemonProcess a prcesses=2", "did you mean processes?"),
-        ("WSGIDaemonProcess a chroot=/srv", "chroot= is known but not supported"),
+        ("WSGIDaemonProcess a chroot=/srv", "chroot= is not supported"),
         ('WSGIDaemonProcess a "user=#9"', "did you mean user?"),
         ("WSGIDaemonProcess a user = news", "expected an option such as processes=2"),
         ('WSGIDaemonProcess a user=""', "expected a value for user="),

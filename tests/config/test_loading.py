@@ -106,7 +106,7 @@ def test_a_module_is_there_once_it_is_loaded(tmp_path: Path, name: str) -> None:
 
 def test_a_module_that_is_loaded_and_not_done_is_a_note(tmp_path: Path) -> None:
     config = parse(tmp_path, "LoadModule ldap_module modules/mod_ldap.so")
-    assert notes(config) == ["site.conf:3: ldap_module is known but not provided: <IfModule> answers no"]
+    assert notes(config) == ["site.conf:3: ldap_module is not available here: <IfModule> is false for it"]
 
 
 @pytest.mark.parametrize("other", sorted(module_table.MPMS))

@@ -114,13 +114,13 @@ def below_a_loop(folder: Path) -> Path:
         (lambda folder: folder / "none" / "a.log", "there is no folder .*/none; create it first"),
         (folder_itself, "it is neither a file nor a terminal"),
         (fifo, "it is neither a file nor a terminal"),
-        (below_a_file, ".*/a is no folder"),
+        (below_a_file, ".*/a is not a folder"),
         pytest.param(
             below_an_owners_link,
-            "logs on the way to it is a symbolic link of another user",
+            "logs in its path is a symbolic link of another user",
             marks=pytest.mark.slow,
         ),
-        (below_a_loop, "loop on the way to it is one of more than 40 symbolic links"),
+        (below_a_loop, "loop in its path is one of more than 40 symbolic links"),
     ],
 )
 def test_what_is_no_place_for_a_log(tmp_path: Path, make: Callable[[Path], Path], why: str) -> None:

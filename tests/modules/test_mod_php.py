@@ -74,8 +74,8 @@ def test_values_and_flags(tmp_path: Path) -> None:
     ("line", "note"),
     [
         ("php_flag display_errors true", "'true' is neither On nor Off, and counts as Off"),
-        ("php_value disable_functions exec", "has no effect: it takes php_admin_value or php_admin_flag"),
-        ("php_admin_value extension x.so", "has no effect: it belongs into php.ini"),
+        ("php_value disable_functions exec", "has no effect: use php_admin_value or php_admin_flag"),
+        ("php_admin_value extension x.so", "has no effect: it belongs in php.ini"),
     ],
 )
 def test_what_does_not_do_what_it_seems_to_is_remarked_on(tmp_path: Path, line: str, note: str) -> None:

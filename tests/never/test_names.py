@@ -167,7 +167,7 @@ def test_a_database_that_does_not_answer_holds_up_who_asks_and_is_given_up(slow:
             assert received is not None
             assert isinstance(received[0], NotRelayed)
             assert "did not answer in time" in received[0].reason
-    eventually(lambda: re.search(r"resolver \(pid \d+\) stands still for \d+ s: it is ended", slow.log()))
+    eventually(lambda: re.search(r"resolver \(pid \d+\) has stood still for \d+ s: it is ended", slow.log()))
     eventually(lambda: ask(slow, "alice", "games") == 200, 20)
 
 

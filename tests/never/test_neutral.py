@@ -133,7 +133,7 @@ def test_a_process_whose_loop_stands_still_is_replaced(two: Server, role: str) -
     os.kill(standing.pid, signal.SIGSTOP)
     write_page(standing, time.monotonic() - 100)
     eventually(lambda: not standing.alive, message="it stands on")
-    eventually(lambda: re.search(rf"{role} \(pid {standing.pid}\) stands still for 1\d\d s: it is ended", two.log()))
+    eventually(lambda: re.search(rf"{role} \(pid {standing.pid}\) has stood still for 1\d\d s: it is ended", two.log()))
     assert two.get("bob.test").status == 200
     assert inside(two, "run.cgi", "print('again')") == "again\n"
 

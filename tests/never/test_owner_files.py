@@ -327,7 +327,7 @@ def test_a_folder_of_authorities_that_its_owner_fills(world: World, sites: Sites
     server = world.server(sites.virtual_host("alice", ALICE, extra) + sites.virtual_host("bob", BOB))
     assert sites.get(server, "bob.test").status == 200
     assert len(Process(server.pid).descriptors()) < 100
-    why = "it is no regular file" if files == 20 else "it has more than 1024 files"
+    why = "it is not a regular file" if files == 20 else "it has more than 1024 files"
     eventually(lambda: f"SSLCACertificatePath {folder} cannot be read: {why}" in server.log())
     root_holds_nothing_of(server, folder)
 

@@ -125,7 +125,7 @@ def _proxy(request: Request, identity: Identity) -> Program:
         _trouble(program, f"there is no socket {backend.socket}", "start the server that listens on it", 503)
     else:
         if not is_socket:
-            _trouble(program, f"{backend.socket} is no socket", "name the socket that the server listens on", 503)
+            _trouble(program, f"{backend.socket} is not a socket", "name the socket that the server listens on", 503)
     return program
 
 

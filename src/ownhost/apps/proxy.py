@@ -35,7 +35,7 @@ def handle(request: Request) -> Response:
     forwarding.forwards_left(request)
     backend = backend_of(request)
     if backend is None:
-        raise HTTPError(500, f"{request.filename}: no other server is named that is to answer", module="proxy")
+        raise HTTPError(500, f"{request.filename}: no other server is named to answer", module="proxy")
     return Response(200, deferred=lambda body: run(request, backend, body))
 
 

@@ -1,7 +1,8 @@
-"""A glance at a TLS ClientHello: enough to tell whose it is. Never raises, decides nothing that OpenSSL doesn't check.
+"""A glance at a TLS ClientHello: enough to tell which virtual host it is for. Never raises.
 
-A gate looks at the bytes that are there and leaves them there; the handshake is the worker's. What is malformed has no
-server name here: it goes to the default virtual host's worker, where OpenSSL refuses it.
+A gate looks at the bytes and leaves them in the socket; the worker does the handshake, and OpenSSL
+checks everything. A malformed ClientHello has no server name here: it goes to the default virtual
+host's worker, where OpenSSL refuses it.
 
 Sources: RFC 8446, sections 4.1.2, 4.2 and 5.1; RFC 6066, section 3 (server_name).
 """
@@ -19,12 +20,13 @@ _HOST_NAME = 0
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # bytes
 _EXTENSION = struct.Struct(">HH")  # its kind, and the size of its content
 _MAX_RECORD = 16_384  # bytes (RFC 8446, 5.1)
-# What can be seen, as long as OpenSSL lets it be. No NUL above all: in mailboxes, texts end with it.
+# Visible characters, as far as OpenSSL allows them; above all no NUL, which ends texts in
+# mailboxes.
 _NAME = re.compile(rb"[!-~]{1,255}")
 
 
 class ClientHello(NamedTuple):
-    """What a gate sees of a ClientHello: whether all of it is here, and the server name as in `Head.host`."""
+    """What a gate sees of a ClientHello: whether it is complete, and the server name as in `Head.host`."""
 
     complete: bool
     host: str
@@ -35,12 +37,12 @@ _NAMELESS = ClientHello(True, "")
 
 
 def is_tls(data: bytes) -> bool:
-    """Whether a connection's first bytes can be a TLS ClientHello at all, however many of them are here."""
+    """Whether a connection's first bytes can be a TLS ClientHello at all, however many there are."""
     return data[:1] == b"\x16" and data[1:2] in (b"", b"\x03")
 
 
 def look(data: bytes, *, cut: bool = False) -> ClientHello:
-    """Look at the bytes that are here. With `cut`, there will be no more: what is not complete has no name."""
+    """Look at the bytes that have arrived. With `cut`, there will be no more: an incomplete one has no name."""
     try:
         message = _message(data)
     except ValueError:
@@ -51,9 +53,9 @@ def look(data: bytes, *, cut: bool = False) -> ClientHello:
 
 
 def _message(data: bytes) -> bytes | None:
-    """The body of the first handshake message, which may be spread over records; None where there is more to come.
+    """The body of the first handshake message, which may be spread over records; None if it is incomplete.
 
-    Raises ValueError where these are no handshake records, or the message is another one.
+    Raises ValueError if these are not handshake records, or it is another message.
     """
     message = b""
     place = 0
@@ -80,7 +82,7 @@ def _message(data: bytes) -> bytes | None:
 
 
 def _server_name(hello: bytes) -> str:
-    """The host name in the server_name extension; "" where there is none, or the message is malformed."""
+    """The host name in the server_name extension; "" if there is none, or the message is malformed."""
     try:
         reader = _Reader(hello)
         reader.skip(2 + 32)  # legacy_version, random
@@ -97,7 +99,7 @@ def _server_name(hello: bytes) -> str:
 
 
 def _extension(extensions: bytes, wanted: int) -> bytes | None:
-    """The content of one extension; None where it is not there. Every client has a dozen, so each is one step."""
+    """The content of one extension; None if it is missing. Every client has a dozen, so each is one step."""
     place, size = 0, len(extensions)
     while place + _EXTENSION.size <= size:
         kind, length = _EXTENSION.unpack_from(extensions, place)
@@ -111,7 +113,7 @@ def _extension(extensions: bytes, wanted: int) -> bytes | None:
 
 
 def _host(name: bytes) -> str:
-    """A server name as virtual hosts are chosen by: lower case, without a dot at its end. "" for what is none."""
+    """A server name in the form by which virtual hosts are chosen: lower case, no dot at its end. "" if invalid."""
     return name.decode("ascii").lower().removesuffix(".") if _NAME.fullmatch(name) else ""
 
 
@@ -124,22 +126,22 @@ class _Reader:
 
     @property
     def left(self) -> int:
-        """Bytes not read yet."""
+        """The bytes that were not read yet."""
         return len(self.data) - self.place
 
     def skip(self, size: int) -> None:
-        """Leave some bytes out."""
+        """Skip some bytes."""
         if size > self.left:
             raise ValueError
         self.place += size
 
     def number(self, size: int) -> int:
-        """An unsigned number of so many bytes."""
+        """An unsigned number of this many bytes."""
         self.skip(size)
         return int.from_bytes(self.data[self.place - size : self.place], "big")
 
     def vector(self, size: int) -> bytes:
-        """Bytes whose length stands before them, as a number of `size` bytes."""
+        """Bytes after their length, which is a number of `size` bytes."""
         length = self.number(size)
         self.skip(length)
         return self.data[self.place - length : self.place]

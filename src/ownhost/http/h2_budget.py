@@ -1,8 +1,9 @@
-"""What a HTTP/2 client may cost without getting anything done: the limits against floods. Pure.
+"""What an HTTP/2 client may cost without getting anything done: the limits against floods. Pure.
 
-Each kind of frame that costs more to take than to send has a token bucket: a burst, and a rate at which it fills again.
-CVE-2019-9511 to 9518 (pings, settings, empty frames, priorities), CVE-2023-44487 (rapid reset), CVE-2024-27316
-(CONTINUATION), CVE-2025-8671 (resets that the server is made to send). Header lists are limited where they are decoded.
+Each kind of frame that costs more to receive than to send has a token bucket: a burst, and a rate
+at which it fills again. CVE-2019-9511 to 9518 (pings, settings, empty frames, priorities),
+CVE-2023-44487 (rapid reset), CVE-2024-27316 (CONTINUATION), CVE-2025-8671 (resets that the server
+is made to send). Header lists are limited where they are decoded.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from ownhost.http.h2_frames import (
 PINGS = (100, 5.0)
 SETTINGS_FRAMES = (20, 0.5)
 RESETS = (200, 20.0)  # by the client, and of streams whose client broke a rule
-IDLE = (1_000, 100.0)  # WINDOW_UPDATE, PRIORITY, what is not known, and frames with next to nothing in them
-EARNED_PER = 2_048  # bytes sent, for which a client may say once more that its window is open
+IDLE = (1_000, 100.0)  # WINDOW_UPDATE, PRIORITY, unknown frames, and frames with almost no content
+EARNED_PER = 2_048  # bytes sent, for which a client may send one more WINDOW_UPDATE
 TINY = 32  # bytes of content: DATA with less counts as idle
-MAX_HEADER_FRAMES = 8  # that one field section may come in: four are enough for the largest
+MAX_HEADER_FRAMES = 8  # frames for one field section: four are enough for the largest
 
 
 class Flood(Exception):
-    """A client costs too much. The message says what there was too much of."""
+    """A client costs too much. The message says what it sent too much of."""
 
 
 class Budget:
-    """One connection's."""
+    """The budget of one connection."""
 
     __slots__ = ("earned", "header_frames", "idle", "pings", "resets", "settings")
 
@@ -43,7 +44,7 @@ class Budget:
         limits = (PINGS, SETTINGS_FRAMES, RESETS, IDLE)
         self.pings, self.settings, self.resets, self.idle = (Bucket(rate, burst) for burst, rate in limits)
         self.earned = 0  # bytes
-        self.header_frames = 0  # of the field section that is coming
+        self.header_frames = 0  # of the current field section
 
     def frame(self, frame: Frame, now: float) -> None:
         """Charge for a frame. Raises Flood."""
@@ -67,11 +68,11 @@ class Budget:
             self._idle(now)
 
     def reset(self, now: float) -> None:
-        """Charge for a stream that ends before its time, by the client's word or its fault. Raises Flood."""
+        """Charge for a stream that ends early, by the client's reset or its error. Raises Flood."""
         self._take(self.resets, "streams that are reset", now)
 
     def sent(self, count: int) -> None:
-        """Bytes of content were sent: the client will say that there is room for more."""
+        """Bytes of content were sent, so the client will open its window again."""
         self.earned = min(self.earned + count, EARNED_PER * IDLE[0])
 
     def _idle(self, now: float) -> None:

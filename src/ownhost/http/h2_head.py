@@ -1,7 +1,8 @@
 """Heads in HTTP/2: fields to a request's head, and a response's head to fields (RFC 9113, section 8). Pure.
 
-A request that breaks HTTP/2's rules is malformed: its stream ends with PROTOCOL_ERROR, and nobody ever sees it. One
-that only this server does not take (too long, no host name) gets a response that says so, as in HTTP/1.
+A request that breaks HTTP/2's rules is malformed: its stream ends with PROTOCOL_ERROR, and no
+program sees it. One that only this server refuses (too long, no host name) gets a response that
+says so, as in HTTP/1.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")  # field names are in lower cas
 _VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")  # no space at either end
 _NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
-# About the connection, of which HTTP/2 speaks in frames (RFC 9113, 8.2.2).
+# Fields about the connection. HTTP/2 has frames instead (RFC 9113, 8.2.2).
 _FORBIDDEN = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _BODILESS = (204, 304)
 
@@ -48,17 +49,17 @@ class Malformed(Exception):
 
 
 def read_head(fields: RawFields, limits: HeadLimits, *, ended: bool) -> Head:
-    """The head that a field section says; `ended`: there is no body. Raises Malformed, HTTPError.
+    """The head of a field section; `ended`: there is no body. Raises Malformed, HTTPError.
 
-    HTTPError is 400 for a target or a host that is none, 414 and 431 for what is too long, 417 for an expectation that
-    cannot be met, 405 for CONNECT.
+    HTTPError is 400 for an invalid target or host, 414 and 431 for what is too long, 417 for an
+    expectation that cannot be met, 405 for CONNECT.
     """
     pseudo: dict[bytes, bytes] = {}
     for name, value in fields:
         if not name.startswith(b":"):
             break
         if name not in _PSEUDO or name in pseudo:
-            raise Malformed(f"the pseudo-header field {name[:40]!r} is not known, or there twice")
+            raise Malformed(f"the pseudo-header field {name[:40]!r} is unknown or repeated")
         pseudo[name] = value
     section = tuple(fields[len(pseudo) :])
     size = sum(len(name) + len(value) for name, value in section)
@@ -71,7 +72,7 @@ def read_head(fields: RawFields, limits: HeadLimits, *, ended: bool) -> Head:
 
 
 def refused_head(fields: RawFields) -> Head:
-    """What is known of a request whose head cannot be taken: enough to answer and to log it."""
+    """What is known of a request whose head is refused: enough to answer and to log it."""
     pseudo = {name: value.decode("latin-1") for name, value in reversed(fields) if name in _PSEUDO}
     target = pseudo.get(b":path", "-")[:200]
     return Head(pseudo.get(b":method", "-"), target, 0, "", "/", None, [], {}, keep_alive=True, chunked=True, major=2)
@@ -79,7 +80,7 @@ def refused_head(fields: RawFields) -> Head:
 
 @dataclass(slots=True)
 class _Section:
-    """What regular fields say. Shared by all requests with the same ones: read-only once made."""
+    """The meaning of regular fields. All requests with the same fields share it: read-only once made."""
 
     fields: Fields
     values: dict[str, str]
@@ -90,7 +91,7 @@ class _Section:
 
 @dataclass(frozen=True, slots=True)
 class _Authority:
-    """A host, and all fields with Host among them, as the rest of the server looks for it there."""
+    """A host, and all fields including Host, where the rest of the server looks for it."""
 
     host: str
     port: int | None
@@ -105,21 +106,21 @@ def _read_section(section: tuple[tuple[bytes, bytes], ...]) -> _Section:
     crumbs: list[str] = []
     for name, value in section:
         if not _NAME.fullmatch(name):
-            raise Malformed(f"{name[:40]!r} is no name of a field in HTTP/2")
+            raise Malformed(f"{name[:40]!r} is not a field name in HTTP/2")
         if not _VALUE.fullmatch(value):
-            raise Malformed(f"the field {name[:40]!r} has what no value may have")
+            raise Malformed(f"the field {name[:40]!r} has invalid characters")
         if name in _FORBIDDEN or (name == b"te" and value.lower() != b"trailers"):
             raise Malformed(f"the field {name.decode()} is for HTTP/1 connections")
         if name == b"cookie":
             crumbs.append(value.decode("latin-1"))
         else:
             fields.append((name.decode(), value.decode("latin-1")))
-    if crumbs:  # one field for everybody else (RFC 9113, 8.2.3)
+    if crumbs:  # one field for the rest of the server (RFC 9113, 8.2.3)
         fields.append(("cookie", "; ".join(crumbs)))
     names = [name for name, _ in fields]
     for single in ("host", "content-length"):
         if names.count(single) > 1:
-            raise Malformed(f"the field {single} is there twice")
+            raise Malformed(f"the field {single} is repeated")
     values = joined(fields)
     longest = max((len(name) + len(value) + 2 for name, value in fields), default=0)
     return _Section(fields, values, longest, _content_length(values.get("content-length")))
@@ -130,15 +131,15 @@ def _content_length(value: str | None) -> int | None:
         return None
     length = read_length(value)
     if length is None:
-        raise Malformed(f"the Content-Length {value[:40]!r} is no number")
+        raise Malformed(f"the Content-Length {value[:40]!r} is not a number")
     return length
 
 
 def _check_pseudo(pseudo: dict[bytes, bytes]) -> bytes:
-    """Check the pseudo-header fields (RFC 9113, 8.3.1), and give the target. Raises Malformed, HTTPError."""
+    """Check the pseudo-header fields (RFC 9113, 8.3.1), and return the target. Raises Malformed, HTTPError."""
     method, target = pseudo.get(b":method"), pseudo.get(b":path")
     if method is None or not _TOKEN.fullmatch(method):
-        raise Malformed("the :method is missing, or no token")
+        raise Malformed("the :method is missing, or not a token")
     if method == b"CONNECT":
         if target is not None or b":scheme" in pseudo:
             raise Malformed("CONNECT with a :scheme or a :path")
@@ -146,12 +147,15 @@ def _check_pseudo(pseudo: dict[bytes, bytes]) -> bytes:
     if not target or pseudo.get(b":scheme", b"").lower() not in (b"https", b"http"):
         raise Malformed("the :path or the :scheme is missing, or not of http or https")
     if not _VALUE.fullmatch(target):
-        raise Malformed("the :path has what no value may have")
+        raise Malformed("the :path has invalid characters")
     return target
 
 
 def _check_size(line: int, section: _Section, size: int, limits: HeadLimits) -> None:
-    """The limits on heads, on what HTTP/1 would have written. `line` is bytes of its request line. Raises HTTPError."""
+    """Apply the limits on heads to what HTTP/1 would have written.
+
+    `line` is bytes of its request line. Raises HTTPError.
+    """
     if line > limits.line:
         raise too_long_a_line(limits)
     if limits.fields and len(section.fields) > limits.fields:
@@ -193,17 +197,17 @@ def _head(method: str, target: bytes, authority: bytes | None, section: _Section
         return head
     origin = split_origin(target) if target.startswith(b"/") else None
     if origin is None:
-        raise HTTPError(400, f"the :path {head.target!r} is none", level=Level.DEBUG)
+        raise HTTPError(400, f"the :path {head.target!r} is invalid", level=Level.DEBUG)
     head.path, head.query = origin
     return head
 
 
 def _named(authority: bytes | None, section: _Section) -> _Authority:
-    """The host that :authority says, or Host in its stead; both say the same (RFC 9113, 8.3.1)."""
+    """The host in :authority, or else in Host; both must agree (RFC 9113, 8.3.1)."""
     host = section.values.get("host")
     if authority is None:
         if host is None:
-            raise HTTPError(400, "a HTTP/2 request without :authority", level=Level.DEBUG)
+            raise HTTPError(400, "an HTTP/2 request without :authority", level=Level.DEBUG)
         authority = host.encode("latin-1")
     named = section.authorities.get(authority)
     if named is not None:
@@ -213,7 +217,7 @@ def _named(authority: bytes | None, section: _Section) -> _Authority:
         said = authority.decode("latin-1")
         named = _Authority(*found, [("host", said), *section.fields], {"host": said, **section.values})
     elif _parse(host.encode("latin-1")) != found:
-        raise Malformed(f"the :authority {authority[:80]!r} and another Host")
+        raise Malformed(f"the :authority {authority[:80]!r} differs from Host")
     else:
         named = _Authority(*found, section.fields, section.values)
     if len(section.authorities) < 16:
@@ -224,7 +228,7 @@ def _named(authority: bytes | None, section: _Section) -> _Authority:
 def _parse(authority: bytes) -> Authority:
     found = parse_authority(authority)
     if found is None or not found[0]:
-        raise HTTPError(400, f"the :authority {authority[:80]!r} is no host name", level=Level.DEBUG)
+        raise HTTPError(400, f"the :authority {authority[:80]!r} is not a host name", level=Level.DEBUG)
     return found
 
 
@@ -232,7 +236,7 @@ def _parse(authority: bytes) -> Authority:
 
 
 def response_fields(response: Response, server: str) -> list[tuple[bytes, bytes]]:
-    """The fields of a response, but for Date: what is remembered with it."""
+    """The fields of a response, except Date: the part that is remembered with it."""
     if not response.prepared_fields:
         response.prepared_fields = _prepare(response, server)
     return [*response.prepared_fields, (b"date", date_line()[6:-2])]
@@ -245,9 +249,9 @@ def _prepare(response: Response, server: str) -> RawFields:
     for said, text in end_to_end(response.headers, but=("content-length", "date")):
         name = said.lower().encode("latin-1", "replace")
         if not _NAME.fullmatch(name):
-            continue  # clients would take the whole response for malformed
+            continue  # clients would treat the whole response as malformed
         value = _NOT_IN_VALUES.sub(b" ", text.encode("latin-1", "replace")).strip(b" \t")
-        # A cookie for one user is of no use in a table of fields to be said again (RFC 7541, 7.1.3).
+        # A cookie for one user is useless in a table of fields to be sent again (RFC 7541, 7.1.3).
         fields.append(NeverIndexedHeaderTuple(name, value) if name == b"set-cookie" else (name, value))
     length = body_length(response)
     if length is not None and response.status not in _BODILESS:

@@ -8,12 +8,12 @@ from h2.settings import SettingCodes, Settings
 from hpack import Encoder
 from hyperframe.frame import SettingsFrame
 
-CONNECTION_WINDOW = 1_048_576  # bytes of all requests' bodies that may be on their way
+CONNECTION_WINDOW = 1_048_576  # bytes of all requests' bodies that may be in transit
 MOST_TABLE = 4_096  # bytes of the table of fields that responses refer to, whatever size a client allows
 NO_PRIORITIES = 9  # SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218, 2.1)
-SPARE_STREAMS = 64  # beyond the limit: those are refused one by one, where h2 would end the connection
+SPARE_STREAMS = 64  # beyond the limit: these are refused one by one, where h2 would end the connection
 
-# Fields are checked by http.h2_head, which also knows what a server behind this one must never see.
+# http.h2_head checks fields. It also knows what a server behind this one must never see.
 _CONFIG = H2Configuration(
     client_side=False,
     validate_inbound_headers=False,

@@ -19,13 +19,13 @@ import struct
 from dataclasses import dataclass
 
 _MOST_V1 = 107  # bytes, with the line's end
-MOST = 4_096  # bytes of a header: with TLVs, among which may be a client's certificate's names
+MOST = 4_096  # bytes of a header: with TLVs, which may contain names from a client's certificate
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _BEGINNING = struct.Struct(">12sBBH")
 _V1 = re.compile(rb"PROXY TCP([46]) ([0-9A-Fa-f.:]{2,39}) ([0-9A-Fa-f.:]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})\r\n")
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 _LOCAL, _PROXY = 0x20, 0x21
-# family -> how its addresses lie; None where they are of no use here (unspecified, Unix)
+# family -> the layout of its addresses; None if they are of no use here (unspecified, Unix)
 _FAMILIES: dict[int, struct.Struct | None] = {
     0x00: None,
     0x11: struct.Struct(">4s4sHH"),
@@ -35,27 +35,27 @@ _FAMILIES: dict[int, struct.Struct | None] = {
 
 
 class NoHeader(ValueError):
-    """The bytes are no header of the PROXY protocol."""
+    """The bytes are not a header of the PROXY protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A header of `size` bytes. Addresses are numeric; "" where none are said: the connection is the proxy's own."""
+    """A header of `size` bytes. Addresses are numeric; "" if there are none: then the connection is the proxy's own."""
 
     size: int
     client: str = ""
     client_port: int = 0
-    local: str = ""  # where the proxy's client connected to
+    local: str = ""  # the address to which the proxy's client connected
     local_port: int = 0
 
 
 def read(data: bytes) -> Announced | None:
-    """The header that a connection's first bytes are; None where more of them are needed. Raises NoHeader."""
+    """The header at the beginning of a connection; None if more bytes are needed. Raises NoHeader."""
     if _SIGNATURE.startswith(data[: len(_SIGNATURE)]):
         return _read_binary(data)
     if data.startswith(b"PROXY "[: len(data)]):
         return _read_line(data)
-    raise NoHeader("it begins otherwise")
+    raise NoHeader("it does not begin with a PROXY header")
 
 
 def _read_line(data: bytes) -> Announced | None:
@@ -74,9 +74,9 @@ def _read_line(data: bytes) -> Announced | None:
         kind = ipaddress.IPv4Address if version == b"4" else ipaddress.IPv6Address
         client, local = kind(source.decode()), kind(destination.decode())
     except ValueError:
-        raise NoHeader("it has addresses that are none") from None
+        raise NoHeader("its addresses are invalid") from None
     if not all(_PORT.fullmatch(port) and int(port) < 65_536 for port in ports):
-        raise NoHeader("it has ports that are none")
+        raise NoHeader("its ports are invalid")
     return Announced(end, _shown(client), int(ports[0]), _shown(local), int(ports[1]))
 
 
@@ -104,6 +104,6 @@ def _read_binary(data: bytes) -> Announced | None:
 
 
 def _shown(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """An address as the kernel's are written here: IPv4 in IPv6 as IPv4."""
+    """An address in the form of the kernel's: IPv4 in IPv6 as IPv4."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

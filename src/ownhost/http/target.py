@@ -20,7 +20,7 @@ declare(
         syntax="On|Off|NoDecode",
         where=SERVERS,
         default="Off",
-        help="Whether %2F may stand in a path: Off is a 404, On decodes it, NoDecode leaves it as it is.",
+        help=("Whether a path may contain %2F: Off answers 404, On decodes it, NoDecode leaves it encoded."),
         parse=keyword("On", "Off", "NoDecode"),
         setting=ALLOW_ENCODED_SLASHES,
     )
@@ -48,8 +48,8 @@ _PLAIN = re.compile(r"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
 def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = True) -> str:
     """The path that a raw one (as sent, "/..." or "*") means. Undecodable bytes become surrogate escapes.
 
-    Raises HTTPError: 400 for a bad escape or a path that climbs above the root, 404 for %00, and for %2F where
-    AllowEncodedSlashes is Off.
+    Raises HTTPError: 400 for a bad escape or a path that climbs above the root, 404 for %00, and
+    for %2F if AllowEncodedSlashes is Off.
     """
     if _PLAIN.fullmatch(raw):
         return raw  # nothing to decode, nothing to resolve
@@ -72,7 +72,7 @@ def clean_path(raw: str, *, encoded_slashes: str = "Off", merge_slashes: bool = 
 
 
 def normalized_path(raw: str, *, merge_slashes: bool = True) -> str:
-    """A raw path without dot segments and doubled slashes, still encoded but for what need not be (RFC 3986, 6.2.2).
+    """A raw path without dot segments and doubled slashes, with only the necessary escapes (RFC 3986, 6.2.2).
 
     Raises HTTPError 400.
     """
@@ -91,7 +91,7 @@ def _invalid(raw: str) -> HTTPError:
 
 
 def _without_dots(path: str, raw: str) -> str:
-    """Resolve . and .. segments. Raises HTTPError 400 above the root; `raw` is what was sent."""
+    """Resolve . and .. segments. Raises HTTPError 400 above the root; `raw` is the path as sent."""
     if "/." not in path:
         return path
     kept: list[str] = []

@@ -151,7 +151,7 @@ declare(
         module="mod_log_config",
         syntax="file|pipe format|nickname [env=[!]environment-variable|expr=expression]",
         where=SERVER_ONLY,
-        help="An access log that virtual hosts with logs of their own write to as well.",
+        help="An access log that virtual hosts with their own logs write as well.",
         parse=parse_custom_log,
         setting=GLOBAL_LOGS,
         fold=append,

@@ -218,7 +218,10 @@ def _declare(name: str, syntax: str, text: str, parse: Callable[[Call], Requirem
 
 
 _declare(
-    "Require", "[not] all|env|expr|forward-dns|host|ip|local|method ...", "Who may see what is here.", parse_require
+    "Require",
+    "[not] all|env|expr|forward-dns|host|ip|local|method ...",
+    "Which clients may see the content.",
+    parse_require,
 )
 _declare("RequireAll", "", "All rules in it must be kept, and one must let in.", _group(any_of=False), section=True)
 _declare("RequireAny", "", "One rule in it must let in.", _group(any_of=True), section=True)

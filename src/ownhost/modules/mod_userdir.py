@@ -104,12 +104,14 @@ declare(
         "mod_userdir",
         "folder...|enabled [user...]|disabled [user...]",
         SERVERS,
-        "The folders of users, of which the first that is there is taken; and which users have one.",
+        ("The users' folders, of which the first one that exists is used; and which users have one."),
         parse_user_dir,
         setting=USER_DIR,
         fold=fold,
-        differs="A URL without a * gets the user's name at its end, as Apache's manual says. */folder and a lone * "
-        "are errors.",
+        differs=(
+            "The user's name is appended to a URL without a *, as Apache's manual says. */folder "
+            "and a lone * are errors."
+        ),
     )
 )
 

@@ -126,10 +126,10 @@ def _parser(*, by_address: bool) -> Callable[[Call], Template | None]:
 
 
 for _setting, _help in (
-    (VIRTUAL_DOCUMENT_ROOT, "The folder that requests are served from, made of the"),
-    (VIRTUAL_SCRIPT_ALIAS, f"The folder that programs below {CGI_PREFIX}/ are in, made of the"),
+    (VIRTUAL_DOCUMENT_ROOT, "The folder that files are served from, computed from the"),
+    (VIRTUAL_SCRIPT_ALIAS, f"The folder of programs below {CGI_PREFIX}/, computed from the"),
 ):
-    for _suffix, _what in (("", "host's name."), ("IP", "address that the connection came in at.")):
+    for _suffix, _what in (("", "host's name."), ("IP", "address at which the connection arrived.")):
         declare(
             Directive(
                 f"{_setting.name}{_suffix}",

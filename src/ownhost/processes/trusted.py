@@ -61,7 +61,7 @@ def open_file(path: Path, owners: Collection[int] = ()) -> int:
         if place.found < 0:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         if not stat.S_ISREG(os.fstat(place.found).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return reopen(place.found, os.O_RDONLY)
     finally:
         place.close()
@@ -185,9 +185,9 @@ class _Way:
         """Where a link leads. Raises OSError, ELOOP."""
         self.links += 1
         if status.st_uid not in self.trusted:
-            raise OSError(errno.ELOOP, f"{part} on the way to it is a symbolic link of another user")
+            raise OSError(errno.ELOOP, f"{part} in its path is a symbolic link of another user")
         if self.links > MAX_LINKS:
-            raise OSError(errno.ELOOP, f"{part} on the way to it is one of more than {MAX_LINKS} symbolic links")
+            raise OSError(errno.ELOOP, f"{part} in its path is one of more than {MAX_LINKS} symbolic links")
         return Path(os.readlink("", dir_fd=found))
 
 

@@ -32,7 +32,7 @@ declare(
         syntax="folder",
         where=SERVERS,
         default="/usr/local/apache/htdocs",
-        help="The folder that requests are served from.",
+        help="The folder that files are served from.",
         parse=parse_document_root,
         setting=DOCUMENT_ROOT,
     )

@@ -140,7 +140,7 @@ def number_identities(start: Preparation) -> None:
     except startup.NeedsRoot as error:
         if not start.trial:
             raise
-        start.notes += [Problem(one.source, f"{one.message}; checked as for root") for one in error.problems]
+        start.notes += [Problem(one.source, f"{one.message}; checked on behalf of root") for one in error.problems]
         start.as_root = True
         start.plan = startup.plan(start.config, as_root=True)
     start.has_plan = True
@@ -260,9 +260,7 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
         server = start.config.servers[said.server]
         if isinstance(said, Unusable) and said.scope < 0:
             _, problem = _log_problem(server, LogTarget("file", said.setting), said.reason)
-            start.notes.append(
-                Problem(problem.source, f"{problem.message}: its lines wait and are lost until it can be")
-            )
+            start.notes.append(Problem(problem.source, f"{problem.message}: its lines are lost until it can be opened"))
             continue
         if isinstance(said, Unusable) and said.passing:
             problem = KeyProblem(server, said.setting, said.reason).problem

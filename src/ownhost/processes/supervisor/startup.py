@@ -100,7 +100,7 @@ def check_listeners(config: Config) -> None:
     if not config.listeners:
         expected = "expected at least one, such as Listen 80"
         raise ConfigError(
-            [Problem(config.main.source, f"there is no Listen line, so nobody could connect: {expected}")]
+            [Problem(config.main.source, f"there is no Listen line, so no client could connect: {expected}")]
         )
     problems = []
     for wide in config.listeners:
@@ -123,7 +123,7 @@ def unheard(config: Config) -> list[Problem]:
         for address in server.addresses:
             if not any(_meet(address, listener.address) for listener in config.listeners):
                 message = (
-                    f"<VirtualHost>: there is no Listen line for {address}: nobody reaches this virtual host there"
+                    f"<VirtualHost>: there is no Listen line for {address}: no client reaches this virtual host there"
                 )
                 notes.append(Problem(server.source, message))
     return notes
