@@ -16,6 +16,7 @@ from enum import Flag, StrEnum, auto
 from typing import Any, Generic, TypeVar
 
 from ownhost.config.methods import EVERY, Methods
+from ownhost.config.words import Words
 
 T = TypeVar("T")
 
@@ -217,6 +218,7 @@ class Directive:
     section: bool = False  # written <Name ...> ... </Name>; a module's may hold only what has the same setting
     note: str = ""  # said where the directive is used
     differs: str = ""  # what is not as in Apache, for the reference page
+    words: tuple[Words[Any], ...] = ()  # the words that its arguments are made of
 
 
 REGISTRY: dict[str, Directive] = {}  # lower-case name to declaration
