@@ -19,6 +19,7 @@ CONTEXTS = {
 }
 HEADERS = ("DIRECTIVE", "MODULE", "ANSWER", "WHAT IT DOES")
 SENTENCES = HEADERS[-1:]
+_WIDEST = 40  # characters of a column of words
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,6 @@ def _tables(entry: Entry) -> Iterator[str]:
     for title, words in entry.words.items():
         yield from ("", f"{title}:")
         written = [", ".join((word.written, *word.aliases)) for word in words]
-        width = max(map(len, written))
+        width = min(max(map(len, written)), _WIDEST)
         for name, word in zip(written, words, strict=True):
             yield f"  {name:{width}}  {word.help}{f' Differs: {word.differs}' if word.differs else ''}"
