@@ -54,11 +54,11 @@ def known_word(words: Words[T], name: str) -> Word[T]:
     word = words.get(name)
     if word is not None:
         return word
-    names = [word.name for word in words]
-    hint = suggestion(name, names)
+    names = [words.written(word.name) for word in words]
+    shown = words.written(name if name.isprintable() and name and " " not in name else repr(name))
+    hint = suggestion(shown, names)
     if not hint and len(names) <= _MOST_NAMED:
         hint = f"; expected {either(names)}"
-    shown = name if name.isprintable() and name and " " not in name else repr(name)
     raise ArgumentError(f"there is no {words.kind} {shown}{hint}")
 
 

@@ -61,9 +61,9 @@ class Words(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return self._key(name) in self.known
 
-    def written(self, word: Word[T]) -> str:
-        """A word with its arguments, as it stands in a configuration."""
-        return self.form.format(name=word.name, arguments=word.arguments).strip()
+    def written(self, name: str, arguments: str = "") -> str:
+        """A word as it stands in a configuration."""
+        return self.form.format(name=name, arguments=arguments).strip()
 
     def _key(self, name: str) -> str:
         return name.lower() if self.any_case else name

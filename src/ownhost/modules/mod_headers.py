@@ -68,7 +68,7 @@ def _parse_change(found: list[str], actions: Words[Action], source: Source) -> C
     said = dict(zip(wanted, found[1:], strict=False))
     rest = found[1 + len(wanted) :]
     if len(said) < len(wanted) or len(rest) > 1:
-        raise ArgumentError(f"expected {actions.written(action)}")
+        raise ArgumentError(f"expected {actions.written(action.name, action.arguments)}")
     name = said.get("field", "").partition(":")[0]
     if "field" in said and not _FIELD_NAME.fullmatch(name):
         raise ArgumentError(f"expected the name of a field, not {said['field']!r}")

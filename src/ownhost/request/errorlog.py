@@ -185,6 +185,7 @@ declare(
         help="How a line of the error log looks.",
         parse=parse_error_log_format,
         setting=ERROR_LOG_FORMAT,
+        words=(errorformat.CODES,),
     )
 )
 

@@ -76,7 +76,7 @@ def parse_value(text: str) -> Value | StringExpression:
     while position < len(text):
         match = _FORMAT.match(text, position)
         if match is None or not _is_known(match[2], match[1]):
-            wanted = either([*map(CODES.written, CODES), "%% for a percent sign"])
+            wanted = either([*(CODES.written(code.name, code.arguments) for code in CODES), "%% for a percent sign"])
             raise ArgumentError(f"expected {wanted}, not {text[position:]!r}")
         if match[2] in (None, "%"):
             parts.append(("", _ESCAPES[match[3]] if match[3] else match[0][0]))
