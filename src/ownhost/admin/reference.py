@@ -69,7 +69,9 @@ def entry(directive: Directive) -> Entry:
 
 def _words(table: Words[Any]) -> Iterator[WordEntry]:
     for word in table:
-        yield WordEntry(table.written(word.name, word.arguments), word.aliases, word.help, word.differs)
+        yield WordEntry(
+            table.written(word.name, word.arguments), tuple(map(table.written, word.aliases)), word.help, word.differs
+        )
 
 
 def find(name: str) -> Directive:

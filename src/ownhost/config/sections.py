@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from typing import Any
 
 from ownhost.config import methods
 from ownhost.config.arguments import either, ignored
@@ -24,11 +25,13 @@ from ownhost.config.directive import (
     declare,
 )
 from ownhost.config.expression_parser import parse_condition
+from ownhost.config.expression_words import WORDS
 from ownhost.config.globs import compile_glob, is_glob
 from ownhost.config.lexer import words
 from ownhost.config.methods import Methods
 from ownhost.config.model import Section, SectionKind
 from ownhost.config.regex import Pattern
+from ownhost.config.words import Words
 
 K = SectionKind
 
@@ -154,9 +157,15 @@ _MAKERS: dict[SectionKind, Callable[[SectionKind, str, Source], Section]] = {
 
 
 def _section(
-    name: str, syntax: str, where: Where, text: str, override: Override = Override.NONE, module: str = "core"
+    name: str,
+    syntax: str,
+    where: Where,
+    text: str,
+    override: Override = Override.NONE,
+    module: str = "core",
+    words: tuple[Words[Any], ...] = (),
 ) -> None:
-    declare(Directive(name, module, syntax, where, text, ignored(), override=override, section=True))
+    declare(Directive(name, module, syntax, where, text, ignored(), override=override, section=True, words=words))
 
 
 _INNER = Where.DIRECTORY | Where.HTACCESS
@@ -176,7 +185,7 @@ _section(
     module="mod_proxy",
 )
 _section("ProxyMatch", "regex", SERVERS, "For requests that go on to a URL that matches.", module="mod_proxy")
-_section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL)
+_section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL, words=WORDS)
 _section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
 _section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)
 _section("Limit", "method...", _INNER, "For requests with one of the methods: only access rules.", _RULES)
