@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Directive, Override, declare
+from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Block, Directive, Override, declare
 from ownhost.config.lexer import next_word, words
 from ownhost.config.loading import Modules, home_of
 from ownhost.config.regex import Pattern
@@ -102,7 +102,6 @@ _ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
     "ifdirective": if_directive,
     "ifsection": if_section,
 }
-CONDITIONS = frozenset((*_ONE_ARGUMENT, "ifversion"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
 
 
 def _condition(name: str, module: str, syntax: str, text: str) -> None:
-    declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, section=True))
+    declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, block=Block.CONDITION))
 
 
 _condition("IfModule", "core", "[!]module", "What it holds counts if a module is there: mod_x.c or x_module.")

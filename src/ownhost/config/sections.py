@@ -18,11 +18,13 @@ from ownhost.config.directive import (
     SERVER_ONLY,
     SERVERS,
     ArgumentError,
+    Block,
     Directive,
     Override,
     Source,
     Where,
     declare,
+    places,
 )
 from ownhost.config.expression_parser import parse_condition
 from ownhost.config.expression_words import WORDS
@@ -31,7 +33,6 @@ from ownhost.config.lexer import words
 from ownhost.config.methods import Methods
 from ownhost.config.model import Section, SectionKind
 from ownhost.config.regex import Pattern
-from ownhost.config.words import Words
 
 K = SectionKind
 
@@ -41,24 +42,23 @@ _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
 _PROXIES = {K.PROXY, K.PROXY_MATCH}
 _IFS = {K.IF, K.ELSE_IF, K.ELSE}
-LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
+_LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
 
 # Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
 INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
     **dict.fromkeys(_DIRECTORIES | _LOCATIONS | _PROXIES, frozenset({None})),
     **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
     **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
-    **dict.fromkeys(LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | LIMITS),
+    **dict.fromkeys(_LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | _LIMITS),
 }
-KINDS = {kind.lower(): kind for kind in SectionKind}
 
 
 def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
     """Refuse a section that cannot stand in another."""
     if outer not in INSIDE[kind]:
         sections = [f"<{place}>" for place in _NAMED if place in INSIDE[kind]]
-        outside = ["the server configuration", "<VirtualHost>"] if None in INSIDE[kind] else []
-        where = f"<{outer}>" if outer else "the server configuration"
+        outside = places(SERVERS) if None in INSIDE[kind] else []
+        where = f"<{outer}>" if outer else places(SERVER_ONLY)[0]
         raise ArgumentError(f"cannot stand in {where}; expected in {either(outside + sections)}")
 
 
@@ -66,6 +66,11 @@ def check_follows(kind: SectionKind, before: list[Section]) -> None:
     """Refuse an <ElseIf> or <Else> without its <If>: directives may stand between them, no other section."""
     if kind in (K.ELSE_IF, K.ELSE) and not any(section.kind in (K.IF, K.ELSE_IF) for section in before[-1:]):
         raise ArgumentError("expected after an <If> or <ElseIf> in the same section")
+
+
+def subject(section: Section) -> str:
+    """What a section is for, as its directives are told: an If has no name but its own."""
+    return f"*{section.kind}" if section.kind in _IFS else section.pattern
 
 
 def make(kind: SectionKind, raw: str, source: Source) -> Section:
@@ -162,15 +167,22 @@ def _section(
     where: Where,
     text: str,
     override: Override = Override.NONE,
-    module: str = "core",
-    words: tuple[Words[Any], ...] = (),
+    **more: Any,
 ) -> None:
-    declare(Directive(name, module, syntax, where, text, ignored(), override=override, section=True, words=words))
+    more = {"module": "core", "block": Block.REQUESTS, **more}
+    declare(Directive(name, syntax=syntax, where=where, help=text, parse=ignored(), override=override, **more))
 
 
 _INNER = Where.DIRECTORY | Where.HTACCESS
 _RULES = Override.AUTH_CONFIG | Override.LIMIT
-_section("VirtualHost", "address[:port]...", SERVER_ONLY, "A server of its own, at some addresses or by its name.")
+_section(
+    "VirtualHost",
+    "address[:port]...",
+    SERVER_ONLY,
+    "A server of its own, at some addresses or by its name.",
+    block=Block.VIRTUAL_HOST,
+    opens=Where.VIRTUAL_HOST,
+)
 _section("Directory", "path|pattern", SERVERS, "For files in a folder and the folders in it.")
 _section("DirectoryMatch", "regex", SERVERS, "For folders whose path matches, and what is in them.")
 _section("Files", "name|pattern", ANYWHERE, "For files of that name, in any folder.", Override.ALL)
@@ -183,10 +195,26 @@ _section(
     SERVERS,
     "For requests that go on to a URL that begins so, and parameters for the server there.",
     module="mod_proxy",
+    opens=Where.DIRECTORY | Where.PROXY,
+    rest="ProxySet",
 )
-_section("ProxyMatch", "regex", SERVERS, "For requests that go on to a URL that matches.", module="mod_proxy")
+_section(
+    "ProxyMatch",
+    "regex",
+    SERVERS,
+    "For requests that go on to a URL that matches.",
+    module="mod_proxy",
+    opens=Where.DIRECTORY | Where.PROXY,
+)
 _section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL, words=WORDS)
 _section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
 _section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)
-_section("Limit", "method...", _INNER, "For requests with one of the methods: only access rules.", _RULES)
-_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", _RULES)
+_section(
+    "Limit",
+    "method...",
+    _INNER,
+    "For some methods: only access rules.",
+    _RULES,
+    block=Block.METHODS,
+)
+_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", _RULES, block=Block.METHODS)

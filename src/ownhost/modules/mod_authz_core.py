@@ -16,6 +16,7 @@ from ownhost.config.arguments import choice, flag, known_word, words
 from ownhost.config.directive import (
     Answer,
     ArgumentError,
+    Block,
     Call,
     Directive,
     Override,
@@ -208,7 +209,7 @@ def _declare(
             setting=REQUIRE,
             fold=fold,
             override=Override.AUTH_CONFIG,
-            section=section,
+            block=Block.SETTING if section else None,
             default="Off" if name == "AuthMerging" else "",
             words=words,
         )
