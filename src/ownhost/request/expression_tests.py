@@ -18,7 +18,9 @@ from ownhost.config.words import Word
 from ownhost.http.message import HTTPError
 from ownhost.http.wire import to_bytes, wire
 from ownhost.request.expression_functions import Evaluation, look
-from ownhost.request.request import Request
+from ownhost.request.redirects import subrequest
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 
 Says = Callable[[Evaluation], bool]
 Gives = Callable[[Evaluation], str]
@@ -123,15 +125,11 @@ def _folder(path: str) -> str:
 
 def _look_up(request: Request, uri: str, query: str | None, filename: str = "") -> tuple[Request | None, int]:
     """A subrequest as far as access control, and its status. Not from within a look at the very same path."""
-    from ownhost.request import serve  # serving asks expressions in turn
-
     if request.is_subrequest and request.previous is not None and request.previous.uri == request.uri:
         return None, 500
     try:
-        inner = serve.redirected(request, uri, query, subrequest=True)
-        if filename:
-            inner.filename, inner.begun = filename, True
-        answer = serve.find(inner)
+        inner = subrequest(request, uri, query, filename)
+        answer = advance(inner, Phase.ACCESS)
     except HTTPError as error:
         return None, error.status
     return inner, 200 if answer is None else answer.status
