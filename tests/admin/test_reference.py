@@ -3,7 +3,7 @@
 import pytest
 
 from ownhost.admin import reference
-from ownhost.config.directive import SERVERS, Answer, Directive, Override
+from ownhost.config.directive import SERVERS, Answer, Block, Directive, Override
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def registry(monkeypatch):
             override=Override.FILE_INFO,
             answer=Answer.NO_EFFECT,
             default="nothing",
-            section=section,
+            block=Block.SETTING if section else None,
         )
     return known
 
