@@ -174,8 +174,10 @@ class Pair:
         self.worker.mailbox.close()
         self.worker.orders.close()
         self.gates.close()
-        for end in (*self.peers, *self.logs):
-            end.close()
+        for peer in self.peers:
+            peer.close()
+        for log in self.logs:
+            log.close()
 
 
 class Peer:

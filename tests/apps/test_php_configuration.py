@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
+from apps.php_server import STDOUT, Answer, ask, make_request, make_site, records, serving, started, variables
 from harness import ALICE, World, eventually
 from ownhost.apps.app import SOCKET
 from ownhost.apps.php import app_of, fpm_config, process_manager, quoted, setting_lines
@@ -147,7 +147,7 @@ def test_statuses_exits_and_deaths(world: World) -> None:
     site = make_site(world, root, "php_flag log_errors on\n")
     with started(app_of(make_request(site, "/exit.php"))) as fpm:
 
-        def get(name: str):
+        def get(name: str) -> Answer:
             return fpm.ask(variables(make_request(site, name)))
 
         assert (get("/exit.php").status, get("/exit.php").body) == (200, b"x")
@@ -279,7 +279,7 @@ def test_numbers_of_processes(world: World, numbers: tuple[int, int, int, int], 
     assert [lines[name] for name in names if name in lines] == expected
     text = fpm_config({}, process_manager(*numbers), 0).replace(SOCKET, f"{world.folder}/socket")
     config = world.site("s", ALICE, {"fpm.conf": text}) / "fpm.conf"
-    command = [newest_server(), "-n", "-t", "-y", config, "--force-stderr"]
+    command = [newest_server(), "-n", "-t", "-y", str(config), "--force-stderr"]
     asked = subprocess.run(command, capture_output=True, text=True, user=ALICE, group=ALICE)
     assert asked.returncode == 0, asked.stderr
 

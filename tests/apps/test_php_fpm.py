@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pieces import pieces
 
+from apps.pieces import pieces
 from harness import eventually
 from ownhost.apps import fastcgi
 from ownhost.apps.cgi_head import HeadParser, ProgramHead

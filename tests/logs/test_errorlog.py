@@ -261,7 +261,7 @@ def test_fields_without_a_value_are_left_out(format_: str, expected: str) -> Non
 
 
 def test_the_name_by_use_canonical_name() -> None:
-    canonical = server(**{USE_CANONICAL_NAME.name: True})
+    canonical = server(**{USE_CANONICAL_NAME.name: True})  # type: ignore[arg-type]
     assert line("%V %M", request(), canonical) == "www.example.org it broke"
     assert line("%V %M", None) == "www.example.org it broke"
 

@@ -245,7 +245,7 @@ def test_the_last_lines_get_a_moment(number: int) -> None:
         writer.write("x" * 9_999 + "\n")
     writer.flush()
     assert writer.lines, "the socket took all: this test sees nothing"
-    received = []
+    received: list[int] = []
 
     def read() -> None:
         while sum(received) < 260_000:

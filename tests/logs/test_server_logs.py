@@ -341,7 +341,7 @@ def test_what_was_answered_before_a_stop_is_logged(world: World) -> None:
 
 def test_a_logger_that_dies_loses_nothing_that_is_said_meanwhile(world: World) -> None:
     server = two(world, "CustomLog @DIR@/file.log who\n")
-    names = []
+    names: list[str] = []
     for _ in range(3):
         names += [f"id-0-{len(names)}-", f"id-0-{len(names) + 1}-"]
         for name, host in zip(names[-2:], ("alice.test", "bob.test"), strict=True):
@@ -393,7 +393,7 @@ def test_log_programs_have_no_more_rights_than_they_are_meant_to(world: World) -
     server = two(world, 'CustomLog "|$exec /usr/bin/cat > @DIR@/piped.log" who\n')
     rights = []
     for _ in range(2):
-        (program,) = eventually(lambda: log_programs(server))  # type: ignore[misc]
+        (program,) = eventually(lambda: log_programs(server))
         status = Path(f"/proc/{program}/status").read_text()
         rights.append(re.findall(r"^(?:CapEff|CapBnd|NoNewPrivs|Uid):.*", status, re.MULTILINE))
         os.kill(program, signal.SIGKILL)

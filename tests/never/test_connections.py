@@ -336,7 +336,7 @@ def relayed(server: Server) -> Iterator[socket.socket]:
 
 def said(pair: socket.socket, origin: bytes, head: bytes) -> list[Record]:
     """What a target says to a request, up to the end of its answer or of the pair."""
-    talk, found = Conversation(), []
+    talk, found = Conversation(), list[Record]()
     with suppress(OSError):
         pair.sendall(talk.says(Kind.REQUEST, Asked(0, origin, head).to_bytes()))
         while not any(record.kind is Kind.END for record in found):

@@ -81,8 +81,8 @@ def test_nor_after_a_worker_has_gone_and_others_were_started(sites: Sites, two: 
     for owner, name in ((ALICE, "alice.test"), (BOB, "bob.test")):
         worker = two.worker(owner)
         os.kill(worker.pid, signal.SIGKILL)
-        eventually(lambda worker=worker: not worker.alive)
-        eventually(lambda name=name: sites.get(two, name).status == 200)
+        eventually(lambda: not worker.alive)  # noqa: B023
+        eventually(lambda: sites.get(two, name).status == 200)  # noqa: B023
     test_a_key_is_in_its_owners_worker_and_nowhere_else(sites.world, sites, two)
 
 

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from test_connections import has_mail, mailbox_of
 
 from harness import ALICE, BOB, WWW, Server, World, answer, eventually, standing, steal
+from never.test_connections import has_mail, mailbox_of
 from ownhost.processes.mailbox import receive_handover
 from ownhost.processes.relay.records import Asked, Conversation, End, Kind, Record, encode
 

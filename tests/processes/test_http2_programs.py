@@ -146,7 +146,7 @@ def test_a_program_is_not_held_in_memory_for_a_slow_client(pair: Pair) -> None:
     taken = 0
 
     class Endless:
-        length = None
+        length: int | None = None
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             nonlocal taken

@@ -28,7 +28,7 @@ def ends() -> Iterator[tuple[Outbox, Channel]]:
 
 async def read(gate: Channel, count: int) -> list[tuple[Message, list[int]]]:
     """So many messages."""
-    found = []
+    found: list[tuple[Message, list[int]]] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             try:

@@ -21,7 +21,7 @@ wait
 def pids(world: World) -> list[int]:
     folder = world.folder / "alice" / "cgi-bin"
     eventually((folder / "pid").exists)
-    return [int(eventually((folder / name).read_text)) for name in ("child", "pid")]  # type: ignore[call-overload]
+    return [int(eventually((folder / name).read_text)) for name in ("child", "pid")]
 
 
 def are_gone(found: list[int]) -> bool:

@@ -175,7 +175,7 @@ def test_the_client_is_whom_the_proxy_names(two: Server) -> None:
                 sock.sendall(get(name, "/only/x", f"X-Forwarded-For: {client}"))
                 assert answer(sock).status == status
                 line = f"{client} 127.0.0.1 GET /only/x HTTP/1.1 {status}\n"
-                eventually(lambda line=line, name=name: line in two.log(f"{name}.log"))
+                eventually(lambda: line in two.log(f"{name}.log"))  # noqa: B023
 
 
 def test_a_worker_that_dies_within_an_answer_ends_it(two: Server) -> None:

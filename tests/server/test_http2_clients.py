@@ -109,7 +109,7 @@ class Served:
 
     def lines(self, path: str) -> list[str]:
         """Lines of the access log with this path, or part of it; there must be one."""
-        return eventually(lambda: [one for one in self.server.log("access.log").splitlines() if path in one])  # type: ignore[return-value]
+        return eventually(lambda: [one for one in self.server.log("access.log").splitlines() if path in one])
 
 
 def start(world: World, behind: Backend) -> Served:

@@ -58,7 +58,7 @@ def test_gates_and_logger_are_fenced(two: Server) -> None:
     fenced = two.processes("gate") + two.processes("logger")
     assert {process.role for process in fenced} == {"gate", "logger"}
     for process in fenced:
-        eventually(lambda process=process: process.status["Seccomp"] == "2")
+        eventually(lambda: process.status["Seccomp"] == "2")  # noqa: B023
         assert_fenced(process.status)
         assert process.status["Groups"] == ""
 
@@ -171,10 +171,10 @@ def test_folders_locations_and_files_of_other_owners(world: World) -> None:
         f'<Files carol.txt>\nAssignUserID "#{CAROL}" "#{CAROL}"\n</Files>\n</VirtualHost>\n'
     )
     client = server.client()
-    for path, content in (("/", b"alice\n"), ("/bob/", b"bob\n"), ("/carol.txt", b"carol\n")) * 3:
-        client.request("GET", path, headers={"Host": "alice.test"})
+    for uri, content in (("/", b"alice\n"), ("/bob/", b"bob\n"), ("/carol.txt", b"carol\n")) * 3:
+        client.request("GET", uri, headers={"Host": "alice.test"})
         response = client.getresponse()
-        assert (response.status, response.read()) == (200, content), path
+        assert (response.status, response.read()) == (200, content), uri
     client.close()
     assert {process.uid for process in server.processes("worker")} == {ALICE, BOB, CAROL}
 

@@ -36,7 +36,7 @@ def serve(world: World, main: str = "", extra: str = "") -> Server:
 def text(server: Server, path: str, name: str = "alice.test") -> str:
     response = server.get(name, path)
     assert response.status == 200
-    return str(response.content.decode())  # type: ignore[attr-defined]
+    return str(response.content.decode())
 
 
 def lines(server: Server) -> int:

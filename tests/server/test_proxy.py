@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from backends import BIG, Backend, answering, backend
-from harness import ALICE, BOB, Process, Server, World, answer, eventually, free_port
+from harness import ALICE, BOB, Answer, Process, Server, World, answer, eventually, free_port
 from ownhost.admin.cli import main
 from ownhost.apps.spooling import SPOOL_MAX_ANSWER
 
@@ -34,8 +34,8 @@ def server(world: World, behind: Backend) -> Server:
     return front(world, f"ProxyPass /b/ http://127.0.0.1:{behind.port}/in/\nProxyTimeout 5")
 
 
-def lines(response: object) -> list[str]:
-    return response.content.decode().splitlines()  # type: ignore[attr-defined]
+def lines(response: Answer) -> list[str]:
+    return response.content.decode().splitlines()
 
 
 def test_what_another_server_is_asked(server: Server, behind: Backend) -> None:
@@ -48,7 +48,7 @@ def test_what_another_server_is_asked(server: Server, behind: Backend) -> None:
         "X-Forwarded-Host: alice.test",
         "X-Forwarded-Server: alice.test",
     } <= set(said)
-    assert server.get("alice.test", "/").content == b"here\n"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/").content == b"here\n"
 
 
 def test_the_owner_connects(server: Server, behind: Backend) -> None:
@@ -62,7 +62,7 @@ def test_connections_are_kept_and_used_again(server: Server, behind: Backend) ->
     for _ in range(5):
         assert server.get("alice.test", "/b/x").status == 200
     assert behind.connections == 1
-    assert server.get("alice.test", "/b/stale").content == b"stale"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/b/stale").content == b"stale"
     assert server.get("alice.test", "/b/x").status == 200  # the other side has closed by now, or closes just now
     assert len(behind.asked) == 7
 
@@ -341,7 +341,7 @@ def test_other_ways_to_get_there(world: World, behind: Backend) -> None:
         said = lines(server.get("alice.test", path))
         assert said[0] == f"GET {asked}"
         assert "Host: alice.test" in said
-    assert server.get("alice.test", "/b/stays/x").content == b"here"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/b/stays/x").content == b"here"
 
 
 @pytest.mark.parametrize(("path", "status"), [("garbage", 502), ("nothing", 502), ("wait", 504)])
@@ -383,7 +383,7 @@ def test_no_more_connections_than_max(world: World, behind: Backend) -> None:
         eventually(lambda: behind.asked)
         assert server.get("alice.test", "/x").status == 503
         behind.release.set()
-        assert answer(first).content == b"at last"  # type: ignore[attr-defined]
+        assert answer(first).content == b"at last"
     assert server.get("alice.test", "/x").status == 200
     assert behind.connections == 1
 
@@ -396,9 +396,9 @@ def test_error_pages_of_this_server(world: World, behind: Backend) -> None:
         **{"lost.txt": "lost\n"},
     )
     response = server.get("alice.test", "/404")
-    assert (response.status, response.content) == (404, b"lost\n")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (404, b"lost\n")
     response = server.get("alice.test", "/500")
-    assert (response.status, response.content) == (500, b"the backend's own\n")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (500, b"the backend's own\n")
 
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3

@@ -157,9 +157,9 @@ class Site:
         if client:
             command += [
                 "--cert",
-                self.authority.pem(client),
+                str(self.authority.pem(client)),
                 "--key",
-                self.authority.key(client.removesuffix("-chain")),
+                str(self.authority.key(client.removesuffix("-chain"))),
             ]
         done = subprocess.run(
             [*command, *arguments, f"{scheme}://site.test:{port}{path}"], capture_output=True, check=True

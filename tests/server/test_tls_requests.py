@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_owners_take_turns_in_one_packet(sites: Sites, chosen: Server) -> None:
     with sites.connect(chosen, "all.test") as sock:
         sock.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: all.test\r\n\r\n" for path in paths).encode())
         stream = Stream(sock)
-        found = [answer(stream).content for _ in paths]
+        found = [answer(cast(socket.socket, stream)).content for _ in paths]
     expected = {"/": b"alice\n", "/bob/": b"bob\n", "/who.cgi": b"%d\n" % ALICE, "/bob/who.cgi": b"%d\n" % BOB}
     assert found == [expected[path] for path in paths]
 
