@@ -13,20 +13,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+
+from waiting import eventually
 
 PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, wherever the checkout is
 ALICE, BOB, CAROL = 50001, 50002, 50003
 _GIVEN: set[int] = set()  # ports: the kernel may choose one again before anything listens on it
 WWW = 50080  # User and Group of servers under test: no account, no rights
 GATE, LOGGER = 65530, 65531  # whom gates and loggers run as where there are no accounts for them
-
-
-Found = TypeVar("Found")
 
 
 def free_port() -> int:
@@ -38,18 +35,6 @@ def free_port() -> int:
         if port not in _GIVEN:
             _GIVEN.add(port)
             return port
-
-
-def eventually(what: Callable[[], Found], seconds: float = 10.0, message: str = "") -> Found:
-    """Wait until `what()` is true; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        result = what()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(message or f"not within {seconds} s: {what}")
-        time.sleep(0.02)
 
 
 def steal(pid: int, descriptor: int) -> int:

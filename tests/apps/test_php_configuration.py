@@ -12,11 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apps.php_server import STDOUT, Answer, ask, make_request, make_site, records, serving, started, variables
-from harness import ALICE, World, eventually
+from harness import ALICE, World
 from ownhost.apps.app import SOCKET
 from ownhost.apps.php import app_of, fpm_config, process_manager, quoted, setting_lines
 from ownhost.modules.mod_php import Value, newest_server
 from ownhost.modules.php_names import SYSTEM
+from waiting import eventually
 
 SHOW = "<?php echo json_encode($_SERVER);"
 INI = "<?php foreach (explode(',', $_GET['n']) as $n) $all[$n] = ini_get($n); echo json_encode($all);"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from apps.pieces import pieces
-from harness import eventually
 from ownhost.apps import fastcgi
 from ownhost.apps.cgi_head import HeadParser, ProgramHead
 from ownhost.apps.fastcgi import Complaint, End, Output, ProtocolStatus, Responses
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 

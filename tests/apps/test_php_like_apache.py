@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from apps.php_server import make_request, make_site, started, variables
-from harness import ALICE, Server, World, eventually, free_port
+from harness import ALICE, Server, World, free_port
 from ownhost.apps.php import app_of
 from ownhost.http.message import FileBody, HTTPError
 from ownhost.modules.mod_php import SCRIPT_HANDLERS, check_script
 from ownhost.request import serve
+from waiting import eventually
 
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = "mpm_prefork authz_core dir env mime setenvif"

@@ -8,14 +8,14 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fastcgi_client import ABORT, PARAMS, RUNNER, STDIN, Client, Runner, begin, environment, pairs, record
-from harness import eventually
+from harness import Process
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -487,7 +487,7 @@ def test_sigterm_ends_one_that_waits(start: Start, keep: bool) -> None:
     client = Client(runner.path)
     client.send(environment(), keep=keep)
     client.reply()
-    time.sleep(0.05)
+    eventually(lambda: Process(runner.process.pid).status["State"].startswith("S"))
     runner.process.send_signal(signal.SIGTERM)
     assert runner.process.wait(10) == 0
     client.close()

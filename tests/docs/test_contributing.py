@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import eventually, free_port
+from harness import free_port
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Process, eventually
+from harness import ALICE, Process
 from ownhost.processes.budget import Budget
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.logger.log import Log
@@ -20,6 +20,7 @@ from ownhost.processes.logger.speaker import clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
 from ownhost.request.errorlog import LogTarget
+from waiting import eventually
 
 FULL = "/dev/full"
 

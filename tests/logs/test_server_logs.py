@@ -11,13 +11,14 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 BIG = 30_000_000  # bytes: more than the kernel's socket buffers take
 FORMAT = 'LogFormat "%v %s %{id}i %r" who\n'
@@ -272,9 +273,10 @@ class Load:
                         number += 10
                         self.send(sock, [f"id-{client}-{number + step}-" for step in range(10)])
             except OSError:
-                if self.server.process is None or self.server.process.poll() is not None:
+                assert self.server.process is not None
+                with suppress(subprocess.TimeoutExpired):
+                    self.server.process.wait(0.01)
                     return
-                time.sleep(0.01)
 
     def send(self, sock: socket.socket, names: list[str]) -> None:
         """Pipelined requests to both owners by turns."""

@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Process, Server, World, eventually
+from harness import ALICE, Process, Server, World
 from ownhost.identity import landlock, prctl, seccomp
 from ownhost.processes.sweeper import sweep
+from waiting import eventually
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers here are x86-64's")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import PYTHON, Process, Server, World, eventually
+from harness import PYTHON, Process, Server, World
 from inside import CGI, inside
 from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
@@ -26,6 +26,7 @@ from ownhost.identity.shedding.allowances import LIKELIER
 from ownhost.identity.shedding.line import Before, Wanted
 from ownhost.identity.shedding.walk import LINES
 from ownhost.identity.system_calls import system_call
+from waiting import eventually
 
 ALICE, BOB, CAROL = 50041, 50042, 50043  # no other tests': limits and kill(-1) mean all processes of a uid
 WSGI = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import eventually
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 

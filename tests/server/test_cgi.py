@@ -7,8 +7,9 @@ import os
 import pytest
 
 from cgi_scripts import ECHO, PERL, SHELL, content, environment, said, serve, told
-from harness import ALICE, BOB, World, eventually
+from harness import ALICE, BOB, World
 from ownhost.http.dates import parse_date
+from waiting import eventually
 
 # Who, where, how
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cgi_scripts import SHELL, children_of, content, serve
-from harness import ALICE, Process, World, eventually
+from harness import ALICE, Process, World
+from waiting import eventually
 
 LINGERS = """#!/bin/sh
 sleep 1000 &

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Server, World, eventually, free_port
+from harness import ALICE, Server, World, free_port
+from waiting import eventually
 
 DEBIANS = Path(__file__).parents[1] / "config" / "debian" / "apache2"
 PHP = Path("/etc/apache2/mods-available")

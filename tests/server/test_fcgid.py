@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 PHP = "/usr/lib/cgi-bin/php8.2"
 STARTER = f'#!/bin/sh\nexport PHP_FCGI_CHILDREN=0 STARTED=yes\nexec {PHP} "$@"\n'

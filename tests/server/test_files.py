@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 OLD = 1_600_000_000  # 2020-09-13: long settled
 TEXT = "0123456789" * 100
@@ -154,7 +155,7 @@ def test_a_file_that_changes_is_noticed_at_once(one: Server, world: World) -> No
         path.write_text(content)
         assert one.get("alice.test", "/a.txt").content == content.encode()
     os.utime(path, (OLD, OLD))
-    time.sleep(1.1)  # settled, and remembered from now on
+    eventually(lambda: time.time() > path.stat().st_ctime + 1.1)  # settled, and remembered from now on
     one.get("alice.test", "/a.txt")
     one.get("alice.test", "/a.txt")
     path.write_text("other    \n")

@@ -16,7 +16,8 @@ import pytest
 
 from backends import Backend
 from encrypted import Sites
-from harness import ALICE, BOB, Server, World, answer, eventually, standing
+from harness import ALICE, BOB, Server, World, answer, standing
+from waiting import eventually, is_silent
 
 LISTED = "RemoteIPInternalProxy 127.0.0.1\nRemoteIPHeader X-Forwarded-For\n"
 ECHO = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s ' \"$(id -u)\"; exec cat\n"
@@ -368,7 +369,7 @@ def test_over_tls_the_gate_reads_the_header(sites: Sites, header: bytes) -> None
     with server.connect() as sock:
         if header:
             sock.sendall(header[:20])
-            time.sleep(0.05)
+            assert is_silent(sock, 0.05)
             sock.sendall(header[20:])
         with sites.context().wrap_socket(sock, server_hostname="alice.test") as encrypted:
             encrypted.sendall(get("alice"))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from backends import answering
-from harness import ALICE, BOB, Answer, World, eventually, free_port
+from harness import ALICE, BOB, Answer, World, free_port
+from waiting import eventually
 
 POOL = """[global]
 error_log = {log}

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually, free_port
+from harness import ALICE, BOB, Server, World, free_port
+from waiting import eventually
 
 HOST = b"Host: alice.test\r\n"
 

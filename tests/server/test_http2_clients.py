@@ -19,7 +19,8 @@ import pytest
 
 from backends import Backend, backend
 from encrypted import Sites, curl, s_client
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 UPLOAD = os.urandom(1 << 20) * 20
 DOWNLOAD = os.urandom(1 << 20) * 50

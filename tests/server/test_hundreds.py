@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
 from ownhost.processes.descriptors import too_few_for
+from waiting import eventually
 
 OWNERS = 350
 FIRST = 51_000  # uid

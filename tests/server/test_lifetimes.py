@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually, standing
+from harness import ALICE, BOB, Process, Server, World, standing
+from waiting import eventually
 
 STORMY = 50071  # a uid of this file's own: what it may have of processes is used up
 # Each says that it has started, waits for the file "go", and ends.

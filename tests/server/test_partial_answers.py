@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backends import backend
-from harness import ALICE, Answer, Server, World, eventually
+from harness import ALICE, Answer, Server, World
+from waiting import eventually
 
 SIZE = 300_000
 CGI = f"""#!/usr/bin/python3

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import ALICE, BOB, Answer, Process, Server, World, eventually
+from harness import ALICE, BOB, Answer, Process, Server, World
+from waiting import eventually
 
 CONFIGURATION = "/etc/apache2/mods-available/php8.2.conf"  # Debian's for mod_php
 ON = '<FilesMatch "\\.php$">\nSetHandler application/x-httpd-php\n</FilesMatch>\n'

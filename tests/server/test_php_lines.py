@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Server, World
+from waiting import eventually
 
 PHP = "AddHandler application/x-httpd-php .php\n"
 PID = "<?php echo getmypid();"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 PHP = "AddHandler application/x-httpd-php .php\n"
 LINE = re.compile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from backends import BIG, Backend, answering, backend
-from harness import ALICE, BOB, Answer, Process, Server, World, answer, eventually, free_port
+from harness import ALICE, BOB, Answer, Process, Server, World, answer, free_port
 from ownhost.admin.cli import main
 from ownhost.apps.spooling import SPOOL_MAX_ANSWER
+from waiting import Still, eventually
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None
         with server.connect(60) as slow:
             slow.sendall(b"GET /down HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
             eventually(lambda: sum(given) > SPOOL_MAX_ANSWER.default, 60)
-            eventually(lambda: stands_still(given))
+            eventually(Still(lambda: len(given)))
             assert sum(given) < LARGE // 2, "nothing held it up"
             assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
             head = b""
@@ -297,13 +297,6 @@ def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None
         thread.join()
     assert received == LARGE
     assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
-
-
-def stands_still(given: list[int]) -> bool:
-    """Whether nothing more is given for a moment."""
-    before = len(given)
-    time.sleep(0.5)
-    return len(given) == before
 
 
 def test_redirects_and_cookies_are_said_anew(world: World, behind: Backend) -> None:

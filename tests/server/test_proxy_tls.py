@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from backends import Backend, backend
 from certificates import Authority
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
 from ownhost.admin.cli import main
+from waiting import eventually
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 UPGRADE = (

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from frameworks import DJANGO_SETTINGS, DJANGO_URLS, DJANGO_WSGI, FLASK, MASKED_HELLO, STARLETTE, make_home
-from harness import ALICE, BOB, Process, Server, World, answer, eventually
+from harness import ALICE, BOB, Process, Server, World, answer
+from waiting import eventually
 
 SITE = """
 import json, os, sys

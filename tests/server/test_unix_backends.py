@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from backends import Backend, backend
-from harness import ALICE, BOB, Answer, Server, World, eventually
+from harness import ALICE, BOB, Answer, Server, World
+from waiting import eventually
 
 UPGRADE = (
     b"GET /ws/websocket HTTP/1.1\r\nHost: alice.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
