@@ -168,7 +168,7 @@ class Pair:
     def close(self) -> None:
         """End all connections, and give everything back."""
         for connection in list(self.worker.connections):
-            connection.close()
+            connection.close()  # type: ignore[attr-defined]  # all that a worker has can
         self.worker.lingering.end()
         self.loop.run_until_complete(turns())
         self.loop.close()

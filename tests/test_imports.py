@@ -1,4 +1,4 @@
-"""Imports run one way, and the processes never import each other: the contracts in pyproject.toml."""
+"""Imports run one way, none in a circle, and no process imports another: the contracts in pyproject.toml."""
 
 import subprocess
 import sys

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ownhost import __version__
-from ownhost.admin import cli
+from ownhost.admin import command_line
 from ownhost.admin.cli import main
 
 GOOD = """\
@@ -132,17 +132,17 @@ def test_a_message_may_quote_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_no_file_named_and_no_default_is_one_sentence(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_FILE", str(tmp_path / "ownhost.conf"))
+    monkeypatch.setattr(command_line, "DEFAULT_FILE", str(tmp_path / "ownhost.conf"))
     result = ownhost(command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"ownhost: there is no {tmp_path}/ownhost.conf; name a configuration file with -f FILE.\n"
 
 
 def test_the_default_is_read_where_no_file_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_FILE", write(BAD))
+    monkeypatch.setattr(command_line, "DEFAULT_FILE", write(BAD))
     result = ownhost("check")
     assert result.exit_code == 1
-    assert result.stdout.startswith(f"{cli.DEFAULT_FILE}:2: ")
+    assert result.stdout.startswith(f"{command_line.DEFAULT_FILE}:2: ")
 
 
 def test_vhosts_shows_who_serves_what_and_where_it_was_said(write: Write) -> None:

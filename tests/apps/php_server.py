@@ -20,8 +20,8 @@ from ownhost.apps.php import app_of, php_environment
 from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
-from ownhost.request import serve
-from ownhost.request.request import Endpoints, Request
+from ownhost.request.request import Endpoints, Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.site import Site
 from waiting import eventually
 
@@ -151,8 +151,7 @@ def make_request(site: Site, target: str, fields: str = "", method: str = "GET")
     endpoints = Endpoints("127.0.0.1", 1234, "127.0.0.1", 9998)
     parsed = parse_head(head, head_limits(site.settings))
     request = Request(parsed, endpoints, site, time.time(), lambda *_: None)
-    assert serve.find(request) is None
-    assert serve.fixup(request) is None
+    assert advance(request, Phase.FIXUPS) is None
     return request
 
 

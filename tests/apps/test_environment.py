@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ownhost.apps.environment import encoded, environment, for_execution, script_name
 from ownhost.http.message import HTTPError, Response
-from ownhost.request import serve
-from ownhost.request.request import Request
+from ownhost.request.redirects import redirected
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 from serving import ask, make_request, make_site
 
 LONG = re.compile(r"[A-Za-z0-9_]+")
@@ -27,11 +28,11 @@ def variables(
     for name in ("x.php", "d/index.html"):
         (root / name).write_text("")
     request = make_request(make_site(folder, conf), line, *fields, client="192.0.2.7").request
-    assert serve.find(request) is None
+    assert advance(request, Phase.ACCESS) is None
     if uri:
-        request = serve.redirected(request, uri)
-        assert serve.find(request) is None
-    serve.fixup(request)
+        request = redirected(request, uri)
+        assert advance(request, Phase.ACCESS) is None
+    advance(request, Phase.FIXUPS)
     return environment(request, body_length=body_length)
 
 

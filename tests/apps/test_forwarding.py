@@ -16,8 +16,8 @@ from ownhost.modules.mod_proxy import backend_of, response_fields
 from ownhost.modules.proxying.backend import Backend, parse_url
 from ownhost.modules.proxying.parameters import Parameters
 from ownhost.modules.proxying.reverse import Reverse, reversed_cookie, reversed_url
-from ownhost.request import serve
-from ownhost.request.request import Request
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 from serving import ask, make_request, make_server, make_site
 
 
@@ -26,8 +26,7 @@ def walked(folder: Path, conf: str, line: str, *fields: str) -> Request:
     (root / "d").mkdir(parents=True, exist_ok=True)
     (root / "x.php").write_text("")
     asked = make_request(make_site(folder, conf), line, *fields, client="192.0.2.7")
-    assert serve.find(asked.request) is None, asked.log
-    assert serve.fixup(asked.request) is None, asked.log
+    assert advance(asked.request, Phase.FIXUPS) is None, asked.log
     return asked.request
 
 

@@ -18,8 +18,8 @@ from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.http.message import HTTPError
 from ownhost.modules import mod_asgi, mod_wsgi
-from ownhost.request import serve
-from ownhost.request.request import Endpoints, Request
+from ownhost.request.request import Endpoints, Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.site import Site
 
 pytestmark = pytest.mark.slow
@@ -57,8 +57,7 @@ def request_for(server: VirtualHost, path: str) -> Request:
 def found(root: Path, text: str, path: str = "/", main: str = "") -> Request:
     """A request, up to its handler."""
     request = request_for(server_of(root, text, main), path)
-    assert serve.find(request) is None
-    assert serve.fixup(request) is None
+    assert advance(request, Phase.FIXUPS) is None
     return request
 
 

@@ -12,8 +12,8 @@ from ownhost.config.directive import REGISTRY, Answer, ConfigError
 from ownhost.config.known_names import MODULE_DIRECTIVES
 from ownhost.http.message import HTTPError
 from ownhost.modules.mod_fcgid import COMMANDS, INITIAL_ENV, PASS_HEADERS, WRAPPERS, CommandOptions, Wrapper
-from ownhost.request import serve
-from ownhost.request.request import Request
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 from serving import ask, make_request, make_server, make_site
 
 ON = "AddHandler fcgid-script .php .cgi .v\nOptions +ExecCGI\n"
@@ -44,8 +44,7 @@ def root(tmp_path: Path) -> Path:
 def request(root: Path, text: str, target: str) -> Request:
     """A request as far as its handler."""
     found = make_request(make_site(root, ON + text), f"GET {target}").request
-    assert serve.find(found) is None
-    assert serve.fixup(found) is None
+    assert advance(found, Phase.FIXUPS) is None
     return found
 
 
@@ -156,13 +155,13 @@ def test_a_virtual_wrapper_runs_what_is_not_there(root: Path) -> None:
 def test_what_requests_tell(root: Path) -> None:
     site = make_site(root, f"{ON}FcgidPassHeader Authorization\nFcgidPassHeader X-Thing\nFcgidFixPathinfo 1")
     found = make_request(site, "GET /i.php/more", "Authorization: Basic YTpi", "X-Thing: y").request
-    serve.find(found)
+    advance(found, Phase.ACCESS)
     variables = fcgid.fcgid_environment(found, None)
     assert variables["Authorization"] == variables["HTTP_AUTHORIZATION"] == "Basic YTpi"
     assert (variables["X-Thing"], variables["FCGI_ROLE"]) == ("y", "RESPONDER")
     assert variables["SCRIPT_FILENAME"] == f"{root}/root/i.php/more"
     hidden = make_request(make_site(root, ON), "GET /i.php", "Authorization: Basic YTpi").request
-    serve.find(hidden)
+    advance(hidden, Phase.ACCESS)
     assert "HTTP_AUTHORIZATION" not in fcgid.fcgid_environment(hidden, None)
 
 

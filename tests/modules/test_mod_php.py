@@ -22,7 +22,8 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.modules import mod_php
 from ownhost.modules.mod_php import VALUES, Value, Values, find_newest
 from ownhost.request import serve
-from ownhost.request.request import Endpoints, Request
+from ownhost.request.request import Endpoints, Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.site import Site
 
 DEBIANS = Path("/etc/apache2/mods-available")
@@ -46,8 +47,7 @@ def ask(folder: Path, text: str, target: str) -> Request:
 
 def handled(folder: Path, text: str, target: str) -> Request:
     request = ask(folder, text, target)
-    assert serve.find(request) is None
-    assert serve.fixup(request) is None
+    assert advance(request, Phase.FIXUPS) is None
     return request
 
 

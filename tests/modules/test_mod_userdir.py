@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ownhost.request.request import Phase
 from ownhost.request.resolve import resolve
-from ownhost.request.translate import begin
+from ownhost.request.road import advance
 from serving import ask, make_request, make_site
 
 HOMES = """
@@ -67,7 +68,7 @@ def test_a_home_that_moves_is_found(homes: Path, monkeypatch: pytest.MonkeyPatch
 )
 def test_places(homes: Path, folders: str, user: str, place: str) -> None:
     request = make_request(make_site(homes, f"UserDir {folders}"), f"GET /~{user}/x.txt").request
-    assert begin(request) is None
+    assert advance(request, Phase.TRANSLATE) is None
     assert request.filename == place.replace("@HOME@", f"{homes}/home").replace("@ROOT@", f"{homes}/root")
 
 
@@ -77,7 +78,7 @@ def test_a_folder_that_may_not_be_seen_is_left_to_its_owner(homes: Path, monkeyp
 
     monkeypatch.setattr("ownhost.modules.mod_userdir.os.stat", refuse)
     request = make_request(make_site(homes, "UserDir public_html /www"), "GET /~bob/x.txt").request
-    begin(request)
+    advance(request, Phase.TRANSLATE)
     assert request.filename == f"{homes}/home/bob/public_html/x.txt"
 
 
@@ -98,7 +99,7 @@ def test_lists(homes: Path, said: str, served: str) -> None:
     found = []
     for user in ("alice", "bob"):
         request = make_request(site, f"GET /~{user}/").request
-        begin(request)
+        advance(request, Phase.TRANSLATE)
         if request.filename.startswith("/www/"):
             found.append(user)
     assert found == served.split()

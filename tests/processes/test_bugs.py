@@ -12,7 +12,9 @@ import pytest
 from h2_pair import Pair
 from ownhost.http.message import RequestBody, Response
 from ownhost.request import bugs
-from ownhost.request.request import Request
+from ownhost.request.module import Hook
+from ownhost.request.phases import PHASES
+from ownhost.request.request import Phase, Request
 
 
 @pytest.fixture
@@ -63,6 +65,17 @@ def hook(name: str) -> Callable[[Pair], None]:
     return install
 
 
+def step(phase: Phase, hook: Hook | None = None) -> Callable[[Pair], None]:
+    """Have the first step of a phase raise, or be another one."""
+
+    def install(pair: Pair) -> None:
+        site = pair.service.site
+        leg = site.road[phase]._replace(hooks=(hook or fail,))
+        site.road = (*site.road[:phase], leg, *site.road[phase + 1 :])
+
+    return install
+
+
 def handler(pair: Pair) -> None:
     pair.service.site.handlers["default-handler"] = fail  # type: ignore[assignment]
 
@@ -90,11 +103,8 @@ def log(pair: Pair) -> None:
 
 BEFORE = {
     "early": hook("earlies"),
-    "translate": hook("translates"),
+    **{phase.name: step(phase) for phase in PHASES},
     "locate": hook("locators"),
-    "prepare": hook("preparations"),
-    "access": hook("accesses"),
-    "fixup": hook("fixups"),
     "finish": hook("finishes"),
     "handler": handler,
     "deferred": deferred,
@@ -218,7 +228,7 @@ def test_error_document(tmp_path: Path) -> None:
     """A bug in a page for an error does not keep the error from its plain page."""
     pair = Pair(tmp_path, "ErrorDocument 404 /a.txt")
     pair.file("a.txt", b"a")
-    pair.service.site.fixups.append(lambda request: fail() if request.error_status else None)
+    step(Phase.FIXUPS, lambda request: fail() if request.error_status else None)(pair)
 
     async def work() -> None:
         answer = await pair.ask_http1(b"GET /none HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n")

@@ -14,9 +14,9 @@ from ownhost.config.reader import read
 from ownhost.http.head import parse_head
 from ownhost.http.limits import head_limits
 from ownhost.request import serve
-from ownhost.request.request import Endpoints, Request
+from ownhost.request.request import Endpoints, Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.site import Site
-from ownhost.request.translate import begin
 from ownhost.request.variables import VARIABLES, lookup, named
 
 MODIFIED = 1_600_000_000
@@ -121,7 +121,7 @@ def test_where_an_alias_leads_is_the_context(root: Path, extra: str, target: str
 
 def test_a_script_alias_asks_for_its_handler(root: Path) -> None:
     request = ask(make(root, f"ScriptAlias /cgi {root}/d\n"), "/cgi/x")
-    begin(request)
+    advance(request, Phase.TRANSLATE)
     assert lookup(request, "HANDLER") == "cgi-script"
 
 

@@ -26,8 +26,8 @@ from ownhost.modules.mod_php import OFF_HANDLER, VALUES
 from ownhost.modules.mod_wsgi import HANDLER as WSGI
 from ownhost.modules.rewriting.config import REWRITE
 from ownhost.request.links import OPTIONS, Option
+from ownhost.request.redirects import MAX_REDIRECTS
 from ownhost.request.request import Request
-from ownhost.request.serve import MAX_REDIRECTS
 from ownhost.request.translate import DOCUMENT_ROOT
 from ownhost.request.walk import AccessRefused
 

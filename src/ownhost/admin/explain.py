@@ -16,10 +16,9 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urldefrag, urljoin
 
-from ownhost.admin import verdict
+from ownhost.admin import causes, verdict
 from ownhost.admin.access import rules_of
 from ownhost.admin.asking import PORTS, Asked, ExplainError, Question, read_question, split_url
-from ownhost.admin.causes import Outcome
 from ownhost.admin.explanation import Cause, Explanation, Hop, Message, Overridden, Said, restored
 from ownhost.admin.programs import program_of
 from ownhost.admin.quoting import line_at, title
@@ -42,9 +41,12 @@ from ownhost.modules.mod_cgi import SCRIPT_LOG
 from ownhost.modules.unixd import GROUP, USER
 from ownhost.processes.supervisor.preparation import look_at_keys
 from ownhost.request import serve
+from ownhost.request.handlers import DEFAULT_HANDLER
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
-from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.redirects import answer
+from ownhost.request.request import Elsewhere, Level, Phase, Request
 from ownhost.request.resolve import resolve
+from ownhost.request.road import Outcome, Step
 from ownhost.request.routing import IDENTITY
 from ownhost.request.sections import Match, Sections
 from ownhost.request.site import Site
@@ -193,31 +195,22 @@ class _Explainer:
 
     def make_site(self) -> Site:
         """The virtual host, ready to serve, and to tell."""
-        site = Site(self.server, lambda _: True, lambda _: None)
+        site = Site(self.server, lambda _: True, lambda _: None, [self.hear])
         site.sections = self.sections = _Recorder(site.sections, self.read)
         site.settings = _Watched(site.settings, self.read)
         site.traces_rewrite = True
-        for phases in (site.translates, site.accesses, site.fixups):
-            phases[:] = [self.recorded(phase) for phase in phases]
-        site.accesses.insert(0, lambda request: self.ruled.append(request.settings))
         return site
 
-    def recorded(self, phase: Callable[[Request], Response | None]) -> Callable[[Request], Response | None]:
-        """A phase function that leaves word of what it decided."""
-        module = phase.__module__.rpartition(".")[2]
-
-        def asked(request: Request) -> Response | None:
-            try:
-                response = phase(request)
-            except HTTPError as error:
-                if not any(known is error for known, _, _ in self.decided):
-                    self.decided.append((error, module, request))
-                raise
-            if response is not None and not any(known is response for known, _, _ in self.decided):
-                self.decided.append((response, module, request))
-            return response
-
-        return asked
+    def hear(self, step: Step, request: Request, outcome: Outcome) -> None:
+        """Note which module decided, and for which request: it may be one for an index, or for an error's page."""
+        if step.module == "core":
+            return
+        if step.phase is Phase.ACCESS:
+            self.ruled.append(request.settings)
+        if outcome is None or isinstance(outcome, Elsewhere):
+            return
+        if not any(known is outcome for known, _, _ in self.decided):
+            self.decided.append((outcome, step.module, request))
 
     def request(self) -> Request:
         """The request, anew: each look at it begins at the beginning."""
@@ -323,7 +316,7 @@ class _Explainer:
         error = None
         try:
             resolve(request)
-            response = serve.run(request)
+            response = answer(request)
             serve.finish(request, response)
         except Elsewhere as elsewhere:
             wanted = elsewhere.assignment
@@ -349,7 +342,7 @@ class _Explainer:
         found.status = response.status
         found.location = response.header("location") or ""
         found.uri, found.file, found.path_info = final.uri, final.filename, final.path_info
-        found.handler = (final.handler or serve.DEFAULT_HANDLER) if response.status < 300 else ""
+        found.handler = (final.handler or DEFAULT_HANDLER) if response.status < 300 else ""
         found.environment = dict(sorted(final.env.items()))
         subject = concerned if error else final
         looked_at = {name for name in self.read if SETTINGS[name] not in IDENTITY}
@@ -368,7 +361,7 @@ class _Explainer:
         if response.deferred is not None:
             found.program = program_of(final, identity)
         assigned = ASSIGN_USER_ID in settings and settings[ASSIGN_USER_ID] is not None
-        verdict.judge(found, Outcome(subject, response, error, module, identity, assigned, origin))
+        verdict.judge(found, causes.Outcome(subject, response, error, module, identity, assigned, origin))
 
     def overridden(self, sections: Sequence[Section], names: set[str]) -> Iterator[Overridden]:
         """The directives of settings that sections further in took the place of: without them nothing would differ."""

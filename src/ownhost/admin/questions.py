@@ -10,7 +10,7 @@ import click
 
 from ownhost import modules
 from ownhost.admin import listing, manual, reference
-from ownhost.admin.cli import STRICT, Failure, fail, print_json, takes_configuration
+from ownhost.admin.command_line import STRICT, Failure, fail, print_json, takes_configuration
 from ownhost.admin.table import print_table
 from ownhost.config.directive import REGISTRY, ConfigError, Problem
 from ownhost.config.known import UNSUPPORTED

@@ -18,8 +18,10 @@ from ownhost.http import conditional
 from ownhost.http.dates import format_date
 from ownhost.http.limits import TIMEOUT, head_limits
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
-from ownhost.request import bugs, serve
+from ownhost.request import bugs
 from ownhost.request.programs import Launcher
+from ownhost.request.redirects import answer as answer_to
+from ownhost.request.redirects import redirected
 from ownhost.request.request import Level, Request
 
 _OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that are not for an error's page
@@ -228,9 +230,9 @@ def _redirected(request: Request, head: ProgramHead) -> Response:
     left = {
         name: value for name, value in request.head.values.items() if name not in ("content-length", "content-type")
     }
-    inner = serve.redirected(request, request.site.clean(path), query if mark else None)
+    inner = redirected(request, request.site.clean(path), query if mark else None)
     inner.head = replace(request.head, method=method, values=left, content_length=0, chunked=False)
-    response = serve.run(inner)
+    response = answer_to(inner)
     request.answered_by = inner
     deferred = response.deferred
     if deferred is not None:

@@ -6,6 +6,7 @@ sent is as it was sent. The names are those of Apache's ap_add_common_vars and a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping
@@ -15,11 +16,11 @@ from ownhost.http.message import HTTPError
 from ownhost.http.wire import to_bytes, unwire
 from ownhost.identity.daemon_environment import PATH
 from ownhost.modules.core_programs import CGI_PASS_AUTH, CGI_VAR, CURRENT
-from ownhost.request import names, serve
-from ownhost.request.request import Request
-from ownhost.request.translate import begin
+from ownhost.request import names
+from ownhost.request.redirects import subrequest
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.variables import VARIABLES
-from ownhost.request.walk import walk
 from ownhost.request.ways import known
 
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -141,12 +142,9 @@ def script_name(uri: str, path_info: str) -> str:
 
 def _translated(request: Request) -> str:
     """The file name that PATH_INFO, taken for a path of this server, leads to; "" where it leads nowhere (4.1.6)."""
-    inner = serve.redirected(request, request.path_info, subrequest=True)
-    try:
-        if begin(inner) is None:
-            walk(inner)
-    except HTTPError:
-        pass  # the name is told all the same: nothing is opened
+    inner = subrequest(request, request.path_info)
+    with contextlib.suppress(HTTPError):  # the name is told all the same: nothing is opened
+        advance(inner, Phase.WALK)
     return inner.filename + inner.path_info
 
 

@@ -23,10 +23,10 @@ from ownhost.http import conditional, ranges
 from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.modules.core_charset import with_default_charset
+from ownhost.request.handlers import DEFAULT_HANDLER
 from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
 from ownhost.request.request import Level, Request
-from ownhost.request.serve import DEFAULT_HANDLER
 from ownhost.request.walk import OURS, AccessRefused
 
 ETAG_PARTS = ("inode", "mtime", "size")

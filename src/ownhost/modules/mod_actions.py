@@ -10,8 +10,8 @@ from urllib.parse import quote
 from ownhost.config.arguments import words
 from ownhost.config.directive import ANYWHERE, SECTIONS, ArgumentError, Call, Directive, Override, Setting, declare
 from ownhost.http.message import HTTPError, Response
-from ownhost.request import serve
 from ownhost.request.module import Module, register
+from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Request
 
 ACTION = "action-script"  # the handler that has a program answer
@@ -119,7 +119,7 @@ def act(request: Request) -> Response:
     path, mark, query = request.notes[PROGRAM].partition("?")
     queries = [text for text in (query if mark else None, request.query) if text is not None]
     target = request.site.clean(path + quote(request.uri, errors="surrogateescape"))
-    return serve.go_on(request, serve.redirected(request, target, "?".join(queries) if queries else None))
+    return answer_as(request, redirected(request, target, "?".join(queries) if queries else None))
 
 
 # Last: all others who may name a handler have done so.

@@ -10,10 +10,12 @@ from ownhost.config.arguments import flag, words
 from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Setting, declare
 from ownhost.http.message import HTTPError, Response
 from ownhost.modules.mod_rewrite import REDIRECT
-from ownhost.request import errors, serve
+from ownhost.request import errors
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
-from ownhost.request.request import PROXY_HANDLER, Request
+from ownhost.request.redirects import answer, subrequest
+from ownhost.request.request import PROXY_HANDLER, Phase, Request
+from ownhost.request.road import advance
 
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
 _NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
@@ -148,9 +150,9 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
     refused: HTTPError | None = None
     for place, name in enumerate(names):
         uri, query = _absolute(request, name)
-        inner = serve.redirected(request, uri, query, subrequest=True)
+        inner = subrequest(request, uri, query)
         try:
-            response = serve.find(inner) or serve.fixup(inner)
+            response = advance(inner, Phase.FIXUPS)
         except HTTPError as error:
             refused = refused if error.status == 404 else error
             continue
@@ -160,7 +162,7 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
             continue
         request.become(inner)
         request.pure = request.pure and place == 0  # a file of an earlier name may come to be
-        return serve.handle(request) if response is None else response
+        return answer(request) if response is None else response
     if refused is not None:
         raise refused
     return None

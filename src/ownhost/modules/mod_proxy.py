@@ -33,7 +33,7 @@ from ownhost.modules.proxying.parameters import Worker, parameters_for, parse_pa
 from ownhost.modules.proxying.passes import STAYS, Pass, Passes
 from ownhost.modules.proxying.reverse import Reverse
 from ownhost.request import errors
-from ownhost.request.module import Module, Phase, register
+from ownhost.request.module import Hook, Module, register
 from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
 from ownhost.request.site import Site
 
@@ -198,7 +198,7 @@ def uses(server: VirtualHost) -> bool:
     return server.says(PROXY_PASS)
 
 
-def pretranslate(server: VirtualHost) -> Phase | None:
+def pretranslate(server: VirtualHost) -> Hook | None:
     """The look at the path while it is encoded, where any ProxyPass has a mapping."""
     said = (settings[PROXY_PASS].all for settings in _scopes(server.settings, server.sections))
     return _pretranslate if any(one.mapping for passes in said for one in passes) else None

@@ -18,10 +18,11 @@ from ownhost.modules.rewriting import config, urls
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.rules import Rule, RuleFlag
-from ownhost.request import errors, serve
+from ownhost.request import errors
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
+from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Level, Request
 from ownhost.request.translate import DOCUMENT_ROOT
 
@@ -334,7 +335,7 @@ def redirect(request: Request) -> Response:
     if request.query is not None:
         target += f"?{request.query}"
     path, mark, query = target.partition("?")
-    inner = serve.redirected(request, request.site.clean(path), query if mark else None)
+    inner = redirected(request, request.site.clean(path), query if mark else None)
     inner.env["REDIRECT_STATUS"] = "200"
     inner.env["REDIRECT_URL"] = request.uri
     if request.query is not None:
@@ -342,7 +343,7 @@ def redirect(request: Request) -> Response:
     inner.vary = request.vary
     if END in request.notes:
         inner.notes[END] = request.notes[END]
-    return serve.go_on(request, inner)
+    return answer_as(request, inner)
 
 
 def _force(request: Request) -> None:

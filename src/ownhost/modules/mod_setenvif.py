@@ -190,6 +190,8 @@ def early(request: Request) -> None:
 
 def prepare(request: Request) -> None:
     """Obey the rules of sections; those of the server are through already."""
+    if request.is_subrequest:
+        return
     of_server = request.site.settings[SET_ENV_IF]
     for rule in request.settings[SET_ENV_IF][len(of_server) :]:
         _obey(rule, request)

@@ -109,7 +109,7 @@ def _refused(request: Request, reason: str) -> HTTPError:
 
 def prepare(request: Request) -> None:
     """Have a client's certificate stand for a user name and a password. Raises HTTPError for one that is made up."""
-    if "FakeBasicAuth" not in request.settings[SSL_OPTIONS]:
+    if request.is_subrequest or "FakeBasicAuth" not in request.settings[SSL_OPTIONS]:
         return
     request.pure = False
     own = _credentials(request.endpoints.tls)

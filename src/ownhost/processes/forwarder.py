@@ -59,10 +59,8 @@ class Forwarder(ABC, Generic[P]):
 
     def run(self) -> None:
         """Serve until told to stop."""
-        channel = self.channel.fileno()
         self.channel.sock.setblocking(False)
-        self.epoll.register(channel, EPOLLIN)
-        self.handlers[channel] = self.take_message
+        self.watch(self.channel.fileno(), self.take_message, EPOLLIN)
         self.begin()
         pulse = OWN.pulse
         while not (self.stopping and not self.holds_clients):
@@ -153,6 +151,11 @@ class Forwarder(ABC, Generic[P]):
         if now - self.complained.get(identity, -1.0) >= 1.0:
             self.complained[identity] = now
             self.log.log(Level.WARN, "core", message)
+
+    def watch(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
+        """Have a handler called with what happens to a descriptor."""
+        self.handlers[descriptor] = handler
+        self.epoll.register(descriptor, events)
 
     def forget(self, descriptor: int) -> None:
         """Stop watching a descriptor that is still open."""

@@ -21,7 +21,9 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import to_bytes, unwire, wire
 from ownhost.request import ssl_variables, variables
 from ownhost.request.expression_functions import FUNCTIONS, Evaluation, Failed, env, look
-from ownhost.request.request import Level, Request
+from ownhost.request.redirects import subrequest
+from ownhost.request.request import Level, Phase, Request
+from ownhost.request.road import advance
 
 FALSE = frozenset(("", "0", "off", "false", "no"))  # what -T takes for false, in any case
 INT64 = 2**63  # what whole numbers are kept below
@@ -253,15 +255,11 @@ def _folder(path: str) -> str:
 
 def _look_up(request: Request, uri: str, query: str | None, filename: str = "") -> tuple[Request | None, int]:
     """A subrequest as far as access control, and its status. Not from within a look at the very same path."""
-    from ownhost.request import serve  # serving asks expressions in turn
-
     if request.is_subrequest and request.previous is not None and request.previous.uri == request.uri:
         return None, 500
     try:
-        inner = serve.redirected(request, uri, query, subrequest=True)
-        if filename:
-            inner.filename, inner.begun = filename, True
-        answer = serve.find(inner)
+        inner = subrequest(request, uri, query, filename)
+        answer = advance(inner, Phase.ACCESS)
     except HTTPError as error:
         return None, error.status
     return inner, 200 if answer is None else answer.status

@@ -1,14 +1,19 @@
-"""Names of handlers that Ownhost has not got, and whether a file may be sent in their stead.
+"""The last phase: the handler makes the response. And what happens where there is no handler of that name.
 
-Apache sends a file whose handler nobody has, and applications use that: they name one that there is not, so that
-nothing in a folder is run. A name that is a program's elsewhere says something else: the file is its source, which is
-for no client.
+Apache then sends the file, and applications use that: they name one that does not exist, so that nothing in a folder
+is run. A name that some other server has for programs means something else: the file is a program's source, which no
+client is to see.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+
+from ownhost.http.message import HTTPError, Response
+from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
+
+DEFAULT_HANDLER = "default-handler"  # sends files
 
 # What interprets, includes or computes: of other modules, of panels, and what people call theirs with Action.
 _PROGRAMS = re.compile(
@@ -40,3 +45,27 @@ def is_program(name: str) -> bool:
 def is_program_type(media_type: str) -> bool:
     """The same of the media type of a file without a handler."""
     return _PROGRAM_TYPES.fullmatch(media_type) is not None
+
+
+def handle(request: Request) -> Response:
+    """Have the handler make the response. By default a file is sent, unless it is a program's. Raises HTTPError."""
+    handlers = request.site.handlers
+    name = request.handler or _program_type(request)
+    handler = handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name or DEFAULT_HANDLER)
+    if handler is None:
+        if is_program(name):
+            unloaded = (
+                "" if request.site.virtual_host.loaded is None else " among the modules that LoadModule lines name"
+            )
+            why = f"{request.filename}: there is no handler {name!r}{unloaded}; the file itself is not sent instead"
+            raise HTTPError(500, why)
+        handler = handlers[DEFAULT_HANDLER]
+    if request.pure:
+        request.handled_by = handler
+    return handler(request)
+
+
+def _program_type(request: Request) -> str:
+    """The media type of a file that so names its handler; "" for most."""
+    media_type = request.content_type.partition(";")[0].rstrip()
+    return media_type if is_program_type(media_type) else ""

@@ -1,8 +1,9 @@
 """What an Apache module is here: hooks into the phases of a request, in one value at the end of one file.
 
-A phase function returns None to let the next one go on, a Response to answer at once, or raises HTTPError.
-A module whose hook looks at anything but the virtual host, the path and the file system (a header, the client's
-address, the time) sets `request.pure = False` there, so that its decision is not remembered for the next request.
+A hook returns None to let the next one go on, a Response to answer at once, or raises HTTPError. `phases.PHASES` says
+when each is asked. A module whose hook looks at anything but the virtual host, the path and the file system (a header,
+the client's address, the time) sets `request.pure = False` there: its decision must not be remembered for the next
+request.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Place(NamedTuple):
     handler: str = ""
 
 
-Phase = Callable[[Request], "Response | None"]
+Hook = Callable[[Request], "Response | None"]
 Handler = Callable[[Request], Response]
 IsException = Callable[[Request], bool]
 Locate = Callable[[Request], "Place | Response | None"]
@@ -48,14 +49,14 @@ class Module:
     uses: Callable[[VirtualHost], bool] | None = None
     arrive: Callable[[Request], None] | None = None  # whom the request is from, before what is remembered is looked at
     early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
-    pretranslate: Callable[[VirtualHost], Phase | None] | None = None  # what looks at the path while it is encoded
-    translate: Phase | None = None  # rewriting, and answers that need no file: redirects
+    pretranslate: Callable[[VirtualHost], Hook | None] | None = None  # what looks at the path while it is encoded
+    translate: Hook | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
     exceptions: Callable[[VirtualHost], IsException] | None = None  # whom no remembered answer is for
     located: tuple[Setting[Any], ...] = ()
-    prepare: Callable[[Request], None] | None = None  # with the sections' settings, before anybody is let in
-    access: Phase | None = None  # may this client see it
-    fixup: Phase | None = None  # types, environment, redirects that need the file
+    prepare: Hook | None = None  # with the sections' settings, before anybody is let in
+    access: Hook | None = None  # may this client see it
+    fixup: Hook | None = None  # types, environment, redirects that need the file
     finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
     programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.level import Level as Level
-from ownhost.http.message import Head, HTTPError, Response
+from ownhost.http.message import Head, Response
 from ownhost.http.tls import TLSFacts
 from ownhost.identity.identity import Assignment
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 PROXIED = "proxy:"  # in front of a URL that stands for a file name, or a handler: another server is to answer
 PROXY_HANDLER = "proxy-server"
+
+
+class Phase(IntEnum):
+    """The phases of a request, in their order. `phases.PHASES` says what is done in each."""
+
+    RECEIVE = 0  # what needs neither a file nor a module: TRACE, OPTIONS *
+    TRANSLATE = 1  # from the URI to a file name, or to another server
+    WALK = 2  # what the file name leads to, and which settings hold there
+    ACCESS = 3  # may this client see it
+    FIXUPS = 4  # types, environment, redirects that need the file
+    HANDLER = 5  # make the response
+    FINISH = 6  # add to the response: its fields
 
 
 class Elsewhere(Exception):
@@ -69,9 +82,9 @@ class Request:
     time: float  # when the head was complete, seconds since the epoch
     log: Callable[[Level, str, str], None]  # level, module ("core", "dir"), message
 
-    # begin
-    begun: bool = False
-    outcome: Response | HTTPError | None = None  # an answer found before sections mattered
+    phase: Phase = Phase.RECEIVE  # the next one
+    outcome: Response | Exception | None = None  # what a look at the first phases has found already: it holds
+    # translate
     uri: str = ""  # the path, percent-decoded and cleaned
     query: str | None = None
     filename: str = ""  # "" until translated
@@ -135,6 +148,7 @@ class Request:
 
 # What the phases find. Endpoints and what came before stay a request's own.
 _FOUND = (
+    "phase",
     "head",
     "uri",
     "query",

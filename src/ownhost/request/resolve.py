@@ -13,20 +13,21 @@ from ownhost.http.message import HTTPError
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
 from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request import expressions
-from ownhost.request.request import Request
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 from ownhost.request.routing import fixed_assignment, is_name
 from ownhost.request.sections import target_of
-from ownhost.request.translate import begin
 
 
 def resolve(request: Request) -> Assignment:
     """Who is to serve a request. What is answered or refused before that is known is the virtual host's own."""
     site = request.site
     own = fixed_assignment(site.settings)
-    if site.fixed or request.head.path == "*":
+    if site.fixed:
         return own
     try:
-        if begin(request) is not None:
+        request.outcome = advance(request, Phase.TRANSLATE)
+        if request.outcome is not None:
             return own
         target = target_of(
             request.uri,
@@ -41,11 +42,8 @@ def resolve(request: Request) -> Assignment:
         pure = request.pure
         request.assignment = assigned(request, request.settings)
         request.pure = pure  # who serves is asked for every request; what is served may be remembered
-    except HTTPError as error:
+    except (HTTPError, PatternFailed) as error:
         request.outcome = error
-        return own
-    except PatternFailed as error:
-        request.outcome = HTTPError(500, str(error))
         return own
     return request.assignment
 

@@ -1,30 +1,19 @@
-"""Serving a request: the phases in their order, and what happens when one of them says no.
-
-translate -> walk -> access -> fixups -> handler. Internal redirects (DirectoryIndex, ErrorDocument) go through them
-again as a request of their own.
-"""
+"""Serving a request: what answers it (memory, the phases, an error), and the last touch to every response."""
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
 
-from ownhost.config.directive import Settings
 from ownhost.http.framing import unsound
-from ownhost.http.limits import LIMIT_REQUEST_BODY, TRACE_ENABLE
-from ownhost.http.message import ClientGone, Head, HTTPError, RequestBody, Response, let_go
+from ownhost.http.message import ClientGone, HTTPError, RequestBody, Response, let_go
 from ownhost.request import bugs, errors
-from ownhost.request.handlers import is_program, is_program_type
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Elsewhere, Level, Request
-from ownhost.request.translate import begin
-from ownhost.request.walk import walk
+from ownhost.request.receive import limit_body
+from ownhost.request.redirects import answer, redirected
+from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.ways import Way
 
-MAX_REDIRECTS = 10  # internal ones, for one request (Apache's LimitInternalRecursion)
 # After these the connection ends, as in Apache (ap_status_drops_connection): what follows may be part of what failed.
 _LAST = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
-DEFAULT_HANDLER = "default-handler"
-_SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to what may be a script
 
 
 def respond(request: Request, *, recalls: bool = True) -> Response:
@@ -47,7 +36,7 @@ def _respond(request: Request, *, recalls: bool) -> Response:
         return remembered
     head = request.head
     way = request.site.ways.recall(request) if recalls else None
-    response = run(request) if way is None else _go(way, request)
+    response = answer(request) if way is None else _go(way, request)
     if response.deferred is not None and way is None:
         request.site.ways.remember(request, head)
     finish(request, response)
@@ -58,7 +47,7 @@ def _respond(request: Request, *, recalls: bool) -> Response:
 
 def _go(way: Way, request: Request) -> Response:
     """Have a request answered that is at the end of its way. Raises HTTPError."""
-    check_body(request.head, request.settings)
+    limit_body(request)
     return way.handler(request)
 
 
@@ -103,130 +92,6 @@ def _say_vary(response: Response, names: list[str]) -> None:
     every = {name.strip().lower(): name.strip() for name in ",".join((*said, *names)).split(",")}
     response.headers = [field for field in response.headers if field[0].lower() != "vary"]
     response.headers.append(("Vary", ",".join(every.values())))
-
-
-def run(request: Request) -> Response:
-    """All phases. Raises HTTPError."""
-    if request.site.virtual_host.fault is not None:
-        raise HTTPError(500, str(request.site.virtual_host.fault))
-    if request.method == "TRACE":
-        return _trace(request)
-    if request.head.path == "*":
-        return Response(200)
-    response = find(request)
-    if response is None:
-        response = fixup(request)
-    return handle(request) if response is None else response
-
-
-def _trace(request: Request) -> Response:
-    """TRACE: the request's head, for whoever sent it (RFC 9110, 9.3.8). Raises HTTPError."""
-    enabled = request.site.settings[TRACE_ENABLE]
-    head = request.head
-    if enabled == "Off":
-        raise HTTPError(405, "TraceEnable is off", (("Allow", "GET, HEAD, POST, OPTIONS"),))
-    if head.has_body and enabled != "extended":
-        raise HTTPError(413, "a TRACE request with a body")
-    lines = [f"{name}: {value}" for name, value in head.fields if name.lower() not in _SECRET]
-    text = "\r\n".join((f"{head.method} {head.target} {head.protocol}", *lines, "", ""))
-    return Response(200, [("Content-Type", "message/http")], text.encode("latin-1"))
-
-
-def find(request: Request) -> Response | None:
-    """The phases up to the permission to see the file: translate, walk, access. Raises HTTPError."""
-    response = begin(request)
-    if response is not None:
-        return response
-    walk(request)
-    if not request.is_subrequest:
-        for prepare in request.site.preparations:
-            prepare(request)
-    if not request.error_status:  # the error may be just that
-        check_body(request.head, request.settings)
-    for hook in request.site.accesses:
-        response = hook(request)
-        if response is not None:
-            return response
-    return None
-
-
-def check_body(head: Head, settings: Settings) -> None:
-    """Refuse a body that announces to be too large. Raises HTTPError 413."""
-    limit = settings[LIMIT_REQUEST_BODY]
-    if limit and head.content_length > limit:
-        why = f"Requested content-length of {head.content_length} is larger than the configured limit of {limit}"
-        raise HTTPError(413, f"AH01588: {why}", module="http")
-
-
-def fixup(request: Request) -> Response | None:
-    """Types, environment, redirects that need the file. Raises HTTPError."""
-    for hook in request.site.fixups:
-        response = hook(request)
-        if response is not None:
-            return response
-    return None
-
-
-def handle(request: Request) -> Response:
-    """Have the handler make the response. The default one stands in for what nobody has, unless that is a program's."""
-    handlers = request.site.handlers
-    name = request.handler or _program_type(request)
-    handler = handlers.get(PROXY_HANDLER if name.startswith(PROXIED) else name or DEFAULT_HANDLER)
-    if handler is None:
-        if is_program(name):
-            unloaded = (
-                "" if request.site.virtual_host.loaded is None else " among the modules that LoadModule lines name"
-            )
-            why = f"{request.filename}: there is no handler {name!r}{unloaded}; the file itself is not sent instead"
-            raise HTTPError(500, why)
-        handler = handlers[DEFAULT_HANDLER]
-    if request.pure:
-        request.handled_by = handler
-    return handler(request)
-
-
-def _program_type(request: Request) -> str:
-    """The media type of a file that so names its handler; "" for most."""
-    media_type = request.content_type.partition(";")[0].rstrip()
-    return media_type if is_program_type(media_type) else ""
-
-
-def redirected(request: Request, uri: str, query: str | None = None, *, subrequest: bool = False) -> Request:
-    """A request for another URI (decoded) of this server, in a request's stead. Raises HTTPError 500 for a loop.
-
-    Programs find the variables of the request that it stands in for under REDIRECT_ names; a subrequest shares them.
-    """
-    count, step = 0, request.previous
-    while step is not None:
-        count, step = count + 1, step.previous
-    if count >= MAX_REDIRECTS:
-        limit = f"the limit of {MAX_REDIRECTS} internal redirects due to probable configuration error"
-        raise HTTPError(500, f"AH00124: Request exceeded {limit}, the last one to {uri}")
-    return Request(
-        request.head,
-        request.endpoints,
-        request.site,
-        request.time,
-        request.log,
-        uri=uri,
-        query=query,
-        previous=request,
-        status=request.error_status or request.status,
-        error_status=request.error_status,
-        pure=request.pure,
-        is_subrequest=subrequest,
-        fields=[] if subrequest else request.fields,
-        env=dict(request.env) if subrequest else {f"REDIRECT_{name}": value for name, value in request.env.items()},
-    )
-
-
-def go_on(request: Request, inner: Request) -> Response:
-    """Have another request, made by `redirected`, answer in a request's stead. Raises HTTPError."""
-    inner.previous = copy(request)  # programs are told later what was asked for, before it became the other
-    try:
-        return run(inner)
-    finally:
-        request.become(inner)
 
 
 def error_response(request: Request, error: Exception) -> Response:
@@ -276,7 +141,7 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
         inner.head = get
         inner.env["REDIRECT_STATUS"] = str(error.status)
         inner.env["REDIRECT_URL"] = request.uri or request.head.path
-        response = run(inner)
+        response = answer(inner)
     except HTTPError as second:
         request.log(Level.ERROR, "core", f"the ErrorDocument {path} cannot be sent ({second.status}): {second.reason}")
         return errors.simple(request, error)

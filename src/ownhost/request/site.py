@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ownhost.config.directive import Settings
@@ -10,26 +10,29 @@ from ownhost.config.model import Section, VirtualHost
 from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
 from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
-from ownhost.request import expressions
+from ownhost.request import expressions, tracing
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Looks, Memory
 from ownhost.request.module import in_order
+from ownhost.request.phases import lay_road
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Level, Request
+from ownhost.request.road import Listener
 from ownhost.request.routing import is_fixed
 from ownhost.request.sections import BY_URI, Sections, Target
 from ownhost.request.ways import Ways
 
 if TYPE_CHECKING:
-    from ownhost.request.module import Handler, Phase
+    from ownhost.request.module import Handler, Hook
 
 
 class Site:
     """One virtual host in one process.
 
     `is_mine` says whether an assignment comes to this process's identity; `at_turn_end` is the event loop's call_soon.
+    `listeners` hear what each step of a request comes to.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Site:
         server: VirtualHost,
         is_mine: Callable[[Assignment], bool],
         at_turn_end: Callable[[Callable[[], None]], object],
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.virtual_host = server
         self.settings: Settings = server.settings
@@ -48,20 +52,19 @@ class Site:
         self.follows_links = follows_links_everywhere(server)
         located = [setting for module in modules for setting in module.located]
         self.locates = any(section.says(*located) for section in server.sections if section.kind in BY_URI)
+        if _traces(server, "core", tracing.LEVEL):
+            listeners = (*listeners, tracing.trace)
+        self.road = lay_road(modules, server.fault, listeners)
         self.arrivals = [module.arrive for module in modules if module.arrive]
         self.earlies = [module.early for module in modules if module.early]
         makers = [module.pretranslate for module in modules if module.pretranslate]
-        self.pretranslates: list[Phase] = [hook for make in makers if (hook := make(server))]
-        self.translates: list[Phase] = [module.translate for module in modules if module.translate]
+        self.pretranslates: list[Hook] = [hook for make in makers if (hook := make(server))]
         self.locators = [module.locate for module in modules if module.locate]
-        self.preparations = [module.prepare for module in modules if module.prepare]
-        self.accesses: list[Phase] = [module.access for module in modules if module.access]
-        self.fixups: list[Phase] = [module.fixup for module in modules if module.fixup]
         self.finishes = [module.finish for module in modules if module.finish]
         self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
         self.opened = GivenFiles({})  # files that its settings name, whoever may read them
         self.launcher: Launcher | None = None  # of a process that may have programs run
-        self.traces_rewrite = _traces_rewrite(server)  # whether rewriting is to say each of its steps
+        self.traces_rewrite = _traces(server, "rewrite", Level.TRACE1)  # whether rewriting is to say each of its steps
         self.handlers: dict[str, Handler] = {}
         for module in modules:
             if server.loaded is None or not module.stands_for or server.loaded & module.stands_for:
@@ -91,10 +94,10 @@ class Site:
         request.settings = self.sections.merge(match)
 
 
-def _traces_rewrite(server: VirtualHost) -> bool:
-    """Whether any LogLevel, the server's or a section's, lets through what rewriting has to say of its steps."""
+def _traces(server: VirtualHost, module: str, level: Level) -> bool:
+    """Whether any LogLevel, the server's or a section's, lets through what a module has to say at a level."""
     scopes = [server.settings, *(section.settings for section in _all_sections(server.sections))]
-    return any(scope[LOG_LEVEL].of("rewrite") >= Level.TRACE1 for scope in scopes)
+    return any(scope[LOG_LEVEL].of(module) >= level for scope in scopes)
 
 
 def _all_sections(sections: Iterable[Section]) -> Iterator[Section]:

@@ -1,4 +1,4 @@
-"""The first phase: from the URI to a file name (DocumentRoot, and the modules that have a say)."""
+"""From the URI to a file name: what is done before the modules translate, and behind them (DocumentRoot)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
-from ownhost.config.regex import PatternFailed
-from ownhost.http.message import HTTPError, Response
+from ownhost.http.message import Response
 from ownhost.request.module import Place
 from ownhost.request.request import Request
 
@@ -40,28 +39,11 @@ declare(
 )
 
 
-def begin(request: Request) -> Response | None:
-    """The phases before sections matter, done once: variables from the head, rewriting, the file name.
+def begin(request: Request) -> None:
+    """What comes before the modules translate: variables from the head, the cleaned path, the settings for it.
 
-    Returns an answer that needs no file; raises HTTPError. A second call says the same again.
+    Raises HTTPError.
     """
-    if not request.begun:
-        request.begun = True
-        try:
-            request.outcome = _begin(request)
-        except HTTPError as error:
-            request.outcome = error
-        except PatternFailed as error:
-            request.outcome = HTTPError(500, str(error))
-        except BaseException:
-            request.outcome = HTTPError(500)  # whoever goes on all the same gets no further
-            raise
-    if isinstance(request.outcome, HTTPError):
-        raise request.outcome
-    return request.outcome
-
-
-def _begin(request: Request) -> Response | None:
     site = request.site
     sent = not request.uri
     if sent:  # early hooks see the path as it was sent
@@ -71,24 +53,10 @@ def _begin(request: Request) -> Response | None:
         for early in site.earlies:
             early(request)
     if site.pretranslates and _pretranslate(request, sent=sent):
-        return None
+        return
     if sent:
         request.uri = site.clean(request.head.path)
     site.merge_by_uri(request)
-    for hook in site.translates:
-        response = hook(request)
-        if response is not None:
-            return response
-        if request.filename:
-            return None  # it is known where this leads: nobody else is asked, as in Apache
-    if not request.filename:
-        place = locate(request)
-        if isinstance(place, Response):
-            return place
-        request.filename, request.alias = place
-        if "//" in request.filename:
-            request.filename = _SLASHES.sub("/", request.filename)  # one file, one name: sections look at it
-    return None
 
 
 def _pretranslate(request: Request, *, sent: bool) -> bool:
@@ -104,10 +72,17 @@ def _pretranslate(request: Request, *, sent: bool) -> bool:
     return False
 
 
-def locate(request: Request) -> Place | Response:
-    """What a cleaned URI stands for: what a module says, or the file below DocumentRoot."""
+def locate(request: Request) -> Response | None:
+    """Find what a cleaned URI stands for: what a module says, or the file below DocumentRoot."""
     for locator in request.site.locators:
         place = locator(request)
-        if place is not None:
+        if isinstance(place, Response):
             return place
-    return Place(request.site.settings[DOCUMENT_ROOT].rstrip("/") + request.uri)
+        if place is not None:
+            break
+    else:
+        place = Place(request.site.settings[DOCUMENT_ROOT].rstrip("/") + request.uri)
+    request.filename, request.alias = place
+    if "//" in request.filename:
+        request.filename = _SLASHES.sub("/", request.filename)  # one file, one name: sections look at it
+    return None

@@ -1,4 +1,4 @@
-"""The second phase: what the file name leads to, and which settings hold there."""
+"""What the file name leads to, and which settings hold there."""
 
 from __future__ import annotations
 

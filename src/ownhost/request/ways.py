@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ownhost.http.message import Head, Response
 from ownhost.request.memory import SETTLED, Looks
-from ownhost.request.request import Endpoints, Level, Request
+from ownhost.request.request import Endpoints, Level, Phase, Request
 
 MOST = 1_024
 
@@ -126,7 +126,7 @@ def _say_nothing(_level: Level, _module: str, _message: str) -> None:
 def _bring(request: Request, way: Way) -> None:
     """Bring a request to where its way ends: every field that phases fill in (`Request`), and tables of its own."""
     found = way.found
-    request.begun = True
+    request.phase = Phase.HANDLER
     request.uri = found.uri
     request.query = request.head.query
     request.filename = found.filename

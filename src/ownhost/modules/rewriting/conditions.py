@@ -10,8 +10,9 @@ from collections.abc import Callable
 from ownhost.http.message import HTTPError
 from ownhost.http.wire import wire
 from ownhost.modules.rewriting.rules import RuleCondition, Test
-from ownhost.request import serve
-from ownhost.request.request import Request
+from ownhost.request.redirects import subrequest
+from ownhost.request.request import Phase, Request
+from ownhost.request.road import advance
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _EXECUTABLE = 0o111
@@ -105,18 +106,13 @@ def look_at_file(request: Request, name: str) -> tuple[Request, int]:
 
 def _look(request: Request, filename: str) -> Request:
     request.pure = False
-    inner = serve.redirected(request, "", subrequest=True)
-    inner.filename = filename
-    inner.begun = bool(filename)  # nothing is left to be translated
-    return inner
+    return subrequest(request, "", filename=filename)
 
 
 def _status(inner: Request) -> int:
     """What comes of a request before its handler runs."""
     try:
-        response = serve.find(inner)
-        if response is None:
-            response = serve.fixup(inner)
+        response = advance(inner, Phase.FIXUPS)
     except HTTPError as error:
         return error.status
     return 200 if response is None else response.status

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SocketType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ownhost.processes.front.conversation import (
     Ask,
@@ -22,13 +22,10 @@ from ownhost.processes.front.conversation import (
     Send,
 )
 from ownhost.processes.front.pair import Pair
+from ownhost.processes.front.shared import Shared
 from ownhost.processes.relay.records import End, Kind, RecordError
 from ownhost.request import bugs
 from ownhost.request.request import Level
-
-if TYPE_CHECKING:
-    from ownhost.processes.front.front import Front
-
 
 READ_SIZE = 65_536  # bytes
 STEPS = 16  # that one connection takes in a turn, before all others have theirs
@@ -58,7 +55,7 @@ class Connection:
         "talk",
     )
 
-    def __init__(self, front: Front, sock: SocketType, talk: Conversation, client: str) -> None:
+    def __init__(self, front: Shared, sock: SocketType, talk: Conversation, client: str) -> None:
         """`client` is for the log."""
         self.front = front
         self.sock = sock
@@ -199,22 +196,27 @@ class Connection:
         pairs = self.front.pairs
         try:
             kept = None if command.fresh else pairs.take(command.server)
-            pair = kept or Pair(self.front, command.server)
+            pair = kept or Pair(self.front, pairs, command.server)
         except OSError as error:
             self.log(Level.CRIT, "core", f"no pair to ask a worker over: {error.strerror}")
             self.do(self.talk.refused(time.monotonic()))
             return
-        self.pair, pair.connection = pair, self
+        self.pair, pair.asker = pair, self
         pair.ask(command.asked)
         if kept is None:
             self.front.deliver(pair)
+
+    def refuse(self) -> None:
+        """No worker takes the request."""
+        self.do(self.talk.refused(time.monotonic()))
+        self.front.again.append(self)
 
     def release(self, command: Done) -> None:
         """The pair is not needed any more."""
         pair, self.pair = self.pair, None
         if pair is None:
             return
-        pair.connection = None
+        pair.asker = None
         if command.again:
             self.front.pairs.keep(pair, time.monotonic())
         else:
@@ -252,6 +254,10 @@ class Connection:
                 self.then(lambda _: self.talk.gone())
         elif now >= self.talk.deadline:
             self.then(self.talk.expired)
+
+    def drain(self) -> None:
+        """The front stops: finish what is begun."""
+        self.then(self.talk.drain)
 
     def log(self, level: Level, module: str, message: str) -> None:
         """Write to the error log, with the client's address."""

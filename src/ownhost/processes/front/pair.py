@@ -5,24 +5,44 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import deque
+from collections.abc import Callable
 from select import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ownhost.processes.descriptors import refuse_descriptors
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.relay.pool import KEPT, MOST_KEPT
 from ownhost.processes.relay.records import MOST, Asked, Conversation, Kind, State
 
-if TYPE_CHECKING:
-    from ownhost.processes.front.connection import Connection
-    from ownhost.processes.front.front import Front
-
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 WATCHED = int(EPOLLIN | EPOLLRDHUP | EPOLLET)
 WATCHED_BOTH = WATCHED | int(EPOLLOUT)
 ROOM = int(EPOLLOUT)
 ENDED = ~int(EPOLLIN | EPOLLOUT)  # any event but these tells of an end
+
+
+class Watcher(Protocol):
+    """Who has descriptors watched: the front."""
+
+    def watch(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
+        """Have a handler called with what happens to a descriptor."""
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Watch a descriptor for something else."""
+
+    def discard(self, sock: socket.SocketType) -> None:
+        """Close a socket that was watched."""
+
+
+class Asker(Protocol):
+    """Whose request is asked over a pair."""
+
+    def go_on(self) -> None:
+        """There is something to read on it, or room. Never raises."""
+
+    def refuse(self) -> None:
+        """No worker takes the request."""
 
 
 class Letter:
@@ -52,10 +72,11 @@ class Pair:
     """A pair with a worker of a virtual host's own identity."""
 
     __slots__ = (
-        "_front",
+        "_pairs",
+        "_watcher",
+        "asker",
         "blocked",
         "closed",
-        "connection",
         "ended",
         "input_ends",
         "letter",
@@ -67,7 +88,7 @@ class Pair:
         "sock",
     )
 
-    def __init__(self, front: Front, server: int) -> None:
+    def __init__(self, watcher: Watcher, pairs: Pairs, server: int) -> None:
         """Raises OSError where there is none to be had."""
         self.sock, theirs = socket.socketpair()
         refuse_descriptors(self.sock)
@@ -75,14 +96,15 @@ class Pair:
         self.letter = Letter(theirs, self)
         self.server = server
         self.records = Conversation()
-        self.connection: Connection | None = None  # whose request is asked; None while it is kept
+        self.asker: Asker | None = None  # whose request is asked; None while it is kept
         self.out = b""  # of records: not sent yet
         self.blocked = False  # it is watched for room
         self.input_ends = False  # the client says no more: to be told, once all is sent
         self.may_read = self.ended = self.closed = False
         self.since = 0.0  # since when it is kept
-        self._front = front
-        front.watch(self.sock.fileno(), self.on_event, WATCHED)
+        self._watcher = watcher
+        self._pairs = pairs  # that it may be kept with
+        watcher.watch(self.sock.fileno(), self.on_event, WATCHED)
 
     def on_event(self, events: int) -> None:
         """Something has come, or there is room."""
@@ -91,10 +113,10 @@ class Pair:
         if events & ~ROOM:
             self.may_read = True
             self.ended = self.ended or bool(events & ENDED)
-        if self.connection is not None:
-            self.connection.go_on()
+        if self.asker is not None:
+            self.asker.go_on()
         elif events & ~ROOM:  # nothing is to be said on it
-            self._front.pairs.drop(self)
+            self._pairs.drop(self)
 
     def ask(self, asked: Asked) -> None:
         """Ask whether a worker takes a request."""
@@ -118,7 +140,7 @@ class Pair:
                 self.out, self.may_read, self.ended = b"", True, True
         if bool(self.out) is not self.blocked:
             self.blocked = not self.blocked
-            self._front.change(self.sock.fileno(), WATCHED_BOTH if self.blocked else WATCHED)
+            self._watcher.change(self.sock.fileno(), WATCHED_BOTH if self.blocked else WATCHED)
         if self.input_ends and not self.out:
             self.input_ends = False
             with contextlib.suppress(OSError):
@@ -134,7 +156,7 @@ class Pair:
         self.letter.sock.close()
         if not self.closed:
             self.closed = True
-            self._front.discard(self.sock)
+            self._watcher.discard(self.sock)
 
 
 class Pairs:

@@ -65,8 +65,8 @@ class Gate(Forwarder[Held]):
         """Listen, and say so."""
         for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
             listener.setblocking(False)
-            self.handlers[listener.fileno()] = self._acceptor(listener, address.host, address.port)
-            self.epoll.register(listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+            acceptor = self._acceptor(listener, address.host, address.port)
+            self.watch(listener.fileno(), acceptor, EPOLLIN | EPOLLEXCLUSIVE)
         self.channel.send(Ready())
 
     @property
@@ -170,8 +170,7 @@ class Gate(Forwarder[Held]):
             if len(self.pending) >= self.max_pending:
                 self.close(next(iter(self.pending.values())))
             self.pending[descriptor] = held
-            self.handlers[descriptor] = lambda _: self.look(held)
-            self.epoll.register(descriptor, EPOLLIN | EPOLLRDHUP)
+            self.watch(descriptor, lambda _: self.look(held), EPOLLIN | EPOLLRDHUP)
 
     def deliver(self, held: Held, host: str) -> None:
         """Choose the virtual host by name, and pass the connection on to its identity: now, or when there is room."""

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
 
 from ownhost.http.bucket import Bucket
 from ownhost.identity.identity import Identity
@@ -23,6 +22,7 @@ from ownhost.processes.messages import (
     Exited,
     Fork,
     Message,
+    Sender,
     Signal,
     Started,
     channel_pair,
@@ -33,13 +33,19 @@ from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
 from ownhost.processes.supervisor.words import bucket_of
 
-if TYPE_CHECKING:
-    from ownhost.processes.supervisor.logsenders import LogSender
-
 BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
 PATIENCE = 1.0  # seconds for a worker to leave that was asked to
 RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker is given
 FORKS_AT_ONCE = 64  # forks asked for and not yet answered
+
+
+@dataclass(frozen=True, slots=True)
+class LogSender:
+    """A way to a shared log: what the logger is told of it, the logger's end, and the process's."""
+
+    what: Sender
+    receiving: int
+    sending: int
 
 
 @dataclass(slots=True, eq=False)

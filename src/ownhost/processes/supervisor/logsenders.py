@@ -10,22 +10,12 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from ownhost.processes import passrights
 from ownhost.processes.messages import Sender
-from ownhost.processes.supervisor.children import Child, Children
+from ownhost.processes.supervisor.children import Child, Children, LogSender
 
 KEPT = 5.0  # seconds for which a way is kept whose process has ended
-
-
-@dataclass(frozen=True, slots=True)
-class LogSender:
-    """A way to a shared log: what the logger is told of it, the logger's end, and the process's."""
-
-    what: Sender
-    receiving: int
-    sending: int
 
 
 class LogSenders:

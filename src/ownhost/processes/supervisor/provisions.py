@@ -17,9 +17,9 @@ from ownhost.processes.messages import Sender
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import Count, LauncherSlice, TLSGiven, WorkerSlice
 from ownhost.processes.supervisor.backend_files import BackendFiles
+from ownhost.processes.supervisor.children import LogSender
 from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.logs import Logs
-from ownhost.processes.supervisor.logsenders import LogSender
 from ownhost.processes.supervisor.plan import Counted, Plan
 from ownhost.processes.supervisor.state import State
 from ownhost.processes.tickets import TicketSecret

@@ -6,21 +6,19 @@ import asyncio
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from ownhost.http.message import HTTPError, Response
+from ownhost.http.message import Head, HTTPError, Response
 from ownhost.processes.mailbox import Handover
+from ownhost.processes.scoreboard import Clients
+from ownhost.processes.worker.sending import Sending
+from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.shared import Shared
 from ownhost.request import bugs
-from ownhost.request.hosts import SERVER_NAME
+from ownhost.request.hosts import SERVER_NAME, refuses
 from ownhost.request.request import Elsewhere, Endpoints, Level, Request
 from ownhost.request.resolve import resolve
 from ownhost.request.serve import error_response, respond
-
-if TYPE_CHECKING:
-    from ownhost.processes.scoreboard import Clients
-    from ownhost.processes.worker.sending import Sending
-    from ownhost.processes.worker.service import Service
-    from ownhost.processes.worker.worker import Worker
 
 
 class Breakable(Protocol):
@@ -80,7 +78,7 @@ class Client(ABC):
     relayed: ClassVar[bool] = False  # whether another worker has the client itself
     lingers: ClassVar[bool] = True  # whether the client is given time to read the last answer, once all is sent
 
-    def __init__(self, worker: Worker, handover: Handover) -> None:
+    def __init__(self, worker: Shared, handover: Handover) -> None:
         self.worker = worker
         here = handover
         self.endpoints = Endpoints(
@@ -112,6 +110,38 @@ class Client(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close this process's end, and forget the connection."""
+
+    def find(self, head: Head) -> Service | None:
+        """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
+        worker, endpoints = self.worker, self.endpoints
+        place = endpoints.local, endpoints.local_port
+        server = (worker.names.get(place) or worker.names_at(*place)).find(head.host)
+        refusal = worker.slice.refused.get(server)
+        if refusal is not None:
+            raise HTTPError(500, refusal, module="mpm_itk")
+        found = worker.services.get(server)
+        if endpoints.secure:
+            answers = self.admit(found, head.host)
+        elif found is None or (self.fresh and server != self.server):
+            return None
+        else:
+            answers = found
+        if found is not None and found.checks_hosts and refuses(found.site.virtual_host, head.host):
+            self.denial = _unnamed(found, head.host)
+        return answers
+
+    def admit(self, found: Service | None, asked: str) -> Service:
+        """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
+        own = self.worker.services.get(self.server)
+        if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
+            self.denial = _misdirected(self.endpoints, asked)
+            return own or found or self.worker.default
+        if found.encryption is not None and found.encryption.strict:
+            tls = self.endpoints.tls
+            if tls is None or not tls.server_name:
+                reason = "AH02033: No hostname was provided via SNI for a name based virtual host"
+                self.denial = HTTPError(403, reason, module="ssl")
+        return found
 
     def respond(self, service: Service, request: Request, *, passed: bool = False) -> Response:
         """The response to a request. Raises Elsewhere where it is another identity's; not a byte of it is used then.
@@ -171,3 +201,23 @@ class Client(ABC):
         if self.counted is not None:
             self.counted.leave()
             self.counted = None
+
+
+def _misdirected(ends: Endpoints, asked: str) -> HTTPError:
+    """The error for a request over TLS that the connection was not made for: Apache's words, which fail2ban reads."""
+    tls = ends.tls
+    named = f"{tls.server_name} provided via SNI" if tls is not None and tls.server_name else "(no SNI was provided)"
+    reason = f"AH02032: Hostname {named} and hostname {asked} provided via HTTP have no compatible SSL setup"
+    return HTTPError(421, reason, module="ssl", level=Level.ERROR)
+
+
+def _unnamed(service: Service, asked: str) -> HTTPError:
+    """The error for a request for a host that nobody goes by, where StrictHostCheck is on."""
+    server = service.site.virtual_host
+    if server.id:
+        number = "AH10157"
+        where = f"in the matching virtual host (default vhost for current connection is {server.source})"
+    else:
+        number, where = "AH10156", "in the global server configuration"
+    reason = f"{number}: Requested hostname '{asked}' did not match any ServerName/ServerAlias {where}"
+    return HTTPError(400, reason, level=Level.WARN)

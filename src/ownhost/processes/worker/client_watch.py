@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from socket import MSG_DONTWAIT
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ownhost.processes.relay.copying import Copying
-    from ownhost.processes.worker.connection import Connection
+from typing import Protocol
 
 INTERVAL = 0.5  # seconds between looks
-READ_SIZE = 65_536
-_RECEIVE = int(MSG_DONTWAIT)
+
+
+class Watched(Protocol):
+    """A connection whose task waits."""
+
+    def look_at_client(self) -> None:
+        """End the task, where its client is gone. Never raises."""
 
 
 class ClientWatch:
@@ -23,17 +23,17 @@ class ClientWatch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.watched: set[Connection] = set()
+        self.watched: set[Watched] = set()
         self.looking = False
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: Watched) -> None:
         """Watch a connection whose task waits."""
         self.watched.add(connection)
         if not self.looking:
             self.looking = True
             self.loop.call_later(INTERVAL, self.look)
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: Watched) -> None:
         """Stop watching it."""
         self.watched.discard(connection)
 
@@ -44,47 +44,3 @@ class ClientWatch:
         self.looking = bool(self.watched)
         if self.looking:
             self.loop.call_later(INTERVAL, self.look)
-
-
-def look_at(connection: Connection) -> None:
-    """End the task that waits for an answer, where nobody waits for that."""
-    if connection.copying is not None:
-        _look_behind(connection, connection.copying)
-        return
-    incoming, task = connection.incoming, connection.task
-    if incoming is None or not incoming.complete or task is None:
-        return
-    try:
-        ended = _has_ended(connection)
-    except OSError:
-        task.cancel()
-        return
-    if ended and connection.talk.doubts(connection.worker.loop.time()):
-        task.cancel()
-
-
-def _has_ended(connection: Connection) -> bool:
-    """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
-    if connection.talk.buffer:
-        return False
-    try:
-        connection.talk.buffer = connection.sock.recv(READ_SIZE, _RECEIVE)
-    except BlockingIOError:
-        return False
-    return not connection.talk.buffer
-
-
-def _look_behind(connection: Connection, copying: Copying) -> None:
-    """See whether the client of a relayed request is there: who answers has the same doubts as this worker."""
-    if not copying.has_read_all or copying.rest:
-        return
-    try:
-        copying.rest = connection.sock.recv(READ_SIZE, _RECEIVE)
-    except BlockingIOError:
-        return
-    except OSError:
-        if connection.task is not None:
-            connection.task.cancel()
-        return
-    if not copying.rest:
-        copying.stream.end_input()

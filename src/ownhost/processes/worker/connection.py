@@ -9,49 +9,31 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from socket import MSG_DONTWAIT
-from typing import TYPE_CHECKING
 
 from ownhost.http import framing
+from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError, RequestBody, Response, let_go
 from ownhost.http.tls import TLSSocket
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker.client import guarded
-from ownhost.processes.worker.client_watch import look_at
-from ownhost.processes.worker.conversation import KEPT, LAST, Event
-from ownhost.processes.worker.driven import Driven
-from ownhost.processes.worker.incoming import Incoming
-from ownhost.processes.worker.sending import SEND, Gone, Sending, Window, push
-from ownhost.processes.worker.tasks import relay, run_program, send_rest, speak
+from ownhost.processes.worker.conversation import Event
+from ownhost.processes.worker.sending import SEND, Gone, Sending, push
+from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.shared import Shared
+from ownhost.processes.worker.tasks import READ_SIZE, RECEIVE, Tasked
+from ownhost.processes.worker.transport import Transport
 from ownhost.processes.worker.waiting import READ, WRITE
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import error_response
 
-if TYPE_CHECKING:
-    from ownhost.http.limits import HeadLimits
-    from ownhost.processes.relay.copying import Copying
-    from ownhost.processes.worker.h2_output import Transport
-    from ownhost.processes.worker.service import Service
-    from ownhost.processes.worker.worker import Worker
 
-READ_SIZE = 65_536  # bytes per recv
-RECEIVE = int(MSG_DONTWAIT)
-
-
-class Connection(Driven):
+class Connection(Tasked):
     """Does what its conversation says. What is done gives the event that comes of it; None where that is waited for."""
 
-    __slots__ = ("copying", "incoming", "line", "request", "response", "sending", "window")
+    __slots__ = ("line",)
 
-    def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
+    def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, sock, handover)
-        self.request: Request | None = None  # being answered
-        self.response: Response | None = None  # to it: to be worked on, or to be sent
         self.line: str | None = None  # the request line of what is no request
-        self.sending: Sending | None = None  # the response, once some of it may be out
-        self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
-        self.copying: Copying | None = None  # a request that another identity answers
-        self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
 
     def broken(self) -> Event:
         return self.talk.broken(asked=self.request is not None, begun=self.sending is not None)
@@ -87,11 +69,6 @@ class Connection(Driven):
         """While a program is at work: let a further request wait."""
         self.pause()
         self.look_at_client()
-
-    @guarded
-    def look_at_client(self) -> None:
-        """See whether anybody waits for what a program, or another worker, is at work on."""
-        look_at(self)
 
     @property
     def limits(self) -> HeadLimits:
@@ -129,10 +106,6 @@ class Connection(Driven):
             return Event.ELSEWHERE
         return self.send(service, request, response)
 
-    def find(self, head: Head) -> Service | None:
-        """The virtual host of a request; None where that is somebody else's. Raises HTTPError."""
-        return self.worker.find(self, head)
-
     def end_in_silence(self) -> None:
         """Have the client ask again on another connection."""
         self.log(Level.DEBUG, "core", f"the connection ends: its next request is for {self.talk.head.host!r}")
@@ -161,25 +134,10 @@ class Connection(Driven):
 
     def pass_on(self) -> Event | None:
         """Have another identity of the virtual host answer the request."""
-        self.begin_task(relay(self))
+        self.begin_task(self.relay())
         return None
 
-    def relay_is_over(self, *, keep: bool) -> Event:
-        """An answer is out that another identity's worker has made and logged."""
-        self.request = None
-        self.handled += 1
-        self.worker.deadlines.drop(self)
-        return Event.KEPT if keep else Event.LAST
-
     # Sending
-
-    def answering(self) -> tuple[Service, Request, Response]:
-        """What is being answered, and with what."""
-        service, request, response = self.service, self.request, self.response
-        assert service is not None
-        assert request is not None
-        assert response is not None
-        return service, request, response
 
     def send_answer(self) -> Event | None:
         """Send the response that was waited for."""
@@ -242,32 +200,13 @@ class Connection(Driven):
         self.worker.deadlines.set(self, self.deadline())
         self.watch(WRITE)
 
-    def finish(self, sending: Sending, *, aborted: bool = False) -> Event:
-        """A response is out, or the client left: log it."""
-        keep = sending.keep = sending.keep and not aborted and not self.talk.last
-        service = self.service or self.worker.default
-        if keep and sending.file is not None:
-            self.window, sending.window = sending.window, None
-        sending.close()
-        if not self.record(service, sending, aborted=aborted):
-            sending.keep = False
-        self.request = self.response = self.incoming = self.sending = None
-        if keep and not self.handled:  # from now on it is KeepAliveTimeout, which may be less
-            self.worker.deadlines.drop(self)
-        self.handled += 1
-        return self.over(sending, aborted=aborted)
-
-    def over(self, sending: Sending, *, aborted: bool) -> Event:  # noqa: ARG002 - who relays tells
-        """A response is out and logged."""
-        return KEPT if sending.keep else LAST
-
     # What takes time
 
     def work(self) -> None:
         """Have a program make the response."""
         assert self.request is not None
         # Without a body nobody reads meanwhile, and watching costs less than to stop it and to begin again.
-        self.begin_task(run_program(self), pause=self.request.head.has_body)
+        self.begin_task(self.run_program(), pause=self.request.head.has_body)
 
     def read_first(self) -> None:
         """Send a response once the request's body was read, which nobody wants, as in Apache.
@@ -295,14 +234,11 @@ class Connection(Driven):
         self.sending = sending = Sending(request, response, keep=False, head_in=len(self.talk.raw))
         response.prepared = framing.prepare(response, service.token)
         head = sending.head = framing.head_bytes(response, framing.UPGRADE)
-        self.begin_task(speak(self, sending, head))
-
-    def tunnel(self) -> None:
-        """Another protocol is spoken from now on."""
+        self.begin_task(self.speak(sending, head))
 
     def stream(self) -> None:
         """Send what a program says, and read what is left of a request, once what is here of its response is out."""
-        self.begin_task(send_rest(self))
+        self.begin_task(self.send_rest())
 
     # Leaving
 

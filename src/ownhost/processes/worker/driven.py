@@ -10,20 +10,18 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.states import Unexpected
 from ownhost.processes.worker.client import Client, guarded
 from ownhost.processes.worker.conversation import READABLE, Conversation, Event, State, Steps, steps_of
 from ownhost.processes.worker.sending import Gone
+from ownhost.processes.worker.shared import Shared
+from ownhost.processes.worker.transport import Transport
 from ownhost.processes.worker.waiting import READ
 from ownhost.request import bugs
 from ownhost.request.request import Level
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.h2_output import Transport
-    from ownhost.processes.worker.worker import Worker
 
 
 class Driven(Client):
@@ -33,10 +31,12 @@ class Driven(Client):
 
     steps: ClassVar[Steps]
 
-    def __init_subclass__(cls) -> None:
-        cls.steps = steps_of(cls)
+    def __init_subclass__(cls, *, whole: bool = True) -> None:
+        """`whole`: it has a method for all that the table says."""
+        if whole:
+            cls.steps = steps_of(cls)
 
-    def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
+    def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, handover)
         self.sock = sock
         self.talk = Conversation(worker.stopping)

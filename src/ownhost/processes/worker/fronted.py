@@ -7,7 +7,6 @@ name is looked at again, clients are counted, and what belongs to another identi
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from ownhost.http.message import Head
 from ownhost.processes.relay.records import End
@@ -15,9 +14,7 @@ from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.conversation import Event
 from ownhost.processes.worker.relayed import RelayedConnection
 from ownhost.processes.worker.sending import Sending
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.service import Service
 
 
 class FrontedConnection(RelayedConnection):
@@ -30,7 +27,7 @@ class FrontedConnection(RelayedConnection):
     def find(self, head: Head) -> Service | None:
         """The virtual host that the pair was made for, if the request names it. Raises HTTPError."""
         self.fresh = True
-        return self.worker.find(self, head)
+        return Connection.find(self, head)
 
     def pass_on(self) -> Event | None:
         """Have another identity of the virtual host answer a request: the front need not know."""

@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Coroutine
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
@@ -20,21 +20,20 @@ from ownhost.http import message
 from ownhost.http.h2_head import Malformed, RawFields, read_head, refused_head, response_fields
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import Head, HTTPError, Response, let_go
+from ownhost.identity.identity import Assignment
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
 from ownhost.processes.states import Unexpected
+from ownhost.processes.worker.h2_client import Http2Client
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
+from ownhost.processes.worker.h2_relaying import RelayedAnswer, head_as_http1
 from ownhost.processes.worker.h2_stream import Event, State, Stream
-from ownhost.processes.worker.relaying import answer_stream
+from ownhost.processes.worker.relaying import asked_of
 from ownhost.processes.worker.sending import Gone, Sending
-from ownhost.processes.worker.service import BODILESS
+from ownhost.processes.worker.service import BODILESS, Service
 from ownhost.request import bugs
 from ownhost.request.request import Elsewhere, Level, Request
 from ownhost.request.serve import complete, error_response
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.http2 import Http2Connection
-    from ownhost.processes.worker.service import Service
 
 
 class Answering:
@@ -54,7 +53,7 @@ class Answering:
         "task",
     )
 
-    def __init__(self, connection: Http2Connection, stream: Stream) -> None:
+    def __init__(self, connection: Http2Client, stream: Stream) -> None:
         self.connection = connection
         self.talk = connection.talk
         self.stream: Stream = stream
@@ -62,7 +61,7 @@ class Answering:
         self.request: Request | None = None
         self.response: Response | None = None  # that is sent, now or once the stream says so
         self.sending: Sending | None = None  # the response, once its head is sent
-        self.incoming = StreamBody(self)
+        self.incoming = StreamBody(connection, stream)
         self.outgoing: Outgoing | None = None
         self.task: asyncio.Task[None] | None = None
         self.relayed = False  # another identity's worker answers, and logs it
@@ -79,7 +78,7 @@ class Answering:
         connection = self.connection
         try:
             head = read_head(fields, self.service.limits, ended=self.stream.complete)
-            service = connection.worker.find(connection, head)
+            service = connection.find(head)
             if service is None:
                 raise HTTPError(421, f"{head.host!r} is not served on this connection")
         except Malformed as error:
@@ -93,7 +92,7 @@ class Answering:
             try:
                 response = connection.respond(service, request)
             except Elsewhere as elsewhere:
-                relayed = functools.partial(answer_stream, self, service, head, request, elsewhere.assignment)
+                relayed = functools.partial(self.relay, service, request, elsewhere.assignment)
                 response = Response(200, deferred=lambda _: relayed())
             self.answer(response)
 
@@ -124,11 +123,6 @@ class Answering:
             return 0
         limit: int = (request.settings or request.site.settings)[LIMIT_REQUEST_BODY]
         return limit
-
-    def go_ahead(self) -> None:
-        """Tell a client that waits with the request's body to send it."""
-        self.talk.go_ahead(self.stream)
-        self.connection.soon()
 
     def log(self, level: Level, module: str, text: str) -> None:
         """Write to the error log of the virtual host, with the client's address."""
@@ -163,6 +157,17 @@ class Answering:
         if self.stream.state is State.STREAMING:
             self.connection.soon()  # the head does not wait for what follows
             await self.pour_body()
+
+    async def relay(self, service: Service, request: Request, assignment: Assignment) -> Response:
+        """The response to a request that another identity is to answer. Raises HTTPError."""
+        connection, head, relays = self.connection, request.head, self.connection.worker.relays
+        asked = asked_of(connection.endpoints, head, connection.handled, head_as_http1(head))
+        found = await relays.find_target(service.site, asked, assignment)
+        if found is None:
+            again = self.request = Request(head, connection.endpoints, service.site, request.time, request.log)
+            return connection.respond(service, again, passed=True)
+        self.relayed = True
+        return await RelayedAnswer(head, self.incoming, *found, relays.pool).begin()
 
     def send(self) -> None:
         """Send the response's head, and have its body sent."""

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
 
 from ownhost.apps.spool import Spool
 from ownhost.http.message import HTTPError
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.h2_answering import Answering
+from ownhost.processes.worker.h2_client import Http2Client
+from ownhost.processes.worker.h2_stream import Stream
 
 
 class StreamBody:
     """The body of one request (http.message.RequestBody)."""
 
-    __slots__ = ("answering", "closed", "error", "limit", "spool", "stream", "waiting", "wanted")
+    __slots__ = ("closed", "connection", "error", "limit", "spool", "stream", "waiting", "wanted")
 
-    def __init__(self, answering: Answering) -> None:
-        self.answering = answering
-        self.stream = answering.stream
+    def __init__(self, connection: Http2Client, stream: Stream) -> None:
+        self.connection = connection
+        self.stream = stream
         self.closed = False  # nobody reads it any more
         self.limit = 0  # LimitRequestBody, where no length was announced; 0 is none
         self.spool: Spool | None = None
@@ -39,13 +37,11 @@ class StreamBody:
 
     async def read(self) -> Spool:
         """All of it, read once. Raises HTTPError, OSError."""
-        request = self.answering.request
-        assert request is not None
         if self.spool is None:
             self.spool = Spool()
-            self.limit = self.answering.body_limit
-            if request.head.expect_continue and not self.waiting and not self.ended:
-                self.answering.go_ahead()
+            self.limit = self.stream.answering.body_limit
+            if self.stream.expects and not self.waiting and not self.ended:
+                self.go_ahead()
             waiting, self.waiting = self.waiting, []
             for data, size in waiting:
                 self._store(data, size)
@@ -55,13 +51,18 @@ class StreamBody:
             raise self.error
         return self.spool
 
+    def go_ahead(self) -> None:
+        """Tell a client that waits with it to send it."""
+        self.connection.talk.go_ahead(self.stream)
+        self.connection.soon()
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """It, as it comes: the client may send more once a piece is done with. Raises HTTPError, OSError."""
         while self.error is None and not self.closed:
             waiting, self.waiting = self.waiting, []
             for data, size in waiting:
                 yield data
-                self.answering.connection.acknowledge(self.stream, size)
+                self.connection.acknowledge(self.stream, size)
             if self.ended and not self.waiting:
                 return
             if not self.waiting:
@@ -73,7 +74,7 @@ class StreamBody:
     def take(self, data: bytes, size: int) -> None:
         """Some of it came, `size` bytes with its padding."""
         if self.closed:
-            self.answering.connection.acknowledge(self.stream, size)
+            self.connection.acknowledge(self.stream, size)
         elif self.spool is None:
             self.waiting.append((data, size))
             self.wake()
@@ -89,23 +90,23 @@ class StreamBody:
         """Let go of what was read, and of what comes yet."""
         self.closed = True
         for _, size in self.waiting:
-            self.answering.connection.acknowledge(self.stream, size)
+            self.connection.acknowledge(self.stream, size)
         self.waiting.clear()
         if self.spool is not None:
             self.spool.close()
 
     def too_large(self) -> HTTPError:
         """The error for more of it than LimitRequestBody says."""
-        limit = self.answering.body_limit
+        limit = self.stream.answering.body_limit
         why = f"Read content length of {self.stream.size} is larger than the configured limit of {limit}"
         return HTTPError(413, f"AH01591: {why}", module="http")
 
     async def _more(self) -> None:
-        self.wanted = self.answering.connection.worker.loop.create_future()
+        self.wanted = self.connection.worker.loop.create_future()
         await self.wanted
 
     def _store(self, data: bytes, size: int) -> None:
-        self.answering.connection.acknowledge(self.stream, size)
+        self.connection.acknowledge(self.stream, size)
         if self.error is not None:
             return
         assert self.spool is not None

@@ -7,7 +7,6 @@ the files it asks for.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Protocol
 
 from h2.errors import ErrorCodes
 
@@ -18,25 +17,6 @@ from ownhost.http.h2_session import Session
 from ownhost.processes.worker.h2_stream import Stream
 
 HIGH_WATER = 131_072  # bytes that wait for the socket, beyond which no more content is added
-
-
-class Transport(Protocol):
-    """A connected socket, or TLS on one: what is read and written never waits (BlockingIOError)."""
-
-    def recv(self, size: int, flags: int, /) -> bytes:
-        """At most `size` bytes; b"" at the end. Raises OSError."""
-
-    def send(self, data: bytes | bytearray | memoryview, flags: int, /) -> int:
-        """Send some of it, and say how much. What is sent next begins with the rest. Raises OSError."""
-
-    def fileno(self) -> int:
-        """The descriptor that is watched."""
-
-    def shutdown(self, how: int, /) -> None:
-        """Say that nothing more will be sent. Raises OSError."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 class Output:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.http2 import Http2Connection
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.worker import Worker
+from ownhost.processes.worker.shared import Shared
 
 
-async def rehearse(worker: Worker, handover: Handover, paths: Sequence[str]) -> None:
+async def rehearse(worker: Shared, handover: Handover, paths: Sequence[str]) -> None:
     """Ask for a few things over a socket pair, some of them with a body."""
     ours, theirs = socket.socketpair()
     client = H2Connection(H2Configuration())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 from socket import MSG_DONTWAIT, SocketType
-from typing import TYPE_CHECKING
 
 from ownhost.http.message import HTTPError
 from ownhost.http.openssl import OpenSSLError
@@ -16,12 +15,10 @@ from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.conversation import LAST_MOMENT
 from ownhost.processes.worker.http2 import Http2Connection
+from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.shared import Shared
 from ownhost.request import bugs
 from ownhost.request.request import Level
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.service import Service
-    from ownhost.processes.worker.worker import Worker
 
 _IN_CLEAR = "AH01996: SSL handshake failed: HTTP spoken on HTTPS port"
 
@@ -29,7 +26,7 @@ _IN_CLEAR = "AH01996: SSL handshake failed: HTTP spoken on HTTPS port"
 class Handshake:
     """A client that does not speak HTTP yet."""
 
-    def __init__(self, worker: Worker, sock: SocketType, handover: Handover, service: Service) -> None:
+    def __init__(self, worker: Shared, sock: SocketType, handover: Handover, service: Service) -> None:
         self.worker = worker
         self.raw = sock
         self.tls: TLSSocket | None = None

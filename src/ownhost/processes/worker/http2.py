@@ -7,22 +7,15 @@ and all that a turn has to say goes out together.
 from __future__ import annotations
 
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL
-from typing import TYPE_CHECKING
-
-from h2.errors import ErrorCodes
 
 from ownhost.http.h2_head import RawFields
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.worker.client import Client, guarded
+from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.h2_answering import Answering
-from ownhost.processes.worker.h2_conversation import Commands, Conversation, Event
-from ownhost.processes.worker.h2_output import Transport
+from ownhost.processes.worker.h2_client import Http2Client
 from ownhost.processes.worker.h2_stream import Stream
-from ownhost.request import bugs
-from ownhost.request.request import Level
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.worker import Worker
+from ownhost.processes.worker.shared import Shared
+from ownhost.processes.worker.transport import Transport
 
 READ_SIZE = 16_384  # bytes per recv
 READS = 4  # recvs per turn
@@ -32,17 +25,13 @@ RECEIVE = int(MSG_DONTWAIT)
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 
 
-class Http2Connection(Client):
-    """A HTTP/2 connection. Where it stands, `talk` knows; here is what the event loop was asked for."""
+class Http2Connection(Http2Client):
+    """A HTTP/2 connection: what the event loop was asked for."""
 
-    __slots__ = ("act_due", "clock", "reading", "sock", "talk", "turn_due", "writing")
+    __slots__ = ("act_due", "reading", "turn_due", "writing")
 
-    def __init__(self, worker: Worker, sock: Transport, handover: Handover) -> None:
-        super().__init__(worker, handover)
-        self.sock = sock
-        self.service = worker.services.get(handover.server)
-        self.clock = worker.loop.time
-        self.talk = Conversation(self.service or worker.default, self.clock())
+    def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
+        super().__init__(worker, sock, handover)
         self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
         self.turn_due = self.act_due = False  # the event loop will end a turn, or act on frames
 
@@ -167,15 +156,6 @@ class Http2Connection(Client):
 
     # What is done
 
-    def perform(self, commands: Commands) -> None:
-        """Do what is to be done. What is raised ends a stream alone, where it is a stream's."""
-        for what, stream, details in commands:
-            whose = self if stream is None else stream.answering
-            try:
-                getattr(whose, what)(*details)
-            except Exception as error:
-                whose.broke(error)
-
     def serve(self, stream: Stream, fields: RawFields) -> None:
         """Answer a request."""
         stream.answering = answering = Answering(self, stream)
@@ -183,28 +163,6 @@ class Http2Connection(Client):
             answering.serve(fields)
         except Exception as error:
             answering.broke(error)
-
-    def acknowledge(self, stream: Stream, size: int) -> None:
-        """Let the client send this many bytes more."""
-        self.talk.acknowledge(stream.id, size)
-        self.soon()
-
-    def log(self, level: Level, text: str) -> None:
-        """Write to the error log of the virtual host, about no stream in particular."""
-        service = self.service or self.worker.default
-        client = f"{self.endpoints.client}:{self.endpoints.client_port}"
-        service.error_log.log(level, "http2", text, client)
-
-    def close_if_idle(self) -> None:
-        self.perform(self.talk.take(Event.STOP, self.clock()))
-
-    def broke(self, error: Exception) -> None:
-        """Something raised that must not, and it is not known on which stream: all of them end."""
-        bugs.report(lambda level, _, text: self.log(level, text), error)
-        self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.clock()))
-
-    def close(self) -> None:
-        self.perform(self.talk.take(Event.GONE, self.clock()))
 
     def hang_up(self, patience: float | None) -> None:
         """Close the socket. A client that was told why has so many seconds: with bytes unread, a close undoes that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from socket import MSG_NOSIGNAL
-from typing import TYPE_CHECKING
 
 from ownhost.apps.spool import Spool
 from ownhost.http.body import BodyReader
@@ -12,18 +11,16 @@ from ownhost.http.framing import CONTINUE, interim
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import ClientGone, HTTPError
 from ownhost.modules.reqtimeout import TOO_LONG
+from ownhost.processes.worker.driven import Driven
 from ownhost.processes.worker.sending import Ended, Sender, TooSlow, receive
+from ownhost.processes.worker.service import Service
 from ownhost.request.request import Request
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.connection import Connection
-    from ownhost.processes.worker.service import Service
 
 
 class Incoming:
     """The body of one request (http.message.RequestBody)."""
 
-    def __init__(self, connection: Connection, service: Service, request: Request) -> None:
+    def __init__(self, connection: Driven, service: Service, request: Request) -> None:
         self.connection = connection
         self.service = service
         self.head = request.head

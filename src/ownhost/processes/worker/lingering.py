@@ -11,12 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, SHUT_WR
-from typing import TYPE_CHECKING
 
 from ownhost.http.tls import TLSSocket
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.h2_output import Transport
+from ownhost.processes.worker.transport import Transport
 
 INTERVAL = 0.1  # seconds between looks
 SILENCE = 2.0  # seconds without a byte after which a client is closed

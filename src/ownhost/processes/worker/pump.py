@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from socket import SHUT_WR, SocketType, socketpair
-from typing import TYPE_CHECKING
 
 from ownhost.processes.worker.sending import Gone, Sender, receive
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.h2_output import Transport
+from ownhost.processes.worker.transport import Transport
 
 PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own
 

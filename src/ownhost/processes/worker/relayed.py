@@ -12,7 +12,6 @@ import contextlib
 import functools
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ownhost.http.message import Head, HTTPError, Response
 from ownhost.http.tls import TLSFacts
@@ -33,11 +32,9 @@ from ownhost.processes.relay.records import (
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.conversation import Event, State
 from ownhost.processes.worker.sending import SEND, Sending
+from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.shared import Shared
 from ownhost.request.request import Endpoints, Level, Request
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.service import Service
-    from ownhost.processes.worker.worker import Worker
 
 HTTP2 = "HTTP/2.0"
 SHORT = 16_384  # bytes that wait for what follows them
@@ -274,7 +271,7 @@ class RelayedConnection(Connection):
     relayed = True
     lingers = False
 
-    def __init__(self, worker: Worker, sock: socket.socket, handover: Handover) -> None:
+    def __init__(self, worker: Shared, sock: socket.socket, handover: Handover) -> None:
         super().__init__(worker, RecordSocket(worker.loop, sock), handover)
         self.service = worker.services.get(handover.server)
         self.protocol = ""  # what the client speaks, where that is not HTTP/1

@@ -10,14 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from socket import MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SocketType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ownhost.http.framing import LAST_CHUNK, chunk
 from ownhost.http.message import ClientGone, FileBody, Response, Stream
+from ownhost.processes.worker.transport import Transport
 from ownhost.request.request import Request
-
-if TYPE_CHECKING:
-    from ownhost.processes.worker.h2_output import Transport
 
 PER_TURN = 1 << 22  # bytes of a response that are sent before other connections get their turn: about a millisecond
 COPIED = 65_536  # bytes of a file that are read at a time where it is neither mapped nor the kernel's to send

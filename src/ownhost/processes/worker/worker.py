@@ -19,49 +19,31 @@ import os
 import pickle
 import pwd
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
-from setproctitle import setproctitle
 
 from ownhost.apps import spooling
 from ownhost.config.directive import Settings, Source
 from ownhost.config.model import VirtualHost
 from ownhost.http import certificates
-from ownhost.http.deadlines import Deadlines
-from ownhost.http.message import Head, HTTPError
 from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.identity import UNASSIGNED, Identity
 from ownhost.processes import mailbox
-from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.messages import Busy, Channel, Leave, NotRelayed, ProtocolError, Relayed
-from ownhost.processes.pulse import OWN
-from ownhost.processes.scoreboard import Clients
+from ownhost.processes.messages import Channel, Leave, NotRelayed, ProtocolError, Relayed
 from ownhost.processes.slices import WorkerSlice, receive_slice
 from ownhost.processes.worker import h2_rehearsal
-from ownhost.processes.worker.client import Client
-from ownhost.processes.worker.client_watch import ClientWatch
 from ownhost.processes.worker.connection import Connection
-from ownhost.processes.worker.dialogue import Dialogue
-from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.fronted import FrontedConnection
 from ownhost.processes.worker.handshake import Handshake
-from ownhost.processes.worker.launching import LauncherClient
-from ownhost.processes.worker.lingering import Lingering
-from ownhost.processes.worker.mine import Mine
 from ownhost.processes.worker.relayed import RelayedConnection
-from ownhost.processes.worker.relaying import Relays
-from ownhost.processes.worker.service import Service
-from ownhost.processes.worker.waiting import Waiting
+from ownhost.processes.worker.shared import Shared
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.errorlog import ERROR_LOG
-from ownhost.request.given_files import GivenFiles
-from ownhost.request.hosts import NameTable, refuses
 from ownhost.request.request import Level
 from ownhost.request.translate import DOCUMENT_ROOT
 
@@ -73,26 +55,6 @@ BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
-
-
-def _misdirected(connection: Client, asked: str) -> HTTPError:
-    """The error for a request over TLS that the connection was not made for: Apache's words, which fail2ban reads."""
-    tls = connection.endpoints.tls
-    named = f"{tls.server_name} provided via SNI" if tls is not None and tls.server_name else "(no SNI was provided)"
-    reason = f"AH02032: Hostname {named} and hostname {asked} provided via HTTP have no compatible SSL setup"
-    return HTTPError(421, reason, module="ssl", level=Level.ERROR)
-
-
-def _unnamed(service: Service, asked: str) -> HTTPError:
-    """The error for a request for a host that nobody goes by, where StrictHostCheck is on."""
-    server = service.site.virtual_host
-    if server.id:
-        number = "AH10157"
-        where = f"in the matching virtual host (default vhost for current connection is {server.source})"
-    else:
-        number, where = "AH10156", "in the global server configuration"
-    reason = f"{number}: Requested hostname '{asked}' did not match any ServerName/ServerAlias {where}"
-    return HTTPError(400, reason, level=Level.WARN)
 
 
 def main(channel: Channel) -> NoReturn:
@@ -188,62 +150,18 @@ async def _rehearse(worker: Worker, request: str) -> None:
         await asyncio.sleep(0)
 
 
-class Worker:
-    """One identity's virtual hosts, and the connections that are being served."""
+class Worker(Shared):
+    """A worker's life: what its mailbox and the supervisor bring."""
 
     def __init__(
         self, channel: Channel, slice_: WorkerSlice, descriptors: list[int], loop: asyncio.AbstractEventLoop
     ) -> None:
-        self.channel = channel
-        self.loop = loop
-        self.slice = slice_
+        super().__init__(channel, slice_, descriptors, loop)
         spooling.begin(slice_.spooling)
-        self.mailbox, self.orders = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
+        self.mailbox = socket.socket(fileno=descriptors[0])
         self.left_over = [socket.socket(fileno=descriptors[place]) for place in slice_.left_over]
-        writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
-        self.writers = writers.all()
-        clients = _counters(slice_, descriptors)
-        self.programs = {
-            command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
-            for command, (talk, errors) in slice_.programs.items()
-        }
-        encryption = {
-            server.id: Encryption(server, slice_.tls[server.id], descriptors, loop)
-            for server in slice_.servers
-            if server.id in slice_.tls
-        }
-        self.services = {
-            server.id: Service(
-                server,
-                Mine(slice_, server),
-                writers,
-                loop.call_soon,
-                clients.get(server.id),
-                encryption.get(server.id),
-            )
-            for server in slice_.servers
-        }
-        for server_id, service in self.services.items():
-            service.site.programs = self.programs
-            opened = slice_.opened.get(server_id, {})
-            service.site.opened = GivenFiles.numbered(opened, descriptors)
-            service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
-        # For what belongs to no virtual host: the main server's settings, where this identity has its log.
-        served = next(iter(self.services.values()), None)
-        self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
-        self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
-        self.relays = Relays(self)
-        self.connections: set[Client | Handshake] = set()
-        self.waiting = Waiting(loop)
-        self.deadlines = Deadlines(loop, COARSE)
-        self.watch = ClientWatch(loop)
-        self.lingering = Lingering(loop, self.end_if_done)
-        self.pulse = OWN.pulse
         self.taken = 0  # connections, in all
         self.full_batches = 0
-        self.load_is_watched = False
-        self.title_due = False
-        self.stopping = False
 
     def run(self) -> None:
         """Serve until idle, told to stop, or alone."""
@@ -264,10 +182,6 @@ class Worker:
         message, error = str(context.get("message")), context.get("exception")
         found = error if isinstance(error, BaseException) else RuntimeError(message)
         bugs.report(lambda level, _, text: self.log(level, text), found, message)
-
-    def log(self, level: Level, message: str, module: str = "core") -> None:
-        """Write to the error log of no virtual host in particular."""
-        self.default.error_log.log(level, module, message)
 
     # Connections arrive
 
@@ -308,59 +222,6 @@ class Worker:
         else:
             Connection(self, sock, handover).begin()
 
-    def watch_load(self) -> None:
-        """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
-        self.load_is_watched = True
-        self.loop.call_later(LOAD_INTERVAL, self.check_load, time.process_time(), self.loop.time())
-
-    def check_load(self, cpu_before: float, time_before: float) -> None:
-        """A worker that fills its core asks for another: connections to come go to whoever has time."""
-        self.load_is_watched = False
-        if time.process_time() - cpu_before > BUSY_SHARE * (self.loop.time() - time_before):
-            self.ask_for_help()
-
-    def ask_for_help(self) -> None:
-        """Tell the supervisor that one worker is not enough; what comes of it is its policy's to say."""
-        with contextlib.suppress(OSError):
-            self.channel.send(Busy())
-
-    def names_at(self, local: str, port: int) -> NameTable:
-        """What this worker knows of the names at an address: from now on it is remembered."""
-        names = self.names[local, port] = self.slice.names.names(local, port)
-        return names
-
-    def find(self, connection: Client, head: Head) -> Service | None:
-        """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
-        endpoints = connection.endpoints
-        place = endpoints.local, endpoints.local_port
-        server = (self.names.get(place) or self.names_at(*place)).find(head.host)
-        refusal = self.slice.refused.get(server)
-        if refusal is not None:
-            raise HTTPError(500, refusal, module="mpm_itk")
-        found = self.services.get(server)
-        if endpoints.secure:
-            answers = self.admit(connection, found, head.host)
-        elif found is None or (connection.fresh and server != connection.server):
-            return None
-        else:
-            answers = found
-        if found is not None and found.checks_hosts and refuses(found.site.virtual_host, head.host):
-            connection.denial = _unnamed(found, head.host)
-        return answers
-
-    def admit(self, connection: Client, found: Service | None, asked: str) -> Service:
-        """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
-        own = self.services.get(connection.server)
-        if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
-            connection.denial = _misdirected(connection, asked)
-            return own or found or self.default
-        if found.encryption is not None and found.encryption.strict:
-            tls = connection.endpoints.tls
-            if tls is None or not tls.server_name:
-                reason = "AH02033: No hostname was provided via SNI for a name based virtual host"
-                connection.denial = HTTPError(403, reason, module="ssl")
-        return found
-
     def take_left_over(self) -> None:
         """Serve what is in mailboxes that somebody of this identity has shut down, and be the one who closes them."""
         while self.left_over:
@@ -368,59 +229,6 @@ class Worker:
                 while received := mailbox.receive_handover(broken):
                     self.taken += 1
                     self.serve(*received)
-
-    # Connections stay, and leave
-
-    def adopt(self, connection: Client | Handshake) -> None:
-        """A connection stays for longer than one turn."""
-        self.connections.add(connection)
-        self.pulse.idle_since = 0.0
-        self.title_changed()
-
-    def forget(self, connection: Client | Handshake) -> None:
-        """A connection is closed, or somebody else's."""
-        if connection in self.connections:
-            self.connections.discard(connection)
-            self.deadlines.drop(connection)
-            self.note_idle()
-            self.title_changed()
-            self.end_if_done()
-
-    def beat(self) -> None:
-        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
-        self.pulse.busy_since = time.monotonic()
-        self.loop.call_later(BEAT, self.beat_on)
-
-    def beat_on(self) -> None:
-        """The next beat; none where nobody is served."""
-        if self.connections or self.lingering:
-            self.beat()
-        else:
-            self.pulse.busy_since = 0.0
-
-    def note_idle(self) -> None:
-        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
-        if not self.connections:
-            self.pulse.idle_since = time.monotonic()
-
-    def end_if_done(self) -> None:
-        """At a stop: leave once the last client has."""
-        if self.stopping and not self.connections and not self.lingering:
-            self.relays.pool.close()
-            self.loop.stop()
-
-    def title_changed(self) -> None:
-        """Have the title updated, but not at every change."""
-        if not self.title_due:
-            self.title_due = True
-            self.loop.call_later(TITLE_INTERVAL, self.update_title)
-
-    def update_title(self) -> None:
-        """Show role, identity and load to ps(1)."""
-        self.title_due = False
-        count = len(self.connections)
-        plural = "" if count == 1 else "s"
-        setproctitle(f"ownhost: worker {self.slice.identity.name} ({count} connection{plural})")
 
     # The end
 
@@ -468,14 +276,3 @@ class Worker:
             self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         else:
             self.loop.stop()
-
-
-def _counters(slice_: WorkerSlice, descriptors: list[int]) -> dict[int, Clients]:
-    """Where the clients of each server are counted, if they are: mapped, and the descriptors closed for good."""
-    found: dict[int, Clients] = {}
-    for count in slice_.counts:
-        clients = Clients(descriptors[count.writing], descriptors[count.reading], count.page)
-        os.close(descriptors[count.writing])
-        os.close(descriptors[count.reading])
-        found.update(dict.fromkeys(count.servers, clients))
-    return found

@@ -1,0 +1,64 @@
+"""A HTTP/2 client whose conversation is held: what is to be done then is done here, or by whoever answers a stream."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from h2.errors import ErrorCodes
+
+from ownhost.processes.mailbox import Handover
+from ownhost.processes.worker.client import Client
+from ownhost.processes.worker.h2_conversation import Commands, Conversation, Event
+from ownhost.processes.worker.h2_stream import Stream
+from ownhost.processes.worker.shared import Shared
+from ownhost.processes.worker.transport import Transport
+from ownhost.request import bugs
+from ownhost.request.request import Level
+
+
+class Http2Client(Client):
+    """Where it stands, `talk` knows."""
+
+    __slots__ = ("clock", "sock", "talk")
+
+    def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
+        super().__init__(worker, handover)
+        self.sock = sock
+        self.service = worker.services.get(handover.server)
+        self.clock = worker.loop.time
+        self.talk = Conversation(self.service or worker.default, self.clock())
+
+    @abstractmethod
+    def soon(self) -> None:
+        """Have what there is sent at the end of this turn."""
+
+    def perform(self, commands: Commands) -> None:
+        """Do what is to be done. What is raised ends a stream alone, where it is a stream's."""
+        for what, stream, details in commands:
+            whose = self if stream is None else stream.answering
+            try:
+                getattr(whose, what)(*details)
+            except Exception as error:
+                whose.broke(error)
+
+    def acknowledge(self, stream: Stream, size: int) -> None:
+        """Let the client send this many bytes more."""
+        self.talk.acknowledge(stream.id, size)
+        self.soon()
+
+    def close_if_idle(self) -> None:
+        self.perform(self.talk.take(Event.STOP, self.clock()))
+
+    def close(self) -> None:
+        self.perform(self.talk.take(Event.GONE, self.clock()))
+
+    def broke(self, error: Exception) -> None:
+        """Something raised that must not, and it is not known on which stream: all of them end."""
+        bugs.report(lambda level, _, text: self.log(level, text), error)
+        self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.clock()))
+
+    def log(self, level: Level, text: str) -> None:
+        """Write to the error log of the virtual host, about no stream in particular."""
+        service = self.service or self.worker.default
+        client = f"{self.endpoints.client}:{self.endpoints.client_port}"
+        service.error_log.log(level, "http2", text, client)
