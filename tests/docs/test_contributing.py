@@ -25,6 +25,7 @@ SERVED = ("Run a server by hand", "Look into a worker")
 # Commands of other parts that are not done here, and why.
 NOT_HERE = {
     "./scripts/check": "a minute, and done before each commit",
+    "./scripts/coverage": "it runs all fast tests",
     "./scripts/test fast": "this runs within the tests",
     "sudo ./scripts/test": "this runs within the tests",
     "sudo ./scripts/test tests/server/test_files.py": "this runs within the tests",
