@@ -58,7 +58,7 @@ def ask(port: int, requests: list[Asked], connect: Callable[[int], socket.socket
 
 def _read(stream: BinaryIO, asked: Asked) -> Answer | None:
     """One answer; None where the connection ends instead. Its field X-Interim has what came before it (1xx)."""
-    interims = []
+    interims: list[str] = []
     while answer := _read_one(stream, asked):
         if answer.status >= 200:
             return replace(answer, fields={**answer.fields, "x-interim": "; ".join(interims)}) if interims else answer

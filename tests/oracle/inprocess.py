@@ -149,7 +149,7 @@ class Inside:
     async def _end(self) -> None:
         for worker, _ in self.workers.values():
             for connection in list(worker.connections):
-                connection.close()
+                connection.close()  # type: ignore[attr-defined]  # all that a worker has can
             worker.relays.pool.close()
             worker.lingering.end()
             for writer in worker.writers:

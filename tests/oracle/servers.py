@@ -6,18 +6,18 @@ import contextlib
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Server, World
 from oracle import cases
 from oracle.behind import backends
 from oracle.client import Answer, ask, connected
 from oracle.compare import LONGEST
 from oracle.recorded import Answers
 from oracle.tree import probing
+from waiting import eventually
 
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
@@ -162,5 +162,4 @@ def _apache(configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
-    time.sleep(0.05)
     return False

@@ -36,7 +36,7 @@ def fail(*_: object) -> None:
 class Broken:
     """A stream that breaks after its first piece."""
 
-    length = None
+    length: int | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"first"
@@ -77,7 +77,7 @@ def step(phase: Phase, hook: Hook | None = None) -> Callable[[Pair], None]:
 
 
 def handler(pair: Pair) -> None:
-    pair.service.site.handlers["default-handler"] = fail
+    pair.service.site.handlers["default-handler"] = fail  # type: ignore[assignment]
 
 
 def deferred(pair: Pair) -> None:
@@ -89,16 +89,16 @@ def stream(pair: Pair) -> None:
 
 
 def memory(pair: Pair) -> None:
-    pair.service.site.memory = SimpleNamespace(recall=fail)
+    pair.service.site.memory = SimpleNamespace(recall=fail)  # type: ignore[assignment]
 
 
 def framing(pair: Pair) -> None:
-    pair.service.frame = fail  # HTTP/1
-    pair.service.token = None  # HTTP/2 puts it into bytes
+    pair.service.frame = fail  # type: ignore[method-assign, assignment]  # HTTP/1
+    pair.service.token = None  # type: ignore[assignment]  # HTTP/2 puts it into bytes
 
 
 def log(pair: Pair) -> None:
-    pair.service.access_log.record = fail
+    pair.service.access_log.record = fail  # type: ignore[method-assign, assignment]
 
 
 BEFORE = {

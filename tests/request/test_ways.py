@@ -165,7 +165,12 @@ def test_within_a_turn_a_file_is_looked_at_once(served: Served, monkeypatch: pyt
     served.ask("GET /a.php")
     looks: list[object] = []
     stat = os.stat
-    monkeypatch.setattr(os, "stat", lambda path: looks.append(path) or stat(path))
+
+    def look(path: str) -> os.stat_result:
+        looks.append(path)
+        return stat(path)
+
+    monkeypatch.setattr(os, "stat", look)
     for _ in range(3):
         serve.respond(make_request(served.site, "GET /a.php").request)
     assert looks == [os.fsencode(f"{served.root}/a.php")]
