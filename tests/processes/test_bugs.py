@@ -12,9 +12,8 @@ import pytest
 from h2_pair import Pair
 from ownhost.http.message import RequestBody, Response
 from ownhost.request import bugs
-from ownhost.request.module import Hook
 from ownhost.request.phases import PHASES
-from ownhost.request.request import Phase, Request
+from ownhost.request.request import Hook, Phase, Request
 
 
 @pytest.fixture

@@ -73,11 +73,11 @@ def served(tmp_path: Path) -> Served:
 
 def test_the_second_request_takes_the_way_of_the_first(served: Served) -> None:
     first, second = served.ask("GET /a.php"), served.ask("GET /a.php", "X-Other: field")
-    assert first.way is None
-    assert second.way is not None
-    assert served.ask("GET /").way is None
+    assert first.known is None
+    assert second.known is not None
+    assert served.ask("GET /").known is None
     assert served.ask("GET /").filename == f"{served.root}/index.php"
-    assert served.ask("GET /").way is not None
+    assert served.ask("GET /").known is not None
 
 
 # What may not be taken from another request, and what configurations make of it
