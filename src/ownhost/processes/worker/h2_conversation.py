@@ -37,12 +37,12 @@ from ownhost.http.h2_frames import (
     FrameError,
     Frames,
 )
-from ownhost.http.h2_head import RawFields
 from ownhost.http.level import Level
 from ownhost.http.message import ClientGone
 from ownhost.http.tls import TLSFacts
 from ownhost.processes.states import Unexpected, follow
 from ownhost.processes.worker.h2_budget import Budget, Flood
+from ownhost.processes.worker.h2_head import RawFields
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output
 from ownhost.processes.worker.h2_session import Session
 from ownhost.processes.worker.h2_stream import TABLE as STREAM_TABLE
