@@ -103,7 +103,7 @@ class Pair:
         self.may_read = self.ended = self.closed = False
         self.since = 0.0  # since when it is kept
         self._watcher = watcher
-        self._pairs = pairs  # the next state that it is kept in
+        self._pairs = pairs  # the pairs that it may be kept with
         watcher.watch(self.sock.fileno(), self.on_event, WATCHED)
 
     def on_event(self, events: int) -> None:
