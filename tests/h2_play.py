@@ -117,7 +117,7 @@ class Client:
         end = " END" * ("END_STREAM" in frame.flags)
         match frame:
             case HeadersFrame():
-                status = dict(self.decoder.decode(frame.data))[":status"]
+                status = dict(self.decoder.decode(frame.data, raw=True))[b":status"].decode()
                 return f"{frame.stream_id} HEADERS {status}{end}"
             case DataFrame():
                 content = frame.data.decode() if len(frame.data) <= SHOWN_LENGTH else str(len(frame.data))

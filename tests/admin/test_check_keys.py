@@ -15,8 +15,9 @@ import pytest
 
 from certificates import NOW, Authority, key_pem, new_key
 from encrypted import Sites
-from harness import ALICE, BOB, World, eventually
+from harness import ALICE, BOB, World
 from installing import install
+from waiting import eventually
 
 # What is tried (the lines of a virtual host, after SSLEngine on), which of them is to blame, and what is said of it.
 # C and K are SSLCertificateFile and SSLCertificateKeyFile.

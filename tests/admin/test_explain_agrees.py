@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import socket
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import ALICE, BOB, WWW, Server, World
+from harness import ALICE, BOB, WWW, Answer, Server, World
 from ownhost.admin.cli import main
 from ownhost.modules import mod_php
 
@@ -268,13 +267,13 @@ def explained(server: Server, case: Case) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
-def asked(server: Server, case: Case) -> http.client.HTTPResponse:
+def asked(server: Server, case: Case) -> Answer:
     client = server.client()
     try:
         host = f"{case.host}:{server.port}"
         client.request(case.method, case.path, headers={"Host": host, "Connection": "close", **case.fields})
         response = client.getresponse()
-        response.content = response.read()  # type: ignore[attr-defined]
+        response.whole()
         return response
     finally:
         client.close()
@@ -284,7 +283,7 @@ def asked(server: Server, case: Case) -> http.client.HTTPResponse:
 def test_what_is_explained_is_what_is_answered(server: Server, case: Case) -> None:
     found = explained(server, case)
     response = asked(server, case)
-    content: bytes = response.content  # type: ignore[attr-defined]
+    content: bytes = response.content
     assert (found["status"], response.status) == (case.status, case.status), found["verdict"]
     assert found["verdict"].startswith(str(case.status)), found["verdict"]
     assert found["location"] == (response.getheader("Location") or "")

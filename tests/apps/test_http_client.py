@@ -6,8 +6,8 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pieces import CUTS, pieces, single
 
+from apps.pieces import CUTS, pieces, single
 from ownhost.apps.http_client import BackendError, Content, End, Event, Exchange, Head, Interim, Switched
 
 HOST = ("Host", "b.test")

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ownhost import modules
 from ownhost.config import expression as e
 from ownhost.config.directive import ArgumentError
 from ownhost.config.expression_grammar import DEEPEST, LONGEST, MOST_LEVELS
 from ownhost.config.expression_parser import is_plain, parse_condition, parse_string
+
+modules.load()  # it has the words of expressions declared
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ from ownhost.config.expression_parser import is_plain, parse_condition, parse_st
         ("%{NOSUCH} == 'a'", 3, "there is no variable NOSUCH"),
         ("%{HTTP_HOTS} == 'a'", 3, "did you mean HTTP_HOST?"),
         ("nosuch('a') == 'a'", 1, "there is no function nosuch"),
-        ("tolow('a') == 'a'", 1, "did you mean tolower?"),
+        ("tolow('a') == 'a'", 1, "did you mean tolower()?"),
         ("-Q 'a'", 1, "there is no operator -Q"),
         ("'a' -nosuch 'b'", 5, "there is no operator -nosuch"),
         ("'a' -EQ 'b'", 5, "there is no operator -EQ"),

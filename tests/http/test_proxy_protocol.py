@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from ownhost.http.proxy_protocol import MOST, Announced, NoHeader, read
 
+Addresses = st.SearchStrategy[ipaddress.IPv4Address | ipaddress.IPv6Address]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-V4, V6 = st.ip_addresses(v=4), st.ip_addresses(v=6).filter(lambda address: not address.ipv4_mapped)
+V4: Addresses = st.ip_addresses(v=4)
+V6: Addresses = st.ip_addresses(v=6).filter(lambda address: not getattr(address, "ipv4_mapped", None))
 PORTS = st.integers(0, 65_535)
 BEHIND = b"GET / HTTP/1.1\r\n"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Process, eventually
+from harness import ALICE, Process
 from ownhost.processes.budget import Budget
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.logger.log import Log
@@ -20,6 +20,7 @@ from ownhost.processes.logger.speaker import clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
 from ownhost.request.errorlog import LogTarget
+from waiting import eventually
 
 FULL = "/dev/full"
 
@@ -245,7 +246,7 @@ def test_the_last_lines_get_a_moment(number: int) -> None:
         writer.write("x" * 9_999 + "\n")
     writer.flush()
     assert writer.lines, "the socket took all: this test sees nothing"
-    received = []
+    received: list[int] = []
 
     def read() -> None:
         while sum(received) < 260_000:

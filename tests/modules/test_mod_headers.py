@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.config.directive import ArgumentError, ConfigError
-from ownhost.modules.mod_headers import Change, Value, change_fields, parse_value
+from ownhost.modules.headers.changes import Change
+from ownhost.modules.headers.values import Value, parse_value
 from ownhost.request.serve import respond
 from serving import Served, ask, make_request, values
 
@@ -130,10 +131,10 @@ def test_what_depends_on_the_request_is_not_remembered(tmp_path: Path, line: str
     ("line", "expected"),
     [
         ("Header foo X a", "expected set, setifempty"),
-        ("Header set X", "a value"),
+        ("Header set X", "expected set field value"),
         ("Header set X a b", "early, env=NAME"),
         ("Header set X a env=", "early, env=NAME"),
-        ("Header edit X a", "a replacement"),
+        ("Header edit X a", "expected edit field regex replacement"),
         ("Header edit X ( b", "cannot be used"),
         ("Header unset X a", "early, env=NAME"),
         ('Header set X "50% off"', "%% for a percent sign"),
@@ -165,7 +166,7 @@ _ACTIONS = st.sampled_from(["set", "setifempty", "append", "merge", "add", "unse
 @given(st.lists(st.tuples(_NAMES, st.text("xy,", max_size=3))), _ACTIONS, _NAMES, st.text("xy", min_size=1, max_size=3))
 def test_a_change_leaves_other_fields_alone(fields: list[tuple[str, str]], action: str, name: str, text: str) -> None:
     before = list(fields)
-    change_fields(fields, Change(action, name, Value((("", text),))), None, None)  # type: ignore[arg-type]
+    Change(action, name, Value((("", text),))).apply(fields, None, None)  # type: ignore[arg-type]
     others = [field for field in before if field[0].lower() != name.lower()]
     assert [field for field in fields if field[0].lower() != name.lower()] == others
     mine = [value for field, value in fields if field.lower() == name.lower()]

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, answer, eventually, standing, steal
+from harness import ALICE, BOB, Process, Server, World, answer, standing, steal
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, NotRelayed, Relay
+from waiting import eventually
 
 GAMES, NEWS = pwd.getpwnam("games").pw_uid, pwd.getpwnam("news").pw_uid
 RESOLVER = 65_533  # whom resolvers run as where there is no account for them

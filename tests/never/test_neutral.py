@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -18,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, WWW, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, WWW, Process, Server, World, steal
 from inside import CGI, inside
 from ownhost.processes.supervisor.words import RATES
+from waiting import eventually
 
 FILES: dict[str, str | bytes] = {"index.html": "here\n", "run.cgi": CGI, "run.php": "<?php echo getmypid();"}
 PROGRAMS = (
@@ -178,7 +180,7 @@ def test_words_without_end_are_not_read_without_end(two: Server) -> None:
                 channel.send(b'["Busy", {}]')
                 said += 1
             except BlockingIOError:
-                time.sleep(0.001)
+                select.select([], [channel], [], 0.1)
     rate, most = RATES["worker"]
     assert said < most + 4 * rate + 300, "300: what a channel holds"
     assert processor_time(supervisor) - before < 1.0

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World
+from waiting import eventually
 
 RENAME_EXCHANGE = 2
 

@@ -49,7 +49,7 @@ def _require(node: Rule | Group, request: Request, *, within_all: bool) -> Ruled
     if not mod_authz_core.concerns(node, request.method):
         return Ruled(str(node), _place(node.source), NO_SAY, f"not for {request.method}")
     if isinstance(node, Rule):
-        why = PROVIDERS[node.provider].seen(request)
+        why = PROVIDERS.known[node.provider].means.seen(request)
         if verdict is Verdict.NEEDS_USER:
             why = "nobody has logged in"
         return Ruled(str(node), _place(node.source), _WORDS[verdict], why)

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from ownhost.admin.reference import Entry
+from ownhost.admin.reference import Entry, WordEntry
 from ownhost.config.directive import Answer
 
 WIDTH = 100
@@ -27,7 +27,8 @@ The words are those of Apache's manual. *Context* says where a directive may sta
 is outside of all sections, *directory* is any of `Directory`, `Files`, `Location`, `If` and their
 `Match` forms, *proxy section* is `Proxy` and `ProxyMatch`. `.htaccess` files are not read yet;
 *Override* is the class of `AllowOverride` that will let the directive stand in one. *Differs* says
-how it differs from Apache. The pages linked below a module's name say more.
+how it differs from Apache. The pages linked below a module's name say more. If the arguments of a
+directive are words of a table, such as the flags of `RewriteRule`, the table follows it.
 
 At the end are the names of directives that are accepted without effect, and of those that Ownhost
 knows but does not support. The latter are errors.
@@ -74,8 +75,9 @@ def page(entries: Iterable[Entry], undeclared: Iterable[str] = ()) -> str:
         for module, found in groupby((one for one in known if one.answer == Answer.OBEYED), lambda one: one.module)
     }
     lines = [INTRODUCTION, *_index(obeyed), ""]
+    shown: set[str] = set()
     for module, found in obeyed.items():
-        lines += _module(module, found)
+        lines += _module(module, found, shown)
     lines += _others(Answer.NO_EFFECT, _named(known, Answer.NO_EFFECT))
     lines += _others(Answer.UNSUPPORTED, [*_named(known, Answer.UNSUPPORTED), *undeclared])
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -97,12 +99,15 @@ def _index(obeyed: dict[str, list[Entry]]) -> Iterator[str]:
         yield from _wrapped(f"{_title(module)}: {', '.join(links)}", bullet=True)
 
 
-def _module(module: str, entries: list[Entry]) -> Iterator[str]:
+def _module(module: str, entries: list[Entry], shown: set[str]) -> Iterator[str]:
     yield from (f"## {_title(module)}", "")
     if module in GUIDES:
         yield from (f"See also [{GUIDES[module]}]({GUIDES[module]}).", "")
     for entry in entries:
         yield from _entry(entry)
+        for title, words in entry.words.items():
+            yield from _table(title, words, linked=title in shown)
+            shown.add(title)
 
 
 def _entry(entry: Entry) -> Iterator[str]:
@@ -118,6 +123,19 @@ def _entry(entry: Entry) -> Iterator[str]:
     for label, fact in facts.items():
         if fact:
             yield from _wrapped(f"*{label}*: {fact}", bullet=True)
+    yield ""
+
+
+def _table(title: str, words: list[WordEntry], *, linked: bool) -> Iterator[str]:
+    """The words that a directive's arguments are made of; a link where they are on the page already."""
+    if linked:
+        yield from (f"[{title}](#{title.lower().replace(' ', '-')}) are listed above.", "")
+        return
+    yield from (f"#### {title}", "")
+    for word in words:
+        names = ", ".join(f"`{name}`" for name in (word.written, *word.aliases))
+        differs = f" *Differs*: {_plain(word.differs)}" if word.differs else ""
+        yield from _wrapped(f"{names}: {_plain(word.help)}{differs}", bullet=True)
     yield ""
 
 

@@ -18,7 +18,8 @@ from ownhost.modules import mod_asgi, mod_wsgi
 from ownhost.modules.mod_alias import CGI
 from ownhost.modules.mod_php import SCRIPT_HANDLERS, php_server
 from ownhost.modules.mod_proxy import backend_of
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
+from ownhost.request.proxied import PROXIED, PROXY_HANDLER
+from ownhost.request.request import Request
 
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where env(1) searches without a PATH
 _LONGEST_LINE = 256  # bytes of a #! line (execve(2))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ownhost.config.directive import REGISTRY, Directive, Override, Where
+from ownhost.config.words import Words
 
 CONTEXTS = {
     Where.SERVER: "server config",
@@ -16,6 +19,17 @@ CONTEXTS = {
 }
 HEADERS = ("DIRECTIVE", "MODULE", "ANSWER", "WHAT IT DOES")
 SENTENCES = HEADERS[-1:]
+_WIDEST = 40  # characters of a column of words
+
+
+@dataclass(frozen=True, slots=True)
+class WordEntry:
+    """One of the words that a directive's arguments are made of."""
+
+    written: str  # with its arguments
+    aliases: tuple[str, ...]
+    help: str
+    differs: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Entry:
     help: str
     differs: str
     note: str
+    words: dict[str, list[WordEntry]]  # by what they are: "Flags of RewriteRule"
 
 
 def entry(directive: Directive) -> Entry:
@@ -48,7 +63,15 @@ def entry(directive: Directive) -> Entry:
         help=directive.help,
         differs=directive.differs,
         note=directive.note,
+        words={table.title: list(_words(table)) for table in directive.words},
     )
+
+
+def _words(table: Words[Any]) -> Iterator[WordEntry]:
+    for word in table:
+        yield WordEntry(
+            table.written(word.name, word.arguments), tuple(map(table.written, word.aliases)), word.help, word.differs
+        )
 
 
 def find(name: str) -> Directive:
@@ -78,4 +101,15 @@ def text(entry: Entry) -> str:
         "Differs": entry.differs,
         "Note": entry.note,
     }
-    return "\n".join([entry.help, "", *(f"{label + ':':10}{fact}" for label, fact in facts.items() if fact)])
+    shown = [f"{label + ':':10}{fact}" for label, fact in facts.items() if fact]
+    return "\n".join([entry.help, "", *shown, *_tables(entry)])
+
+
+def _tables(entry: Entry) -> Iterator[str]:
+    """The words of a directive, with what each does beside it."""
+    for title, words in entry.words.items():
+        yield from ("", f"{title}:")
+        written = [", ".join((word.written, *word.aliases)) for word in words]
+        width = min(max(map(len, written)), _WIDEST)
+        for name, word in zip(written, words, strict=True):
+            yield f"  {name:{width}}  {word.help}{f' Differs: {word.differs}' if word.differs else ''}"

@@ -18,7 +18,8 @@ from ownhost.modules.proxying.backend import Backend
 from ownhost.modules.proxying.connections import MAX_FORWARDS
 from ownhost.request import names
 from ownhost.request.hosts import SERVER_NAME
-from ownhost.request.request import PROXIED, Request
+from ownhost.request.proxied import PROXIED
+from ownhost.request.request import Request
 
 Fields = list[tuple[str, str]]
 # Fields that are replaced: the body has arrived, so its length is known, and an expectation is met.

@@ -17,7 +17,8 @@ from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
 from ownhost.modules.proxying.backend import SPEAK_HTTP, Backend
 from ownhost.request.module import Module, register
-from ownhost.request.request import PROXY_HANDLER, Request
+from ownhost.request.proxied import PROXY_HANDLER
+from ownhost.request.request import Request
 
 READ = 65_536
 TOO_MANY = 10  # interim responses of a server that sends no other (AP_MAX_INTERIM_RESPONSES)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from ownhost.config.arguments import number
 from ownhost.config.directive import SERVER_ONLY, ArgumentError, Call, Directive, Setting, append, declare
@@ -79,6 +80,39 @@ def parse_listen(call: Call) -> Listener:
     address = ListenAddress("" if host == "*" else numeric(host) or host, number(port, 1, 65535))
     usual = "https" if address.port == 443 else "http"
     return Listener(address, call.source, call.args[1].lower() if len(call.args) > 1 else usual)
+
+
+IPV4_ANY = "0.0.0.0"  # noqa: S104 - a name
+
+
+def resolve_listeners(
+    listeners: Iterable[Listener], resolver: Resolver
+) -> tuple[list[Listener], list[tuple[Listener, str]]]:
+    """Listen lines with their host names resolved, and those that are wrong, each with why.
+
+    All of IPv4 is part of all of IPv6, where both are listed.
+    """
+    found: dict[ListenAddress, Listener] = {}
+    wrong: list[tuple[Listener, str]] = []
+    for listener in listeners:
+        try:
+            resolved = _resolved(listener, resolver)
+        except OSError as error:
+            wrong.append((listener, f"Listen: {listener.address.host} has no address: {error.strerror}"))
+            continue
+        for one in resolved:
+            if one.address in found:
+                wrong.append((listener, f"Listen: {one.address} is in {found[one.address].source} already"))
+            found[one.address] = one
+    every = {ListenAddress(IPV4_ANY, address.port) for address in found if address.host in ("", "::")}
+    return [listener for address, listener in found.items() if address not in every], wrong
+
+
+def _resolved(listener: Listener, resolver: Resolver) -> list[Listener]:
+    host, port = listener.address.host, listener.address.port
+    if not host or numeric(host):
+        return [listener]
+    return [replace(listener, address=ListenAddress(found, port)) for found in resolver(host)]
 
 
 LISTENERS: Setting[tuple[Listener, ...]] = Setting("Listen", ())

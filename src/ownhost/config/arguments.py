@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from ownhost.config.directive import ArgumentError, Call
+from ownhost.config.known import suggestion
+from ownhost.config.words import Word, Words
 
 T = TypeVar("T")
+_MOST_NAMED = 15  # words of a table that an error message lists
 
 _DURATION = re.compile(r"([0-9]+)(ms|min|mi|sec|s|h|)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "mi": 60.0, "min": 60.0, "h": 3600.0}
@@ -44,6 +47,19 @@ def choice_of(values: Mapping[str, T]) -> Callable[[str], T]:
         return by_name[word.lower()]
 
     return parse
+
+
+def known_word(words: Words[T], name: str) -> Word[T]:
+    """The word of a name in a table. ArgumentError says the nearest one, or all if they are few."""
+    word = words.get(name)
+    if word is not None:
+        return word
+    names = [words.written(word.name) for word in words]
+    shown = words.written(name if name.isprintable() and name and " " not in name else repr(name))
+    hint = suggestion(shown, names)
+    if not hint and len(names) <= _MOST_NAMED:
+        hint = f"; expected {either(names)}"
+    raise ArgumentError(f"there is no {words.kind} {shown}{hint}")
 
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Callable[[Call], int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Directive, Override, declare
+from ownhost.config.directive import ANYWHERE, REGISTRY, Answer, ArgumentError, Block, Directive, Override, declare
 from ownhost.config.lexer import next_word, words
 from ownhost.config.loading import Modules, home_of
 from ownhost.config.regex import Pattern
@@ -103,7 +103,6 @@ _ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
     "ifdirective": if_directive,
     "ifsection": if_section,
 }
-CONDITIONS = frozenset((*_ONE_ARGUMENT, "ifversion"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
 
 
 def _condition(name: str, module: str, syntax: str, text: str) -> None:
-    declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, section=True))
+    declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, block=Block.CONDITION))
 
 
 _condition("IfModule", "core", "[!]module", "Its content counts if a module is loaded: mod_x.c or x_module.")

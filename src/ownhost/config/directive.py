@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Flag, StrEnum, auto
+from enum import Enum, Flag, StrEnum, auto
 from typing import Any, Generic, TypeVar
 
 from ownhost.config.methods import EVERY, Methods
+from ownhost.config.words import Words
 
 T = TypeVar("T")
 
@@ -35,6 +36,31 @@ SERVERS = Where.SERVER | Where.VIRTUAL_HOST
 PROXY_SECTIONS = SERVERS | Where.PROXY
 SECTIONS = SERVERS | Where.DIRECTORY
 ANYWHERE = SECTIONS | Where.HTACCESS
+
+
+_PLACES = {
+    Where.SERVER: ("the server configuration",),
+    Where.VIRTUAL_HOST: ("<VirtualHost>",),
+    Where.DIRECTORY: ("<Directory>", "<Files>", "<Location>", "<If>"),
+    Where.HTACCESS: (".htaccess",),
+    Where.PROXY: ("<Proxy>",),
+}
+
+
+def places(where: Where) -> list[str]:
+    """Where a directive may stand, as error messages say it."""
+    return [name for place, names in _PLACES.items() if place & where for name in names]
+
+
+class Block(Enum):
+    """What a section is for; this says who reads its lines, and how."""
+
+    VIRTUAL_HOST = auto()
+    REQUESTS = auto()  # for some requests alone: Directory, Files, Location, If
+    METHODS = auto()  # for requests with some methods: Limit
+    SETTING = auto()  # what stands in it has its setting, and they speak together: RequireAll
+    CONDITION = auto()  # counts or is skipped, while files are read: IfModule
+    MACRO = auto()  # is put where its name is used
 
 
 class Override(Flag):
@@ -140,13 +166,14 @@ class Setting(Generic[T]):
 
     `merge(outer, inner)` gives the value if both an inner scope (a virtual host, a section) and the
     scope around it set it. `inherited`, if present, gives the value of a virtual host that does not
-    set it, from the main server's.
+    set it, from the main server's. `readable` gives what still holds of a wrong line's words.
     """
 
     name: str
     default: T
     merge: Callable[[T, T], T] = replace
     inherited: Callable[[T], T] | None = None
+    readable: Callable[[tuple[str, ...]], T] | None = None
 
     def __post_init__(self) -> None:
         if self.name in SETTINGS:
@@ -214,9 +241,18 @@ class Directive:
     override: Override = Override.NONE
     answer: Answer = Answer.OBEYED
     default: str = ""  # as the manual writes it
-    section: bool = False  # <Name ...> ... </Name>; a module's section holds only directives of its setting
+    block: Block | None = None  # of a section, which is written <Name ...> ... </Name>
+    opens: Where = Where.DIRECTORY  # of a section: the place that its content is in
+    rest: str = ""  # of a section: the directive that says in it what follows its first argument
+    steers: Callable[..., None] | None = None  # obeys it while files are read: a method of `tree.TreeReader`
     note: str = ""  # a note for each use of the directive
     differs: str = ""  # how it differs from Apache, for the reference page
+    words: tuple[Words[Any], ...] = ()  # the words that its arguments are made of
+
+    @property
+    def section(self) -> bool:
+        """Whether it is a section."""
+        return self.block is not None
 
 
 REGISTRY: dict[str, Directive] = {}  # lower-case name to declaration

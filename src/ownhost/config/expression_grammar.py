@@ -13,17 +13,21 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken, VisitError
 
 from ownhost.config import expression as e
+from ownhost.config.arguments import known_word
 from ownhost.config.directive import ArgumentError, Source
+from ownhost.config.expression_words import COMPARISONS, FUNCTIONS, PATTERNS, TESTS
 from ownhost.config.known import suggestion
 from ownhost.config.regex import Pattern
 from ownhost.config.ssl_names import PLAIN, canonical, is_variable
+from ownhost.config.words import Word, Words
 
+T = TypeVar("T")
 LONGEST = 8_192  # characters
 DEEPEST = 200  # parentheses and exclamation marks
 MOST_LEVELS = 50  # of functions and conditions inside of each other
@@ -39,18 +43,6 @@ VARIABLES = frozenset(
     TIME TIME_DAY TIME_HOUR TIME_MIN TIME_MON TIME_SEC TIME_WDAY TIME_YEAR
     """.split()  # noqa: SIM905 - a table
 )
-FUNCTIONS = frozenset(
-    """
-    base64 env escape file filesize http ldap md5 note osenv req req_novary reqenv resp sha1 tolower toupper unbase64
-    unescape
-    """.split()  # noqa: SIM905 - a table
-)
-FILE_FUNCTIONS = frozenset(("file", "filesize"))  # not for expressions that an owner writes (.htaccess)
-UNARY = frozenset("defsLhFUAnzTRx")
-FILE_UNARY = frozenset("defsLhFUAx")
-NUMERIC = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
-WILDCARDS = frozenset(("strmatch", "strcmatch", "fnmatch"))
-_SYMBOLS = {"==": "eq", "=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 
 _OID = re.compile(r"[0-2](?:\.[0-9]{1,39}){1,40}")
 _OIDS = {"nsComment": "2.16.840.1.113730.1.13"}  # those of texts that OpenSSL has a name for
@@ -242,6 +234,18 @@ class _Builder(Transformer[Token, Any]):
     def wrong(self, token: Token, what: str) -> ArgumentError:
         return _wrong(self.written, token.start_pos or 0, what)
 
+    def word(self, words: Words[T], token: Token, name: str) -> Word[T]:
+        """What stands there, from its table."""
+        try:
+            return known_word(words, name)
+        except ArgumentError as error:
+            raise self.wrong(token, str(error)) from None
+
+    def check_files(self, token: Token, *, of_files: bool) -> None:
+        """Refuse what looks at files where that is not allowed."""
+        if self.restricted and of_files:
+            raise self.wrong(token, f"{token} looks at files, which is not allowed here")
+
     # Conditions
 
     def any_of(self, operands: list[e.Node]) -> e.Node:
@@ -262,12 +266,10 @@ class _Builder(Transformer[Token, Any]):
 
     def compare(self, found: list[Any]) -> e.Node:
         left, operator, right = found
-        symbol = _SYMBOLS.get(str(operator))
+        comparison = COMPARISONS.known[operator].means
         if self.like_ssl:
-            return e.Compare(symbol or str(operator).lstrip("-"), left, right, by_length=True)
-        if symbol is not None:
-            return e.Compare(symbol, left, right, numbers=False)
-        return e.Compare(str(operator).lstrip("-"), left, right, numbers=True)
+            return e.Compare(comparison.name, left, right, by_length=True)
+        return e.Compare(comparison.name, left, right, comparison.numbers)
 
     def matches(self, found: list[Any]) -> e.Node:
         word, operator, token = found
@@ -299,24 +301,18 @@ class _Builder(Transformer[Token, Any]):
 
     def unary(self, found: list[Any]) -> e.Node:
         operator, word = found
-        letter = str(operator)[1:]
-        if letter not in UNARY:
-            raise self.wrong(operator, f"there is no operator {operator}; expected one of -{', -'.join(sorted(UNARY))}")
-        if letter == "R":
+        test = self.word(TESTS, operator, str(operator)[1:])
+        self.check_files(operator, of_files=test.means.of_files)
+        if test.means.of_network:
             return e.InNetwork(e.Variable("REMOTE_ADDR"), self.network(operator, word))
-        if self.restricted and letter in FILE_UNARY:
-            raise self.wrong(operator, f"{operator} looks at files, which is not allowed here")
-        return e.Unary(letter, word)
+        return e.Unary(test.name, word)
 
     def binary(self, found: list[Any]) -> e.Node:
         word, operator, argument = found
-        name = str(operator)[1:]
-        if name == "ipmatch":
+        pattern = self.word(PATTERNS, operator, str(operator)[1:])
+        if pattern.means.of_network:
             return e.InNetwork(word, self.network(operator, argument))
-        if name not in WILDCARDS:
-            known = [*(f"-{one}" for one in (*WILDCARDS, *NUMERIC)), "-ipmatch", "-in"]
-            raise self.wrong(operator, f"there is no operator {operator}{suggestion(str(operator), known)}")
-        return e.Wildcard(name, word, argument)
+        return e.Wildcard(pattern.name, word, argument)
 
     def network(self, operator: Token, word: e.Word) -> str:
         """The network after -R and -ipmatch: an address, with a prefix length or a mask, or its first bytes."""
@@ -369,14 +365,11 @@ class _Builder(Transformer[Token, Any]):
         return self.function(found[0], found[1])
 
     def function(self, name: Token, argument: e.Word) -> e.Word:
-        function = name.lower()
-        if function not in FUNCTIONS:
-            raise self.wrong(name, f"there is no function {name}{suggestion(str(name), FUNCTIONS)}")
-        if self.restricted and function in FILE_FUNCTIONS:
-            raise self.wrong(name, f"{name} looks at files, which is not allowed here")
-        if function in ("env", "osenv") and isinstance(argument, e.Text):
-            return e.Call(function, argument, os.environ.get(argument.value, ""))
-        return e.Call(function, argument)
+        function = self.word(FUNCTIONS, name, str(name))
+        self.check_files(name, of_files=function.means.of_files)
+        if function.means.of_server and isinstance(argument, e.Text):
+            return e.Call(function.name, argument, os.environ.get(argument.value, ""))
+        return e.Call(function.name, argument)
 
 
 def _whole_network(text: str) -> str:

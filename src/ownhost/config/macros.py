@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ownhost.config.arguments import ignored
-from ownhost.config.directive import ANYWHERE, ArgumentError, Directive, Override, Source, declare
+from ownhost.config.directive import ANYWHERE, ArgumentError, Block, Directive, Override, Source, declare
 from ownhost.config.lexer import Line, quote, words
 
 
@@ -65,11 +65,6 @@ declare(
         "Names the lines that it contains, so that Use can repeat them with other arguments.",
         ignored(),
         override=Override.ALL,
-        section=True,
+        block=Block.MACRO,
     )
 )
-for _name, _syntax, _help in (
-    ("Use", "name [argument]...", "Inserts the lines of a macro."),
-    ("UndefMacro", "name", "Undefines a macro."),
-):
-    declare(Directive(_name, "mod_macro", _syntax, ANYWHERE, _help, ignored(), override=Override.ALL))

@@ -19,6 +19,7 @@ from ownhost.config.directive import (
     REGISTRY,
     Answer,
     ArgumentError,
+    Block,
     Call,
     ConfigError,
     Directive,
@@ -26,12 +27,14 @@ from ownhost.config.directive import (
     Settings,
     Source,
     Where,
+    places,
 )
 from ownhost.config.lexer import next_word, quote, words
 from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Config, Fault, ListenAddress, Listener, Section, SectionKind, VirtualHost
-from ownhost.config.server_name import SERVER_NAME, readable_name
-from ownhost.config.tree import Node, TreeReader, read_tree
+from ownhost.config.nodes import Node
+from ownhost.config.server_name import SERVER_NAME
+from ownhost.config.tree import TreeReader, read_tree
 
 
 def read(
@@ -144,12 +147,15 @@ class _Builder:
         directive = self.directive(node)
         if directive is None:
             return
-        if directive.name == "VirtualHost":
-            self.virtual_host(node, scope)
-        elif node.children is not None and node.name.lower() in sections.KINDS:
-            self.section(node, node.children, scope)
-        else:
-            self.say(node, directive, scope)
+        match directive.block:
+            case Block.VIRTUAL_HOST:
+                self.virtual_host(node, directive, scope)
+            case Block.REQUESTS:
+                self.section(node, directive, scope)
+            case Block.METHODS:
+                self.limit(node, directive, scope)
+            case _:
+                self.say(node, directive, scope)
 
     def directive(self, node: Node) -> Directive | None:
         """The declaration of a directive or section; None, and a problem, where it is not to be had."""
@@ -186,18 +192,19 @@ class _Builder:
             self.without_effect.append(Problem(node.source, message))
 
     def spoil(self, node: Node, directive: Directive, scope: _Scope) -> None:
-        """Note that nobody knows what a virtual host's own line was to say; but it still goes by its name."""
+        """Note that nobody knows what a virtual host's own line was to say, but for what is readable of it."""
         if scope.where is not Where.VIRTUAL_HOST or directive.setting is None:
             return
-        self.damage.spoiled.add(directive.setting.name)
-        if directive.setting is SERVER_NAME:
-            scope.values[SERVER_NAME.name] = readable_name(words(node.raw))
-            scope.origins[SERVER_NAME.name] = node.source
+        name, readable = directive.setting.name, directive.setting.readable
+        self.damage.spoiled.add(name)
+        if readable is not None:
+            scope.values[name] = readable(words(node.raw))
+            scope.origins[name] = node.source
 
     def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
         """What one use of a directive, or of a module's section, says. `outer` is the section of a module around it."""
         if not directive.where & scope.where:
-            raise ArgumentError(f"cannot stand in {_shown(scope)}; expected in {either(_places(directive.where))}")
+            raise ArgumentError(_misplaced(directive, scope))
         call = Call(
             directive.name,
             words(node.raw),
@@ -237,13 +244,11 @@ class _Builder:
                 self.argument_problem(node, error)
         return said
 
-    def section(self, node: Node, children: list[Node], scope: _Scope) -> None:
-        kind = sections.KINDS[node.name.lower()]
-        if kind in sections.LIMITS:
-            self.limit(node, kind, children, scope)
-            return
-        if kind is SectionKind.PROXY:
-            node, children = _with_parameters(node, children)
+    def section(self, node: Node, directive: Directive, scope: _Scope) -> None:
+        kind = SectionKind(directive.name)
+        children = node.children or []
+        if directive.rest:
+            node, children = _with_rest(node, children, directive.rest)
         section = Section(kind, node.raw, node.source)  # so that what it holds is checked even if it is wrong itself
         try:
             sections.check_place(kind, scope.kind)
@@ -251,36 +256,35 @@ class _Builder:
             section = sections.make(kind, node.raw, node.source)
         finally:
             scope.sections.append(section)
-            proxies = kind in (SectionKind.PROXY, SectionKind.PROXY_MATCH)
             inner = _Scope(
-                Where.DIRECTORY | Where.PROXY if proxies else Where.DIRECTORY,
+                directive.opens,
                 section.settings.values,
                 section.origins,
                 section.sections,
                 section.kind,
                 scope.methods,
-                _subject(section),
+                sections.subject(section),
             )
             self.walk(children, inner)
 
-    def limit(self, node: Node, kind: SectionKind, children: list[Node], scope: _Scope) -> None:
+    def limit(self, node: Node, directive: Directive, scope: _Scope) -> None:
         """<Limit>: what stands in it speaks for the section around it; access rules note the methods."""
+        kind = SectionKind(directive.name)
         inner = replace(scope, kind=kind)
         try:
             sections.check_place(kind, scope.kind)
             inner.methods = sections.limited(kind, node.raw, scope.methods)
         finally:
-            self.walk(children, inner)
+            self.walk(node.children or [], inner)
 
-    def virtual_host(self, node: Node, scope: _Scope) -> None:
+    def virtual_host(self, node: Node, directive: Directive, scope: _Scope) -> None:
         server = VirtualHost(len(self.virtual_hosts) + 1, node.source)
         outside, self.tree.host = self.tree.host, node
         self.damage = _Damage(unknown=any(host is node for _, _, host in self.tree.problems))
-        self.walk(node.children or [], _server_scope(server, Where.VIRTUAL_HOST))
-        if scope.where is not Where.SERVER:
+        self.walk(node.children or [], _server_scope(server, directive.opens))
+        if not directive.where & scope.where:
             self.tree.host = None  # nobody can tell where one ends and the other begins
-            place = f"cannot stand in {_shown(scope)}; expected in {either(_places(Where.SERVER))}"
-            self.problem(node, f"{_written(node)}: {place}")
+            self.problem(node, f"{_written(node)}: {_misplaced(directive, scope)}")
         places = self.places(node, server)
         problems = [(place, problem) for place, problem, host in self.tree.problems if host is node]
         if problems:
@@ -315,65 +319,39 @@ class _Builder:
                 server.addresses = everywhere
 
     def addresses(self, node: Node, argument: str) -> list[tuple[ListenAddress, str]]:
-        """What an argument of <VirtualHost> stands for, each with its host as written."""
+        """What an argument of a virtual host's section stands for, each with its host as written."""
         name = Settings(self.main.settings.values)[SERVER_NAME]
         try:
             found = addresses.virtual_addresses(argument, name.port, self.resolver)
         except OSError as error:
-            message = f"<VirtualHost>: {argument} has no address ({error.strerror}) and is ignored"
+            message = f"{_written(node)}: {argument} has no address ({error.strerror}) and is ignored"
             self.tree.notes.add(node.source, message)
             return []
         host = argument if argument == "*" else addresses.split_address(argument)[0]
         return [(address, host.lower()) for address in found]
 
     def listeners(self) -> list[Listener]:
-        """The Listen lines, with host names resolved. All of IPv4 is part of all of IPv6, where both are listed."""
-        found: dict[ListenAddress, Listener] = {}
-        for listener in self.main.settings[LISTENERS]:
-            try:
-                resolved = self.resolved(listener)
-            except OSError as error:
-                self.listen_problem(listener, f"{listener.address.host} has no address: {error.strerror}")
-                continue
-            for one in resolved:
-                if one.address in found:
-                    self.listen_problem(listener, f"{one.address} is in {found[one.address].source} already")
-                found[one.address] = one
-        every = {ListenAddress(IPV4_ANY, address.port) for address in found if address.host in ("", "::")}
-        return [listener for address, listener in found.items() if address not in every]
-
-    def listen_problem(self, listener: Listener, message: str) -> None:
-        place = self.listen_places[listener.source]
-        self.tree.problems.append((place, Problem(listener.source, f"Listen: {message}"), None))
-
-    def resolved(self, listener: Listener) -> list[Listener]:
-        host, port = listener.address.host, listener.address.port
-        if not host or addresses.numeric(host):
-            return [listener]
-        return [replace(listener, address=ListenAddress(found, port)) for found in self.resolver(host)]
+        """The addresses to listen at, with host names resolved."""
+        listeners = self.main.settings[LISTENERS]
+        found, wrong = addresses.resolve_listeners(listeners, self.resolver)
+        for listener, message in wrong:
+            place = self.listen_places[listener.source]
+            self.tree.problems.append((place, Problem(listener.source, message), None))
+        return found
 
 
-def _with_parameters(node: Node, children: list[Node]) -> tuple[Node, list[Node]]:
-    """A <Proxy URL key=value...> as one with a ProxySet in it, which says the same."""
-    url, parameters = next_word(node.raw)
-    if not parameters or url == "~":
+def _with_rest(node: Node, children: list[Node], name: str) -> tuple[Node, list[Node]]:
+    """A section with one argument alone: what follows it is said by a directive of that name within, instead."""
+    first, rest = next_word(node.raw)
+    if not rest or first == "~":
         return node, children
-    said = replace(node, name="ProxySet", raw=parameters, children=None)
-    return replace(node, raw=quote(url)), [said, *children]
+    said = replace(node, name=name, raw=rest, children=None)
+    return replace(node, raw=quote(first)), [said, *children]
 
 
 def _is_forbidden(error: BaseException | None) -> bool:
     """Whether an error came of a file that this process may not look at."""
     return error is not None and (isinstance(error, PermissionError) or _is_forbidden(error.__context__))
-
-
-IPV4_ANY = "0.0.0.0"  # noqa: S104 - a name
-
-
-def _subject(section: Section) -> str:
-    """What a section is for, as its directives are told: an If has no name but its own."""
-    named = section.kind not in (SectionKind.IF, SectionKind.ELSE_IF, SectionKind.ELSE)
-    return section.pattern if named else f"*{section.kind}"
 
 
 def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
@@ -391,21 +369,10 @@ def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
     )
 
 
-_PLACES = {
-    Where.SERVER: ["the server configuration"],
-    Where.VIRTUAL_HOST: ["<VirtualHost>"],
-    Where.DIRECTORY: ["<Directory>", "<Files>", "<Location>", "<If>"],
-    Where.HTACCESS: [".htaccess"],
-    Where.PROXY: ["<Proxy>"],
-}
-
-
-def _places(where: Where) -> list[str]:
-    return [name for place, names in _PLACES.items() if place & where for name in names]
-
-
-def _shown(scope: _Scope) -> str:
-    return f"<{scope.kind}>" if scope.kind else _PLACES[scope.where][0]
+def _misplaced(directive: Directive, scope: _Scope) -> str:
+    """That a directive stands in the wrong place."""
+    here = f"<{scope.kind}>" if scope.kind else places(scope.where)[0]
+    return f"cannot stand in {here}; expected in {either(places(directive.where))}"
 
 
 def _written(node: Node) -> str:

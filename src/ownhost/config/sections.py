@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from typing import Any
 
 from ownhost.config import methods
 from ownhost.config.arguments import either, ignored
@@ -18,13 +19,16 @@ from ownhost.config.directive import (
     SERVER_ONLY,
     SERVERS,
     ArgumentError,
+    Block,
     Directive,
     Override,
     Source,
     Where,
     declare,
+    places,
 )
 from ownhost.config.expression_parser import parse_condition
+from ownhost.config.expression_words import WORDS
 from ownhost.config.globs import compile_glob, is_glob
 from ownhost.config.lexer import words
 from ownhost.config.methods import Methods
@@ -39,24 +43,23 @@ _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
 _PROXIES = {K.PROXY, K.PROXY_MATCH}
 _IFS = {K.IF, K.ELSE_IF, K.ELSE}
-LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
+_LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
 
 # Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
 INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
     **dict.fromkeys(_DIRECTORIES | _LOCATIONS | _PROXIES, frozenset({None})),
     **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
     **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
-    **dict.fromkeys(LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | LIMITS),
+    **dict.fromkeys(_LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | _LIMITS),
 }
-KINDS = {kind.lower(): kind for kind in SectionKind}
 
 
 def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
     """Refuse a section that cannot stand in another."""
     if outer not in INSIDE[kind]:
         sections = [f"<{place}>" for place in _NAMED if place in INSIDE[kind]]
-        outside = ["the server configuration", "<VirtualHost>"] if None in INSIDE[kind] else []
-        where = f"<{outer}>" if outer else "the server configuration"
+        outside = places(SERVERS) if None in INSIDE[kind] else []
+        where = f"<{outer}>" if outer else places(SERVER_ONLY)[0]
         raise ArgumentError(f"cannot stand in {where}; expected in {either(outside + sections)}")
 
 
@@ -64,6 +67,11 @@ def check_follows(kind: SectionKind, before: list[Section]) -> None:
     """Refuse an <ElseIf> or <Else> without its <If>. Directives may stand between them, other sections may not."""
     if kind in (K.ELSE_IF, K.ELSE) and not any(section.kind in (K.IF, K.ELSE_IF) for section in before[-1:]):
         raise ArgumentError("expected after an <If> or <ElseIf> in the same section")
+
+
+def subject(section: Section) -> str:
+    """What a section is for, as its directives are told: an If has no name but its own."""
+    return f"*{section.kind}" if section.kind in _IFS else section.pattern
 
 
 def make(kind: SectionKind, raw: str, source: Source) -> Section:
@@ -155,15 +163,26 @@ _MAKERS: dict[SectionKind, Callable[[SectionKind, str, Source], Section]] = {
 
 
 def _section(
-    name: str, syntax: str, where: Where, text: str, override: Override = Override.NONE, module: str = "core"
+    name: str,
+    syntax: str,
+    where: Where,
+    text: str,
+    override: Override = Override.NONE,
+    **more: Any,
 ) -> None:
-    declare(Directive(name, module, syntax, where, text, ignored(), override=override, section=True))
+    more = {"module": "core", "block": Block.REQUESTS, **more}
+    declare(Directive(name, syntax=syntax, where=where, help=text, parse=ignored(), override=override, **more))
 
 
 _INNER = Where.DIRECTORY | Where.HTACCESS
 _RULES = Override.AUTH_CONFIG | Override.LIMIT
 _section(
-    "VirtualHost", "address[:port]...", SERVER_ONLY, "A server of its own, at some addresses or with its own name."
+    "VirtualHost",
+    "address[:port]...",
+    SERVER_ONLY,
+    "A server of its own, at some addresses or with its own name.",
+    block=Block.VIRTUAL_HOST,
+    opens=Where.VIRTUAL_HOST,
 )
 _section("Directory", "path|pattern", SERVERS, "Applies to files in a folder and in the folders below it.")
 _section("DirectoryMatch", "regex", SERVERS, "Applies to folders whose path matches, and to all that they contain.")
@@ -177,10 +196,28 @@ _section(
     SERVERS,
     ("Applies to requests that go on to a URL with this prefix, and sets parameters for that server."),
     module="mod_proxy",
+    opens=Where.DIRECTORY | Where.PROXY,
+    rest="ProxySet",
 )
-_section("ProxyMatch", "regex", SERVERS, "Applies to requests that go on to a URL that matches.", module="mod_proxy")
-_section("If", "expression", ANYWHERE, "Applies to requests for which an expression is true.", Override.ALL)
+_section(
+    "ProxyMatch",
+    "regex",
+    SERVERS,
+    "Applies to requests that go on to a URL that matches.",
+    module="mod_proxy",
+    opens=Where.DIRECTORY | Where.PROXY,
+)
+_section(
+    "If", "expression", ANYWHERE, "Applies to requests for which an expression is true.", Override.ALL, words=WORDS
+)
 _section("ElseIf", "expression", ANYWHERE, "Like If, when no If or ElseIf before it was true.", Override.ALL)
 _section("Else", "", ANYWHERE, "Applies when no If or ElseIf before it was true.", Override.ALL)
-_section("Limit", "method...", _INNER, "Applies access rules to the listed methods.", _RULES)
-_section("LimitExcept", "method...", _INNER, "Applies access rules to all other methods.", _RULES)
+_section(
+    "Limit",
+    "method...",
+    _INNER,
+    "Applies access rules to the listed methods.",
+    _RULES,
+    block=Block.METHODS,
+)
+_section("LimitExcept", "method...", _INNER, "Applies access rules to all other methods.", _RULES, block=Block.METHODS)

@@ -44,7 +44,7 @@ def readable_name(arguments: Sequence[str]) -> ServerName:
     return ServerName("" if is_glob(host) else host)
 
 
-SERVER_NAME = Setting("ServerName", ServerName())
+SERVER_NAME = Setting("ServerName", ServerName(), readable=readable_name)
 
 declare(
     Directive(

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ownhost.config import conditions, known, macros, module_table
 from ownhost.config.arguments import ignored
 from ownhost.config.directive import (
+    ANYWHERE,
+    REGISTRY,
     SECTIONS,
     SERVER_ONLY,
     SERVERS,
     ArgumentError,
+    Block,
     Directive,
     Notes,
+    Override,
     Problem,
-    Source,
+    Where,
     declare,
 )
 from ownhost.config.globs import expand_path, is_glob
 from ownhost.config.lexer import Line, expand, logical_lines, next_word, words
 from ownhost.config.loading import Modules
+from ownhost.config.nodes import Here, Lines, Node
 
 MAX_INCLUDE_DEPTH = 128
 MAX_SECTION_DEPTH = 100
 MAX_LINES = 5_000_000  # the limit for macros that use macros
-
-
-@dataclass(slots=True)
-class Node:
-    """A directive, or with `children` a section: its name as typed, and the rest of its line, expanded."""
-
-    name: str
-    raw: str
-    source: Source
-    place: int  # its number among all lines read, by which problems are sorted
-    used: str = ""
-    children: list[Node] | None = None
 
 
 @dataclass(slots=True)
@@ -50,37 +43,6 @@ class _Open:
     place: int
     children: list[Node]
     node: Node | None = None
-
-
-class Lines:
-    """The lines of one file, with the lines of macros where they are used."""
-
-    def __init__(self, lines: Iterable[Line], parent: Lines | None = None, host: Node | None = None) -> None:
-        self.layers: list[tuple[str, Iterator[Line]]] = [("", iter(lines))]
-        self.parent = parent
-        self.host = host  # the <VirtualHost> in which the file is included
-
-    def __iter__(self) -> Iterator[Line]:
-        while self.layers:
-            line = next(self.layers[-1][1], None)
-            if line is None:
-                self.layers.pop()
-            else:
-                yield line
-
-    def insert(self, macro: str, lines: Iterable[Line]) -> None:
-        """Give these lines next."""
-        self.layers.append((macro, iter(lines)))
-
-    def uses(self, macro: str) -> bool:
-        """Whether the last line came out of a macro, directly or through others."""
-        inside = any(name == macro for name, _ in self.layers)
-        return inside or (self.parent is not None and self.parent.uses(macro))
-
-    @property
-    def depth(self) -> int:
-        """How many files include this one."""
-        return 0 if self.parent is None else self.parent.depth + 1
 
 
 class TreeReader:
@@ -178,7 +140,9 @@ class TreeReader:
         name = word[1:].removesuffix(">")
         raw, bracket, after = rest.rpartition(">") if not word.endswith(">") else ("", ">", rest)
         node = Node(name, (raw if bracket else rest).strip(), line.source, self.place, line.used, [])
-        if name.lower() == "virtualhost" and self.host is None:
+        key = name.lower()
+        block = REGISTRY[key].block if key in REGISTRY else None
+        if block is Block.VIRTUAL_HOST and self.host is None:
             self.host = node  # from here on, errors are its own
         if not name:
             self.problem(line, "expected a section's name directly after <")
@@ -190,10 +154,9 @@ class TreeReader:
         if len(stack) >= MAX_SECTION_DEPTH:
             raise self.fatal(line, f"sections nested deeper than {MAX_SECTION_DEPTH} levels")
         opened = _Open(name, line, self.place, siblings)
-        key = name.lower()
-        if key == "macro":
+        if block is Block.MACRO:
             self.define_macro(raw, opened, stream)
-        elif key not in conditions.CONDITIONS:
+        elif block is not Block.CONDITION:
             assert node.children is not None
             opened.node, opened.children = node, node.children
             if name:
@@ -293,16 +256,16 @@ class TreeReader:
         self.not_closed(opened, stream)
         return passed
 
-    def use(self, raw: str, line: Line, stream: Lines) -> None:
+    def use(self, raw: str, here: Here) -> None:
         name, *arguments = words(raw) or ("",)
         macro = self.macros.get(name.lower())
         if macro is None:
             raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
-        if stream.uses(macro.name):
+        if here.stream.uses(macro.name):
             raise ArgumentError(f"macro {macro.name} uses itself")
-        stream.insert(macro.name, macro.used(arguments, line))
+        here.stream.insert(macro.name, macro.used(arguments, here.line))
 
-    def undef_macro(self, raw: str, _line: Line, _stream: Lines) -> None:
+    def undef_macro(self, raw: str, _here: Here) -> None:
         name = one(raw)
         if self.macros.pop(name.lower(), None) is None:
             raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
@@ -310,12 +273,10 @@ class TreeReader:
     # Directives that are obeyed while reading
 
     def directive(self, name: str, raw: str, line: Line, siblings: list[Node], stream: Lines) -> None:
-        key = name.lower()
+        declared = REGISTRY.get(name.lower())
         try:
-            if key in ("include", "includeoptional"):
-                self.include(raw, line, siblings, stream, optional=key == "includeoptional")
-            elif key in _OBEYED:
-                _OBEYED[key](self, raw, line, stream)
+            if declared is not None and declared.steers is not None:
+                declared.steers(self, raw, Here(line, siblings, stream))
             else:
                 siblings.append(Node(name, raw, line.source, self.place, line.used))
         except ArgumentError as error:
@@ -330,7 +291,7 @@ class TreeReader:
         else:
             self.problem(line, message)
 
-    def define(self, raw: str, _line: Line, _stream: Lines) -> None:
+    def define(self, raw: str, _here: Here) -> None:
         arguments = words(raw)
         if not 1 <= len(arguments) <= 2 or not arguments[0]:
             raise ArgumentError(f"expected a name and perhaps a value, got {len(arguments) or 'none'}")
@@ -340,14 +301,14 @@ class TreeReader:
         if len(arguments) == 2 and arguments[1]:
             self.variables[arguments[0].lower()] = arguments[1]
 
-    def undefine(self, raw: str, _line: Line, _stream: Lines) -> None:
+    def undefine(self, raw: str, _here: Here) -> None:
         name = one(raw)
         if ":" in name:
             raise ArgumentError(f"expected a name without ':', not {name!r}")
         self.defines.discard(name)
         self.variables.pop(name.lower(), None)
 
-    def set_server_root(self, raw: str, _line: Line, _stream: Lines) -> None:
+    def set_server_root(self, raw: str, _here: Here) -> None:
         path = one(raw)
         if path.startswith("/"):
             self.server_root = posixpath.normpath(path)
@@ -355,7 +316,7 @@ class TreeReader:
                 return
         raise ArgumentError(f"expected the absolute name of a folder that exists, not {path!r}")
 
-    def load_module(self, raw: str, line: Line, _stream: Lines) -> None:
+    def load_module(self, raw: str, here: Here) -> None:
         arguments = words(raw)
         if len(arguments) != 2:
             raise ArgumentError(f"expected a module and a file, got {len(arguments) or 'no'} arguments")
@@ -365,44 +326,37 @@ class TreeReader:
             raise ArgumentError(f"unknown module {arguments[0]}{known.suggestion(arguments[0], names)}")
         self.modules.load(module)
         if not self.modules.is_done(module):
-            self.notes.add(line.source, f"{arguments[0]} is not available here: <IfModule> is false for it{line.used}")
+            message = f"{arguments[0]} is not available here: <IfModule> is false for it{here.line.used}"
+            self.notes.add(here.line.source, message)
 
     # Include
 
-    def include(self, raw: str, line: Line, siblings: list[Node], stream: Lines, *, optional: bool) -> None:
+    def include_optional(self, raw: str, here: Here) -> None:
+        self.include(raw, here, optional=True)
+
+    def include(self, raw: str, here: Here, *, optional: bool = False) -> None:
         pattern = posixpath.join(self.server_root, one(raw))
-        if stream.depth >= MAX_INCLUDE_DEPTH:
+        if here.stream.depth >= MAX_INCLUDE_DEPTH:
             raise ArgumentError(f"files include each other more than {MAX_INCLUDE_DEPTH} deep")
         try:
             paths = list(expand_path(pattern))
         except (OSError, ValueError) as error:
-            self.unreadable(pattern, error, line)
+            self.unreadable(pattern, error, here.line)
             return
         if not paths and is_glob(pattern) and not optional:
             raise ArgumentError(f"no file matches {pattern}; expected one, or IncludeOptional")
         for path in paths:
             try:
-                siblings += self.read_file(path, stream)
+                here.siblings.extend(self.read_file(path, here.stream))
             except OSError as error:
                 if not (optional and isinstance(error, FileNotFoundError)):
-                    self.unreadable(path, error, line)
+                    self.unreadable(path, error, here.line)
 
     def unreadable(self, path: str, error: OSError | ValueError, line: Line) -> None:
         message = f"cannot read {path}: {_why(error)}"
         if not (self.passes_over and isinstance(error, PermissionError)):
             raise ArgumentError(message)
         self.notes.add(line.source, f"{message}; its content was not checked{line.used}")
-
-
-_Obey = Callable[[TreeReader, str, Line, Lines], None]
-_OBEYED: dict[str, _Obey] = {
-    "define": TreeReader.define,
-    "undefine": TreeReader.undefine,
-    "serverroot": TreeReader.set_server_root,
-    "loadmodule": TreeReader.load_module,
-    "use": TreeReader.use,
-    "undefmacro": TreeReader.undef_macro,
-}
 
 
 class ReadingStopped(Exception):
@@ -454,33 +408,59 @@ def _why(error: OSError | ValueError) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-for _directive in (
-    Directive("Define", "core", "name [value]", SECTIONS, "Defines a name, and the value of ${name}.", ignored()),
-    Directive("UnDefine", "core", "name", SECTIONS, "Undoes a Define.", ignored()),
-    Directive("ServerRoot", "core", "folder", SERVERS, "The folder at which relative file names start.", ignored()),
-    Directive(
-        "Include",
-        "core",
-        "file|folder|pattern",
-        SECTIONS,
-        "Includes files: one, all in a folder, or all that match. It is an error if none matches.",
-        ignored(),
-    ),
-    Directive(
-        "IncludeOptional",
-        "core",
-        "file|folder|pattern",
-        SECTIONS,
-        "Includes files, like Include. It is no error if none matches.",
-        ignored(),
-    ),
-    Directive(
-        "LoadModule",
-        "mod_so",
-        "module file",
-        SERVER_ONLY,
-        ("Makes a module count as loaded. If there is any such line, <IfModule> is true only for loaded modules."),
-        ignored(),
-    ),
-):
-    declare(_directive)
+def _steers(
+    name: str,
+    syntax: str,
+    where: Where,
+    text: str,
+    steers: Callable[..., None],
+    *,
+    module: str = "core",
+    override: Override = Override.NONE,
+) -> None:
+    declare(Directive(name, module, syntax, where, text, ignored(), steers=steers, override=override))
+
+
+_steers("Define", "name [value]", SECTIONS, "Defines a name, and the value of ${name}.", TreeReader.define)
+_steers("UnDefine", "name", SECTIONS, "Undoes a Define.", TreeReader.undefine)
+_steers("ServerRoot", "folder", SERVERS, "The folder at which relative file names start.", TreeReader.set_server_root)
+_steers(
+    "Include",
+    "file|folder|pattern",
+    SECTIONS,
+    "Includes files: one, all in a folder, or all that match. It is an error if none matches.",
+    TreeReader.include,
+)
+_steers(
+    "IncludeOptional",
+    "file|folder|pattern",
+    SECTIONS,
+    "Includes files, like Include. It is no error if none matches.",
+    TreeReader.include_optional,
+)
+_steers(
+    "LoadModule",
+    "module file",
+    SERVER_ONLY,
+    "Makes a module count as loaded. If there is any such line, <IfModule> is true only for loaded modules.",
+    TreeReader.load_module,
+    module="mod_so",
+)
+_steers(
+    "Use",
+    "name [argument]...",
+    ANYWHERE,
+    "Inserts the lines of a macro.",
+    TreeReader.use,
+    module="mod_macro",
+    override=Override.ALL,
+)
+_steers(
+    "UndefMacro",
+    "name",
+    ANYWHERE,
+    "Undefines a macro.",
+    TreeReader.undef_macro,
+    module="mod_macro",
+    override=Override.ALL,
+)

@@ -31,7 +31,7 @@ from ownhost.request import bugs
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
 from ownhost.request.expressions import holds
-from ownhost.request.logformat import compile_format, constant_start
+from ownhost.request.logformat import CODES, compile_format, constant_start
 from ownhost.request.module import Module, register
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -131,6 +131,7 @@ declare(
         parse=parse_format,
         setting=LOG_FORMATS,
         fold=_fold_formats,
+        words=(CODES,),
     )
 )
 declare(
@@ -143,6 +144,7 @@ declare(
         parse=parse_custom_log,
         setting=CUSTOM_LOGS,
         fold=append,
+        words=(CODES,),
     )
 )
 declare(
@@ -155,6 +157,7 @@ declare(
         parse=parse_custom_log,
         setting=GLOBAL_LOGS,
         fold=append,
+        words=(CODES,),
     )
 )
 declare(

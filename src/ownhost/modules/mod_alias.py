@@ -33,8 +33,8 @@ from ownhost.config.expression_parser import is_plain, parse_string
 from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import errors, expressions
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Level, Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Level, Place, Request
 
 _SLASHES = re.compile("/+")
 _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}

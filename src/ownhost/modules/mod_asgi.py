@@ -32,8 +32,8 @@ from ownhost.modules.python_daemons import (
     parse_daemon,
     parse_options,
 )
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Place, Request
 
 HANDLER = "asgi-script"
 APPLICATION = "application"  # the default name of an application

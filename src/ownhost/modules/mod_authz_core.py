@@ -1,6 +1,6 @@
 """mod_authz_core: who may see what, by rules (Require) and groups of them (RequireAll, RequireAny, RequireNone).
 
-Other modules add providers, which answer for one kind of rule each: `provide`.
+Other modules add providers to `PROVIDERS`; each answers for one kind of rule.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from ownhost.config import known, methods
-from ownhost.config.arguments import choice, flag, words
+from ownhost.config.arguments import choice, flag, known_word, words
 from ownhost.config.directive import (
     Answer,
     ArgumentError,
+    Block,
     Call,
     Directive,
     Override,
@@ -31,6 +32,7 @@ from ownhost.config.lexer import next_word
 from ownhost.config.methods import EVERY, Methods
 from ownhost.config.model import Section, SectionKind
 from ownhost.config.regex import Pattern
+from ownhost.config.words import Word, Words
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
@@ -63,10 +65,10 @@ class Provider:
 
     parse: Callable[[Call], Any]
     check: Callable[[Request, Any], Verdict]
-    seen: Callable[[Request], str]
+    seen: Callable[[Request], str] = lambda _: ""
 
 
-PROVIDERS: dict[str, Provider] = {}
+PROVIDERS: Words[Provider] = Words("Providers of Require", "provider")
 # These ask who the user is.
 _OF_USERS = frozenset(
     """
@@ -74,16 +76,6 @@ _OF_USERS = frozenset(
     ldap-group ldap-dn ldap-attribute ldap-filter ldap-search unix-group
     """.split()  # noqa: SIM905 - a table
 )
-
-
-def provide(
-    name: str,
-    parse: Callable[[Call], Any],
-    check: Callable[[Request, Any], Verdict],
-    seen: Callable[[Request], str] = lambda _: "",
-) -> None:
-    """Have `Require name ...` understood."""
-    PROVIDERS[name] = Provider(parse, check, seen)
 
 
 # What rules say, as data
@@ -161,14 +153,12 @@ def parse_require(call: Call) -> Requirement:
         raise ArgumentError("expected who may see what is here, got nothing")
     if name in _OF_USERS:
         raise ArgumentError(f"{name} needs authentication, which is not supported yet")
-    if name not in PROVIDERS:
-        expected = ", ".join(sorted(PROVIDERS))
-        raise ArgumentError(f"expected one of {expected}, not {name!r}{known.suggestion(name, PROVIDERS)}")
+    provider = known_word(PROVIDERS, name).means
     if negated and call.outer != "RequireAll":
         here = f", not in <{call.outer}>" if call.outer else ""
         raise ArgumentError(f"not lets nobody in, so it is expected in a <RequireAll>{here}")
     own = dataclasses.replace(call, name=f"Require {name}", args=call.args[1 + negated :], raw=rest)
-    rule = Rule(call.raw, name, PROVIDERS[name].parse(own), negated, call.methods, call.source)
+    rule = Rule(call.raw, name, provider.parse(own), negated, call.methods, call.source)
     return Requirement(Group(_ANY, (rule,)))
 
 
@@ -199,7 +189,15 @@ def parse_merging(call: Call) -> Requirement:
 REQUIRE: Setting[Requirement] = Setting("Require", Requirement(), merge)
 
 
-def _declare(name: str, syntax: str, text: str, parse: Callable[[Call], Requirement], *, section: bool = False) -> None:
+def _declare(
+    name: str,
+    syntax: str,
+    text: str,
+    parse: Callable[[Call], Requirement],
+    *,
+    section: bool = False,
+    words: tuple[Words[Any], ...] = (),
+) -> None:
     declare(
         Directive(
             name,
@@ -211,18 +209,14 @@ def _declare(name: str, syntax: str, text: str, parse: Callable[[Call], Requirem
             setting=REQUIRE,
             fold=fold,
             override=Override.AUTH_CONFIG,
-            section=section,
+            block=Block.SETTING if section else None,
             default="Off" if name == "AuthMerging" else "",
+            words=words,
         )
     )
 
 
-_declare(
-    "Require",
-    "[not] all|env|expr|forward-dns|host|ip|local|method ...",
-    "Which clients may see the content.",
-    parse_require,
-)
+_declare("Require", "[not] provider ...", "Which clients may see the content.", parse_require, words=(PROVIDERS,))
 _declare("RequireAll", "", "All rules in it must be kept, and one must let in.", _group(any_of=False), section=True)
 _declare("RequireAny", "", "One rule in it must let in.", _group(any_of=True), section=True)
 _declare("RequireNone", "", "No rule in it may let in.", _group(any_of=True, negated=True), section=True)
@@ -263,7 +257,7 @@ def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict
     if not concerns(node, request.method):
         return Verdict.GRANTED if within_all else Verdict.NEUTRAL
     if isinstance(node, Rule):
-        verdict = PROVIDERS[node.provider].check(request, node.argument)
+        verdict = PROVIDERS.known[node.provider].means.check(request, node.argument)
     else:
         verdict = _any_of(node.children, request) if node.any_of else _all_of(node.children, request)
     if node.negated:
@@ -335,15 +329,32 @@ def _check_expression(request: Request, condition: Condition) -> Verdict:
     return Verdict.NEEDS_USER if "REMOTE_USER" in variables_of(condition.node) else Verdict.DENIED
 
 
-provide("all", _parse_all, lambda _, granted: Verdict.of(granted))
-provide("env", words(1), _check_env)
-provide(
-    "method",
-    _parse_methods,
-    lambda request, allowed: Verdict.of(request.method in allowed),
-    lambda request: f"the method is {request.method}",
-)
-provide("expr", _parse_expression, _check_expression)
+for _word in (
+    Word(
+        "all",
+        "granted|denied",
+        "Lets everybody in, or nobody.",
+        Provider(_parse_all, lambda _, granted: Verdict.of(granted)),
+    ),
+    Word("env", "variable...", "Lets requests in that have one of the variables.", Provider(words(1), _check_env)),
+    Word(
+        "method",
+        "method...",
+        "Lets requests in that have one of the methods.",
+        Provider(
+            _parse_methods,
+            lambda request, allowed: Verdict.of(request.method in allowed),
+            lambda request: f"the method is {request.method}",
+        ),
+    ),
+    Word(
+        "expr",
+        "expression",
+        "Lets requests in for which an expression holds.",
+        Provider(_parse_expression, _check_expression),
+    ),
+):
+    PROVIDERS.add(_word)
 
 _BUILT_IN = Source("built in", 0)
 _DENIED = Requirement(

@@ -7,7 +7,8 @@ from ownhost.config.directive import Call
 from ownhost.config.expression import StringExpression
 from ownhost.config.expression_parser import parse_string
 from ownhost.config.networks import Network, parse_network
-from ownhost.modules.mod_authz_core import Verdict, provide
+from ownhost.config.words import Word
+from ownhost.modules.mod_authz_core import PROVIDERS, Provider, Verdict
 from ownhost.request import client, expressions
 from ownhost.request.request import Request
 
@@ -53,7 +54,30 @@ def _seen_name(request: Request) -> str:
     return f"the client is {client.address(request)}, {name or 'which has no name that leads back to it'}"
 
 
-provide("ip", _parse_networks, _check_ip, _seen_address)
-provide("host", _parse_names, _check_host, _seen_name)
-provide("forward-dns", _parse_names, _check_forward_dns, _seen_address)
-provide("local", words(0, 0), lambda request, _: Verdict.of(client.is_local(request)), _seen_address)
+for _word in (
+    Word(
+        "ip",
+        "address|network...",
+        "Lets clients in by address: a whole one, its first bytes, or a network.",
+        Provider(_parse_networks, _check_ip, _seen_address),
+    ),
+    Word(
+        "host",
+        "name...",
+        "Lets clients in whose name is one of these, or ends with one. The name must lead back to the address.",
+        Provider(_parse_names, _check_host, _seen_name),
+    ),
+    Word(
+        "forward-dns",
+        "name...",
+        "Lets clients in whose address one of these names has.",
+        Provider(_parse_names, _check_forward_dns, _seen_address),
+    ),
+    Word(
+        "local",
+        "",
+        "Lets clients in that are on this machine.",
+        Provider(words(0, 0), lambda request, _: Verdict.of(client.is_local(request)), _seen_address),
+    ),
+):
+    PROVIDERS.add(_word)

@@ -13,8 +13,9 @@ from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
+from ownhost.request.proxied import PROXY_HANDLER
 from ownhost.request.redirects import answer, subrequest
-from ownhost.request.request import PROXY_HANDLER, Phase, Request
+from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance
 
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that can follow a redirect only of GET

@@ -33,9 +33,9 @@ from ownhost.modules.proxying.parameters import Worker, parameters_for, parse_pa
 from ownhost.modules.proxying.passes import STAYS, Pass, Passes
 from ownhost.modules.proxying.reverse import Reverse
 from ownhost.request import errors
-from ownhost.request.module import Hook, Module, register
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
-from ownhost.request.site import Site
+from ownhost.request.module import Module, register
+from ownhost.request.proxied import PROXIED, PROXY_HANDLER
+from ownhost.request.request import Hook, Request, SiteFacts
 
 ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, with Apache's name
 WITHOUT_QUERY = "proxy-noquery"
@@ -316,7 +316,7 @@ def _workers(request: Request) -> tuple[Worker, ...]:
     return _known_workers[site]
 
 
-_known_workers: WeakKeyDictionary[Site, tuple[Worker, ...]] = WeakKeyDictionary()
+_known_workers: WeakKeyDictionary[SiteFacts, tuple[Worker, ...]] = WeakKeyDictionary()
 
 
 def response_fields(request: Request, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,16 +15,19 @@ from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_proxy import forward
 from ownhost.modules.rewriting import config, urls
+from ownhost.modules.rewriting.conditions import CONDITION_FLAGS, TESTS
+from ownhost.modules.rewriting.config import OPTIONS as REWRITE_OPTIONS
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
-from ownhost.modules.rewriting.rules import Rule, RuleFlag
+from ownhost.modules.rewriting.flags import FLAGS, RuleFlag
+from ownhost.modules.rewriting.rules import Rule
 from ownhost.request import errors
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
 from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Level, Request
-from ownhost.request.translate import DOCUMENT_ROOT
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it
@@ -52,6 +55,7 @@ for _directive in (
         setting=REWRITE,
         fold=config.fold,
         override=Override.FILE_INFO,
+        words=(REWRITE_OPTIONS,),
     ),
     Directive(
         "RewriteRule",
@@ -63,19 +67,20 @@ for _directive in (
         setting=REWRITE,
         fold=config.fold,
         override=Override.FILE_INFO,
-        differs="A pattern that takes too long is a 500, and a path that climbs above its root a 403. Flags whose "
-        "values make no sense are errors.",
+        differs="A pattern that takes too long is a 500, and a path that climbs above its root a 403.",
+        words=(FLAGS,),
     ),
     Directive(
         "RewriteCond",
         "mod_rewrite",
         "test-string pattern [flags]",
         ANYWHERE,
-        "What must hold for the next RewriteRule to be applied.",
+        "What must hold for the next RewriteRule to be applied: a regular expression or a test, with ! the contrary.",
         config.parse_conditions,
         setting=REWRITE,
         fold=config.fold,
         override=Override.FILE_INFO,
+        words=(TESTS, CONDITION_FLAGS),
     ),
     Directive(
         "RewriteBase",

@@ -12,8 +12,8 @@ from ownhost.config.arguments import words
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import Response
 from ownhost.request import errors
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Place, Request
 
 _DISABLE = ("disabled", "disable")
 _ENABLE = ("enabled", "enable")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import HTTPError
-from ownhost.request.module import Module, Place, register
+from ownhost.request.module import Module, register
 from ownhost.request.names import server_name
-from ownhost.request.request import Request
+from ownhost.request.request import Place, Request
 
 CGI_PREFIX = "/cgi-bin"
 CGI = "cgi-script"

@@ -44,8 +44,8 @@ from ownhost.modules.python_daemons import (
 from ownhost.modules.python_daemons import parse_options as parse_named
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.links import OPTIONS, Option
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Level, Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Level, Place, Request
 
 HANDLER = "wsgi-script"
 RESOURCE = "%{RESOURCE}"

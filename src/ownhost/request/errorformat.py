@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ownhost.config.arguments import known_word
 from ownhost.config.directive import ArgumentError
 from ownhost.config.model import VirtualHost
 from ownhost.config.server_name import SERVER_NAME
+from ownhost.config.words import Word, Words
 from ownhost.request.hosts import USE_CANONICAL_NAME
 from ownhost.request.request import Level, Request
 
@@ -120,22 +122,15 @@ class Format:
         flags = match["flags"] + match["more"]
         if "+" in flags:
             raise ArgumentError(f"%+ is for the formats of connections and requests, not for {match[0]!r}")
-        if code == "V":
-            getter = _requested_name(self._of_request(_of_request(lambda request: request.head.host)))
-        elif code == "a" and argument != "c":
-            getter = _client(self._of_request(_of_request(_announced)))
-        elif code in _OF_REQUEST:
-            getter = self._of_request(_OF_REQUEST[code](argument))
-        elif code in _WITH_ARGUMENT:
-            getter = _WITH_ARGUMENT[code](argument)
-        elif code in _PLAIN:
-            getter = _PLAIN[code]
-        else:
-            raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
+        try:
+            word = known_word(CODES, code)
+        except ArgumentError as error:
+            raise ArgumentError(f"{error} (column {match.start() + 1}: {match[0]!r})") from None
+        getter = word.means(self, argument)
         level = re.search("[0-9]+", flags)
         return _Part(getter, code == "M", int(level[0]) if level else 0, "-" if "-" in flags or code == "M" else "")
 
-    def _of_request(self, get: Getter) -> Getter:
+    def of_request(self, get: Getter) -> Getter:
         """The same, for an entry that has a request or the values of one."""
         place = len(self._of_requests)
         self._of_requests.append(get)
@@ -165,7 +160,7 @@ def _literal(text: str) -> _Part:
     return _Part(lambda _: text)
 
 
-def _time(argument: str) -> Getter:
+def _at(_: Format, argument: str) -> Getter:
     """%t, with c (compact, as ISO 8601), u (with microseconds) and z (with the time zone) in braces."""
     if set(argument) - set("cuz"):
         raise ArgumentError(f"expected c, u or z in %{{...}}t, not {argument!r}")
@@ -190,8 +185,9 @@ def _server_name(entry: Entry) -> str:
     return escape(entry.server.settings[SERVER_NAME].host)
 
 
-def _requested_name(requested: Getter) -> Getter:
+def _requested_name(format_: Format, _: str) -> Getter:
     """%V: by UseCanonicalName."""
+    requested = format_.of_request(_of_request(lambda request: request.head.host))
 
     def get(entry: Entry) -> str:
         return (not entry.server.settings[USE_CANONICAL_NAME] and requested(entry)) or _server_name(entry)
@@ -199,8 +195,11 @@ def _requested_name(requested: Getter) -> Getter:
     return get
 
 
-def _client(announced: Getter) -> Getter:
-    """%a: the client for which a front proxy speaks, if there is one; else the connection's."""
+def _client(format_: Format, argument: str) -> Getter:
+    """%a: the client for which a front proxy speaks, if there is one; else, and for %{c}a, the connection's."""
+    if argument == "c":
+        return lambda entry: entry.client
+    announced = format_.of_request(_of_request(_announced))
     return lambda entry: announced(entry) or entry.client
 
 
@@ -209,33 +208,58 @@ def _announced(request: Request) -> str:
     return f"{ends.client}:{ends.client_port}" if ends.peer else ""
 
 
-def _nothing(_: Entry) -> str:
-    """What this server does not have: error numbers, source lines, ids, the count of requests."""
-    return ""
+# The format codes. What only a request knows is made by the process that has the request: `Format.of_request`.
 
 
-# What only a request knows: the process that has the request makes these values.
-_OF_REQUEST: dict[str, Callable[[str], Getter]] = {
-    "A": lambda _: _of_request(lambda request: f"{request.endpoints.local}:{request.endpoints.local_port}"),
-    "e": lambda name: _of_request(lambda request: request.env.get(name)),
-    "i": lambda name: _of_request(lambda request: request.head.values.get(name.lower())),
-    "n": lambda name: _of_request(lambda request: request.notes.get(name)),
-}
+def _always(get: Getter) -> Make:
+    """A code that has no argument."""
+    return lambda _format, _argument: get
 
-_WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
-    "a": lambda _: lambda entry: entry.client,  # of the connection: %{c}a
-    "t": _time,
-}
 
-_PLAIN: dict[str, Getter] = {
-    "E": _nothing,
-    "F": _nothing,
-    "k": _nothing,
-    "l": lambda entry: entry.level.name.lower(),
-    "L": _nothing,
-    "m": lambda entry: entry.module,
-    "M": lambda entry: escape(entry.message),
-    "P": lambda entry: str(entry.pid),
-    "T": lambda entry: str(threading.get_native_id() if entry.values is None else entry.pid),
-    "v": _server_name,
-}
+def _asked(get: Callable[[Request, str], str | None]) -> Make:
+    """Something that a request has under a name, or has anyway."""
+    return lambda format_, name: format_.of_request(_of_request(lambda request: get(request, name)))
+
+
+Make = Callable[[Format, str], Getter]  # with what stands in braces; raises ArgumentError
+_nothing = _always(lambda _: "")
+_NEVER = "Always empty."
+
+CODES: Words[Make] = Words(
+    "Format codes of error logs",
+    "format code",
+    Word("a", "[{c}]", "The client's address and port; with c, those of the connection.", _client),
+    Word(
+        "A",
+        "",
+        "The address and port that the client came in at.",
+        _asked(lambda request, _: f"{request.endpoints.local}:{request.endpoints.local_port}"),
+    ),
+    Word("e", "{NAME}", "An environment variable of the request.", _asked(lambda request, name: request.env.get(name))),
+    Word("E", "", "The system's number of the error.", _nothing, differs=_NEVER),
+    Word("F", "", "The line of the server's source.", _nothing, differs=_NEVER),
+    Word("i", "{NAME}", "A field of the request.", _asked(lambda request, name: request.head.values.get(name.lower()))),
+    Word("k", "", "How many requests the connection had.", _nothing, differs=_NEVER),
+    Word("l", "", "The level.", _always(lambda entry: entry.level.name.lower())),
+    Word("L", "", "The id of the request or connection.", _nothing, differs=_NEVER),
+    Word("m", "", "The module.", _always(lambda entry: entry.module)),
+    Word("M", "", "The message.", _always(lambda entry: escape(entry.message))),
+    Word("n", "{NAME}", "A note that a module made.", _asked(lambda request, name: request.notes.get(name))),
+    Word("P", "", "The process's id.", _always(lambda entry: str(entry.pid))),
+    Word(
+        "t",
+        "[{[c][u][z]}]",
+        "The time: c as ISO 8601, u with microseconds, z with the zone.",
+        _at,
+    ),
+    Word(
+        "T",
+        "",
+        "The thread's id.",
+        _always(lambda entry: str(threading.get_native_id() if entry.values is None else entry.pid)),
+        differs="A process has one thread.",
+    ),
+    Word("v", "", "The ServerName.", _always(_server_name)),
+    Word("V", "", "The name that was asked for, or the ServerName: by UseCanonicalName.", _requested_name),
+    form="%{arguments}{name}",
+)

@@ -188,6 +188,7 @@ declare(
         help="The format of a line of the error log.",
         parse=parse_error_log_format,
         setting=ERROR_LOG_FORMAT,
+        words=(errorformat.CODES,),
     )
 )
 

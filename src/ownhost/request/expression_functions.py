@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from ownhost.config.expression_words import FUNCTIONS, Function
+from ownhost.config.words import Word
 from ownhost.http.message import Response
 from ownhost.http.wire import from_bytes, to_bytes, unwire
 from ownhost.request import variables
@@ -34,9 +36,6 @@ class Evaluation:
     response: Response | None = None
     sent: bool = False
     groups: tuple[str, ...] = ()
-
-
-Function = Callable[[Evaluation, str], str]
 
 
 def look(request: Request) -> None:
@@ -63,7 +62,7 @@ def _note(context: Evaluation, name: str) -> str:
     return variables.named(context.request.notes, name) or ""
 
 
-def env(context: Evaluation, name: str, server_value: str) -> str:
+def _env(context: Evaluation, name: str, server_value: str) -> str:
     """env(): the first of note, reqenv and osenv that has the name."""
     context.request.pure = False
     for table in (context.request.notes, context.request.env):
@@ -127,26 +126,64 @@ def _filesize(context: Evaluation, name: str) -> str:
 
 def _plain(function: Callable[[str], str]) -> Function:
     """A function of its argument only."""
-    return lambda _, text: function(text)
+    return Function(lambda _, text: function(text))
 
 
-# env and osenv are not among them: they need the server's environment.
-FUNCTIONS: dict[str, Function] = {
-    "req": lambda context, name: variables.header(context.request, name),
-    "http": lambda context, name: variables.header(context.request, name),
-    "req_novary": lambda context, name: variables.header(context.request, name, varies=False),
-    "resp": _resp,
-    "reqenv": _reqenv,
-    "note": _note,
-    "file": _file,
-    "filesize": _filesize,
-    "tolower": _plain(lambda text: from_bytes(to_bytes(text).lower())),
-    "toupper": _plain(lambda text: from_bytes(to_bytes(text).upper())),
-    "escape": _plain(escape),
-    "unescape": _plain(unescape),
-    "base64": _plain(lambda text: base64.b64encode(to_bytes(text)).decode()),
-    "unbase64": _plain(unbase64),
-    "md5": _plain(lambda text: hashlib.md5(to_bytes(text), usedforsecurity=False).hexdigest()),
-    "sha1": _plain(lambda text: hashlib.sha1(to_bytes(text), usedforsecurity=False).hexdigest()),
-    "ldap": _plain(ldap),
-}
+def _field(context: Evaluation, name: str) -> str:
+    """req(): a field of the request, which the response is noted to vary by."""
+    return variables.header(context.request, name)
+
+
+for _word in (
+    Word("req", "field", "A field of the request.", Function(_field), ("http",)),
+    Word(
+        "req_novary",
+        "field",
+        "A field of the request, by which the response is not said to vary.",
+        Function(lambda context, name: variables.header(context.request, name, varies=False)),
+    ),
+    Word(
+        "resp",
+        "field",
+        "A field of the response. Content-Type is there once the response was sent: for CustomLog.",
+        Function(_resp),
+    ),
+    Word("reqenv", "variable", "An environment variable of the request.", Function(_reqenv)),
+    Word(
+        "osenv",
+        "variable",
+        "A variable of the server's own environment.",
+        Function(lambda _context, _name, of_server: of_server, of_server=True),
+        differs="As it was when the configuration was read; only for names that are written there.",
+    ),
+    Word("note", "name", "A note that a module made.", Function(_note)),
+    Word(
+        "env",
+        "name",
+        "The first of note, reqenv and osenv that has the name.",
+        Function(_env, of_server=True),
+        differs="Of osenv as there.",
+    ),
+    Word("tolower", "text", "The text in small letters.", _plain(lambda text: from_bytes(to_bytes(text).lower()))),
+    Word("toupper", "text", "The text in capitals.", _plain(lambda text: from_bytes(to_bytes(text).upper()))),
+    Word("escape", "text", "The text with %xx for what cannot stand in a path.", _plain(escape)),
+    Word("unescape", "text", "The text with %xx decoded, but for %2f; empty where an escape is bad.", _plain(unescape)),
+    Word("base64", "text", "The text in base64.", _plain(lambda text: base64.b64encode(to_bytes(text)).decode())),
+    Word("unbase64", "text", "As much of the text as is base64, decoded.", _plain(unbase64)),
+    Word(
+        "md5",
+        "text",
+        "The text's MD5 hash, in hexadecimal digits.",
+        _plain(lambda text: hashlib.md5(to_bytes(text), usedforsecurity=False).hexdigest()),
+    ),
+    Word(
+        "sha1",
+        "text",
+        "The text's SHA-1 hash, in hexadecimal digits.",
+        _plain(lambda text: hashlib.sha1(to_bytes(text), usedforsecurity=False).hexdigest()),
+    ),
+    Word("file", "name", f"The content of a file, {LARGEST_FILE} bytes at most.", Function(_file, of_files=True)),
+    Word("filesize", "name", "The size of a file in bytes; 0 where there is none.", Function(_filesize, of_files=True)),
+    Word("ldap", "text", "The text, escaped for names and filters of LDAP.", _plain(ldap)),
+):
+    FUNCTIONS.add(_word)

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import os
 import re
-import stat
 from collections.abc import Callable
 from typing import TypeVar
 
 from ownhost.config import expression as e
-from ownhost.config.globs import compile_glob
+from ownhost.config.expression_words import COMPARISONS, FUNCTIONS, PATTERNS, TESTS
 from ownhost.config.regex import Pattern
-from ownhost.http.message import HTTPError, Response
-from ownhost.http.wire import to_bytes, unwire, wire
+from ownhost.http.message import Response
+from ownhost.http.wire import to_bytes, unwire
 from ownhost.request import ssl_variables, variables
-from ownhost.request.expression_functions import FUNCTIONS, Evaluation, Failed, env, look
-from ownhost.request.redirects import subrequest
-from ownhost.request.request import Level, Phase, Request
-from ownhost.request.road import advance
+from ownhost.request.expression_functions import Evaluation, Failed
+from ownhost.request.expression_tests import Gives, Says, in_network
+from ownhost.request.request import Level, Request
 
-FALSE = frozenset(("", "0", "off", "false", "no"))  # what -T takes for false, in any case
 INT64 = 2**63  # what whole numbers are kept below
 
 T = TypeVar("T")
-Says = Callable[[Evaluation], bool]
-Gives = Callable[[Evaluation], str]
 
 
 def holds(condition: e.Condition, request: Request, response: Response | None = None, *, sent: bool = False) -> bool:
@@ -112,33 +106,26 @@ def _condition(node: e.Node) -> Says:
             text = _word(word)
             return lambda context: text(context) in ssl_variables.extension_texts(context.request, oid)
         case e.Wildcard(operator=operator, word=word, pattern=pattern):
-            return _wildcard(operator, _word(word), _word(pattern))
+            return PATTERNS.known[operator].means.compile(_word(word), _word(pattern))
         case e.InNetwork(word=word, network=network):
-            return _in_network(_word(word), ipaddress.ip_network(network))
+            return in_network(_word(word), ipaddress.ip_network(network))
         case e.Unary(operator=operator, word=word):
-            return _unary(operator, _word(word))
+            return TESTS.known[operator].means.compile(_word(word))
 
 
-_COMPARISONS: dict[str, Callable[[int], bool]] = {
-    "eq": lambda order: order == 0,
-    "ne": lambda order: order != 0,
-    "lt": lambda order: order < 0,
-    "le": lambda order: order <= 0,
-    "gt": lambda order: order > 0,
-    "ge": lambda order: order >= 0,
-}
+_ORDERS = {word.means.name: word.means.holds for word in COMPARISONS}
 
 
 def _comparison(node: e.Compare) -> Says:
-    left, right, wanted = _word(node.left), _word(node.right), _COMPARISONS[node.operator]
+    left, right, holds = _word(node.left), _word(node.right), _ORDERS[node.operator]
     if node.by_length:
-        return lambda context: wanted(order_by_length(left(context), right(context)))
+        return lambda context: holds(order_by_length(left(context), right(context)), 0)
     if node.numbers:
-        return lambda context: wanted(number(left(context)) - number(right(context)))
+        return lambda context: holds(number(left(context)), number(right(context)))
     if node.operator in ("eq", "ne"):
         equal = node.operator == "eq"
         return lambda context: (left(context) == right(context)) == equal
-    return lambda context: wanted(order(left(context), right(context)))
+    return lambda context: holds(order(left(context), right(context)), 0)
 
 
 def order(one: str, other: str) -> int:
@@ -171,100 +158,6 @@ def _match(gives: Gives, regex: Pattern, negated: bool) -> Says:
     return says
 
 
-def _wildcard(operator: str, gives: Gives, pattern: Gives) -> Says:
-    def says(context: Evaluation) -> bool:
-        text, glob = gives(context), pattern(context)
-        if operator == "strcmatch":
-            glob, text = glob.lower(), text.lower()
-        return _glob(glob, operator == "fnmatch").search(text) != ()
-
-    return says
-
-
-@functools.lru_cache(maxsize=1024)
-def _glob(pattern: str, within_path: bool) -> Pattern:
-    return compile_glob(pattern, within_path=within_path)
-
-
-def _in_network(gives: Gives, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Says:
-    def says(context: Evaluation) -> bool:
-        try:
-            address = ipaddress.ip_address(gives(context))
-        except ValueError:
-            return False
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (mapped or address) in network
-
-    return says
-
-
-def _unary(operator: str, gives: Gives) -> Says:
-    if operator == "n":
-        return lambda context: gives(context) != ""
-    if operator == "z":
-        return lambda context: gives(context) == ""
-    if operator == "T":
-        return lambda context: gives(context).lower() not in FALSE
-    if operator in "UFA":
-        reachable = url_is_reachable if operator in "UA" else file_is_reachable
-        return lambda context: reachable(context.request, gives(context))
-    return lambda context: file_test(context.request, operator, gives(context))
-
-
-def file_test(request: Request, operator: str, name: str) -> bool:
-    """-d, -e, -f, -s, -L, -h, -x: what is at a file name."""
-    look(request)
-    try:
-        found = (os.lstat if operator in "Lhx" else os.stat)(to_bytes(name))
-    except (OSError, ValueError):
-        return False
-    match operator:
-        case "d":
-            return stat.S_ISDIR(found.st_mode)
-        case "f":
-            return stat.S_ISREG(found.st_mode)
-        case "s":
-            return stat.S_ISREG(found.st_mode) and found.st_size > 0
-        case "L" | "h":
-            return stat.S_ISLNK(found.st_mode)
-        case "x":
-            return bool(found.st_mode & 0o111)
-        case _:
-            return True
-
-
-def url_is_reachable(request: Request, path: str) -> bool:
-    """-U: whether a client may ask for a path of this server, by a subrequest. What is missing may be asked for."""
-    look(request)
-    whole = path if path.startswith("/") else f"{_folder(request.uri)}/{path}"
-    uri, mark, query = whole.partition("?")
-    return _look_up(request, uri, wire(query) if mark else None)[1] < 400
-
-
-def file_is_reachable(request: Request, name: str) -> bool:
-    """-F: whether a file would be served, by a subrequest for it."""
-    look(request)
-    filename = name if name.startswith("/") else f"{_folder(request.filename)}/{name}"
-    inner, status = _look_up(request, request.uri, None, filename)
-    return status < 300 and inner is not None and inner.stat is not None
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _look_up(request: Request, uri: str, query: str | None, filename: str = "") -> tuple[Request | None, int]:
-    """A subrequest as far as access control, and its status. Not from within a look at the very same path."""
-    if request.is_subrequest and request.previous is not None and request.previous.uri == request.uri:
-        return None, 500
-    try:
-        inner = subrequest(request, uri, query, filename)
-        answer = advance(inner, Phase.ACCESS)
-    except HTTPError as error:
-        return None, error.status
-    return inner, 200 if answer is None else answer.status
-
-
 # Words
 
 
@@ -284,13 +177,12 @@ def _word(word: e.Word) -> Gives:
 
 
 def _call(call: e.Call) -> Gives:
-    gives, server_value = _word(call.argument), call.server_value
-    if call.function == "osenv":
-        return lambda _: server_value
-    if call.function == "env":
-        return lambda context: env(context, gives(context), server_value)
-    function = FUNCTIONS[call.function]
-    return lambda context: function(context, gives(context))
+    argument, server_value = _word(call.argument), call.server_value
+    function = FUNCTIONS.known[call.function].means
+    gives = function.gives
+    if function.of_server:
+        return lambda context: gives(context, argument(context), server_value)
+    return lambda context: gives(context, argument(context))
 
 
 def _variable(name: str) -> Gives:

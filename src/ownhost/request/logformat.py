@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import getpid
 
+from ownhost.config.arguments import known_word
 from ownhost.config.directive import ArgumentError, Source
 from ownhost.config.model import VirtualHost
 from ownhost.config.server_name import SERVER_NAME
+from ownhost.config.words import Word, Words
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import USE_CANONICAL_NAME
 from ownhost.request.request import Request
@@ -121,24 +124,31 @@ def _what_is_wrong(text: str, position: int) -> str:
     return f"expected a format code such as %h or %{{Referer}}i, or %% for a percent sign, {where}"
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A format code as it is written: its argument, and whether it is for the last of internal redirects (%>s)."""
+
+    server: VirtualHost
+    argument: str
+    last: bool
+
+
 def _item(match: re.Match[str], server: VirtualHost) -> Getter:
     """The getter of one format code, with its conditions."""
-    code, argument = match["code"], match["argument"] or ""
     which = match["before"] or match["between"] or match["after"]
-    if code in _OF_SERVER:
-        getter = _OF_SERVER[code](server, argument)
-    elif code in _WITH_ARGUMENT:
-        getter = _WITH_ARGUMENT[code](argument)
-    elif code == "s":
-        getter = _final_status if which == ">" else _first_status
-    elif code in _PLAIN:
-        getter = _PLAIN[code]
-    else:
-        raise ArgumentError(f"there is no format code %{code} (column {match.start() + 1}: {match[0]!r})")
+    try:
+        word = known_word(CODES, match["code"])
+    except ArgumentError as error:
+        raise ArgumentError(f"{error} (column {match.start() + 1}: {match[0]!r})") from None
+    getter = word.means(Item(server, match["argument"] or "", which == ">"))
     if match["status"]:
         wanted, negated = frozenset(map(int, match["status"].split(","))), bool(match["not"])
         return lambda exchange: getter(exchange) if (exchange.response.status in wanted) != negated else "-"
     return getter
+
+
+def _status(item: Item) -> Getter:
+    return _final_status if item.last else _first_status
 
 
 def _final_status(exchange: Exchange) -> str:
@@ -204,9 +214,9 @@ def _configured_port(server: VirtualHost) -> int:
     return server.settings[SERVER_NAME].port or (server.addresses[0].port if server.addresses else 0)
 
 
-def _port(server: VirtualHost, argument: str) -> Getter:
-    """%p: what ServerName or <VirtualHost> says, else where the client came in (Apache says 80 or 443 then)."""
-    configured = _configured_port(server)
+def _port(item: Item) -> Getter:
+    """%p: what ServerName or <VirtualHost> says, else where the client came in."""
+    configured, argument = _configured_port(item.server), item.argument
     if argument in ("", "canonical"):
         return (lambda _: str(configured)) if configured else (lambda exchange: str(exchange.endpoints.local_port))
     if argument == "local":
@@ -222,15 +232,15 @@ def _process(argument: str) -> Getter:
     return (lambda _: f"{getpid():x}") if argument == "hextid" else (lambda _: str(getpid()))
 
 
-def _server_name(server: VirtualHost, _: str) -> Getter:
-    name = escape_name(server.settings[SERVER_NAME].host)
+def _server_name(item: Item) -> Getter:
+    name = escape_name(item.server.settings[SERVER_NAME].host)
     return (lambda _: name) if name else (lambda exchange: exchange.endpoints.local)
 
 
-def _requested_name(server: VirtualHost, _: str) -> Getter:
+def _requested_name(item: Item) -> Getter:
     """%V: by UseCanonicalName."""
-    canonical = _server_name(server, "")
-    if server.settings[USE_CANONICAL_NAME]:
+    canonical = _server_name(item)
+    if item.server.settings[USE_CANONICAL_NAME]:
         return canonical
     return lambda exchange: (escape(exchange.request.head.host) if exchange.request else "") or canonical(exchange)
 
@@ -284,9 +294,9 @@ def _from(table: str) -> Callable[[str], Getter]:
     return make
 
 
-def _of_request(get: Callable[[Request], str]) -> Getter:
-    """Something that only a parsed request has."""
-    return lambda exchange: get(exchange.request) if exchange.request is not None else "-"
+def _asked(get: Callable[[Request], str]) -> Make:
+    """A code without argument, for something that only a parsed request has."""
+    return lambda _: lambda exchange: get(exchange.request) if exchange.request is not None else "-"
 
 
 def _user(request: Request) -> str:
@@ -334,52 +344,112 @@ def _variable(name: str) -> Getter:
 
 
 def _nothing(_: str) -> Getter:
-    """What this server never knows: trailers are read and dropped, nothing measures the first byte."""
+    """What this server never knows: trailers, a user by identd, the time of the first byte."""
     return lambda _: "-"
 
 
-_OF_SERVER: dict[str, Callable[[VirtualHost, str], Getter]] = {
-    "p": _port,
-    "v": _server_name,
-    "V": _requested_name,
-}
+# The format codes. A getter is made once for each code of a format.
 
-_WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
-    "a": _address,
-    "C": _cookie,
-    "c": _cryptography,
-    "e": _variable,
-    "h": _address,  # names are never looked up
-    "i": _request_header,
-    "n": _from("notes"),
-    "o": _response_header,
-    "P": _process,
-    "t": _time,
-    "T": _duration,
-    "x": _ssl_variable,
-    "^FB": _nothing,
-    "^ti": _nothing,
-    "^to": _nothing,
-}
 
-_PLAIN: dict[str, Getter] = {
-    "A": lambda exchange: exchange.endpoints.local,
-    "B": lambda exchange: str(exchange.body_bytes),
-    "b": lambda exchange: str(exchange.body_bytes) if exchange.body_bytes else "-",
-    "D": lambda exchange: str(int(exchange.duration * 1_000_000)),
-    "f": _of_request(lambda request: escape_name(request.filename) or "-"),
-    "H": _of_request(lambda request: request.head.protocol),
-    "I": lambda exchange: str(exchange.bytes_in),
-    "k": lambda exchange: str(exchange.keep_alive_requests),
-    "l": lambda _: "-",  # identd is never asked
-    "L": lambda _: "-",  # the error log's lines carry no id
-    "m": _of_request(lambda request: escape(request.head.method)),
-    "O": lambda exchange: str(exchange.bytes_out),
-    "q": _of_request(lambda request: "" if request.query is None else f"?{escape(request.query)}"),
-    "r": lambda exchange: escape(exchange.request_line) or "-",
-    "R": _of_request(lambda request: escape_name(request.handler) or "-"),
-    "S": lambda exchange: str(exchange.bytes_in + exchange.bytes_out),
-    "u": _of_request(_user),
-    "U": _of_request(lambda request: escape_name(request.uri) or escape(request.head.path)),
-    "X": _connection,
-}
+def _always(get: Getter) -> Make:
+    """A code that has no argument."""
+    return lambda _: get
+
+
+def _named(make: Callable[[str], Getter]) -> Make:
+    """A code that depends on its argument alone."""
+    return lambda item: make(item.argument)
+
+
+Make = Callable[[Item], Getter]  # raises ArgumentError
+_NEVER = "Always -."
+
+CODES: Words[Make] = Words(
+    "Format codes of access logs",
+    "format code",
+    Word(
+        "a",
+        "[{c}]",
+        "The client's address; with c, that of who made the connection, such as a proxy.",
+        _named(_address),
+    ),
+    Word("A", "", "The address that the client came in at.", _always(lambda exchange: exchange.endpoints.local)),
+    Word("B", "", "The bytes of the response's body.", _always(lambda exchange: str(exchange.body_bytes))),
+    Word(
+        "b",
+        "",
+        "The bytes of the response's body, or - for none.",
+        _always(lambda exchange: str(exchange.body_bytes) if exchange.body_bytes else "-"),
+    ),
+    Word("C", "{NAME}", "A cookie of the request.", _named(_cookie)),
+    Word("c", "{NAME}", "What TLS came to: version, cipher, subjectdn or issuerdn.", _named(_cryptography)),
+    Word("D", "", "The microseconds that it took.", _always(lambda exchange: str(int(exchange.duration * 1_000_000)))),
+    Word("e", "{NAME}", "An environment variable of the request.", _named(_variable)),
+    Word("f", "", "The file's name.", _asked(lambda request: escape_name(request.filename) or "-")),
+    Word("h", "", "The client's address.", _named(_address), differs="Names of clients are never looked up."),
+    Word(
+        "H",
+        "",
+        "The protocol, such as HTTP/1.1.",
+        _asked(lambda request: request.head.protocol),
+    ),
+    Word("I", "", "The bytes that came: head and body.", _always(lambda exchange: str(exchange.bytes_in))),
+    Word("i", "{NAME}", "A field of the request.", _named(_request_header)),
+    Word(
+        "k",
+        "",
+        "How many requests the connection had before.",
+        _always(lambda exchange: str(exchange.keep_alive_requests)),
+    ),
+    Word("l", "", "The client's user, by identd.", _named(_nothing), differs=_NEVER),
+    Word("L", "", "The id of the error log's lines.", _named(_nothing), differs=f"{_NEVER} Lines have no ids."),
+    Word("m", "", "The method.", _asked(lambda request: escape(request.head.method))),
+    Word("n", "{NAME}", "A note that a module made.", _named(_from("notes"))),
+    Word("O", "", "The bytes that were sent: head and body.", _always(lambda exchange: str(exchange.bytes_out))),
+    Word("o", "{NAME}", "A field of the response.", _named(_response_header)),
+    Word(
+        "p",
+        "[{canonical|local|remote}]",
+        "The server's port, the one that the client came in at, or the client's.",
+        _port,
+        differs="Where ServerName and <VirtualHost> say none, it is where the client came in, and not 80 or 443.",
+    ),
+    Word("P", "[{pid|tid|hextid}]", "The process's id.", _named(_process), differs="A process has one thread."),
+    Word(
+        "q",
+        "",
+        "The query with its ?, or nothing.",
+        _asked(lambda request: "" if request.query is None else f"?{escape(request.query)}"),
+    ),
+    Word("r", "", "The request's first line.", _always(lambda exchange: escape(exchange.request_line) or "-")),
+    Word("R", "", "The handler.", _asked(lambda request: escape_name(request.handler) or "-")),
+    Word("s", "", "The status; %>s is that after internal redirects.", _status),
+    Word("S", "", "The sum of %I and %O.", _always(lambda exchange: str(exchange.bytes_in + exchange.bytes_out))),
+    Word(
+        "t",
+        "[{[begin:|end:]form}]",
+        "When the request began, or ended: as strftime(3) has it, or sec, msec, usec, msec_frac, usec_frac.",
+        _named(_time),
+    ),
+    Word("T", "[{ms|us|s}]", "How long it took, in seconds or another unit.", _named(_duration)),
+    Word("u", "", "The user who logged in.", _asked(_user)),
+    Word(
+        "U",
+        "",
+        "The path, decoded, without the query.",
+        _asked(lambda request: escape_name(request.uri) or escape(request.head.path)),
+    ),
+    Word("v", "", "The ServerName.", _server_name),
+    Word("V", "", "The name that was asked for, or the ServerName: by UseCanonicalName.", _requested_name),
+    Word("x", "{NAME}", "A variable of mod_ssl.", _named(_ssl_variable)),
+    Word(
+        "X",
+        "",
+        "How the connection is: X broken off, + kept alive, - closed.",
+        _always(_connection),
+    ),
+    Word("^FB", "", "The time to the first byte.", _named(_nothing), differs=_NEVER),
+    Word("^ti", "{NAME}", "A trailer of the request.", _named(_nothing), differs=_NEVER),
+    Word("^to", "{NAME}", "A trailer of the response.", _named(_nothing), differs=_NEVER),
+    form="%{arguments}{name}",
+)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 
-from ownhost.config.arguments import either, words
+from ownhost.config.arguments import known_word, words
 from ownhost.config.directive import ArgumentError, Call, Setting, Where
+from ownhost.config.words import Word, Words
+from ownhost.modules.rewriting.conditions import RuleCondition, parse_rule_condition
 from ownhost.modules.rewriting.maps import Map, parse_map
-from ownhost.modules.rewriting.rules import Rule, RuleCondition, parse_rule, parse_rule_condition
+from ownhost.modules.rewriting.rules import Rule, parse_rule
 
 
 class Option(Flag):
@@ -28,20 +30,39 @@ class Option(Flag):
     LONG_URL_OPTIMIZATION = auto()  # saves Apache memory; nothing here
 
 
-_NAMES = {
-    "Inherit": Option.INHERIT,
-    "InheritBefore": Option.INHERIT_BEFORE,
-    "InheritDown": Option.INHERIT_DOWN,
-    "InheritDownBefore": Option.INHERIT_DOWN_BEFORE,
-    "IgnoreInherit": Option.IGNORE_INHERIT,
-    "AllowNoSlash": Option.ALLOW_NO_SLASH,
-    "AllowAnyURI": Option.ALLOW_ANY_URI,
-    "MergeBase": Option.MERGE_BASE,
-    "IgnoreContextInfo": Option.IGNORE_CONTEXT_INFO,
-    "LegacyPrefixDocRoot": Option.LEGACY_PREFIX_DOC_ROOT,
-    "LongURLOptimization": Option.LONG_URL_OPTIMIZATION,
-}
-_OPTIONS = {name.lower(): option for name, option in _NAMES.items()}
+OPTIONS: Words[Option] = Words(
+    "Options of RewriteOptions",
+    "option",
+    Word("Inherit", "", "Applies the outer scope's rules behind those here.", Option.INHERIT),
+    Word("InheritBefore", "", "Applies the outer scope's rules before those here.", Option.INHERIT_BEFORE),
+    Word("InheritDown", "", "Has all inner scopes inherit.", Option.INHERIT_DOWN),
+    Word("InheritDownBefore", "", "Has all inner scopes inherit before their own rules.", Option.INHERIT_DOWN_BEFORE),
+    Word("IgnoreInherit", "", "Ignores an outer scope's InheritDown and InheritDownBefore.", Option.IGNORE_INHERIT),
+    Word("AllowNoSlash", "", "Applies a folder's rules to its own path without a slash, too.", Option.ALLOW_NO_SLASH),
+    Word(
+        "AllowAnyURI",
+        "",
+        "Applies a server's rules to targets that are no path.",
+        Option.ALLOW_ANY_URI,
+        differs="Does nothing: every target is a path here.",
+    ),
+    Word("MergeBase", "", "Takes RewriteBase from the outer scope.", Option.MERGE_BASE),
+    Word("IgnoreContextInfo", "", "Does not find the path of a file by its Alias.", Option.IGNORE_CONTEXT_INFO),
+    Word(
+        "LegacyPrefixDocRoot",
+        "",
+        "Lets a URL of this very host lead to a file name outside of DocumentRoot.",
+        Option.LEGACY_PREFIX_DOC_ROOT,
+    ),
+    Word(
+        "LongURLOptimization",
+        "",
+        "Saves Apache memory.",
+        Option.LONG_URL_OPTIMIZATION,
+        differs="Does nothing.",
+    ),
+    any_case=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +169,7 @@ def parse_options(call: Call) -> RewriteConfig:
         if word.lower().startswith("maxredirects="):
             call.notes.append(f"{word} has no effect since Apache 2.1")
             continue
-        option = _OPTIONS.get(word.lower())
-        if option is None:
-            raise ArgumentError(f"expected {either([*_NAMES])}, not {word!r}")
-        found |= option
+        found |= known_word(OPTIONS, word).means
     return replace(_scope(call), options=found)
 
 

@@ -15,8 +15,10 @@ from ownhost.http.limits import LIMIT_REQUEST_LINE
 from ownhost.http.message import HTTPError
 from ownhost.http.wire import wire
 from ownhost.modules.rewriting import conditions, maps, template, urls
+from ownhost.modules.rewriting.conditions import TESTS, RuleCondition
+from ownhost.modules.rewriting.flags import RuleFlag
 from ownhost.modules.rewriting.maps import Map
-from ownhost.modules.rewriting.rules import Rule, RuleCondition, RuleFlag, Test
+from ownhost.modules.rewriting.rules import Rule
 from ownhost.modules.rewriting.template import Template
 from ownhost.modules.rewriting.variables import header_of, value_of
 from ownhost.request import expressions
@@ -157,7 +159,7 @@ class Engine:
 
     def holds(self, condition: RuleCondition) -> bool:
         """Whether one condition holds."""
-        text = "" if condition.test is Test.EXPRESSION else self.unescaped(condition.test_string)
+        text = "" if condition.expression is not None else self.unescaped(condition.test_string)
         held = self.ask(condition, text) != condition.negated
         self.trace(
             4,
@@ -171,16 +173,11 @@ class Engine:
 
     def ask(self, condition: RuleCondition, text: str) -> bool:
         """What a condition's test says of a text, before "!"."""
-        test = condition.test
         if condition.regex is not None:
             return self.remember(condition, condition.regex.search(text))
         if condition.expression is not None:
             return self.ask_expression(condition, condition.expression)
-        if test in conditions.FILE_TESTS:
-            return conditions.test_file(test, text, self.request)
-        if test is Test.URL_ALLOWED or test is Test.FILE_ALLOWED:
-            return self.is_allowed(test, text)
-        return conditions.compare(condition, text)
+        return TESTS.known[condition.test].means(self, condition, text)
 
     def ask_expression(self, condition: RuleCondition, expression: Condition) -> bool:
         """Whether an expression holds. It notes itself what the response depends on, but for [NV]."""
@@ -197,20 +194,6 @@ class Engine:
         if groups and not condition.negated:
             self.condition_groups = groups
         return bool(groups)
-
-    def is_allowed(self, test: Test, text: str) -> bool:
-        """-U and -F: whether a look at a URL or file ends well."""
-        if not text or not conditions.may_look_ahead(self.request):
-            return False
-        if test is Test.URL_ALLOWED:
-            _, status = conditions.look_at_url(self.request, text)
-            self.trace(5, "RewriteCond URI (-U check: path=%s -> status=%d", text, status, here=False)
-            return status < 400
-        inner, status = conditions.look_at_file(self.request, text)
-        self.trace(
-            5, "RewriteCond file (-F check: path=%s -> file=%s status=%d", text, inner.filename, status, here=False
-        )
-        return status < 300 and inner.stat is not None and not inner.path_info
 
     # Values of references (template.Values)
 

@@ -21,9 +21,9 @@ from ownhost.modules.mod_vhost_alias import VIRTUAL_DOCUMENT_ROOT
 from ownhost.modules.rewriting.config import REWRITE
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes.supervisor.keys import Keys, Seen
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
 from ownhost.request.links import OPTIONS, Option
-from ownhost.request.translate import DOCUMENT_ROOT
 
 # A certificate is nearly over: short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
