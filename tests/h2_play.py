@@ -24,13 +24,13 @@ from hyperframe.frame import (
 )
 
 from ownhost.http.h2_frames import PREFACE
-from ownhost.http.h2_head import Malformed, read_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import ClientGone
 from ownhost.modules.mod_http2 import StreamLimits
 from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.worker.h2_conversation import Commands, Conversation
 from ownhost.processes.worker.h2_conversation import Event as On
+from ownhost.processes.worker.h2_head import Malformed, read_head
 from ownhost.processes.worker.h2_stream import Event, State, Stream
 
 BIG = b"b" * 50_000

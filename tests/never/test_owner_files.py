@@ -209,7 +209,7 @@ def test_a_link_that_is_exchanged_while_it_is_looked_at(world: World) -> None:
 
     look = """import sys
 from pathlib import Path
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 for _ in range(20_000):
     try:
         trusted.open_file(Path(sys.argv[1]))

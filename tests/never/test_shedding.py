@@ -21,9 +21,9 @@ from harness import PYTHON, Process, Server, World
 from inside import CGI, inside
 from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
-from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding.allowances import LIKELIER
 from ownhost.identity.shedding.line import Before, Wanted
+from ownhost.identity.shedding.seen import Seen, look
 from ownhost.identity.shedding.walk import LINES
 from ownhost.identity.system_calls import system_call
 from waiting import eventually

@@ -24,9 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from h2_pair import Pair, Peer
-from ownhost.http import h2_budget
 from ownhost.http.message import RequestBody, Response
-from ownhost.processes.worker import h2_conversation
+from ownhost.processes.worker import h2_budget, h2_conversation
 from ownhost.processes.worker.h2_conversation import State
 from ownhost.request.request import Request
 from waiting import comes, soon, turns

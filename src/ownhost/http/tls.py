@@ -189,7 +189,7 @@ def about(directive: str) -> Iterator[None]:
 
 
 def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
-    """Keep the name that a client asks for, in the form that a gate chose the virtual host by (`http.client_hello`)."""
+    """Keep the name that a client asks for, in the form that a gate chose the virtual host by (its `client_hello`)."""
     connection.asked_name = (name or "").lower().removesuffix(".")
 
 
@@ -364,7 +364,7 @@ class TLSSocket:
 
     @property
     def asked_name(self) -> str:
-        """The name that the client asked for, as `http.client_hello` reads it; "" for none."""
+        """The name that the client asked for, as the gate's `client_hello` reads it; "" for none."""
         return getattr(self._tls, "asked_name", "")
 
     @property

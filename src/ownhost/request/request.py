@@ -13,7 +13,6 @@ from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.level import Level as Level
 from ownhost.http.message import Head, Response
-from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
 from ownhost.http.tls import TLSFacts
 from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
@@ -21,6 +20,7 @@ from ownhost.request.given_files import GivenFiles
 from ownhost.request.programs import Launcher
 from ownhost.request.proxied import PROXIED
 from ownhost.request.sections import Sections
+from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
 
 
 class Phase(IntEnum):

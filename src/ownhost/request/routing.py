@@ -10,13 +10,13 @@ from ownhost.config.directive import Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
-from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
 from ownhost.identity.identity import UNASSIGNED, Assignment
 from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.names import SERVER_ADMIN, SERVER_SOFTWARE, SERVER_TOKENS
+from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES
 
 LONGEST_NAME = 255  # characters
 

@@ -26,12 +26,12 @@ from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
 from ownhost.modules.owners import UMASK
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
-from ownhost.processes import faulty, trusted
+from ownhost.processes import faulty
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.keyfiles import KeyProblem
 from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusable
 from ownhost.processes.slices import DEFAULT_IDENTITY, SweeperSlice
-from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
+from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup, trusted
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Children
 from ownhost.processes.supervisor.examination import DEADLINE, Examination, Order
@@ -43,7 +43,7 @@ from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.named_files import NamedFiles
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.state import State
-from ownhost.processes.trusted import NotRoots
+from ownhost.processes.supervisor.trusted import NotRoots
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
 NO_BACKEND = "requests that need it are answered with 500"

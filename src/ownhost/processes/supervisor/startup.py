@@ -20,9 +20,9 @@ from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.plan import Plan, make_plan
-from ownhost.processes.trusted import NotRoots, Place
+from ownhost.processes.supervisor.trusted import NotRoots, Place
 
 DEFER_ACCEPT = 30  # seconds that the kernel holds back a connection until its first bytes arrive
 

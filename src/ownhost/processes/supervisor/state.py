@@ -26,7 +26,7 @@ from ownhost.config.directive import Problem
 from ownhost.config.model import Config
 from ownhost.identity.identity import Identity
 from ownhost.modules.core_server import RUNTIME_FOLDER
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.startup import StartError, own_identity
 
 LONGEST = 70  # characters: a socket's name may have 107, and is three folders below

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ownhost.http import h2_budget
 from ownhost.http.bucket import Bucket
-from ownhost.http.h2_budget import Budget, Flood
 from ownhost.http.h2_frames import (
     CONTINUATION,
     DATA,
@@ -20,6 +18,8 @@ from ownhost.http.h2_frames import (
     WINDOW_UPDATE,
     Frame,
 )
+from ownhost.processes.worker import h2_budget
+from ownhost.processes.worker.h2_budget import Budget, Flood
 
 
 def frame(kind: int, length: int = 0, flags: int = 0) -> Frame:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownhost.http.message import HTTPError
-from ownhost.http.target import clean_path, normalized_path
+from ownhost.request.target import clean_path, normalized_path
 
 
 @pytest.mark.parametrize(

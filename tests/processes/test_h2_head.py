@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownhost.http.h2_head import Malformed, RawFields, read_head, refused_head, response_fields
 from ownhost.http.head import parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import HTTPError, Response
+from ownhost.processes.worker.h2_head import Malformed, RawFields, read_head, refused_head, response_fields
 
 LIMITS = HeadLimits(line=100, fields=10, field_size=200, total=1_000)
 USUAL = ((":method", "GET"), (":scheme", "https"), (":path", "/a?b"), (":authority", "Site.test:8443"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownhost.http.proxy_protocol import MOST, Announced, NoHeader, read
+from ownhost.processes.gate.proxy_protocol import MOST, Announced, NoHeader, read
 
 Addresses = st.SearchStrategy[ipaddress.IPv4Address | ipaddress.IPv6Address]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

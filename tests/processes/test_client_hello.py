@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certificates import Authority
-from ownhost.http.client_hello import ClientHello, is_tls, look
+from ownhost.processes.gate.client_hello import ClientHello, is_tls, look
 
 NAMES = ["", "a.test", "www.alice.test", "x" * 63 + ".test", "xn--bcher-kva.example", "under_score.test", "127.test"]
 # Python says on standard error what it makes of a name that is no ASCII, and ends the handshake.

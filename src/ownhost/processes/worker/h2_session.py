@@ -13,7 +13,7 @@ MOST_TABLE = 4_096  # bytes of the table of fields that responses refer to, what
 NO_PRIORITIES = 9  # SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218, 2.1)
 SPARE_STREAMS = 64  # beyond the limit: these are refused one by one, where h2 would end the connection
 
-# http.h2_head checks fields. It also knows what a server behind this one must never see.
+# processes.worker.h2_head checks fields. It also knows what a server behind this one must never see.
 _CONFIG = H2Configuration(
     client_side=False,
     validate_inbound_headers=False,
