@@ -43,7 +43,7 @@ from ownhost.processes.descriptors import close_all, raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.spare import Spare
 from ownhost.processes.table import PROCESSES
-from ownhost.processes.worker import worker
+from ownhost.processes.worker import rehearsal
 
 END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
 HIGHEST = -20  # of nice values: the most that a process gets of a processor
@@ -77,6 +77,8 @@ def main() -> NoReturn:
         process.rehearse()
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
+    sys._clear_type_cache()  # it holds names that workers never use, and writes to each name whose place it gives away
+    rehearsal.rehearse_first_request()
     gc.collect()
     _gaps = fill_gaps()  # kept: this never returns
     gc.freeze()
@@ -208,7 +210,7 @@ class Forkserver:
     def fork_spare(self) -> None:
         """Have a spare process for the next worker, now that nothing else is asked."""
         try:
-            self.spare = Spare(worker.warm_up, partial(self.be, os.getpid()))
+            self.spare = Spare(rehearsal.warm_up, partial(self.be, os.getpid()))
         except OSError:
             self.spares = 0  # workers are forked when they are asked for
 
