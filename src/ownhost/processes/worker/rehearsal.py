@@ -71,8 +71,8 @@ def rehearse() -> None:
 def rehearse_first_request() -> None:
     """Begin, and serve one request, time and again."""
     for _ in range(ROUNDS):
-        for _ in warm_up():
-            pass
+        with _rehearsing() as worker:
+            worker.loop.run_until_complete(_rehearse(worker, REHEARSED[0]))
 
 
 def warm_up() -> Iterator[None]:

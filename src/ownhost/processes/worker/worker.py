@@ -26,7 +26,7 @@ from ownhost.apps import spooling
 from ownhost.http.deadlines import Deadlines
 from ownhost.http.message import Head, HTTPError
 from ownhost.identity import landlock, seccomp
-from ownhost.processes import mailbox
+from ownhost.processes import heap, mailbox
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Busy, Channel, Leave, NotRelayed, ProtocolError, Relayed
@@ -93,6 +93,7 @@ def main(channel: Channel) -> NoReturn:
     worker = Worker(channel, slice_, descriptors, loop)
     gc.collect()
     gc.freeze()
+    heap.give_back_zeros(loop)
     worker.run()
     raise SystemExit(0)
 
