@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import os
 import pickle
 import pwd
@@ -82,9 +81,6 @@ def warm_up() -> Iterator[None]:
         for request in REHEARSED[:WARM]:
             worker.loop.run_until_complete(_rehearse(worker, request))
             yield
-    del worker
-    gc.collect()  # a worker's event loop alone is 0.25 MiB: its place is the next one's
-    yield
 
 
 @functools.cache
