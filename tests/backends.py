@@ -32,7 +32,7 @@ class Backend(ThreadingHTTPServer):
         self.path = path
         self.context = context
         if context is not None:
-            context.sni_callback = _note_name
+            context.sni_callback = _note_name  # type: ignore[assignment]
         if path:
             self.address_family = socket.AF_UNIX
         super().__init__(path or ("127.0.0.1", 0), _Handler)  # type: ignore[arg-type]
@@ -49,12 +49,12 @@ class Backend(ThreadingHTTPServer):
     def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Shake hands first, where it speaks TLS."""
         if self.context is None:
-            super().finish_request(request, client_address)  # type: ignore[arg-type]
+            super().finish_request(request, client_address)
             return
         request.settimeout(20)
         with self.context.wrap_socket(request, server_side=True) as encrypted:
             encrypted.settimeout(None)
-            super().finish_request(encrypted, client_address)  # type: ignore[arg-type]
+            super().finish_request(encrypted, client_address)
             with contextlib.suppress(OSError):
                 encrypted.unwrap()
 
@@ -118,8 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         """What the client showed in its handshake: the name that it asked for, its certificate's subject."""
         assert isinstance(self.connection, ssl.SSLSocket)
         subject = (self.connection.getpeercert() or {}).get("subject", ())
-        names = [value for part in subject for _, value in part]
-        lines = [getattr(self.connection, "asked_name", ""), *names, self.connection.version()]
+        names = [str(pair[1]) for part in subject for pair in part]
+        lines = [getattr(self.connection, "asked_name", ""), *names, self.connection.version() or ""]
         self.say(200, "\n".join(lines).encode(), Content_Type="text/plain")
 
     def on_redirect(self) -> None:

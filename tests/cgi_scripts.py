@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 
-from harness import ALICE, Process, Server, World
+from harness import ALICE, Answer, Process, Server, World
 
 # Its name, and what it was told.
 ECHO = """#!/usr/bin/python3
@@ -32,23 +31,23 @@ def serve(world: World, extra: str = "", **scripts: str) -> Server:
     return world.server(world.virtual_host("alice", ALICE, alias + extra, files))
 
 
-def told(response: http.client.HTTPResponse) -> dict[str, object]:
+def told(response: Answer) -> dict[str, object]:
     """What ECHO says it was told."""
-    assert response.status == 200, response.content  # type: ignore[attr-defined]
-    found = json.loads(response.content)  # type: ignore[attr-defined]
+    assert response.status == 200, response.content
+    found = json.loads(response.content)
     assert isinstance(found, dict)
     return found
 
 
-def environment(response: http.client.HTTPResponse) -> dict[str, str]:
+def environment(response: Answer) -> dict[str, str]:
     """The environment that ECHO found."""
     found = told(response)["env"]
     assert isinstance(found, dict)
     return found
 
 
-def content(response: http.client.HTTPResponse) -> bytes:
-    found = response.content  # type: ignore[attr-defined]
+def content(response: Answer) -> bytes:
+    found = response.content
     assert isinstance(found, bytes)
     return found
 

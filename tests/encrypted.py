@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import select
 import socket
 import ssl
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from certificates import Authority, Identity
-from harness import Server, World, answer
+from harness import Answer, Server, World, answer
 
 
 class Sites:
@@ -39,7 +39,7 @@ class Sites:
         name: str,
         uid: int,
         extra: str = "",
-        files: dict[str, str | bytes] | None = None,
+        files: Mapping[str, str | bytes] | None = None,
         certificate: str | None = None,
     ) -> str:
         """An owner's tree, and the <VirtualHost> that serves it as NAME.test over TLS."""
@@ -79,15 +79,15 @@ class Sites:
         name: str | None = "",
         context: ssl.SSLContext | None = None,
         **headers: str,
-    ) -> http.client.HTTPResponse:
+    ) -> Answer:
         """One request on a connection of its own, made for `name` (the host's, if it is "")."""
         with self.connect(server, host if name == "" else name, context) as sock:
-            return ask(sock, host, path, Connection="close", **headers)
+            return ask(sock, host, path, "GET", None, Connection="close", **headers)
 
 
 def ask(
     sock: socket.socket, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, **headers: str
-) -> http.client.HTTPResponse:
+) -> Answer:
     """One request on a connection that may stay open. The body is in `.content`."""
     fields = {"Host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     if body is not None:

@@ -139,7 +139,7 @@ class Runner:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.python, str(RUNNER), str(self.script), self.name, *self.options],
-                stdin=self.listener,
+                stdin=self.listener.fileno(),
                 stdout=log,
                 stderr=log,
                 env={"PATH": os.environ["PATH"], **self.environment},

@@ -20,7 +20,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         told = b""
         while True:
-            kind, content = _record(self.rfile)
+            kind, content = _record(self.rfile)  # type: ignore[arg-type]
             if kind == PARAMS:
                 told += content
             elif kind == STDIN and not content:

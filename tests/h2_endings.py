@@ -5,6 +5,8 @@ They are written as those of `h2_conversations`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 # What ends a stream, or does not, at each state that one can wait in: how it comes there, and what follows.
 STREAMS = {
     "HELD": """
@@ -96,7 +98,7 @@ CONNECTIONS = {
 }
 SERVING = ("OPEN", "DESERTED")
 LEAVING = "cancel 1; abort 1; forget"
-AFTER = {
+AFTER: dict[str, Callable[[str], str]] = {
     "3 GET /empty": lambda state: "3 HEADERS 204 END; finish 3" if state in SERVING else "3 RST REFUSED_STREAM",
     "stop": lambda state: "GOAWAY 1 NO_ERROR" if state in SERVING else "",
     "supersede": lambda state: "GOAWAY 1 NO_ERROR" if state in SERVING else "",

@@ -39,6 +39,7 @@ from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.hosts import NOBODY, HostIndex, NameTable
 from ownhost.request.request import Request
 from serving import make_server
+from waiting import turns
 
 Program = Callable[[Request, RequestBody], Awaitable[Response]]
 BIG = os.urandom(1_000_000)  # what files called big.bin hold
@@ -167,15 +168,17 @@ class Pair:
     def close(self) -> None:
         """End all connections, and give everything back."""
         for connection in list(self.worker.connections):
-            connection.close()
+            connection.close()  # type: ignore[attr-defined]  # all that a worker has can
         self.worker.lingering.end()
-        self.loop.run_until_complete(asyncio.sleep(0.01))
+        self.loop.run_until_complete(turns())
         self.loop.close()
         self.worker.mailbox.close()
         self.worker.orders.close()
         self.gates.close()
-        for end in (*self.peers, *self.logs):
-            end.close()
+        for peer in self.peers:
+            peer.close()
+        for log in self.logs:
+            log.close()
 
 
 class Peer:

@@ -73,7 +73,7 @@ class Program:
 class Said:
     """What a program says, as it says it."""
 
-    length = None
+    length: int | None = None
 
     def __init__(self, orders: asyncio.Queue[str]) -> None:
         self.orders = orders

@@ -24,13 +24,13 @@ from hyperframe.frame import (
 )
 
 from ownhost.http.h2_frames import PREFACE
-from ownhost.http.h2_head import Malformed, read_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import ClientGone
 from ownhost.modules.mod_http2 import StreamLimits
 from ownhost.modules.reqtimeout import ReadTimeout
 from ownhost.processes.worker.h2_conversation import Commands, Conversation
 from ownhost.processes.worker.h2_conversation import Event as On
+from ownhost.processes.worker.h2_head import Malformed, read_head
 from ownhost.processes.worker.h2_stream import Event, State, Stream
 
 BIG = b"b" * 50_000
@@ -117,7 +117,7 @@ class Client:
         end = " END" * ("END_STREAM" in frame.flags)
         match frame:
             case HeadersFrame():
-                status = dict(self.decoder.decode(frame.data))[":status"]
+                status = dict(self.decoder.decode(frame.data, raw=True))[b":status"].decode()
                 return f"{frame.stream_id} HEADERS {status}{end}"
             case DataFrame():
                 content = frame.data.decode() if len(frame.data) <= SHOWN_LENGTH else str(len(frame.data))

@@ -13,10 +13,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from waiting import eventually
 
 PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, wherever the checkout is
 ALICE, BOB, CAROL = 50001, 50002, 50003
@@ -34,18 +35,6 @@ def free_port() -> int:
         if port not in _GIVEN:
             _GIVEN.add(port)
             return port
-
-
-def eventually(what: Callable[[], object], seconds: float = 10.0, message: str = "") -> object:
-    """Wait until `what()` is true; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        result = what()
-        if result:
-            return result
-        if time.monotonic() > end:
-            raise AssertionError(message or f"not within {seconds} s: {what}")
-        time.sleep(0.02)
 
 
 def steal(pid: int, descriptor: int) -> int:
@@ -125,12 +114,33 @@ class Process:
         return any(secret in region for region in self.memory())
 
 
-def answer(sock: socket.socket, method: str = "GET") -> http.client.HTTPResponse:
+class Answer(http.client.HTTPResponse):
+    """A response whose body is in `content`, once it is read whole."""
+
+    content: bytes
+
+    def whole(self) -> Answer:
+        """Read the body."""
+        self.content = self.read()
+        return self
+
+
+class Client(http.client.HTTPConnection):
+    """A connection whose responses are Answers."""
+
+    response_class = Answer
+
+    def getresponse(self) -> Answer:
+        response = super().getresponse()
+        assert isinstance(response, Answer)
+        return response
+
+
+def answer(sock: socket.socket, method: str = "GET") -> Answer:
     """The next answer on a connection: what follows it stays unread only where nothing does."""
-    response = http.client.HTTPResponse(sock, method=method)
+    response = Answer(sock, method=method)
     response.begin()
-    response.content = response.read()  # type: ignore[attr-defined]
-    return response
+    return response.whole()
 
 
 @contextlib.contextmanager
@@ -196,18 +206,16 @@ class Server:
     def connect(self, timeout: float = 10.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 
-    def client(self, timeout: float = 10.0) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+    def client(self, timeout: float = 10.0) -> Client:
+        return Client("127.0.0.1", self.port, timeout=timeout)
 
-    def get(self, host: str, path: str = "/", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    def get(self, host: str, path: str = "/", method: str = "GET", **headers: str) -> Answer:
         """One request on a connection of its own. The body is in `.content`."""
         client = self.client()
         try:
             fields = {name.replace("_", "-"): value for name, value in headers.items()}
             client.request(method, path, headers={"Host": host, "Connection": "close", **fields})
-            response = client.getresponse()
-            response.content = response.read()  # type: ignore[attr-defined]
-            return response
+            return client.getresponse().whole()
         finally:
             client.close()
 
@@ -251,7 +259,7 @@ class World:
         self.folder.chmod(0o711)
         self.servers: list[Server] = []
 
-    def site(self, name: str, uid: int, files: dict[str, str | bytes] | None = None, mode: int = 0o700) -> Path:
+    def site(self, name: str, uid: int, files: Mapping[str, str | bytes] | None = None, mode: int = 0o700) -> Path:
         """An owner's tree, readable by nobody else. `files` maps names to contents; scripts (#!) may be run."""
         root = self.folder / name
         root.mkdir(exist_ok=True)
@@ -285,7 +293,7 @@ class World:
         self.servers.append(server)
         return server.start() if start else server
 
-    def virtual_host(self, name: str, uid: int, extra: str = "", files: dict[str, str | bytes] | None = None) -> str:
+    def virtual_host(self, name: str, uid: int, extra: str = "", files: Mapping[str, str | bytes] | None = None) -> str:
         """An owner's tree and the <VirtualHost> for it, as NAME.test."""
         root = self.site(name, uid, files)
         return (

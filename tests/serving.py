@@ -33,6 +33,12 @@ class Asked:
     def status(self) -> int:
         return self.response.status
 
+    @property
+    def body(self) -> bytes:
+        """What was answered, where it is no file and no stream."""
+        assert isinstance(self.response.body, bytes)
+        return self.response.body
+
 
 def make_server(folder: Path, text: str) -> VirtualHost:
     """The virtual host site.test; @ROOT@ is its folder, `folder/root`."""

@@ -8,7 +8,7 @@ CHECKOUT = Path(__file__).parent.parent
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 
-def test_contracts_are_kept():
+def test_contracts_are_kept() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LINT, "--no-cache"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, World, eventually, free_port
+from harness import ALICE, BOB, World, free_port
 from installing import install
+from waiting import eventually
 
 GOOD = "Listen 127.0.0.1:@PORT@\nServerName main.test\nErrorLog @DIR@/error.log\nUser www-data\nGroup www-data\n"
 HOST = (

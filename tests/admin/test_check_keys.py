@@ -15,8 +15,9 @@ import pytest
 
 from certificates import NOW, Authority, key_pem, new_key
 from encrypted import Sites
-from harness import ALICE, BOB, World, eventually
+from harness import ALICE, BOB, World
 from installing import install
+from waiting import eventually
 
 # What is tried (the lines of a virtual host, after SSLEngine on), which of them is to blame, and what is said of it.
 # C and K are SSLCertificateFile and SSLCertificateKeyFile.
@@ -38,8 +39,8 @@ CASES: dict[str, tuple[str, int, str]] = {
     "not yet valid": ("C new.crt\nK new.key", 0, "new.crt is not valid before "),
     "encrypted": ("C good.crt\nK locked.key", 0, "the key has a passphrase"),
     "a folder": ("C folder\nK good.key", 0, "folder cannot be read: Is a directory"),
-    "a device": ("C good.crt\nK /dev/zero", 1, "it is no regular file"),
-    "a pipe": ("C good.crt\nK pipe", 1, "it is no regular file"),
+    "a device": ("C good.crt\nK /dev/zero", 1, "it is not a regular file"),
+    "a pipe": ("C good.crt\nK pipe", 1, "it is not a regular file"),
     "an owner's link": ("C good.crt\nK linked.key", 1, "symbolic link of another user"),
     "behind an owner's link": ("C good.crt\nK linked/good.key", 1, "symbolic link of another user"),
     "no such cipher": ("@GOOD@\nSSLCipherSuite NO-SUCH", 2, "OpenSSL knows no cipher in 'NO-SUCH"),

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from ownhost import __version__
 from ownhost.admin import command_line
@@ -37,10 +39,12 @@ DocumentRot /srv
 KeepAlive perhaps
 """
 
+Write = Callable[..., str]  # a file of the text, and its name
+
 
 @pytest.fixture
-def write(tmp_path):
-    def write(text, name="ownhost.conf"):
+def write(tmp_path: Path) -> Write:
+    def write(text: str, name: str = "ownhost.conf") -> str:
         file = tmp_path / name
         file.write_text(text.format(root=tmp_path))
         return str(file)
@@ -48,20 +52,20 @@ def write(tmp_path):
     return write
 
 
-def ownhost(*arguments):
+def ownhost(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-def test_version():
+def test_version() -> None:
     assert ownhost("--version").output == f"ownhost {__version__}\n"
 
 
-def test_check_of_a_good_configuration(write):
+def test_check_of_a_good_configuration(write: Write) -> None:
     result = ownhost("check", "-f", write(f"Listen 127.0.0.1:19420\nServerName localhost\n{USERS}"))
     assert (result.exit_code, result.stdout) == (0, "Syntax OK\n")
 
 
-def test_check_says_every_error_where_it_is(write):
+def test_check_says_every_error_where_it_is(write: Write) -> None:
     file = write(BAD)
     result = ownhost("check", "-f", file)
     first, second = result.stdout.splitlines()
@@ -72,7 +76,7 @@ def test_check_says_every_error_where_it_is(write):
     assert "KeepAlive" in second
 
 
-def test_check_as_json(write):
+def test_check_as_json(write: Write) -> None:
     file = write(BAD)
     result = ownhost("check", "--json", "-f", file)
     answer = json.loads(result.stdout)
@@ -81,7 +85,7 @@ def test_check_as_json(write):
     assert all(p["message"] for p in answer["problems"])
 
 
-def test_check_notes_an_identity_that_there_is_not_but_passes(write):
+def test_check_notes_an_identity_that_there_is_not_but_passes(write: Write) -> None:
     file = write(GOOD)
     result = ownhost("check", "-f", file)
     assert (result.exit_code, result.stdout) == (0, "Syntax OK\n")
@@ -91,7 +95,7 @@ def test_check_notes_an_identity_that_there_is_not_but_passes(write):
     assert (file, 16) in [(note["file"], note["line"]) for note in notes]
 
 
-def test_directives_before_and_after_the_file(write):
+def test_directives_before_and_after_the_file(write: Write) -> None:
     file = write("<IfDefine LATE>\nNoSuchDirective\n</IfDefine>\nListen 127.0.0.1:${{PORT}}\n" + USERS)
     assert ownhost("check", "-f", file, "-C", "Define PORT 19421").exit_code == 0
     assert ownhost("check", "-f", file, "-C", "Define PORT 19421", "-D", "LATE").exit_code == 1
@@ -100,7 +104,7 @@ def test_directives_before_and_after_the_file(write):
     assert "NoSuchDirective" in after.stdout
 
 
-def test_server_root_from_the_command_line(write, tmp_path):
+def test_server_root_from_the_command_line(write: Write, tmp_path: Path) -> None:
     write(f"Listen 127.0.0.1:19422\n{USERS}", "ports.conf")
     file = write("Include ports.conf\n")
     assert ownhost("check", "-f", file, "-d", str(tmp_path)).exit_code == 0
@@ -108,7 +112,7 @@ def test_server_root_from_the_command_line(write, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["check", "vhosts", "run"])
-def test_a_file_that_is_not_there_is_one_sentence(command, tmp_path):
+def test_a_file_that_is_not_there_is_one_sentence(command: str, tmp_path: Path) -> None:
     result = ownhost(command, "-f", str(tmp_path / "missing.conf"))
     assert result.exit_code == 1
     assert len(result.output.splitlines()) == 1
@@ -116,7 +120,7 @@ def test_a_file_that_is_not_there_is_one_sentence(command, tmp_path):
     assert "Traceback" not in result.output
 
 
-def test_a_message_may_quote_bytes_that_are_no_text(tmp_path):
+def test_a_message_may_quote_bytes_that_are_no_text(tmp_path: Path) -> None:
     file = tmp_path / "binary.conf"
     file.write_bytes(b"Listen \xff\xfe\n")
     result = ownhost("check", "-f", str(file))
@@ -125,21 +129,23 @@ def test_a_message_may_quote_bytes_that_are_no_text(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["check", "vhosts", "run"])
-def test_no_file_named_and_no_default_is_one_sentence(command, tmp_path, monkeypatch):
+def test_no_file_named_and_no_default_is_one_sentence(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command_line, "DEFAULT_FILE", str(tmp_path / "ownhost.conf"))
     result = ownhost(command)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"ownhost: there is no {tmp_path}/ownhost.conf; name a configuration file with -f FILE.\n"
 
 
-def test_the_default_is_read_where_no_file_is_named(write, monkeypatch):
+def test_the_default_is_read_where_no_file_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_line, "DEFAULT_FILE", write(BAD))
     result = ownhost("check")
     assert result.exit_code == 1
     assert result.stdout.startswith(f"{command_line.DEFAULT_FILE}:2: ")
 
 
-def test_vhosts_shows_who_serves_what_and_where_it_was_said(write):
+def test_vhosts_shows_who_serves_what_and_where_it_was_said(write: Write) -> None:
     file = write(GOOD)
     result = ownhost("vhosts", "-f", file)
     assert result.exit_code == 0
@@ -159,7 +165,7 @@ def test_vhosts_shows_who_serves_what_and_where_it_was_said(write):
     assert f"{file}:16: no identity: " in result.stderr
 
 
-def test_vhosts_as_json(write, tmp_path):
+def test_vhosts_as_json(write: Write, tmp_path: Path) -> None:
     file = write(GOOD)
     server, alice, nobody = json.loads(ownhost("vhosts", "--json", "-f", file).stdout)
     assert (server["main"], server["owner"]["user"]) == (True, "www-data")
@@ -174,12 +180,12 @@ def test_vhosts_as_json(write, tmp_path):
     assert nobody["owner"]["refused"]
 
 
-def test_directives_lists_what_is_declared():
+def test_directives_lists_what_is_declared() -> None:
     names = {entry["name"] for entry in json.loads(ownhost("directives", "--json").stdout)}
     assert {"AssignUserID", "DocumentRoot", "<VirtualHost>", "Listen"} <= names
 
 
-def test_one_directive():
+def test_one_directive() -> None:
     result = ownhost("directives", "assignuserid")
     assert result.exit_code == 0
     assert "AssignUserID user group" in result.stdout
@@ -187,13 +193,13 @@ def test_one_directive():
     assert json.loads(ownhost("directives", "--json", "assignuserid").stdout)["name"] == "AssignUserID"
 
 
-def test_an_unknown_directive_gets_the_nearest_name():
+def test_an_unknown_directive_gets_the_nearest_name() -> None:
     result = ownhost("directives", "DocumentRot")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "DocumentRoot" in result.stderr
 
 
-def test_a_program_reads_what_a_person_does_not_see_drawn(write):
+def test_a_program_reads_what_a_person_does_not_see_drawn(write: Write) -> None:
     """Output that goes into a pipe is plain: no box, no colour; rich is not even loaded."""
     code = "import sys; from ownhost.admin.cli import main; main(standalone_mode=False); print('rich' in sys.modules)"
     command = [sys.executable, "-c", code, "vhosts", "-f", write(GOOD)]
@@ -202,21 +208,21 @@ def test_a_program_reads_what_a_person_does_not_see_drawn(write):
     assert output.splitlines()[-1] == "False"
 
 
-def test_a_folder_is_one_sentence(tmp_path):
+def test_a_folder_is_one_sentence(tmp_path: Path) -> None:
     result = ownhost("check", "-f", str(tmp_path))
     assert (result.exit_code, len(result.output.splitlines())) == (1, 1)
     assert str(tmp_path) in result.output
 
 
 @pytest.mark.parametrize("command", [("check",), ("vhosts",), ("explain", "http://alice.localhost:19420/")])
-def test_the_configuration_may_be_named_as_an_argument(write, command):
+def test_the_configuration_may_be_named_as_an_argument(write: Write, command: list[str]) -> None:
     file = write(GOOD)
     assert ownhost(*command, file).stdout == ownhost(*command, "-f", file).stdout
     assert ownhost(*command, file).exit_code == 0
 
 
 @pytest.mark.parametrize("command", [("check",), ("vhosts",), ("run",), ("explain", "http://x/")])
-def test_two_configurations_are_one_too_many(write, command):
+def test_two_configurations_are_one_too_many(write: Write, command: list[str]) -> None:
     result = ownhost(*command, "one.conf", "-f", "two.conf")
     assert result.exit_code == 2
     assert "two configuration files are named: one.conf, and two.conf with -f" in result.stderr

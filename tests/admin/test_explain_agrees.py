@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import socket
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness import ALICE, BOB, WWW, Server, World
+from harness import ALICE, BOB, WWW, Answer, Server, World
 from ownhost.admin.cli import main
 from ownhost.modules import mod_php
 
@@ -174,7 +173,7 @@ CASES = [
     Case("alice.test", "/a.html", 200, "/alice/a.html is sent as #50001, text/html"),
     Case("alice.test", "/", 200, "/alice/index.html is sent"),
     Case("alice.test", "/d/", 200, "/alice/d/index.html is sent"),
-    Case("alice.test", "/d", 301, "is asked for without a slash"),
+    Case("alice.test", "/d", 301, "the request has no slash at its end"),
     Case("alice.test", "/empty/", 403, "has no index.html, and no listing is made"),
     Case("alice.test", "/none.html", 404, "/alice/none.html does not exist"),
     Case("alice.test", "/A.html", 404, "did you mean that?"),
@@ -215,7 +214,7 @@ CASES = [
     Case("alice.test", "/wsgi/x", 200, "a WSGI application answers, as #50001"),
     Case("alice.test", "/wsgi-shut", 500, "shut.wsgi is 0000"),
     Case("alice.test", "/a.html", 405, "does not accept the DELETE method", method="DELETE"),
-    Case("alice.test", "/a.html", 304, "as new", fields={"If-None-Match": "*"}),
+    Case("alice.test", "/a.html", 304, "still valid", fields={"If-None-Match": "*"}),
     Case("alice.test", "/a.html", 206, "a part of", fields={"Range": "bytes=0-1"}),
     Case("bob.test", "/", 200, "/bob/index.html is sent as #50002", uid=BOB),
     Case("bob.test", "/hers.cgi", 403, "#50001 may not enter", uid=ALICE),
@@ -268,13 +267,13 @@ def explained(server: Server, case: Case) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
-def asked(server: Server, case: Case) -> http.client.HTTPResponse:
+def asked(server: Server, case: Case) -> Answer:
     client = server.client()
     try:
         host = f"{case.host}:{server.port}"
         client.request(case.method, case.path, headers={"Host": host, "Connection": "close", **case.fields})
         response = client.getresponse()
-        response.content = response.read()  # type: ignore[attr-defined]
+        response.whole()
         return response
     finally:
         client.close()
@@ -284,7 +283,7 @@ def asked(server: Server, case: Case) -> http.client.HTTPResponse:
 def test_what_is_explained_is_what_is_answered(server: Server, case: Case) -> None:
     found = explained(server, case)
     response = asked(server, case)
-    content: bytes = response.content  # type: ignore[attr-defined]
+    content: bytes = response.content
     assert (found["status"], response.status) == (case.status, case.status), found["verdict"]
     assert found["verdict"].startswith(str(case.status)), found["verdict"]
     assert found["location"] == (response.getheader("Location") or "")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import ALICE, World, eventually
+from harness import ALICE, World
 from ownhost import modules
 from ownhost.apps.app import FOLDER, SOCKET, App
 from ownhost.apps.php import app_of, php_environment
@@ -23,6 +23,7 @@ from ownhost.http.limits import head_limits
 from ownhost.request.request import Endpoints, Phase, Request
 from ownhost.request.road import advance
 from ownhost.request.site import Site
+from waiting import eventually
 
 BEGIN, PARAMS, STDIN, STDOUT, STDERR = 1, 4, 5, 6, 7
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pieces import CUTS, pieces, single
 
+from apps.pieces import CUTS, pieces, single
 from ownhost.apps.cgi_head import Dialect, HeadParser, MalformedHead, ProgramHead
 
 

@@ -45,7 +45,7 @@ class Logged:
 
 
 def php(*records: bytes | None) -> tuple[list[tuple[Level, str, str]], list[str]]:
-    request, repeated = Logged(), []
+    request, repeated = Logged(), list[str]()
     complaints = PHPComplaints(request, repeated.append)  # type: ignore[arg-type]
     for record in records:
         if record is None:

@@ -7,8 +7,8 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pieces import CUTS, pieces, single
 
+from apps.pieces import CUTS, pieces, single
 from ownhost.apps import fastcgi
 from ownhost.apps.fastcgi import Complaint, End, Event, FastCGIError, Output, ProtocolStatus, Responses
 from ownhost.http.wire import from_bytes

@@ -13,7 +13,8 @@ from ownhost.apps import forwarding
 from ownhost.config.directive import ArgumentError, ConfigError
 from ownhost.http.message import HTTPError
 from ownhost.modules.mod_proxy import backend_of, response_fields
-from ownhost.modules.proxying.backend import Backend, Parameters, parse_url
+from ownhost.modules.proxying.backend import Backend, parse_url
+from ownhost.modules.proxying.parameters import Parameters
 from ownhost.modules.proxying.reverse import Reverse, reversed_cookie, reversed_url
 from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance

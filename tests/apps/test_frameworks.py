@@ -36,7 +36,7 @@ def flask(python_home: Path, tmp_path: Path) -> Iterator[Runner]:
     runner.close()
 
 
-def test_flask(flask: Runner):
+def test_flask(flask: Runner) -> None:
     reply = flask.ask(environment("/hello/J\xc3\xbcrgen", SCRIPT_NAME="/shop", HTTPS="on"))
     assert reply.head["Status"] == "200 OK"
     assert json.loads(reply.body) == {
@@ -49,7 +49,7 @@ def test_flask(flask: Runner):
     assert flask.get("/missing").head["Status"] == "404 NOT FOUND"
 
 
-def test_flask_takes_uploads(flask: Runner):
+def test_flask_takes_uploads(flask: Runner) -> None:
     content = os.urandom(1 << 20)
     body = (
         b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nalice\r\n'
@@ -61,13 +61,13 @@ def test_flask_takes_uploads(flask: Runner):
     assert json.loads(flask.ask(params, [body]).body) == {"size": len(content), "name": "alice"}
 
 
-def test_flasks_own_errors_are_logged(flask: Runner):
+def test_flasks_own_errors_are_logged(flask: Runner) -> None:
     reply = flask.get("/broken")
     assert reply.head["Status"] == "500 INTERNAL SERVER ERROR"
     assert "ZeroDivisionError" in reply.errors
 
 
-def test_django(python_home: Path, tmp_path: Path):
+def test_django(python_home: Path, tmp_path: Path) -> None:
     site = tmp_path / "mysite"
     site.mkdir()
     for name, text in (("settings.py", DJANGO_SETTINGS), ("urls.py", DJANGO_URLS), ("wsgi.py", DJANGO_WSGI)):
@@ -113,13 +113,13 @@ def starlette(python_home: Path, tmp_path: Path) -> Iterator[subprocess.Popen[by
     with socket.socket(socket.AF_UNIX) as listener, open(tmp_path / "log", "wb") as log:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()
-        process = subprocess.Popen(command, stdin=listener, stdout=log, stderr=log, cwd="/")
+        process = subprocess.Popen(command, stdin=listener.fileno(), stdout=log, stderr=log, cwd="/")
     yield process
     process.kill()
     process.wait()
 
 
-def test_starlette(starlette: subprocess.Popen[bytes], tmp_path: Path):
+def test_starlette(starlette: subprocess.Popen[bytes], tmp_path: Path) -> None:
     connection = _Connection(tmp_path / "socket")
     fields = {"Host": "localhost", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
     for _ in range(2):
@@ -140,7 +140,7 @@ def test_starlette(starlette: subprocess.Popen[bytes], tmp_path: Path):
     assert (tmp_path / "log").read_text() == "ended\n"
 
 
-def test_starlette_speaks_websocket(starlette: subprocess.Popen[bytes], tmp_path: Path):
+def test_starlette_speaks_websocket(starlette: subprocess.Popen[bytes], tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         sock.connect(str(tmp_path / "socket"))

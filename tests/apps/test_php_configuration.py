@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from php_server import STDOUT, ask, make_request, make_site, records, serving, started, variables
 
-from harness import ALICE, World, eventually
+from apps.php_server import STDOUT, Answer, ask, make_request, make_site, records, serving, started, variables
+from harness import ALICE, World
 from ownhost.apps.app import SOCKET
 from ownhost.apps.php import app_of, fpm_config, process_manager, quoted, setting_lines
 from ownhost.modules.mod_php import Value, newest_server
 from ownhost.modules.php_names import SYSTEM
+from waiting import eventually
 
 SHOW = "<?php echo json_encode($_SERVER);"
 INI = "<?php foreach (explode(',', $_GET['n']) as $n) $all[$n] = ini_get($n); echo json_encode($all);"
@@ -147,7 +148,7 @@ def test_statuses_exits_and_deaths(world: World) -> None:
     site = make_site(world, root, "php_flag log_errors on\n")
     with started(app_of(make_request(site, "/exit.php"))) as fpm:
 
-        def get(name: str):
+        def get(name: str) -> Answer:
             return fpm.ask(variables(make_request(site, name)))
 
         assert (get("/exit.php").status, get("/exit.php").body) == (200, b"x")
@@ -279,7 +280,7 @@ def test_numbers_of_processes(world: World, numbers: tuple[int, int, int, int], 
     assert [lines[name] for name in names if name in lines] == expected
     text = fpm_config({}, process_manager(*numbers), 0).replace(SOCKET, f"{world.folder}/socket")
     config = world.site("s", ALICE, {"fpm.conf": text}) / "fpm.conf"
-    command = [newest_server(), "-n", "-t", "-y", config, "--force-stderr"]
+    command = [newest_server(), "-n", "-t", "-y", str(config), "--force-stderr"]
     asked = subprocess.run(command, capture_output=True, text=True, user=ALICE, group=ALICE)
     assert asked.returncode == 0, asked.stderr
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pieces import pieces
 
-from harness import eventually
+from apps.pieces import pieces
 from ownhost.apps import fastcgi
 from ownhost.apps.cgi_head import HeadParser, ProgramHead
 from ownhost.apps.fastcgi import Complaint, End, Output, ProtocolStatus, Responses
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from php_server import make_request, make_site, started, variables
 
-from harness import ALICE, Server, World, eventually, free_port
+from apps.php_server import make_request, make_site, started, variables
+from harness import ALICE, Server, World, free_port
 from ownhost.apps.php import app_of
 from ownhost.http.message import FileBody, HTTPError
 from ownhost.modules.mod_php import SCRIPT_HANDLERS, check_script
 from ownhost.request import serve
+from waiting import eventually
 
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = "mpm_prefork authz_core dir env mime setenvif"
@@ -172,7 +173,7 @@ def ours(tree: tuple[World, Path, str], target: str, fields: str) -> tuple[int, 
 @pytest.mark.parametrize("target", TARGETS)
 def test_both_answer_alike(tree: tuple[World, Path, str], apache: Server, target: str) -> None:
     their = apache.get("h.test", target, Authorization="Basic YWxpY2U6b3Blbg==")
-    content: bytes = their.content  # type: ignore[attr-defined]
+    content: bytes = their.content
     status, body = ours(tree, target, "Authorization: Basic YWxpY2U6b3Blbg==\r\n")
     assert (status, shown(body)) == (their.status, shown(content))
 
@@ -182,7 +183,7 @@ def test_apache_sends_the_source_where_the_engine_is_off(
     tree: tuple[World, Path, str], apache: Server, target: str
 ) -> None:
     their = apache.get("h.test", target)
-    assert (their.status, their.content) == (200, INI.encode())  # type: ignore[attr-defined]
+    assert (their.status, their.content) == (200, INI.encode())
     status, body = ours(tree, target, "")
     assert status == 403
     assert b"<?php" not in body

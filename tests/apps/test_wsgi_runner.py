@@ -8,14 +8,14 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fastcgi_client import ABORT, PARAMS, RUNNER, STDIN, Client, Runner, begin, environment, pairs, record
-from harness import eventually
+from harness import Process
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def make(text: str, *options: str, **more: str) -> Runner:
         script = tmp_path / "site.wsgi"
         script.write_text(text)
-        runners.append(Runner(tmp_path, script, options, **more))
+        runners.append(Runner(tmp_path, script, options, **more))  # type: ignore[arg-type]
         return runners[-1]
 
     yield make
@@ -45,20 +45,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("path", sorted(RUNNER.parent.glob("*.py")), ids=lambda path: path.name)
-def test_the_runner_is_python_3_8_with_the_standard_library_alone(path: Path):
+def test_the_runner_is_python_3_8_with_the_standard_library_alone(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"fastcgi_responder"}
 
 
-def test_what_is_single_has_a_length(start: Start):
+def test_what_is_single_has_a_length(start: Start) -> None:
     reply = start(HELLO).get()
     assert reply.head == {"Status": "200 OK", "Content-Type": "text/plain", "Content-Length": "5"}
     assert (reply.body, reply.status, reply.errors) == (b"hello", 0, "")
 
 
-def test_the_environ(start: Start):
+def test_the_environ(start: Start) -> None:
     reply = start(
         """
 def application(environ, start_response):
@@ -75,7 +75,7 @@ def application(environ, start_response):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_wsgiref_validates_it(start: Start, method: str):
+def test_wsgiref_validates_it(start: Start, method: str) -> None:
     runner = start(
         """
 from wsgiref.validate import validator
@@ -99,7 +99,7 @@ def application(environ, start_response):
     assert reply.body == (b"" if method == "HEAD" else b"written " + repr(lines).encode())
 
 
-def test_nothing_is_sent_before_there_is_something(start: Start):
+def test_nothing_is_sent_before_there_is_something(start: Start) -> None:
     """start_response may change its mind up to the first bytes that are not empty."""
     reply = start(
         """
@@ -118,7 +118,7 @@ def application(environ, start_response):
     assert reply.body == b"short"
 
 
-def test_too_late_to_change_the_head(start: Start):
+def test_too_late_to_change_the_head(start: Start) -> None:
     reply = start(
         """
 import sys
@@ -152,7 +152,7 @@ def application(environ, start_response):
         "return 1 / 0",
     ],
 )
-def test_a_mistake_is_a_500_and_the_next_request_is_served(start: Start, wrong: str):
+def test_a_mistake_is_a_500_and_the_next_request_is_served(start: Start, wrong: str) -> None:
     runner = start(
         f"""
 def application(environ, start_response):
@@ -169,7 +169,7 @@ def application(environ, start_response):
     assert runner.get().body == b"right"
 
 
-def test_the_result_is_closed_whatever_happens(start: Start):
+def test_the_result_is_closed_whatever_happens(start: Start) -> None:
     runner = start(
         """
 class Result(list):
@@ -186,7 +186,7 @@ def application(environ, start_response):
     assert "closed\n" in runner.get().errors
 
 
-def test_content_length_is_kept(start: Start):
+def test_content_length_is_kept(start: Start) -> None:
     runner = start(
         """
 def application(environ, start_response):
@@ -200,13 +200,13 @@ def application(environ, start_response):
     assert "1 bytes shorter than its Content-Length" in less.errors
 
 
-def test_head_keeps_the_length_and_leaves_out_the_body(start: Start):
+def test_head_keeps_the_length_and_leaves_out_the_body(start: Start) -> None:
     reply = start(HELLO).ask(environment(method="HEAD"))
     assert reply.head["Content-Length"] == "5"
     assert reply.body == b""
 
 
-def test_a_wrapped_file(start: Start, tmp_path: Path):
+def test_a_wrapped_file(start: Start, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(bytes(range(256)) * 1000)
     reply = start(
         f"""
@@ -218,7 +218,7 @@ def application(environ, start_response):
     assert reply.body == bytes(range(256)) * 1000
 
 
-def test_a_streamed_response_arrives_while_it_is_made(start: Start):
+def test_a_streamed_response_arrives_while_it_is_made(start: Start) -> None:
     """The second part is made only after the client has seen the first, and said so by making a file."""
     runner = start(
         """
@@ -241,7 +241,7 @@ def application(environ, start_response):
     client.close()
 
 
-def test_large_bodies_take_no_memory(start: Start):
+def test_large_bodies_take_no_memory(start: Start) -> None:
     runner = start(
         """
 def application(environ, start_response):
@@ -272,7 +272,7 @@ def application(environ, start_response):
     assert runner.peak() - before < 16 * MIB
 
 
-def test_a_body_that_nobody_reads_does_not_matter(start: Start):
+def test_a_body_that_nobody_reads_does_not_matter(start: Start) -> None:
     runner = start(HELLO)
     client = Client(runner.path)
     for _ in range(2):
@@ -281,7 +281,7 @@ def test_a_body_that_nobody_reads_does_not_matter(start: Start):
     client.close()
 
 
-def test_connections_stay_where_they_are_asked_to(start: Start):
+def test_connections_stay_where_they_are_asked_to(start: Start) -> None:
     runner = start(HELLO)
     client = Client(runner.path)
     for _ in range(3):
@@ -294,7 +294,7 @@ def test_connections_stay_where_they_are_asked_to(start: Start):
 
 
 @pytest.mark.parametrize("ending", [b"", record(STDIN, b"half"), record(ABORT)])
-def test_a_client_that_leaves(start: Start, ending: bytes):
+def test_a_client_that_leaves(start: Start, ending: bytes) -> None:
     runner = start(
         """
 def application(environ, start_response):
@@ -316,7 +316,7 @@ def application(environ, start_response):
     assert runner.ask(environment(method="POST"), [b"whole"]).body == b"whole"
 
 
-def test_a_client_that_leaves_the_response(start: Start):
+def test_a_client_that_leaves_the_response(start: Start) -> None:
     runner = start(
         """
 def application(environ, start_response):
@@ -339,7 +339,7 @@ def application(environ, start_response):
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.0\r\n\r\n", begin(role=3), record(PARAMS, b"\xff"), b"\x01"])
-def test_what_is_no_request_ends_its_connection_alone(start: Start, data: bytes):
+def test_what_is_no_request_ends_its_connection_alone(start: Start, data: bytes) -> None:
     runner = start(HELLO)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
@@ -352,7 +352,7 @@ def test_what_is_no_request_ends_its_connection_alone(start: Start, data: bytes)
     assert runner.get().body == b"hello"
 
 
-def test_a_changed_script_is_loaded_before_the_next_request(start: Start):
+def test_a_changed_script_is_loaded_before_the_next_request(start: Start) -> None:
     runner = start(HELLO)
     assert runner.get().body == b"hello"
     runner.script.write_text(HELLO.replace("hello", "changed"))
@@ -361,7 +361,7 @@ def test_a_changed_script_is_loaded_before_the_next_request(start: Start):
     assert runner.process.poll() is None
 
 
-def test_a_connection_outlives_the_change(start: Start):
+def test_a_connection_outlives_the_change(start: Start) -> None:
     runner = start(HELLO)
     client = Client(runner.path)
     client.send(environment(), keep=True)
@@ -373,7 +373,7 @@ def test_a_connection_outlives_the_change(start: Start):
     client.close()
 
 
-def test_what_runs_at_exit_runs_before_a_change(start: Start):
+def test_what_runs_at_exit_runs_before_a_change(start: Start) -> None:
     runner = start("import atexit\natexit.register(print, 'tidied')\n" + HELLO)
     runner.get()
     os.utime(runner.script, (1, 1))
@@ -381,7 +381,7 @@ def test_what_runs_at_exit_runs_before_a_change(start: Start):
     assert "tidied" in runner.log.read_text()
 
 
-def test_reloading_can_be_switched_off(start: Start):
+def test_reloading_can_be_switched_off(start: Start) -> None:
     runner = start(HELLO, "--no-reload")
     runner.get()
     runner.script.write_text(HELLO.replace("hello", "changed"))
@@ -389,7 +389,7 @@ def test_reloading_can_be_switched_off(start: Start):
     assert runner.get().body == b"hello"
 
 
-def test_a_script_that_fails_is_tried_again(start: Start):
+def test_a_script_that_fails_is_tried_again(start: Start) -> None:
     runner = start("import missing_module\n")
     for _ in range(2):
         reply = runner.get()
@@ -399,13 +399,13 @@ def test_a_script_that_fails_is_tried_again(start: Start):
     assert runner.get().body == b"hello"
 
 
-def test_a_script_without_its_application(start: Start):
+def test_a_script_without_its_application(start: Start) -> None:
     reply = start("app = None\n").get()
     assert reply.status == 1
     assert "has no attribute 'application'" in reply.errors
 
 
-def test_what_is_printed_goes_to_the_error_log(start: Start):
+def test_what_is_printed_goes_to_the_error_log(start: Start) -> None:
     runner = start(
         """
 import logging, os, sys
@@ -425,7 +425,7 @@ def application(environ, start_response):
     assert runner.log.read_text() == "from a program\n"
 
 
-def test_threads_of_an_application_may_print_meanwhile(start: Start):
+def test_threads_of_an_application_may_print_meanwhile(start: Start) -> None:
     runner = start(
         """
 import threading
@@ -443,7 +443,7 @@ def application(environ, start_response):
     assert reply.errors == ("x" * 1000 + "\n") * 500
 
 
-def test_maximum_requests(start: Start):
+def test_maximum_requests(start: Start) -> None:
     runner = start(HELLO, "--maximum-requests=2")
     client = Client(runner.path)
     client.send(environment(), keep=True)
@@ -468,7 +468,7 @@ def application(environ, start_response):
 """
 
 
-def test_sigterm_finishes_the_request_under_way(start: Start):
+def test_sigterm_finishes_the_request_under_way(start: Start) -> None:
     runner = start(SLOW)
     go_on = runner.folder / "go"
     client = Client(runner.path)
@@ -482,25 +482,25 @@ def test_sigterm_finishes_the_request_under_way(start: Start):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_sigterm_ends_one_that_waits(start: Start, keep: bool):
+def test_sigterm_ends_one_that_waits(start: Start, keep: bool) -> None:
     runner = start(HELLO)
     client = Client(runner.path)
     client.send(environment(), keep=keep)
     client.reply()
-    time.sleep(0.05)
+    eventually(lambda: Process(runner.process.pid).status["State"].startswith("S"))
     runner.process.send_signal(signal.SIGTERM)
     assert runner.process.wait(10) == 0
     client.close()
 
 
-def test_a_thread_that_never_ends_does_not_keep_it_from_ending(start: Start):
+def test_a_thread_that_never_ends_does_not_keep_it_from_ending(start: Start) -> None:
     runner = start("import threading\nthreading.Thread(target=threading.Event().wait).start()\n" + HELLO)
     assert runner.get().body == b"hello"
     runner.process.send_signal(signal.SIGTERM)
     assert runner.process.wait(20) == -signal.SIGALRM
 
 
-def test_an_event_loop_does_not_keep_it_from_ending(start: Start):
+def test_an_event_loop_does_not_keep_it_from_ending(start: Start) -> None:
     runner = start(
         """
 import asyncio, signal
@@ -517,7 +517,7 @@ def application(environ, start_response):
     assert runner.process.wait(10) == 0
 
 
-def test_home_path_mask_and_title(start: Start, tmp_path: Path):
+def test_home_path_mask_and_title(start: Start, tmp_path: Path) -> None:
     home, library = tmp_path / "home", tmp_path / "library"
     home.mkdir()
     library.mkdir()
@@ -550,11 +550,11 @@ def application(environ, start_response):
     assert reply.body.decode() == repr(found), reply.errors
 
 
-def test_any_name_of_the_application(start: Start):
+def test_any_name_of_the_application(start: Start) -> None:
     assert start(HELLO.replace("application", "app"), name="app").get().body == b"hello"
 
 
-def test_several_processes_share_a_socket(start: Start):
+def test_several_processes_share_a_socket(start: Start) -> None:
     runner = start(SLOW)
     first = runner.process
     runner.start()

@@ -106,7 +106,7 @@ def test_a_module_is_there_once_it_is_loaded(tmp_path: Path, name: str) -> None:
 
 def test_a_module_that_is_loaded_and_not_done_is_a_note(tmp_path: Path) -> None:
     config = parse(tmp_path, "LoadModule ldap_module modules/mod_ldap.so")
-    assert notes(config) == ["site.conf:3: ldap_module is known but not provided: <IfModule> answers no"]
+    assert notes(config) == ["site.conf:3: ldap_module is not available here: <IfModule> is false for it"]
 
 
 @pytest.mark.parametrize("other", sorted(module_table.MPMS))
@@ -189,7 +189,7 @@ def test_apache_knows_the_same_names(tmp_path: Path) -> None:
     path = tmp_path / "apache.conf"
     lines = [f"LoadModule {name}_module {files[name]}" for name in loaded]
     path.write_text("\n".join((*lines, "ServerName x", "Listen 127.0.0.1:81", f"ErrorLog {tmp_path}/log", blocks)))
-    command = [APACHE, "-f", path, "-t", "-DDUMP_RUN_CFG"]
+    command = [str(APACHE), "-f", str(path), "-t", "-DDUMP_RUN_CFG"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     there = {line.split("yes_")[1] for line in done.stdout.splitlines() if "yes_" in line}
     built_in = module_table.BUILT_IN - {"asgi"}  # Ownhost's own

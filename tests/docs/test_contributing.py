@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import eventually, free_port
+from harness import free_port
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
@@ -24,6 +25,7 @@ SERVED = ("Run a server by hand", "Look into a worker")
 # Commands of other parts that are not done here, and why.
 NOT_HERE = {
     "./scripts/check": "a minute, and done before each commit",
+    "./scripts/coverage": "it runs all fast tests",
     "./scripts/test fast": "this runs within the tests",
     "sudo ./scripts/test": "this runs within the tests",
     "sudo ./scripts/test tests/server/test_files.py": "this runs within the tests",

@@ -11,8 +11,8 @@ from typing import IO
 
 import pytest
 from click.testing import CliRunner
-from machine import Machine
 
+from docs.machine import Machine
 from harness import World
 from ownhost.admin.cli import main
 
@@ -99,7 +99,7 @@ def test_the_configuration_of_the_readme_is_served(world: World) -> None:
         text = text.replace(old, new)
     server = world.server(text, preamble=False)
     for name in ("alice", "bob"):
-        assert server.get(f"{name}.example").content == f"{name}\n".encode()  # type: ignore[attr-defined]
+        assert server.get(f"{name}.example").content == f"{name}\n".encode()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import ACCOUNTS, Machine
+
+from docs.machine import ACCOUNTS, Machine
 
 pytestmark = pytest.mark.slow
 

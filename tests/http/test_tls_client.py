@@ -6,6 +6,7 @@ import ssl
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_read_is_refused_unless_nothing_is_asked(shown: bytes | N
         ({"needs_lists": False}, 23, 0, 23),
     ],
 )
-def test_certificates_of_a_chain_are_judged(changes: dict[str, object], error: int, depth: int, expected: int) -> None:
+def test_certificates_of_a_chain_are_judged(changes: dict[str, Any], error: int, depth: int, expected: int) -> None:
     assert judged(replace(POLICY, **{"verify": "require", **changes}), error, depth) == expected
 
 

@@ -218,7 +218,6 @@ def test_the_default_format_is_apaches() -> None:
         ("%{cuz}t|%M", "2023-11-14 23:13:20.250000 +0100|it broke"),
         ("%{z}t|%M", "Tue Nov 14 23:13:20 2023 +0100|it broke"),
         ("%m %l %P %M", "core error 321 it broke"),
-        ("%T %M", f"{threading.get_native_id()} it broke"),
         ("%a %{c}a %A %M", f"{CLIENT} {CLIENT} 192.0.2.1:80 it broke"),
         ("%v %V %M", "www.example.org other.example.org it broke"),
         ("%{Referer}i %{KEY}e %{note}n %M", "http://a/ value noted it broke"),
@@ -231,6 +230,10 @@ def test_the_default_format_is_apaches() -> None:
 )
 def test_codes(format_: str, expected: str) -> None:
     assert line(format_, request(referer="http://a/"), client=CLIENT) == expected
+
+
+def test_the_thread() -> None:
+    assert line("%T %M") == f"{threading.get_native_id()} it broke"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +261,7 @@ def test_fields_without_a_value_are_left_out(format_: str, expected: str) -> Non
 
 
 def test_the_name_by_use_canonical_name() -> None:
-    canonical = server(**{USE_CANONICAL_NAME.name: True})
+    canonical = server(**{USE_CANONICAL_NAME.name: True})  # type: ignore[arg-type]
     assert line("%V %M", request(), canonical) == "www.example.org it broke"
     assert line("%V %M", None) == "www.example.org it broke"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, World, eventually
+from harness import ALICE, World
 from oracle.servers import APACHE, MODULES
+from waiting import eventually
 
 LOADED = "mpm_prefork mpm_itk access_compat actions alias authz_core authz_host autoindex cgi dir env headers mime"
 LOADED += " proxy proxy_fcgi rewrite setenvif"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Process, eventually
+from harness import ALICE, Process
 from ownhost.processes.budget import Budget
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.logger.log import Log
@@ -20,6 +20,7 @@ from ownhost.processes.logger.speaker import clean
 from ownhost.processes.logwriter import BATCH, LONGEST_LINE, MOST_WAITING, LogWriter
 from ownhost.processes.supervisor.logfiles import LogError, PipedLog, open_log
 from ownhost.request.errorlog import LogTarget
+from waiting import eventually
 
 FULL = "/dev/full"
 
@@ -114,13 +115,13 @@ def below_a_loop(folder: Path) -> Path:
         (lambda folder: folder / "none" / "a.log", "there is no folder .*/none; create it first"),
         (folder_itself, "it is neither a file nor a terminal"),
         (fifo, "it is neither a file nor a terminal"),
-        (below_a_file, ".*/a is no folder"),
+        (below_a_file, ".*/a is not a folder"),
         pytest.param(
             below_an_owners_link,
-            "logs on the way to it is a symbolic link of another user",
+            "logs in its path is a symbolic link of another user",
             marks=pytest.mark.slow,
         ),
-        (below_a_loop, "loop on the way to it is one of more than 40 symbolic links"),
+        (below_a_loop, "loop in its path is one of more than 40 symbolic links"),
     ],
 )
 def test_what_is_no_place_for_a_log(tmp_path: Path, make: Callable[[Path], Path], why: str) -> None:
@@ -245,7 +246,7 @@ def test_the_last_lines_get_a_moment(number: int) -> None:
         writer.write("x" * 9_999 + "\n")
     writer.flush()
     assert writer.lines, "the socket took all: this test sees nothing"
-    received = []
+    received: list[int] = []
 
     def read() -> None:
         while sum(received) < 260_000:

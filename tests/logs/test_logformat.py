@@ -17,9 +17,9 @@ from ownhost.config.directive import ArgumentError, Settings, Source
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.config.server_name import SERVER_NAME, ServerName
 from ownhost.http.message import Head, Response
+from ownhost.modules.logformat import compile_format, escape, escape_name
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import USE_CANONICAL_NAME
-from ownhost.request.logformat import compile_format, escape, escape_name
 from ownhost.request.request import Endpoints, Request
 
 STARTED = 1_700_000_000.123456  # 2023-11-14 22:13:20 UTC
@@ -103,9 +103,6 @@ def line(format_: str, of: Exchange | None = None, server_: VirtualHost | None =
     return text[:-1]
 
 
-PID = str(os.getpid())
-
-
 @pytest.mark.parametrize(
     ("format_", "expected"),
     [
@@ -134,8 +131,6 @@ PID = str(os.getpid())
         ("%{X-Colon}o", "a: b"),
         ("%p", "8080"),
         ("%{canonical}p %{local}p %{remote}p", "8080 8080 40123"),
-        ("%P %{pid}P %{tid}P", f"{PID} {PID} {PID}"),
-        ("%{hextid}P", f"{os.getpid():x}"),
         ("%q", "?x=1"),
         ("%r", "GET /a%20b?x=1 HTTP/1.1"),
         ("%R", "-"),
@@ -167,6 +162,11 @@ PID = str(os.getpid())
 )
 def test_codes(format_: str, expected: str) -> None:
     assert line(format_) == expected
+
+
+def test_the_process() -> None:
+    pid = os.getpid()
+    assert line("%P %{pid}P %{tid}P %{hextid}P") == f"{pid} {pid} {pid} {pid:x}"
 
 
 def test_combined() -> None:

@@ -11,13 +11,14 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 BIG = 30_000_000  # bytes: more than the kernel's socket buffers take
 FORMAT = 'LogFormat "%v %s %{id}i %r" who\n'
@@ -272,9 +273,10 @@ class Load:
                         number += 10
                         self.send(sock, [f"id-{client}-{number + step}-" for step in range(10)])
             except OSError:
-                if self.server.process is None or self.server.process.poll() is not None:
+                assert self.server.process is not None
+                with suppress(subprocess.TimeoutExpired):
+                    self.server.process.wait(0.01)
                     return
-                time.sleep(0.01)
 
     def send(self, sock: socket.socket, names: list[str]) -> None:
         """Pipelined requests to both owners by turns."""
@@ -341,7 +343,7 @@ def test_what_was_answered_before_a_stop_is_logged(world: World) -> None:
 
 def test_a_logger_that_dies_loses_nothing_that_is_said_meanwhile(world: World) -> None:
     server = two(world, "CustomLog @DIR@/file.log who\n")
-    names = []
+    names: list[str] = []
     for _ in range(3):
         names += [f"id-0-{len(names)}-", f"id-0-{len(names) + 1}-"]
         for name, host in zip(names[-2:], ("alice.test", "bob.test"), strict=True):
@@ -393,7 +395,7 @@ def test_log_programs_have_no_more_rights_than_they_are_meant_to(world: World) -
     server = two(world, 'CustomLog "|$exec /usr/bin/cat > @DIR@/piped.log" who\n')
     rights = []
     for _ in range(2):
-        (program,) = eventually(lambda: log_programs(server))  # type: ignore[misc]
+        (program,) = eventually(lambda: log_programs(server))
         status = Path(f"/proc/{program}/status").read_text()
         rights.append(re.findall(r"^(?:CapEff|CapBnd|NoNewPrivs|Uid):.*", status, re.MULTILINE))
         os.kill(program, signal.SIGKILL)

@@ -86,7 +86,7 @@ def test_where_an_alias_led_is_known(tmp_path: Path) -> None:
         ("Redirect 301", "expected"),
         ("Redirect 404 /x http://y.test/", "a path and no URL"),
         ("Redirect foo /x http://y.test/", "expected a status"),
-        ("Redirect 399 /x http://y.test/", "a status that there is"),
+        ("Redirect 399 /x http://y.test/", "a known status"),
         ("Redirect /x y", "expected a URL"),
         ("<Location /x>\nRedirect 301\n</Location>", "expected"),
         ("<Location /x>\nRedirect y\n</Location>", "expected a URL"),

@@ -43,7 +43,7 @@ ON = "AddType text/html .html .shtml\nOptions +Includes\n"
 def test_what_would_be_parsed_is_refused(root: Path, text: str, path: str, options: str) -> None:
     asked = ask(make_site(root, f"{ON}{options}\n{text}"), f"GET {path}")
     assert asked.status == 403
-    assert SECRET.encode() not in bytes(asked.response.body)
+    assert SECRET.encode() not in asked.body
     assert asked.log == [
         f"include:error {root}/root{path}: includes are not made here, "
         "and a file with includes in it is not sent as it is"

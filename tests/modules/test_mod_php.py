@@ -74,8 +74,8 @@ def test_values_and_flags(tmp_path: Path) -> None:
     ("line", "note"),
     [
         ("php_flag display_errors true", "'true' is neither On nor Off, and counts as Off"),
-        ("php_value disable_functions exec", "has no effect: it takes php_admin_value or php_admin_flag"),
-        ("php_admin_value extension x.so", "has no effect: it belongs into php.ini"),
+        ("php_value disable_functions exec", "has no effect: use php_admin_value or php_admin_flag"),
+        ("php_admin_value extension x.so", "has no effect: it belongs in php.ini"),
     ],
 )
 def test_what_does_not_do_what_it_seems_to_is_remarked_on(tmp_path: Path, line: str, note: str) -> None:
@@ -154,7 +154,8 @@ def test_with_the_engine_off_a_script_is_refused(tmp_path: Path, text: str) -> N
     request.log = lambda level, module, line: lines.append(f"{module}:{level.name.lower()} {line}")
     response = serve.respond(request)
     assert response.status == 403
-    assert b"secret" not in bytes(response.body)
+    assert isinstance(response.body, bytes)
+    assert b"secret" not in response.body
     assert lines == [f"php:error {tmp_path}/i.php: PHP's engine is off here, and its source is not sent"]
     assert serve.respond(ask(tmp_path, text, "/none.php")).status == 404
     assert serve.respond(ask(tmp_path, text, "/x.txt")).status == (403 if "SetHandler" in text else 200)

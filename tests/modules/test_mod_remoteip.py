@@ -179,14 +179,20 @@ def test_no_fronts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("RemoteIPHeader X-Forwarded-For", ["site.conf:4: RemoteIPHeader: nobody is listed, so nobody is believed"]),
+        (
+            "RemoteIPHeader X-Forwarded-For",
+            ["site.conf:4: RemoteIPHeader: no proxy is listed, so no client is believed"],
+        ),
         ("RemoteIPHeader X-Forwarded-For\nRemoteIPTrustedProxy 192.0.2.1", []),
-        ("RemoteIPProxyProtocol On", ["site.conf:4: RemoteIPProxyProtocol: nobody is listed, so nobody is believed"]),
+        (
+            "RemoteIPProxyProtocol On",
+            ["site.conf:4: RemoteIPProxyProtocol: no proxy is listed, so no client is believed"],
+        ),
         ("RemoteIPProxyProtocol On\nRemoteIPInternalProxy 192.0.2.1", []),
         (
             "<VirtualHost *:80>\nServerName a\nRemoteIPProxyProtocol On\nRemoteIPInternalProxy 192.0.2.1\n"
             "</VirtualHost>",
-            ["site.conf:6: RemoteIPProxyProtocol: nobody is listed"],
+            ["site.conf:6: RemoteIPProxyProtocol: no proxy is listed"],
         ),
     ],
 )

@@ -58,5 +58,5 @@ def test_umask_counts_for_owners_programs_and_limits_for_one_of_them(world: Worl
         "<Location /more/>\nRLimitNPROC 900 2000\n</Location>\n"
     )
     server = world.server("Umask 0027\nMaxOwnerProcesses 500\n" + world.virtual_host("alice", ALICE, extra, files))
-    assert server.get("alice.test", "/a.cgi").content == b"0o27 (500, 2000)\n"  # type: ignore[attr-defined]
-    assert server.get("alice.test", "/more/a.cgi").content == b"0o27 (900, 2000)\n"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/a.cgi").content == b"0o27 (500, 2000)\n"
+    assert server.get("alice.test", "/more/a.cgi").content == b"0o27 (900, 2000)\n"

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually, steal
+from harness import ALICE, BOB, Server, World, steal
 from ownhost.processes.messages import (
     FROM_SUPERVISOR,
     Begin,
@@ -34,6 +34,7 @@ from ownhost.processes.messages import (
     Want,
     encode,
 )
+from waiting import eventually
 
 GAMES = 5  # Debian's user games
 FIXED, COMPUTED = 1, 2  # server ids

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites
-from harness import ALICE, BOB, CAROL, Process, Server, World, answer, eventually, standing, steal
+from harness import ALICE, BOB, CAROL, Process, Server, World, answer, standing, steal
 from ownhost.http.tls import TLSFacts
 from ownhost.identity import prctl, seccomp
 from ownhost.processes.mailbox import MOST, receive_handover
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Relay, Relayed
 from ownhost.processes.relay.records import Asked, Conversation, End, Kind, Origin, Record, encode, unfold
+from waiting import eventually
 
 
 @pytest.fixture
@@ -336,7 +337,7 @@ def relayed(server: Server) -> Iterator[socket.socket]:
 
 def said(pair: socket.socket, origin: bytes, head: bytes) -> list[Record]:
     """What a target says to a request, up to the end of its answer or of the pair."""
-    talk, found = Conversation(), []
+    talk, found = Conversation(), list[Record]()
     with suppress(OSError):
         pair.sendall(talk.says(Kind.REQUEST, Asked(0, origin, head).to_bytes()))
         while not any(record.kind is Kind.END for record in found):

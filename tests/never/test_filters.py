@@ -15,13 +15,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Process, Server, World, eventually
+from harness import ALICE, Process, Server, World
 from ownhost.identity import landlock, prctl, seccomp
 from ownhost.processes.sweeper import sweep
+from waiting import eventually
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers here are x86-64's")
 
@@ -101,7 +103,7 @@ def test_a_worker_writes_nowhere_else(world: World) -> None:
 
 def test_programs_of_owners_are_under_no_filter(server: Server) -> None:
     """sudo, sendmail, a browser's own sandbox must go on working from them."""
-    assert server.get("alice.test", "/a.cgi").content == b"NoNewPrivs:\t0\nSeccomp:\t0\n"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/a.cgi").content == b"NoNewPrivs:\t0\nSeccomp:\t0\n"
     (launcher,) = server.processes("launcher")
     assert launcher.status["Seccomp"] == "0"
 
@@ -340,14 +342,13 @@ def test_a_sweeper_removes_in_its_folder_and_nowhere_else(tmp_path: Path) -> Non
             seccomp.install(seccomp.SWEEPER)
             sweep(str(inside))
             status = 0
-            for number, try_it in enumerate(
-                (
-                    lambda: (outside / "deep" / "file").unlink(),
-                    lambda: os.rmdir(outside / "deep" / "er"),
-                    lambda: os.listdir(outside),
-                    lambda: os.close(os.open(outside / "deep" / "file", os.O_RDONLY)),
-                )
-            ):
+            attempts: tuple[Callable[[], object], ...] = (
+                (outside / "deep" / "file").unlink,
+                lambda: os.rmdir(outside / "deep" / "er"),
+                lambda: os.listdir(outside),
+                lambda: os.close(os.open(outside / "deep" / "file", os.O_RDONLY)),
+            )
+            for number, try_it in enumerate(attempts):
                 with contextlib.suppress(PermissionError):
                     try_it()
                     status = number + 1

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import ssl
-import time
 from contextlib import suppress
 
 import pytest
@@ -18,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certificates import PrivateKey
 from encrypted import Sites, ask, s_client
-from harness import ALICE, BOB, Process, Server, World, eventually, standing, steal
+from harness import ALICE, BOB, Process, Server, World, standing, steal
 from ownhost.processes.messages import Busy, Channel
+from waiting import eventually
 
 ALICES, BOBS = 1, 2  # server ids
 
@@ -81,8 +81,8 @@ def test_nor_after_a_worker_has_gone_and_others_were_started(sites: Sites, two: 
     for owner, name in ((ALICE, "alice.test"), (BOB, "bob.test")):
         worker = two.worker(owner)
         os.kill(worker.pid, signal.SIGKILL)
-        eventually(lambda worker=worker: not worker.alive)
-        eventually(lambda name=name: sites.get(two, name).status == 200)
+        eventually(lambda: not worker.alive)  # noqa: B023
+        eventually(lambda: sites.get(two, name).status == 200)  # noqa: B023
     test_a_key_is_in_its_owners_worker_and_nowhere_else(sites.world, sites, two)
 
 
@@ -136,7 +136,6 @@ def test_secrets_of_tickets_are_one_owners(sites: Sites, two: Server) -> None:
     with sites.connect(two, "bob.test", context, session=session) as sock:
         assert not sock.session_reused
     os.kill(two.worker(ALICE).pid, signal.SIGKILL)
-    time.sleep(0.1)
 
     def resumed() -> bool:
         with suppress(OSError), sites.connect(two, "alice.test", context, session=session) as sock:

@@ -15,11 +15,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from test_connections import has_mail, mailbox_of
 
-from harness import ALICE, BOB, WWW, Server, World, answer, eventually, standing, steal
+from harness import ALICE, BOB, WWW, Server, World, answer, standing, steal
+from never.test_connections import has_mail, mailbox_of
 from ownhost.processes.mailbox import receive_handover
 from ownhost.processes.relay.records import Asked, Conversation, End, Kind, Record, encode
+from waiting import eventually
 
 FORGED = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nFORGED"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

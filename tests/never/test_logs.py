@@ -18,7 +18,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, Process, Server, World, steal
+from waiting import eventually
 
 FORGED = "[Sat Nov 28 22:30:00.000000 2026] [core:crit] [pid 1] [client 203.0.113.7:4711] bob.test: forged"
 WSGI = """

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, answer, eventually, standing, steal
+from harness import ALICE, BOB, Process, Server, World, answer, standing, steal
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, NotRelayed, Relay
+from waiting import eventually
 
 GAMES, NEWS = pwd.getpwnam("games").pw_uid, pwd.getpwnam("news").pw_uid
 RESOLVER = 65_533  # whom resolvers run as where there is no account for them
@@ -167,7 +168,7 @@ def test_a_database_that_does_not_answer_holds_up_who_asks_and_is_given_up(slow:
             assert received is not None
             assert isinstance(received[0], NotRelayed)
             assert "did not answer in time" in received[0].reason
-    eventually(lambda: re.search(r"resolver \(pid \d+\) stands still for \d+ s: it is ended", slow.log()))
+    eventually(lambda: re.search(r"resolver \(pid \d+\) has stood still for \d+ s: it is ended", slow.log()))
     eventually(lambda: ask(slow, "alice", "games") == 200, 20)
 
 

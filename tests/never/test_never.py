@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, GATE, PYTHON, Process, Server, World, eventually, steal
+from harness import ALICE, BOB, GATE, PYTHON, Process, Server, World, steal
+from waiting import eventually
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World
+from waiting import eventually
 
 RENAME_EXCHANGE = 2
 
@@ -208,7 +209,7 @@ def test_a_link_that_is_exchanged_while_it_is_looked_at(world: World) -> None:
 
     look = """import sys
 from pathlib import Path
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 for _ in range(20_000):
     try:
         trusted.open_file(Path(sys.argv[1]))
@@ -327,7 +328,7 @@ def test_a_folder_of_authorities_that_its_owner_fills(world: World, sites: Sites
     server = world.server(sites.virtual_host("alice", ALICE, extra) + sites.virtual_host("bob", BOB))
     assert sites.get(server, "bob.test").status == 200
     assert len(Process(server.pid).descriptors()) < 100
-    why = "it is no regular file" if files == 20 else "it has more than 1024 files"
+    why = "it is not a regular file" if files == 20 else "it has more than 1024 files"
     eventually(lambda: f"SSLCACertificatePath {folder} cannot be read: {why}" in server.log())
     root_holds_nothing_of(server, folder)
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 ALMOST = "a" * 60 + "!"  # what ^(a+)+$ could match in 2**60 ways, but for its end
 

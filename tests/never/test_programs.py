@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, WWW, Process, Server, World
 from inside import CGI, inside
+from waiting import eventually
 
 WSGI = """
 import contextlib, io

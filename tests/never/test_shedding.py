@@ -17,16 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, CAROL, PYTHON, Process, Server, World, eventually
+from harness import PYTHON, Process, Server, World
 from inside import CGI, inside
 from ownhost.identity.call_numbers import number_of
 from ownhost.identity.identity import Identity
-from ownhost.identity.seen import Seen, look
 from ownhost.identity.shedding.allowances import LIKELIER
 from ownhost.identity.shedding.line import Before, Wanted
+from ownhost.identity.shedding.seen import Seen, look
 from ownhost.identity.shedding.walk import LINES
 from ownhost.identity.system_calls import system_call
+from waiting import eventually
 
+ALICE, BOB, CAROL = 50041, 50042, 50043  # no other tests': limits and kill(-1) mean all processes of a uid
 WSGI = """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -255,9 +257,10 @@ class Hoppers:
         self.reading = os.open(self.beat, os.O_RDONLY | os.O_NONBLOCK)
 
     def start(self, server: Server, kind: str = "-") -> None:
-        inside(
-            server, "run.cgi", f"import subprocess; subprocess.run(['{self.program}', '30', '{self.beat}', '{kind}'])"
-        )
+        # With their output elsewhere: else the answer would last as long as they do, and none be left to be ended.
+        command = f"['{self.program}', '30', '{self.beat}', '{kind}'], stdout=-3, stderr=-3"
+        inside(server, "run.cgi", f"import subprocess; subprocess.run({command})")
+        self.hopped()
         eventually(self.hopped)
 
     def hopped(self) -> bool:
@@ -268,11 +271,13 @@ class Hoppers:
             return False
 
     def are_gone(self) -> bool:
-        """Whether nobody holds the other end any more."""
+        """Whether nobody holds the other end any more. What they have written is read first."""
         try:
-            return not os.read(self.reading, 1 << 20)
+            while os.read(self.reading, 1 << 20):
+                pass
         except BlockingIOError:
             return False
+        return True
 
 
 @pytest.fixture
@@ -286,7 +291,7 @@ def hoppers(world: World) -> Iterator[Hoppers]:
 @pytest.fixture
 def three(world: World) -> Server:
     hosts = host(world, "alice", ALICE) + host(world, "bob", BOB) + world.virtual_host("carol", CAROL)
-    return world.server(f"MaxOwnerProcesses 120\n{hosts}")  # others use this machine, too
+    return world.server(f"MaxOwnerProcesses 120\n{hosts}")
 
 
 @pytest.mark.parametrize("kind", ["-", "continues"])

@@ -10,7 +10,8 @@ import socket
 import tempfile
 from pathlib import Path
 
-from harness import ALICE, Process, Server, World, eventually
+from harness import ALICE, Process, Server, World
+from waiting import eventually
 
 MIB = 1 << 20
 EIGHT = f"SpoolMaxAnswer {8 * MIB}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -28,7 +28,12 @@ class Answer:
 NONE = Answer(0, {}, b"")  # the connection ended without an answer, even as the first request on it
 
 
-def ask(port: int, requests: list[Asked]) -> list[Answer]:
+def connected(port: int) -> socket.socket:
+    """A connection to a port of this machine."""
+    return socket.create_connection(("127.0.0.1", port), 10)
+
+
+def ask(port: int, requests: list[Asked], connect: Callable[[int], socket.socket] = connected) -> list[Answer]:
     """The answers to requests on one connection; on a further one where that is dropped before it answered.
 
     `@PORT@` in them is the server's port.
@@ -36,7 +41,7 @@ def ask(port: int, requests: list[Asked]) -> list[Answer]:
     answers: list[Answer] = []
     while len(answers) < len(requests):
         before = len(answers)
-        with _connected(port) as (sock, stream):
+        with connect(port) as sock, sock.makefile("rb") as stream:
             for asked in requests[before:]:
                 sock.sendall(asked.data.replace(b"@PORT@", b"%d" % port))
                 answer = _read(stream, asked)
@@ -51,15 +56,9 @@ def ask(port: int, requests: list[Asked]) -> list[Answer]:
     return answers
 
 
-@contextlib.contextmanager
-def _connected(port: int) -> Iterator[tuple[socket.socket, BinaryIO]]:
-    with socket.create_connection(("127.0.0.1", port), 10) as sock, sock.makefile("rb") as stream:
-        yield sock, stream
-
-
 def _read(stream: BinaryIO, asked: Asked) -> Answer | None:
     """One answer; None where the connection ends instead. Its field X-Interim has what came before it (1xx)."""
-    interims = []
+    interims: list[str] = []
     while answer := _read_one(stream, asked):
         if answer.status >= 200:
             return replace(answer, fields={**answer.fields, "x-interim": "; ".join(interims)}) if interims else answer

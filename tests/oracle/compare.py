@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterator, Sequence
 
 from oracle.cases import Asked
 from oracle.client import Answer
@@ -23,6 +25,17 @@ OF_FILES = (
 )
 IDS = {"x-uid": ", ".join(map(str, UIDS)), "x-gid": ", ".join(map(str, GIDS))}  # to the values of who sees everything
 ROOTS = "root's"
+OWN_PAGE = "<!DOCTYPE HTML PUBLIC"  # what a page that Apache makes itself begins with
+
+LONGEST = 4_000  # bytes of a body that is shown and written down
+
+
+def all_differences(requests: Sequence[Asked], theirs: Sequence[Answer], ours: Sequence[Answer]) -> Iterator[str]:
+    """A line for each answer on a connection that differs."""
+    for asked, their_answer, our_answer in zip(requests, theirs, ours, strict=True):
+        found = differences(asked, their_answer, our_answer)
+        if found:
+            yield f"{asked.where}: {asked.title}: {'; '.join(found)}"
 
 
 def differences(asked: Asked, theirs: Answer, ours: Answer) -> list[str]:
@@ -54,7 +67,7 @@ def view(answer: Answer) -> View:
     """An answer's parts in a form in which equal ones are equal."""
     seen = View(answer.fields)
     seen["status"] = str(answer.status)
-    seen["body"] = answer.body.decode("latin-1")
+    seen["body"] = _shortened(answer.body)
     seen["dropped"] = "yes" if answer.dropped else "no"
     # Escapes as RFC 3986, 6.2.2.1 wants them; Apache's are in small letters.
     seen["location"] = re.sub("%[0-9a-f]{2}", lambda match: match[0].upper(), seen["location"])
@@ -65,6 +78,13 @@ def view(answer: Answer) -> View:
     return seen
 
 
+def _shortened(body: bytes) -> str:
+    """A body; of one that nobody wants to read, what tells it apart."""
+    if len(body) <= LONGEST:
+        return body.decode("latin-1")
+    return f"({len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()})"
+
+
 def shown(answer: Answer) -> str:
     """An answer in a line."""
     seen = view(answer)
@@ -72,11 +92,16 @@ def shown(answer: Answer) -> str:
     return ", ".join([seen["status"], *parts, repr(seen["body"][:40]), *["dropped"] * answer.dropped])
 
 
+def is_own_page(answer: Answer) -> bool:
+    """Whether Apache made the page itself."""
+    return answer.status >= 300 and answer.body.startswith(OWN_PAGE.encode())
+
+
 def compared(asked: Asked, theirs: Answer, ours: Answer) -> set[str]:
     """The names of what is compared."""
     names = {"status", "dropped", "allow", *ALWAYS}
     names |= {name for name in (*theirs.fields, *ours.fields) if name.startswith("x-")}
-    own_page = theirs.status >= 300 and (not theirs.body or theirs.body.startswith(b"<!DOCTYPE HTML PUBLIC"))
+    own_page = theirs.status >= 300 and (not theirs.body or is_own_page(theirs))
     multipart = any("multipart" in answer.fields.get("content-type", "") for answer in (theirs, ours))
     if not own_page and not multipart and asked.method not in ("OPTIONS", "TRACE"):  # multipart: with random boundaries
         names |= {*OF_PAGES, "body"}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import subprocess
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Server, World
 from oracle import cases
 from oracle.behind import backends
+from oracle.client import Answer, ask, connected
+from oracle.compare import LONGEST
+from oracle.recorded import Answers
 from oracle.tree import probing
+from waiting import eventually
 
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
@@ -51,26 +56,56 @@ AllowOverride None
 """
 
 
-Ports = tuple[int, int]  # Apache's and Ownhost's
+@dataclass(frozen=True)
+class Served:
+    """A server of some cases, with a port for each, and what is this run's own in its answers."""
+
+    ports: Mapping[str, int]  # by the names of cases
+    behind: Mapping[str, str]  # what is behind it, as configurations name it
+    folder: Path  # of all files
+
+    def answers(self, name: str, connect: Callable[[int], socket.socket] = connected) -> Answers:
+        """What it answers to a case, with `@WORLD@`, `@PORT@` and so on for what is this run's own."""
+        port = self.ports[name]
+        places = {address.rpartition(":")[2]: place for place, address in self.behind.items()}
+        places |= {str(port): "PORT", str(self.folder): "WORLD"}
+        own = re.compile("|".join(rf"(?<!\d){one}(?!\d)" if one.isdigit() else re.escape(one) for one in places))
+
+        def neutral(answer: Answer) -> Answer:
+            body = answer.body if len(answer.body) <= LONGEST else b""
+            said = "\0".join((*answer.fields.values(), body.decode("latin-1")))
+            *values, text = own.sub(lambda match: f"@{places[match[0]]}@", said).split("\0", len(answer.fields))
+            fields = dict(zip(answer.fields, values, strict=True))
+            return replace(answer, fields=fields, body=text.encode("latin-1") if body else answer.body)
+
+        return [[neutral(answer) for answer in ask(port, requests, connect)] for requests in cases.connections(name)]
 
 
 @contextlib.contextmanager
-def both(world: World, names: Iterable[str]) -> Iterator[dict[str, Ports]]:
-    """The ports of each case at both servers, which serve until the block ends."""
-    free = _free_ports()
-    ports = {name: (next(free), next(free)) for name in names}
-    with backends(world.folder) as behind, _apache(_written(world, "apache", 0, ports, behind)) as apache:
-        server = Server(world.folder, 0, _written(world, "ownhost", 1, ports, behind))
+def both(world: World, names: Collection[str]) -> Iterator[tuple[Served, Served]]:
+    """Apache and Ownhost, which serve until the block ends."""
+    free = free_ports()
+    with backends(world.folder) as behind, apache(world.folder, names, free, behind) as theirs:
+        ours = Served(dict(zip(names, free, strict=False)), behind, world.folder)
+        server = Server(world.folder, 0, written(ours, "ownhost"))
         try:
             server.start()
-            eventually(lambda: apache.poll() is not None or all(_listens(port) for port, _ in ports.values()), 20)
-            assert apache.poll() is None, f"Apache ended: {apache.communicate()[1]!r}"
-            yield ports
+            yield theirs, ours
         finally:
             server.stop()
 
 
-def _free_ports() -> Iterator[int]:
+@contextlib.contextmanager
+def apache(folder: Path, names: Collection[str], free: Iterator[int], behind: dict[str, str]) -> Iterator[Served]:
+    """Apache, which serves until the block ends."""
+    served = Served(dict(zip(names, free, strict=False)), behind, folder)
+    with _apache(written(served, "apache")) as process:
+        eventually(lambda: process.poll() is not None or all(map(_listens, served.ports.values())), 20)
+        assert process.poll() is None, f"Apache ended: {process.communicate()[1]!r}"
+        yield served
+
+
+def free_ports() -> Iterator[int]:
     """Ports of loopback that nothing listens on, below those that the kernel gives to clients."""
     for port in range(20_000, 30_000):
         with contextlib.suppress(OSError), socket.socket() as sock:
@@ -79,32 +114,31 @@ def _free_ports() -> Iterator[int]:
             yield port
 
 
-def _written(world: World, server: str, which: int, both_ports: dict[str, Ports], behind: dict[str, str]) -> Path:
+def written(served: Served, server: str) -> Path:
     """The configuration for one of the servers. Each case's is a file of its own, so that messages name the case."""
-    ports = {name: pair[which] for name, pair in both_ports.items()}
-    folder = world.folder / f"{server}-{min(ports.values())}"
+    folder = served.folder / f"{server}-{min(served.ports.values())}"
     folder.mkdir(exist_ok=True)
     modules = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in LOADED.split()]
     values = {
         "MODULES": "\n".join([*modules, f"LoadModule mpm_itk_module {MODULES}/mpm_itk.so"]),
-        "PROBING": probing(world.folder),
+        "PROBING": probing(served.folder),
         "OWN": str(folder),
-        "DIR": str(world.folder / "site"),
-        "WORLD": str(world.folder),
-        **behind,
+        "DIR": str(served.folder / "site"),
+        "WORLD": str(served.folder),
+        **served.behind,
     }
-    for name, port in ports.items():
+    for name, port in served.ports.items():
         body = cases.configuration(name)
         body = body if cases.has_own_server(name) else SITE.replace("@BODY@", body)
         (folder / f"{name}.conf").write_text(_filled(body, {**values, "PORT": str(port)}))
-    listen = "\n".join(f"Listen 127.0.0.1:{port}" for port in ports.values())
-    include = "\n".join(f"Include {folder}/{name}.conf" for name in ports)
+    listen = "\n".join(f"Listen 127.0.0.1:{port}" for port in served.ports.values())
+    include = "\n".join(f"Include {folder}/{name}.conf" for name in served.ports)
     path = folder / "main.conf"
     path.write_text(_filled(SERVER, {**values, "LISTEN": listen, "INCLUDE": include}))
     return path
 
 
-def _filled(text: str, values: dict[str, str]) -> str:
+def _filled(text: str, values: Mapping[str, str]) -> str:
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
     return text
@@ -128,5 +162,4 @@ def _apache(configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
-    time.sleep(0.05)
     return False

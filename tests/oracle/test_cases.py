@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from oracle import cases
+from oracle import cases, recorded
 from oracle.cases import CaseError, parse
 from oracle.client import Answer
-from oracle.compare import IDS, differences
+from oracle.compare import IDS, ROOTS, all_differences, differences, view
+from oracle.recorded import NotRecorded
 
 AT_LEAST = 150
 
@@ -20,10 +24,10 @@ def test_there_are_enough_requests(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_file_is_used() -> None:
-    """No configuration without requests, no requests without a configuration, no other files."""
-    expected = {f"{name}.{suffix}" for name in cases.NAMES for suffix in ("conf", "txt")} | {"README.md"}
+    """Each case has its configuration, its requests and Apache's answers to them, and there are no other files."""
+    expected = {f"{name}.{suffix}" for name in cases.NAMES for suffix in ("conf", "txt", "answers")} | {"README.md"}
     assert {path.name for path in cases.FOLDER.iterdir()} == expected
-    assert all(cases.connections(name) for name in cases.NAMES)
+    assert all(cases.connections(name) and recorded.read(name) for name in cases.NAMES)
 
 
 def test_a_request_is_completed() -> None:
@@ -91,6 +95,52 @@ def test_what_is_meant_to_differ_must() -> None:
     assert "does not" in compare("# ours 404: so\n", answer(404), answer(404))[0]
     assert compare("# ours x-gid=1: so\n", answer(x_gid="0, 1"), answer(x_gid="1")) == []
     assert compare("# ours x-gid=1: so\n", answer(x_gid="0, 1"), answer(x_gid="1", body=b"y")) != []
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of Apache's answers to a case that asks three times."""
+    monkeypatch.setattr(cases, "FOLDER", tmp_path)
+    (tmp_path / "x.txt").write_text("GET /a\n+\nGET /b\n\n# remark\nHEAD /\\xff\n")
+    return recorded.path_of("x")
+
+
+def test_answers_are_read_as_they_were_written(case: Path) -> None:
+    answers = [
+        [answer(body=b" a\n\n\\\xff> \n+\n", x_field="\xe9 \\"), replace(answer(304, b""), dropped=True)],
+        [answer(404, b"<!DOCTYPE HTML PUBLIC and so on", x_uid=IDS["x-uid"])],
+    ]
+    case.write_text(recorded.written("x", answers))
+    read = recorded.read("x")
+    assert read[0] == answers[0]
+    assert view(read[1][0])["x-uid"] == ROOTS
+    assert recorded.written("x", read) == case.read_text()
+
+
+def test_a_difference_from_what_is_recorded_shows(case: Path) -> None:
+    case.write_text(recorded.written("x", [[answer(x_new="1"), answer()], [answer()]]))
+    asked, read = cases.connections("x")[0], recorded.read("x")[0]
+    assert list(all_differences(asked, read, [answer(x_new="1"), answer()])) == []
+    assert list(all_differences(asked, read, [answer(), answer(body=b"y", x_more="2")])) == [
+        "x.txt:1: GET /a HTTP/1.1: x-new is '', Apache's '1'",
+        "x.txt:3: GET /b HTTP/1.1: body is 'y', Apache's 'x'; x-more is '2', Apache's ''",
+    ]
+
+
+def test_a_long_body_is_told_apart(case: Path) -> None:
+    case.write_text(recorded.written("x", [[answer(body=b"x" * 9_000), answer()], [answer()]]))
+    assert case.stat().st_size < 1_000
+    asked, read = cases.connections("x")[0], recorded.read("x")[0]
+    assert list(all_differences(asked, read, [answer(body=b"x" * 9_000), answer()])) == []
+    assert len(list(all_differences(asked, read, [answer(body=b"x" * 8_999 + b"y"), answer()]))) == 1
+
+
+@pytest.mark.parametrize("text", [None, "", "# What\n\nGET /a HTTP/1.1\n200\n"])
+def test_answers_to_other_requests_are_refused(case: Path, text: str | None) -> None:
+    if text is not None:
+        case.write_text(text)
+    with pytest.raises(NotRecorded, match="scripts/record x"):
+        recorded.read("x")
 
 
 def test_nothing_of_ours_may_be_answered_as_root() -> None:

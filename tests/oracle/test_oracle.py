@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 
 import pytest
 
 from harness import World
-from oracle import cases
+from oracle import cases, recorded
 from oracle.accounts import accounts
-from oracle.client import Answer, ask
-from oracle.compare import differences, shown
-from oracle.servers import APACHE, Ports, both
+from oracle.compare import all_differences, shown
+from oracle.servers import APACHE, Served, both
 from oracle.tree import make_tree
 
 LOG = logging.getLogger("oracle")  # --log-cli-level=INFO shows what Apache answers
@@ -34,40 +33,38 @@ def tree() -> Iterator[World]:
         world.close()
 
 
-def with_port(answer: Answer, theirs: int, ours: int) -> Answer:
-    """Apache's answer as it were from our port: each server is asked with its own, and answers with it in Location."""
-    return replace(
-        answer, fields={key: value.replace(f":{theirs}", f":{ours}") for key, value in answer.fields.items()}
-    )
+@dataclass(frozen=True)
+class Both:
+    """Apache and Ownhost, over the same cases."""
 
+    apache: Served
+    ownhost: Served
 
-def check(name: str, ports: Ports) -> None:
-    """Ask both servers all that a case asks, and compare."""
-    theirs, ours = ports
-    wrong = []
-    for requests in cases.connections(name):
-        apache = [with_port(answer, theirs, ours) for answer in ask(theirs, requests)]
-        for asked, their_answer, our_answer in zip(requests, apache, ask(ours, requests), strict=True):
-            LOG.info("%s: %s -> %s", asked.where, asked.title, shown(their_answer))
-            found = differences(asked, their_answer, our_answer)
-            if found:
-                wrong.append(f"{asked.where}: {asked.title}: {'; '.join(found)}")
-    assert not wrong, "\n".join([f"{len(wrong)} answers of {name} differ from Apache's:", *wrong])
+    def check(self, name: str) -> None:
+        """Ask both servers all that a case asks, and compare; Apache's answers with those that are recorded, too."""
+        asked, theirs, ours = cases.connections(name), self.apache.answers(name), self.ownhost.answers(name)
+        for requests, answers in zip(asked, theirs, strict=True):
+            for request, answer in zip(requests, answers, strict=True):
+                LOG.info("%s: %s -> %s", request.where, request.title, shown(answer))
+        wrong = [line for one in zip(asked, theirs, ours, strict=True) for line in all_differences(*one)]
+        assert not wrong, "\n".join([f"{len(wrong)} answers of {name} differ from Apache's:", *wrong])
+        stale = f"Apache answers otherwise than {name}.answers has it: run sudo ./scripts/record {name}, and look at it"
+        assert recorded.written(name, theirs) == recorded.text_of(name), stale
 
 
 @pytest.fixture(scope="module")
-def shared(tree: World) -> Iterator[dict[str, Ports]]:
+def shared(tree: World) -> Iterator[Both]:
     """One server of each kind, with a port for each case that is content with that."""
-    with both(tree, [name for name in cases.NAMES if not cases.has_own_server(name)]) as ports:
-        yield ports
+    with both(tree, [name for name in cases.NAMES if not cases.has_own_server(name)]) as servers:
+        yield Both(*servers)
 
 
 @pytest.mark.parametrize("name", [name for name in cases.NAMES if not cases.has_own_server(name)])
-def test_virtual_hosts_answer_alike(shared: dict[str, Ports], name: str) -> None:
-    check(name, shared[name])
+def test_virtual_hosts_answer_alike(shared: Both, name: str) -> None:
+    shared.check(name)
 
 
 @pytest.mark.parametrize("name", [name for name in cases.NAMES if cases.has_own_server(name)])
 def test_servers_answer_alike(tree: World, name: str) -> None:
-    with both(tree, [name]) as ports:
-        check(name, ports[name])
+    with both(tree, [name]) as servers:
+        Both(*servers).check(name)

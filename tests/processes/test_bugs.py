@@ -12,9 +12,8 @@ import pytest
 from h2_pair import Pair
 from ownhost.http.message import RequestBody, Response
 from ownhost.request import bugs
-from ownhost.request.module import Hook
 from ownhost.request.phases import PHASES
-from ownhost.request.request import Phase, Request
+from ownhost.request.request import Hook, Phase, Request
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def fail(*_: object) -> None:
 class Broken:
     """A stream that breaks after its first piece."""
 
-    length = None
+    length: int | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"first"
@@ -77,7 +76,7 @@ def step(phase: Phase, hook: Hook | None = None) -> Callable[[Pair], None]:
 
 
 def handler(pair: Pair) -> None:
-    pair.service.site.handlers["default-handler"] = fail
+    pair.service.site.handlers["default-handler"] = fail  # type: ignore[assignment]
 
 
 def deferred(pair: Pair) -> None:
@@ -89,16 +88,16 @@ def stream(pair: Pair) -> None:
 
 
 def memory(pair: Pair) -> None:
-    pair.service.site.memory = SimpleNamespace(recall=fail)
+    pair.service.site.memory = SimpleNamespace(recall=fail)  # type: ignore[assignment]
 
 
 def framing(pair: Pair) -> None:
-    pair.service.frame = fail  # HTTP/1
-    pair.service.token = None  # HTTP/2 puts it into bytes
+    pair.service.frame = fail  # type: ignore[method-assign, assignment]  # HTTP/1
+    pair.service.token = None  # type: ignore[assignment]  # HTTP/2 puts it into bytes
 
 
 def log(pair: Pair) -> None:
-    pair.service.access_log.record = fail
+    pair.service.access_log.record = fail  # type: ignore[method-assign, assignment]
 
 
 BEFORE = {

@@ -21,6 +21,7 @@ from ownhost.processes.orders import receive_order
 from ownhost.processes.worker.calls import Calls
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.request.errorlog import ErrorLog
+from waiting import soon
 
 MAKES_ITS_SOCKET = """
 import socket, sys, time
@@ -83,15 +84,11 @@ def test_each_that_waits_is_complained_of_and_none_that_is_given_up(listener: so
         for caller, line in zip((gone, *waiting), lines, strict=True):
             calls.add(caller, line)
         calls.drop(gone)
-        async with asyncio.timeout(10):
-            while not all(caller.complaints for caller in waiting):
-                await asyncio.sleep(0.001)
+        await soon(lambda: all(caller.complaints for caller in waiting))
         assert not gone.complaints
         for line in lines:
             line.close()
-        async with asyncio.timeout(10):
-            while calls.looking:
-                await asyncio.sleep(0.001)
+        await soon(lambda: not calls.looking)
         assert not calls.waiting
 
     asyncio.run(work())
@@ -124,20 +121,16 @@ def test_workers_give_back_their_lines_for_anothers_request_that_waits() -> None
         waiting.complain()
         taken = Path(f"{pool.path}-taken")
         async with asyncio.timeout(10):
-            while first.kept[app] or not used.wanted:
-                await asyncio.sleep(0.001)
-            while not (
-                taken.exists() and taken.read_text() == "2"
-            ):  # the launcher's look for the socket, and the knock
-                await asyncio.sleep(0.001)
+            await soon(lambda: not first.kept[app] and used.wanted)
+            # The launcher's look for the socket, and the knock.
+            await soon(lambda: taken.exists() and taken.read_text() == "2")
         assert not used.may_leave_line()
         used.close()
         assert not first.kept[app], "what others wait for is kept no more"
         assert len(pool.leases) >= 1, "one that complains is no one that leaves"
         waiting.end()
         async with asyncio.timeout(10):
-            while pool.leases:
-                await asyncio.sleep(0.001)
+            await soon(lambda: not pool.leases)
             loop.remove_reader(theirs)
             pool.end()
             await ended.wait()

@@ -79,7 +79,7 @@ def test_one_that_could_not_be_forked_is_not(ends: tuple[Children, Channel]) -> 
 def test_more_orders_than_the_channel_has_room_for_come_in_their_order(ends: tuple[Children, Channel]) -> None:
     async def work() -> None:
         children, forkserver = ends
-        wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], []
+        wanted, found = [Signal(pid, signal.SIGKILL) for pid in range(1, 3_000)], list[object]()
         page = new_page()
         for order in wanted:
             children.kill(Child("launcher", 1, forkserver, Watched(page), 0.0, pid=order.pid))

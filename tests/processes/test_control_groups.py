@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, PYTHON, World, eventually
+from harness import ALICE, PYTHON, World
 from ownhost.processes.control_groups import MARKS, ControlGroups, delegated, own_group
+from waiting import eventually
 
 UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (

@@ -127,7 +127,7 @@ def test_a_front_proxy_that_announces_nobody_is_closed() -> None:
     found = look(one, HEAD)
     assert (one.step(found.event), found.problem) == (
         "close",
-        "its connection does not begin with the PROXY protocol: it begins otherwise",
+        "its connection does not begin with the PROXY protocol: it does not begin with a PROXY header",
     )
     assert announced(V1[:9], b"")[1] == ["watch", "close"]
     assert announced(None, V1, None, HEAD)[1] == ["watch", "meet", "watch", "watch", "deliver alice.test"]

@@ -137,9 +137,9 @@ def finish(plays: list[PurePlay], accepted: dict[int, list[str]]) -> None:
     for play in plays:
         assert play.talk.state is h2_conversation.State.CLOSED
         assert play.all.count("forget") == play.all.count("hang_up") == 1
-        for stream, answering in play.answering.items():
+        for number, answering in play.answering.items():
             assert answering.stream.state is State.CLOSED
-            assert play.all.count(f"finish {stream}") + play.all.count(f"abort {stream}") == 1
+            assert play.all.count(f"finish {number}") + play.all.count(f"abort {number}") == 1
 
 
 @pytest.mark.parametrize("state", State)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -13,6 +12,7 @@ from ownhost.http.tls import Credentials, TLSPolicy, TLSSocket, make_context
 from ownhost.http.tls import Pair as KeyPair
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.handshake import Handshake
+from waiting import soon, turns
 
 SMALL = 4_608  # bytes, about the least that a socket holds
 
@@ -79,14 +79,13 @@ def test_a_client_may_have_answered_before_it_is_seen_that_it_took_all(pair: Pai
             theirs.send(client.outgoing.read())
             answer = b""
             while not answer.endswith(b"hello"):
-                await asyncio.sleep(0.001)
+                await turns()
                 try:
                     client.incoming.write(theirs.recv(100_000))
                     answer += client.tls.read(100_000)
                 except (BlockingIOError, ssl.SSLWantReadError):
                     continue
             assert answer.startswith(b"HTTP/1.1 200 ")
-        while pair.worker.connections:
-            await asyncio.sleep(0.001)
+        await soon(lambda: not pair.worker.connections)
 
     pair.run(work())

@@ -288,7 +288,7 @@ def install(pair: Pair, go: list[asyncio.Future[None]]) -> None:
         return Response(200, body=b"early")
 
     class Late:
-        length = None
+        length: int | None = None
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"first"
@@ -302,6 +302,7 @@ def install(pair: Pair, go: list[asyncio.Future[None]]) -> None:
         return Response(200, body=Late())
 
     async def echo(sock: socket.SocketType, data: bytes) -> None:
+        assert isinstance(sock, socket.socket)
         with suppress(Exception):
             while True:
                 await pair.loop.sock_sendall(sock, data)

@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from h2_pair import Pair, Peer
-from ownhost.http import h2_budget
 from ownhost.http.message import RequestBody, Response
-from ownhost.processes.worker import h2_conversation
+from ownhost.processes.worker import h2_budget, h2_conversation
 from ownhost.processes.worker.h2_conversation import State
 from ownhost.request.request import Request
+from waiting import comes, soon, turns
 
 pytestmark = pytest.mark.slow  # floods are many frames
 
@@ -52,7 +52,7 @@ class Waiting:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            await asyncio.sleep(1_000)
+            await asyncio.Event().wait()  # until it is ended
         finally:
             self.now -= 1
         return Response(200)
@@ -102,8 +102,7 @@ def test_frames_to_no_purpose(pair: Pair, name: str) -> None:
         await flood(peer, lambda number: HARMLESS[name](number).serialize())
         assert peer.connection.talk.is_closed
         peer.sock.close()
-        while pair.worker.connections:
-            await asyncio.sleep(0.01)
+        await soon(lambda: not pair.worker.connections)
 
     pair.run(work())
 
@@ -142,7 +141,7 @@ def test_empty_data(pair: Pair) -> None:
         await peer.send(headers(3, ended=False))
         await flood(peer, lambda number: DataFrame(3, data=b"").serialize())
         assert peer.connection.talk.is_closed
-        await asyncio.sleep(0.01)
+        await turns()
         assert (waiting.begun, waiting.now) == (1, 0)
 
     pair.run(work())
@@ -166,7 +165,7 @@ def test_rapid_reset(pair: Pair) -> None:
         peer = await begin(pair)
         await flood(peer, lambda n: headers(2 * n + 3) + RstStreamFrame(2 * n + 3, error_code=8).serialize())
         assert peer.connection.talk.is_closed
-        await asyncio.sleep(0.01)
+        await turns()
         assert waiting.begun <= h2_budget.RESETS[0] + 1
         assert waiting.most <= 100
         assert waiting.now == 0
@@ -192,7 +191,7 @@ def test_resets_that_the_server_is_made_to_send(pair: Pair, provocation: Callabl
         peer = await begin(pair)
         await flood(peer, lambda number: headers(2 * number + 3) + provocation(2 * number + 3).serialize())
         assert peer.connection.talk.is_closed
-        await asyncio.sleep(0.01)
+        await turns()
         assert waiting.begun <= h2_budget.RESETS[0] + 1
         assert waiting.most <= 100
         assert waiting.now == 0
@@ -303,8 +302,7 @@ def test_whoever_asks_and_never_reads(pair: Pair) -> None:
             )
             number += 10
             sending = asyncio.ensure_future(peer.send(data))
-            while not sending.done() and not peer.connection.talk.is_closed:
-                await asyncio.sleep(0.01)
+            await soon(lambda: sending.done() or peer.connection.talk.is_closed)  # noqa: B023
             sending.cancel()
         await watch
         assert most <= h2_conversation.STOP_READING + 200_000
@@ -371,8 +369,7 @@ def test_a_head_that_drips_in(pair: Pair) -> None:
         peer = await begin(pair)
         for byte in headers(3) * 100:
             await peer.send(bytes((byte,)))
-            await asyncio.sleep(0.1)
-            if peer.connection.talk.state is not State.OPEN:
+            if await comes(lambda: peer.connection.talk.state is not State.OPEN, 0.1):
                 break
         assert peer.connection.talk.state is not State.OPEN
 

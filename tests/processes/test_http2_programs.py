@@ -12,6 +12,7 @@ from h2_pair import Pair
 from ownhost.apps.spool import Flow
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.request.request import Request
+from waiting import turns
 
 
 def streamed(body: Flow, *headers: tuple[str, str]) -> Response:
@@ -54,7 +55,7 @@ def test_a_client_that_leaves_ends_its_program(pair: Pair, how: str) -> None:
     async def _(request: Request, body: RequestBody) -> Response:
         begun.set()
         try:
-            await asyncio.sleep(1_000)
+            await asyncio.Event().wait()
         finally:
             ended.set()
         return Response(200)
@@ -146,7 +147,7 @@ def test_a_program_is_not_held_in_memory_for_a_slow_client(pair: Pair) -> None:
     taken = 0
 
     class Endless:
-        length = None
+        length: int | None = None
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             nonlocal taken
@@ -166,7 +167,7 @@ def test_a_program_is_not_held_in_memory_for_a_slow_client(pair: Pair) -> None:
         stream = peer.ask("/endless")
         answer = peer.answers[stream]
         await peer.until(lambda: len(answer.body) == 65_535)
-        await asyncio.sleep(0.05)
+        await turns(100)
         assert taken <= 65_535 + 65_536 + 20_000
         peer.h2.reset_stream(stream)
         await peer.send()

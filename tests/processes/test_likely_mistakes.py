@@ -43,23 +43,26 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
         # DocumentRoot
         ("DocumentRoot @DIR@/none", ["1: DocumentRoot @DIR@/none does not exist: make it"]),
         ("DocumentRoot @DIR@/sitee", ["1: DocumentRoot @DIR@/sitee does not exist (did you mean @DIR@/site?): make"]),
-        ("DocumentRoot @DIR@/file", ["1: DocumentRoot @DIR@/file is no folder: name the folder"]),
+        ("DocumentRoot @DIR@/file", ["1: DocumentRoot @DIR@/file is not a folder: name the folder"]),
         ("DocumentRoot @DIR@/file/x", ["1: DocumentRoot @DIR@/file/x does not exist: make it"]),
         ("DocumentRoot @DIR@/none\nVirtualDocumentRoot @DIR@/%0", []),
         ("<VirtualHost *:80>\nServerName a.test\n</VirtualHost>", []),
         # Virtual hosts of one name
         (host("a.test") + host("b.test"), []),
-        (host("a.test") + host("a.test"), ["5: this virtual host is never asked: @FILE@:6 goes by a.test, too"]),
-        (host("a.test") + host("A.test"), ["5: this virtual host is never asked: @FILE@:6 goes by a.test, too"]),
+        (host("a.test") + host("a.test"), ["5: this virtual host gets no requests: @FILE@:6 goes by a.test, too"]),
+        (host("a.test") + host("A.test"), ["5: this virtual host gets no requests: @FILE@:6 goes by a.test, too"]),
         (host("a.test") + host("a.test", address="127.0.0.1:80"), []),
         (
             host("a.test", address="*:80 *:81") + host("a.test", address="*:81") + "Listen 81\n",
-            ["5: this virtual host is never asked"],
+            ["5: this virtual host gets no requests"],
         ),
         (host("a.test") + host("a.test", "ServerAlias b.test\n"), ["5: requests for a.test go to @FILE@:6, which"]),
-        (host("a.test", "ServerAlias *.x.test\n") + host("b.x.test"), ["6: this virtual host is never asked"]),
+        (host("a.test", "ServerAlias *.x.test\n") + host("b.x.test"), ["6: this virtual host gets no requests"]),
         (host("b.x.test") + host("a.test", "ServerAlias *.x.test\n"), []),
-        (host("") + host(""), ["4: this virtual host, having no ServerName, is never asked: @FILE@:6 goes by main"]),
+        (
+            host("") + host(""),
+            ["4: this virtual host, which has no ServerName, gets no requests: @FILE@:6 goes by main"],
+        ),
         # Formats
         ("CustomLog log combind", ["1: there is no LogFormat combind: each line of this log is that word"]),
         ("LogFormat %h short\nCustomLog log shart", ["2: there is no LogFormat shart: each line of this log is that "]),

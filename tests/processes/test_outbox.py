@@ -12,6 +12,7 @@ import pytest
 
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Mailbox, Message, Stop, channel_pair
 from ownhost.processes.supervisor.outbox import Outbox
+from waiting import turns
 
 MANY = 2_000  # messages: more than a channel takes
 
@@ -28,7 +29,7 @@ def ends() -> Iterator[tuple[Outbox, Channel]]:
 
 async def read(gate: Channel, count: int) -> list[tuple[Message, list[int]]]:
     """So many messages."""
-    found = []
+    found: list[tuple[Message, list[int]]] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             try:
@@ -72,6 +73,7 @@ def test_whoever_never_reads_is_not_told_for_ever(ends: tuple[Outbox, Channel]) 
     async def work() -> None:
         outbox, _ = ends
         outbox.most = 100
+        gc.collect()  # what earlier tests left is closed now, and not below
         before = open_descriptors()
         with tempfile.TemporaryFile() as file:
             while len(outbox.waiting) < outbox.most:
@@ -79,7 +81,7 @@ def test_whoever_never_reads_is_not_told_for_ever(ends: tuple[Outbox, Channel]) 
             with pytest.raises(BlockingIOError):
                 outbox.put(Mailbox(1), [file.fileno()])
         outbox.forget()
-        await asyncio.sleep(0.01)
+        await turns()
         assert open_descriptors() == before
 
     asyncio.run(work())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ownhost.processes import ownlog
 from ownhost.processes.ownlog import OwnLog
 
 
@@ -18,7 +17,7 @@ class Writer:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None = None) -> None:
         self.now = 1_000.0
-        monkeypatch.setattr(ownlog.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("ownhost.processes.ownlog.time.monotonic", lambda: self.now)
         self.complaints: list[str] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.log = OwnLog(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from harness import ALICE, World
 from ownhost.admin.cli import main
 from ownhost.processes.supervisor import pythons
 
+Check = Callable[[str], list[str]]
 CONFIGURATION = """\
 Listen 127.0.0.1:19420
 ServerName localhost
@@ -26,7 +28,7 @@ Group "#50080"
 
 
 @pytest.fixture
-def check(world: World):
+def check(world: World) -> Check:
     """The notes of `ownhost check` on a virtual host of Alice's that says so."""
 
     def check(said: str) -> list[str]:
@@ -46,12 +48,14 @@ def executable(path: Path) -> Path:
     return path
 
 
-def test_the_default_that_everybody_may_run(check) -> None:
+def test_the_default_that_everybody_may_run(check: Check) -> None:
     assert check("WSGIScriptAlias / /srv/app.wsgi; ASGIScriptAlias /chat /srv/asgi.py") == []
 
 
 @pytest.mark.parametrize("alias", ["WSGIScriptAlias / /srv/app.wsgi", "ASGIScriptAlias / /srv/asgi.py"])
-def test_a_default_that_owners_cannot_run(check, alias: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_that_owners_cannot_run(
+    check: Check, alias: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed = executable(world.folder / "closed/bin/python")
     closed.parents[1].chmod(0o700)
     monkeypatch.setattr(pythons, "PYTHONS", (str(closed), f"{world.folder}/none"))
@@ -74,7 +78,7 @@ def test_a_default_that_owners_cannot_run(check, alias: str, world: World, monke
         "ASGIDaemonProcess site python-home={}; ASGIScriptAlias / /srv/asgi.py process-group=site",
     ],
 )
-def test_an_environment_that_its_owner_cannot_run(check, said: str, world: World) -> None:
+def test_an_environment_that_its_owner_cannot_run(check: Check, said: str, world: World) -> None:
     home = world.folder / "venv"
     assert check(said.format(home)) == [
         f"8: note: there is no {home}/bin/python, for Python applications; python-home= names a virtual environment"
@@ -92,7 +96,7 @@ def test_an_environment_that_its_owner_cannot_run(check, said: str, world: World
     assert check(said.format(home)) == []
 
 
-def test_a_group_that_no_application_is_in(check, world: World) -> None:
+def test_a_group_that_no_application_is_in(check: Check, world: World) -> None:
     assert check(f"WSGIDaemonProcess site python-home={world.folder}/none; WSGIScriptAlias / /srv/app.wsgi") == []
 
 

@@ -21,7 +21,6 @@ from ownhost.http.head import head_end, parse_head
 from ownhost.http.limits import HeadLimits
 from ownhost.http.message import ClientGone
 from ownhost.processes.relay import pool as pools
-from ownhost.processes.relay.copying import Copying
 from ownhost.processes.relay.pool import Pool
 from ownhost.processes.relay.records import (
     MOST,
@@ -39,6 +38,7 @@ from ownhost.processes.relay.records import (
     unfold,
 )
 from ownhost.processes.relay.stream import RelayLost, RelayStream
+from ownhost.processes.worker.copying import Copying
 
 ORIGIN = Origin("192.0.2.1", 4242, "127.0.0.1", 80, "", "HTTP/2.0")
 

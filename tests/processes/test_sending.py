@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ownhost.http.message import FileBody, Response
-from ownhost.processes.worker import sending as module
 from ownhost.processes.worker.sending import PER_TURN, Gone, Sending, push
 from ownhost.request.request import Request
 
@@ -102,7 +102,7 @@ def test_a_file_system_without_sendfile(ends: Ends, make: Make, monkeypatch: pyt
     def refuse(*_: object) -> int:
         raise OSError(errno.EINVAL, "not here")
 
-    monkeypatch.setattr(module.os, "sendfile", refuse)
+    monkeypatch.setattr(os, "sendfile", refuse)
     assert received(ends, make(b"h", (0, 200_000))) == b"h" + CONTENT[:200_000]
 
 
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_mapped(ends: Ends, make: Make, monkeypatch: pytes
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENODEV, "not here")
 
-    monkeypatch.setattr(module.mmap, "mmap", refuse)
+    monkeypatch.setattr(mmap, "mmap", refuse)
     assert received(ends, make(b"h", (0, len(CONTENT)))) == b"h" + CONTENT
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import ALICE
-from ownhost.processes import trusted
-from ownhost.processes.trusted import NotRoots
+from ownhost.processes.supervisor import trusted
+from ownhost.processes.supervisor.trusted import NotRoots
 
 SYSLOG = 110  # a group of the system's own
 

@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable
 
 from ownhost.processes.launcher.turns import Lease, Turns
+from waiting import soon
 
 
 class Requests:
@@ -29,13 +29,6 @@ class Requests:
 
 def is_open(descriptor: int) -> bool:
     return os.path.exists(f"/proc/self/fd/{descriptor}")
-
-
-async def come(until: Callable[[], bool]) -> None:
-    """Let the loop turn until a condition holds."""
-    async with asyncio.timeout(5):
-        while not until():
-            await asyncio.sleep(0.001)
 
 
 def test_turns_come_in_order_and_no_more_than_the_limit() -> None:
@@ -66,7 +59,7 @@ def test_one_more_than_may_wait_is_refused() -> None:
             sock.close()
         refused.close()
         os.close(first[1])
-        await come(lambda: not requests.turns.waiting)
+        await soon(lambda: not requests.turns.waiting)
         assert not is_open(second[1]), "what came with a request whose turn never came is closed"
         requests.begun[0].close()
         assert len(requests.begun) == 1

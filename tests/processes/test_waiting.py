@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from ownhost.processes.worker.waiting import Waiting
+from waiting import turns
 
 Loop = asyncio.AbstractEventLoop
 MakePair = Callable[[], tuple[socket.socket, socket.socket]]
@@ -20,16 +21,6 @@ def loop() -> Iterator[Loop]:
     made = uvloop.new_event_loop()
     yield made
     made.close()
-
-
-def turns(loop: Loop, number: int = 3) -> None:
-    """Let the loop go round, so that it hears of all that is there."""
-
-    async def wait() -> None:
-        for _ in range(number):
-            await asyncio.sleep(0.001)
-
-    loop.run_until_complete(wait())
 
 
 @pytest.fixture
@@ -64,17 +55,17 @@ class Pair:
 def test_bytes_and_the_end_are_heard_of(loop: Loop, pairs: MakePair) -> None:
     waiting, heard = Waiting(loop), list[str]()
     pair = Pair(pairs(), waiting, heard, "a")
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == []
     pair.other.send(b"1")
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == ["a1"]
     pair.other.close()
-    turns(loop, 1)
+    loop.run_until_complete(turns(1))
     assert set(heard[1:]) == {"a"}
     waiting.remove(pair.sock.fileno())
     del heard[:]
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == []
 
 
@@ -82,7 +73,7 @@ def test_what_was_not_read_is_told_again(loop: Loop, pairs: MakePair) -> None:
     waiting, heard = Waiting(loop), list[str]()
     pair = Pair(pairs(), waiting, heard, "a")
     pair.other.send(b"x" * 25)
-    turns(loop, 5)
+    loop.run_until_complete(turns(5))
     assert heard == ["a" + "x" * 10] * 2 + ["a" + "x" * 5]
 
 
@@ -91,7 +82,7 @@ def test_somebody_else_may_go_on(loop: Loop, pairs: MakePair) -> None:
     pair = Pair(pairs(), waiting, heard, "a")
     waiting.replace(pair.sock.fileno(), lambda: heard.append("b" + pair.sock.recv(10).decode()))
     pair.other.send(b"1")
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == ["b1"]
 
 
@@ -110,7 +101,7 @@ def test_who_was_removed_in_the_same_turn_hears_nothing(loop: Loop, pairs: MakeP
     for sock, other in socks:
         waiting.add(sock.fileno(), first_come(sock))
         other.send(b"1")
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == ["once"]
 
 
@@ -127,7 +118,7 @@ def test_a_bug_in_one_is_told_and_the_others_go_on(loop: Loop, pairs: MakePair) 
     pair = Pair(pairs(), waiting, heard, "a")
     other.send(b"1")
     pair.other.send(b"1")
-    turns(loop)
+    loop.run_until_complete(turns())
     assert heard == ["a1"]
     assert [type(error) for error in told] == [ZeroDivisionError]
 
@@ -138,8 +129,8 @@ def test_a_descriptor_that_was_removed_can_be_added_again(loop: Loop, pairs: Mak
     for number in range(3):
         waiting.remove(pair.sock.fileno())
         pair.other.send(str(number).encode())
-        turns(loop)
+        loop.run_until_complete(turns())
         assert len(heard) == number
         waiting.add(pair.sock.fileno(), pair.hear)
-        turns(loop)
+        loop.run_until_complete(turns())
         assert heard[-1] == f"a{number}"

@@ -73,11 +73,11 @@ def served(tmp_path: Path) -> Served:
 
 def test_the_second_request_takes_the_way_of_the_first(served: Served) -> None:
     first, second = served.ask("GET /a.php"), served.ask("GET /a.php", "X-Other: field")
-    assert first.way is None
-    assert second.way is not None
-    assert served.ask("GET /").way is None
+    assert first.known is None
+    assert second.known is not None
+    assert served.ask("GET /").known is None
     assert served.ask("GET /").filename == f"{served.root}/index.php"
-    assert served.ask("GET /").way is not None
+    assert served.ask("GET /").known is not None
 
 
 # What may not be taken from another request, and what configurations make of it
@@ -165,7 +165,12 @@ def test_within_a_turn_a_file_is_looked_at_once(served: Served, monkeypatch: pyt
     served.ask("GET /a.php")
     looks: list[object] = []
     stat = os.stat
-    monkeypatch.setattr(os, "stat", lambda path: looks.append(path) or stat(path))
+
+    def look(path: str) -> os.stat_result:
+        looks.append(path)
+        return stat(path)
+
+    monkeypatch.setattr(os, "stat", look)
     for _ in range(3):
         serve.respond(make_request(served.site, "GET /a.php").request)
     assert looks == [os.fsencode(f"{served.root}/a.php")]

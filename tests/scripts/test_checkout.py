@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def checkout():
+def checkout() -> Iterator[Path]:
     """A copy of this checkout that is Alice's, below a folder that others may enter, with what is in .venv."""
     folder = Path(tempfile.mkdtemp(prefix="ownhost-test-"))
     folder.chmod(0o711)
@@ -60,7 +61,7 @@ def checkout():
     shutil.rmtree(folder)
 
 
-def run(checkout, command, *arguments):
+def run(checkout: Path, command: str, *arguments: str) -> str:
     # What this run of the tests was told about files must not tell the scripts.
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     result = subprocess.run([checkout / "scripts" / command, *arguments], env=env, capture_output=True, text=True)
@@ -68,11 +69,11 @@ def run(checkout, command, *arguments):
     return result.stdout
 
 
-def not_alices(checkout):
+def not_alices(checkout: Path) -> list[Path]:
     return [path for path in (checkout, *checkout.rglob("*")) if path.lstat().st_uid != ALICE]
 
 
-def test_what_root_runs_leaves_nothing_of_roots(checkout):
+def test_what_root_runs_leaves_nothing_of_roots(checkout: Path) -> None:
     assert "All is right" in run(checkout, "demo", "--check", "--port", str(free_port()))
     assert (checkout / "src/ownhost.egg-info").is_dir()
     assert not not_alices(checkout)

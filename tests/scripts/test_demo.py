@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -21,14 +23,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 
 @pytest.fixture
-def port():
+def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager
-def demo(port, *arguments):
-    command = [sys.executable, DEMO, "--port", str(port), *arguments]
+def demo(port: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(DEMO), "--port", str(port), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -36,7 +38,7 @@ def demo(port, *arguments):
             process.terminate()
 
 
-def folders(port):
+def folders(port: int) -> set[Path]:
     """The demo's own: others may be at it, too."""
     found = set()
     for folder in Path("/tmp").glob("ownhost-demo-*"):
@@ -47,7 +49,7 @@ def folders(port):
 
 
 @needs_root
-def test_check_passes(port):
+def test_check_passes(port: int) -> None:
     with demo(port, "--check") as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
@@ -67,12 +69,13 @@ def test_check_passes(port):
 
 
 @needs_root
-def test_interrupted_it_leaves_nothing_behind(port):
+def test_interrupted_it_leaves_nothing_behind(port: int) -> None:
     with demo(port) as process:
         told = ""
         while "Ctrl-C" not in told:
+            assert process.stdout is not None
             line = process.stdout.readline()
-            assert line, process.stderr.read()
+            assert line, process.communicate()
             told += line
         assert f"http://alice.localhost:{port}/" in told
         (folder,) = folders(port)
@@ -86,12 +89,12 @@ def test_interrupted_it_leaves_nothing_behind(port):
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     assert not folders(port)
-    assert wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))
+    eventually(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children))
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
         pass
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_that_is_taken_is_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with demo(port) as process:
@@ -100,18 +103,11 @@ def test_a_port_that_is_taken_is_one_sentence():
     assert err == f"demo: port {port} is taken; choose another one with --port N.\n"
 
 
-def processes_of(pid):
+def processes_of(pid: int) -> set[int]:
     """All descendants of a process."""
     table = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
-    parents = [tuple(map(int, line.split())) for line in table.splitlines()]
-    found = set()
+    parents = [(int(child), int(parent)) for child, parent in map(str.split, table.splitlines())]
+    found: set[int] = set()
     while more := {child for child, parent in parents if parent in {pid, *found}} - found:
         found |= more
     return found
-
-
-def wait_until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from backends import Backend
-from harness import ALICE, BOB, CAROL, World, eventually, free_port
+from harness import ALICE, BOB, CAROL, World, free_port
+from waiting import eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
 OWNERS = {"alice": ALICE, "bob": BOB, "carol": CAROL}

@@ -11,7 +11,8 @@ import pytest
 
 from browser import visit
 from encrypted import Sites
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 PREAMBLE = 'Protocols h2 http/1.1\nLogFormat "%v|%{remote}p|%k|%H|%U|%>s" seen\nCustomLog @DIR@/access.log seen\n'
 PREAMBLE += "AddType text/css .css\nAddType image/svg+xml .svg\n"

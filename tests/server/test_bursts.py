@@ -35,7 +35,7 @@ def test_every_request_of_a_burst_is_answered_and_none_is_run_twice(world: World
 
     def ask(number: int) -> tuple[int, bytes]:
         response = server.get("alice.test", f"/{path}?n={number}")
-        return response.status, response.content  # type: ignore[attr-defined]
+        return response.status, response.content
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         answers = list(clients.map(ask, range(REQUESTS)))

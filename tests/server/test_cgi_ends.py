@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cgi_scripts import SHELL, children_of, content, serve
-from harness import ALICE, Process, World, eventually
+from harness import ALICE, Process, World
+from waiting import eventually
 
 LINGERS = """#!/bin/sh
 sleep 1000 &
@@ -21,7 +22,7 @@ wait
 def pids(world: World) -> list[int]:
     folder = world.folder / "alice" / "cgi-bin"
     eventually((folder / "pid").exists)
-    return [int(eventually((folder / name).read_text)) for name in ("child", "pid")]  # type: ignore[call-overload]
+    return [int(eventually((folder / name).read_text)) for name in ("child", "pid")]
 
 
 def are_gone(found: list[int]) -> bool:

@@ -79,7 +79,7 @@ def test_an_action_gets_the_body_and_the_files_place(world: World) -> None:
         client = server.client()
         client.request(method, f"{path}?q", b"the body", {"Host": "alice.test"})
         response = client.getresponse()
-        response.content = response.read()  # type: ignore[attr-defined]
+        response.whole()
         client.close()
         found, variables = told(response)["body"], environment(response)
         assert found == "the body"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World
+from waiting import eventually
 
 
 class Held(list[http.client.HTTPConnection]):

@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 
 @pytest.fixture

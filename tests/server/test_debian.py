@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Server, World, eventually, free_port
+from harness import ALICE, Server, World, free_port
+from waiting import eventually
 
 DEBIANS = Path(__file__).parents[1] / "config" / "debian" / "apache2"
 PHP = Path("/etc/apache2/mods-available")
@@ -104,7 +105,7 @@ def test_php_in_a_home_is_run_and_never_sent(tree: Tree, monkeypatch: pytest.Mon
     tree.enable("mpm_itk", "mpm_itk.so")
     server = tree.serve(monkeypatch).start()
     script = server.get("alice.test", "/i.php")
-    assert (script.status, script.content) == (200, f"I am {ALICE}".encode())  # type: ignore[attr-defined]
+    assert (script.status, script.content) == (200, f"I am {ALICE}".encode())
     assert server.get("alice.test", "/x.html").status == 200
     for path in ("/x.phps", "/.htaccess"):
         assert server.get("alice.test", path).status == 403
@@ -117,7 +118,7 @@ def test_with_mod_userdir_php_in_a_home_is_off_and_never_sent(tree: Tree, monkey
     server = tree.serve(monkeypatch).start()
     script = server.get("alice.test", "/i.php")
     assert script.status == 403
-    assert b"<?php" not in script.content  # type: ignore[attr-defined]
+    assert b"<?php" not in script.content
     eventually(lambda: "PHP's engine is off here" in server.log())
 
 
@@ -126,7 +127,7 @@ def test_without_mod_php_its_files_are_no_scripts(tree: Tree, monkeypatch: pytes
     server = tree.serve(monkeypatch).start()
     script = server.get("alice.test", "/i.php")
     assert script.status == 500
-    assert b"<?php" not in script.content  # type: ignore[attr-defined]
+    assert b"<?php" not in script.content
 
 
 def test_what_is_not_enabled_is_not_done(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,4 +157,4 @@ def test_what_is_enabled_is(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None
     server = tree.serve(monkeypatch)
     assert "serve-cgi-bin.conf" not in tree.said("check")
     response = server.start().get("alice.test", "/cgi-bin/run")
-    assert (response.status, response.content) == (200, b"ran\n")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (200, b"ran\n")

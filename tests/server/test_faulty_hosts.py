@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 # What stands in alice's virtual host, and what the error log says of it.
 MISTAKES = {

@@ -7,7 +7,8 @@ import ssl
 import pytest
 
 from encrypted import Sites
-from harness import ALICE, BOB, WWW, eventually
+from harness import ALICE, BOB, WWW
+from waiting import eventually
 
 
 def test_browsers_see_the_500(sites: Sites) -> None:

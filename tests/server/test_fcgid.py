@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 PHP = "/usr/lib/cgi-bin/php8.2"
 STARTER = f'#!/bin/sh\nexport PHP_FCGI_CHILDREN=0 STARTED=yes\nexec {PHP} "$@"\n'
@@ -45,7 +46,7 @@ def panel(world: World, uid: int = ALICE, extra: str = "", name: str = "alice") 
 
 def told(server: Server, path: str, host: str = "alice.test", method: str = "GET") -> dict[str, object]:
     response = server.get(host, path, method)
-    content = response.content  # type: ignore[attr-defined]
+    content = response.content
     assert response.status == 200, content
     assert response.getheader("X-Sapi") == "cgi-fcgi"
     found = json.loads(content)
@@ -80,7 +81,7 @@ def test_a_process_stays_and_more_come_on_demand(world: World) -> None:
     found: list[bytes] = []
 
     def ask() -> None:
-        found.append(server.get("alice.test", "/slow.php").content)  # type: ignore[attr-defined]
+        found.append(server.get("alice.test", "/slow.php").content)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -146,7 +147,7 @@ def test_without_the_handlers_module_the_source_is_not_sent(world: World) -> Non
     server = world.server(text)
     response = server.get("alice.test", "/i.php")
     assert response.status == 500
-    assert b"<?php" not in response.content  # type: ignore[attr-defined]
+    assert b"<?php" not in response.content
 
 
 def test_a_wrapper_that_cannot_be_started_costs_only_its_requests(world: World) -> None:
@@ -154,7 +155,7 @@ def test_a_wrapper_that_cannot_be_started_costs_only_its_requests(world: World) 
     (world.folder / "alice-bin" / "starter").unlink()
     response = server.get("alice.test", "/i.php")
     assert response.status in (500, 503)
-    assert b"<?php" not in response.content  # type: ignore[attr-defined]
+    assert b"<?php" not in response.content
     eventually(lambda: "exec of" in server.log())
     assert server.get("alice.test", "/").status in (403, 404)
 

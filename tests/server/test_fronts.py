@@ -16,7 +16,8 @@ import pytest
 
 from backends import Backend
 from encrypted import Sites
-from harness import ALICE, BOB, Server, World, answer, eventually, standing
+from harness import ALICE, BOB, Server, World, answer, standing
+from waiting import eventually, is_silent
 
 LISTED = "RemoteIPInternalProxy 127.0.0.1\nRemoteIPHeader X-Forwarded-For\n"
 ECHO = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s ' \"$(id -u)\"; exec cat\n"
@@ -175,7 +176,7 @@ def test_the_client_is_whom_the_proxy_names(two: Server) -> None:
                 sock.sendall(get(name, "/only/x", f"X-Forwarded-For: {client}"))
                 assert answer(sock).status == status
                 line = f"{client} 127.0.0.1 GET /only/x HTTP/1.1 {status}\n"
-                eventually(lambda line=line, name=name: line in two.log(f"{name}.log"))
+                eventually(lambda: line in two.log(f"{name}.log"))  # noqa: B023
 
 
 def test_a_worker_that_dies_within_an_answer_ends_it(two: Server) -> None:
@@ -368,7 +369,7 @@ def test_over_tls_the_gate_reads_the_header(sites: Sites, header: bytes) -> None
     with server.connect() as sock:
         if header:
             sock.sendall(header[:20])
-            time.sleep(0.05)
+            assert is_silent(sock, 0.05)
             sock.sendall(header[20:])
         with sites.context().wrap_socket(sock, server_hostname="alice.test") as encrypted:
             encrypted.sendall(get("alice"))

@@ -7,13 +7,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 
 from backends import answering
-from harness import ALICE, BOB, World, eventually, free_port
+from harness import ALICE, BOB, Answer, World, free_port
+from waiting import eventually
 
 POOL = """[global]
 error_log = {log}
@@ -67,9 +67,9 @@ def php_fpm(world: World, uid: int, listen: str) -> Iterator[None]:
         yield
 
 
-def told(response: HTTPResponse) -> dict[str, object]:
+def told(response: Answer) -> dict[str, object]:
     assert response.status in (200, 201), response.status
-    return dict(json.loads(response.content))  # type: ignore[attr-defined]
+    return dict(json.loads(response.content))
 
 
 def test_php_fpm_on_the_owners_socket(world: World) -> None:
@@ -111,7 +111,7 @@ def test_php_fpm_over_tcp(world: World) -> None:
         assert (answer["script"], answer["info"], answer["query"]) == ("/d/x.php", "/info", "a")
         assert answer["file"] == f"{world.folder}/alice/d/x.php"
         response = server.get("alice.test", "/d/x.php", "HEAD")
-        assert (response.status, response.content) == (200, b"")  # type: ignore[attr-defined]
+        assert (response.status, response.content) == (200, b"")
         assert server.get("alice.test", "/d/none.php").status == 404
 
 
@@ -148,7 +148,7 @@ def test_uwsgi_and_scgi(world: World, uwsgi: dict[str, int], scheme: str) -> Non
     assert json.loads(client.getresponse().read())["body"] == 2_000_000
     client.close()
     response = server.get("alice.test", "/app/", "HEAD")
-    assert (response.status, response.content) == (201, b"")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (201, b"")
 
 
 def test_servers_that_cannot_be_reached(world: World) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Server, World
+from waiting import eventually
 
 HOST = b"Host: alice.test\r\n"
 FILES: dict[str, str | bytes] = {

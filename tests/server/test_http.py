@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually, free_port
+from harness import ALICE, BOB, Server, World, free_port
+from waiting import eventually
 
 HOST = b"Host: alice.test\r\n"
 
@@ -84,7 +85,7 @@ def test_methods(one: Server, method: str, status: int) -> None:
 
 def test_head_has_the_fields_of_get_and_no_body(one: Server) -> None:
     get, head = (one.get("alice.test", "/", method) for method in ("GET", "HEAD"))
-    assert (head.status, head.content) == (200, b"")  # type: ignore[attr-defined]
+    assert (head.status, head.content) == (200, b"")
     for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Accept-Ranges"):
         assert head.getheader(name) == get.getheader(name)
 
@@ -239,7 +240,7 @@ def test_the_host_of_an_absolute_target_counts(world: World) -> None:
 @pytest.mark.parametrize("host", ["BOB.test", "bob.test.", "bob.test:81", "Bob.Test.:81"])
 def test_forms_of_a_host_name(world: World, host: str) -> None:
     server = world.server(world.virtual_host("alice", ALICE) + world.virtual_host("bob", BOB))
-    assert server.get(host).content == b"bob\n"  # type: ignore[attr-defined]
+    assert server.get(host).content == b"bob\n"
 
 
 def test_http_1_0_without_host_gets_the_default_virtual_host(world: World) -> None:

@@ -19,7 +19,8 @@ import pytest
 
 from backends import Backend, backend
 from encrypted import Sites, curl, s_client
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 UPLOAD = os.urandom(1 << 20) * 20
 DOWNLOAD = os.urandom(1 << 20) * 50
@@ -109,7 +110,7 @@ class Served:
 
     def lines(self, path: str) -> list[str]:
         """Lines of the access log with this path, or part of it; there must be one."""
-        return eventually(lambda: [one for one in self.server.log("access.log").splitlines() if path in one])  # type: ignore[return-value]
+        return eventually(lambda: [one for one in self.server.log("access.log").splitlines() if path in one])
 
 
 def start(world: World, behind: Backend) -> Served:

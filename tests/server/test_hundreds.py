@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
 from ownhost.processes.descriptors import too_few_for
+from waiting import eventually
 
 OWNERS = 350
 FIRST = 51_000  # uid
@@ -74,7 +75,7 @@ def test_the_limit_of_descriptors_is_the_administrators(world: World) -> None:
     (world.folder / "alice/limit").chmod(0o755)
     with soft_limit(512) as hard:
         server.start()
-    assert server.get("alice.test", "/limit").content == b"1024\n"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/limit").content == b"1024\n"
     for process in [process for process in server.processes() if process.role]:
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max open files"))

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Server, World, answer, eventually, standing
+from harness import ALICE, BOB, Server, World, answer, standing
+from waiting import eventually
 
 GAMES, NEWS = pwd.getpwnam("games").pw_uid, pwd.getpwnam("news").pw_uid
 UIDS = {"games": GAMES, "news": NEWS}

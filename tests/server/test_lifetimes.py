@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually, standing
+from harness import ALICE, BOB, Process, Server, World, standing
+from waiting import eventually
 
 STORMY = 50071  # a uid of this file's own: what it may have of processes is used up
 # Each says that it has started, waits for the file "go", and ends.
@@ -155,13 +156,13 @@ def test_max_connections_per_child_1_is_a_fresh_process_for_each_request(world: 
     server = two(world, "MaxConnectionsPerChild 1\n")
     answers = [server.get("alice.test", f"/{path}") for _ in range(4)]
     assert [one.status for one in answers] == [200] * 4
-    assert len({one.content for one in answers}) == 4  # type: ignore[attr-defined]
+    assert len({one.content for one in answers}) == 4
 
 
 @pytest.mark.parametrize("path", ["pid.php", "app"])
 def test_without_a_limit_a_process_stays(world: World, path: str) -> None:
     server = two(world)
-    pids = [server.get("alice.test", f"/{path}").content for _ in range(8)]  # type: ignore[attr-defined]
+    pids = [server.get("alice.test", f"/{path}").content for _ in range(8)]
     assert len(set(pids)) <= 2, "php-fpm may have forked a second one before the first was idle again"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import Server, World, eventually
+from harness import Server, World
+from waiting import eventually
 
 FIRST = 51_000  # uid
 OWNERS = 6

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from encrypted import Sites, curl
-from harness import ALICE, BOB, CAROL, GATE, LOGGER, WWW, Process, Server, World, eventually
+from harness import ALICE, BOB, CAROL, GATE, LOGGER, WWW, Process, Server, World
 from installing import install
+from waiting import eventually, is_silent
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_gates_and_logger_are_fenced(two: Server) -> None:
     fenced = two.processes("gate") + two.processes("logger")
     assert {process.role for process in fenced} == {"gate", "logger"}
     for process in fenced:
-        eventually(lambda process=process: process.status["Seccomp"] == "2")
+        eventually(lambda: process.status["Seccomp"] == "2")  # noqa: B023
         assert_fenced(process.status)
         assert process.status["Groups"] == ""
 
@@ -171,10 +172,10 @@ def test_folders_locations_and_files_of_other_owners(world: World) -> None:
         f'<Files carol.txt>\nAssignUserID "#{CAROL}" "#{CAROL}"\n</Files>\n</VirtualHost>\n'
     )
     client = server.client()
-    for path, content in (("/", b"alice\n"), ("/bob/", b"bob\n"), ("/carol.txt", b"carol\n")) * 3:
-        client.request("GET", path, headers={"Host": "alice.test"})
+    for uri, content in (("/", b"alice\n"), ("/bob/", b"bob\n"), ("/carol.txt", b"carol\n")) * 3:
+        client.request("GET", uri, headers={"Host": "alice.test"})
         response = client.getresponse()
-        assert (response.status, response.read()) == (200, content), path
+        assert (response.status, response.read()) == (200, content), uri
     client.close()
     assert {process.uid for process in server.processes("worker")} == {ALICE, BOB, CAROL}
 
@@ -219,7 +220,9 @@ def test_no_request_is_lost_while_workers_come_and_go(world: World) -> None:
     while len(pids) < 3 and time.monotonic() < end:  # asked again around the moment at which a worker leaves
         assert server.get("alice.test").status == 200
         pids |= {process.pid for process in server.processes("worker")}
-        time.sleep(pause)
+        worker = os.pidfd_open(server.worker(ALICE).pid)
+        is_silent(worker, pause)  # until it ends
+        os.close(worker)
         pause += 0.05
     assert len(pids) > 1, "no worker left: this test saw nothing"
 
@@ -341,7 +344,7 @@ def test_a_request_in_many_small_pieces(two: Server) -> None:
     with two.connect() as sock:
         for byte in b"GET / HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n":
             sock.sendall(bytes([byte]))
-            time.sleep(0.002)
+            is_silent(sock, 0.002)
         answer = b""
         while chunk := sock.recv(65536):
             answer += chunk
@@ -352,9 +355,9 @@ def test_a_gate_that_waits_for_the_rest_of_a_head_does_not_spin(two: Server) -> 
     gates = two.processes("gate")
     with two.connect() as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: alice.te")
-        time.sleep(0.3)
+        assert is_silent(sock, 0.3)
         before = sum(map(cpu_ticks, gates))
-        time.sleep(1.0)
+        assert is_silent(sock, 1.0)
         assert sum(map(cpu_ticks, gates)) - before <= 10
         sock.sendall(b"st\r\nConnection: close\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")

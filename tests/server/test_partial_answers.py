@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import socket
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from backends import backend
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Answer, Server, World
+from waiting import eventually
 
 SIZE = 300_000
 CGI = f"""#!/usr/bin/python3
@@ -33,8 +33,8 @@ PHP = (
 )
 
 
-def content(response: http.client.HTTPResponse) -> bytes:
-    found = response.content  # type: ignore[attr-defined]
+def content(response: Answer) -> bytes:
+    found = response.content
     assert isinstance(found, bytes)
     return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Answer, Process, Server, World
+from waiting import eventually
 
 CONFIGURATION = "/etc/apache2/mods-available/php8.2.conf"  # Debian's for mod_php
 ON = '<FilesMatch "\\.php$">\nSetHandler application/x-httpd-php\n</FilesMatch>\n'
@@ -28,13 +29,13 @@ def serve(world: World, extra: str = ON, **scripts: str) -> Server:
     return world.server(world.virtual_host("alice", ALICE, extra, files))
 
 
-def content(response: http.client.HTTPResponse) -> bytes:
-    found = response.content  # type: ignore[attr-defined]
+def content(response: Answer) -> bytes:
+    found = response.content
     assert isinstance(found, bytes)
     return found
 
 
-def told(response: http.client.HTTPResponse) -> dict[str, dict[str, str]]:
+def told(response: Answer) -> dict[str, Any]:
     """What ECHO was told."""
     assert response.status == 200, content(response)
     found = json.loads(content(response))
@@ -265,7 +266,7 @@ def test_errors_exits_and_statuses(world: World) -> None:
     assert content(server.get("alice.test", "/say.php")) == b"ok"
     said = ("no_such_function", "syntax error", "said by alice", "Maximum execution time of 1 second")
     for text in said:
-        eventually(lambda text=text: text in server.log("alice.log"), message=f"not in the log: {text}")
+        eventually(lambda: text in server.log("alice.log"), message=f"not in the log: {text}")  # noqa: B023
     assert server.get("alice.test", "/missing.php").status == 404
 
 

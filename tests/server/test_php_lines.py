@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, Server, World, eventually
+from harness import ALICE, Server, World
+from waiting import eventually
 
 PHP = "AddHandler application/x-httpd-php .php\n"
 PID = "<?php echo getmypid();"
@@ -36,7 +37,7 @@ def serve(world: World, main: str = "", extra: str = "") -> Server:
 def text(server: Server, path: str, name: str = "alice.test") -> str:
     response = server.get(name, path)
     assert response.status == 200
-    return str(response.content.decode())  # type: ignore[attr-defined]
+    return str(response.content.decode())
 
 
 def lines(server: Server) -> int:

@@ -48,7 +48,7 @@ def server(world: World, monkeypatch: pytest.MonkeyPatch) -> Server:
 def told(server: Server, host: str, path: str) -> dict[str, str]:
     response = server.get(f"{host}.test", path)
     assert response.status == 200, server.log()
-    return dict(json.loads(response.content))  # type: ignore[attr-defined]
+    return dict(json.loads(response.content))
 
 
 @pytest.mark.parametrize(("path", "lang"), [("/app", "de_DE.UTF-8"), ("/env.php", "C.UTF-8")])
@@ -62,6 +62,6 @@ def test_processes_that_stay_know_who_they_are(server: Server, path: str, lang: 
 
 
 def test_a_cgi_program_finds_what_cgi_says_and_a_path(server: Server) -> None:
-    lines = server.get("games.test", "/env.cgi").content.decode().splitlines()  # type: ignore[attr-defined]
+    lines = server.get("games.test", "/env.cgi").content.decode().splitlines()
     assert f"PATH={PATH}" in lines
     assert not [line for line in lines if line.startswith((SECRET, "HOME=", "USER=", "LANG="))]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import eventually
 
 PHP = "AddHandler application/x-httpd-php .php\n"
 LINE = re.compile(
@@ -114,7 +115,7 @@ def test_programs_hold_no_log(world: World) -> None:
     cgi = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nls -l /proc/self/fd\n"
     server = serve(world, PHP + "ScriptAlias /cgi/ @DIR@/alice/\n", {"a.php": script, "a": cgi})
     for path in ("/a.php", "/cgi/a"):
-        held = server.get("alice.test", path).content.decode()  # type: ignore[attr-defined]
+        held = server.get("alice.test", path).content.decode()
         assert "pipe:" in held
         assert ".log" not in held
 
@@ -145,5 +146,5 @@ def test_a_map_program(world: World) -> None:
     script.chmod(0o755)
     extra = f"RewriteEngine on\nRewriteMap m prg:{script}\nRewriteRule ^/go/(.*) /${{m:$1}}\n"
     server = serve(world, extra, {"index.html": "found"})
-    assert server.get("alice.test", "/go/index.html").content == b"found"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/go/index.html").content == b"found"
     assert {line[:3] for line in lines(server, "mapped")} == {("rewrite", "error", False)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from backends import BIG, Backend, answering, backend
-from harness import ALICE, BOB, Process, Server, World, answer, eventually, free_port
+from harness import ALICE, BOB, Answer, Process, Server, World, answer, free_port
 from ownhost.admin.cli import main
 from ownhost.apps.spooling import SPOOL_MAX_ANSWER
+from waiting import Still, eventually
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def server(world: World, behind: Backend) -> Server:
     return front(world, f"ProxyPass /b/ http://127.0.0.1:{behind.port}/in/\nProxyTimeout 5")
 
 
-def lines(response: object) -> list[str]:
-    return response.content.decode().splitlines()  # type: ignore[attr-defined]
+def lines(response: Answer) -> list[str]:
+    return response.content.decode().splitlines()
 
 
 def test_what_another_server_is_asked(server: Server, behind: Backend) -> None:
@@ -48,7 +48,7 @@ def test_what_another_server_is_asked(server: Server, behind: Backend) -> None:
         "X-Forwarded-Host: alice.test",
         "X-Forwarded-Server: alice.test",
     } <= set(said)
-    assert server.get("alice.test", "/").content == b"here\n"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/").content == b"here\n"
 
 
 def test_the_owner_connects(server: Server, behind: Backend) -> None:
@@ -62,7 +62,7 @@ def test_connections_are_kept_and_used_again(server: Server, behind: Backend) ->
     for _ in range(5):
         assert server.get("alice.test", "/b/x").status == 200
     assert behind.connections == 1
-    assert server.get("alice.test", "/b/stale").content == b"stale"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/b/stale").content == b"stale"
     assert server.get("alice.test", "/b/x").status == 200  # the other side has closed by now, or closes just now
     assert len(behind.asked) == 7
 
@@ -285,7 +285,7 @@ def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None
         with server.connect(60) as slow:
             slow.sendall(b"GET /down HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
             eventually(lambda: sum(given) > SPOOL_MAX_ANSWER.default, 60)
-            eventually(lambda: stands_still(given))
+            eventually(Still(lambda: len(given)))
             assert sum(given) < LARGE // 2, "nothing held it up"
             assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
             head = b""
@@ -297,13 +297,6 @@ def test_a_large_download_to_a_slow_client_takes_no_memory(world: World) -> None
         thread.join()
     assert received == LARGE
     assert peak(server) < before + 30_000, f"the worker had {before} kB before, and then {peak(server)} kB"
-
-
-def stands_still(given: list[int]) -> bool:
-    """Whether nothing more is given for a moment."""
-    before = len(given)
-    time.sleep(0.5)
-    return len(given) == before
 
 
 def test_redirects_and_cookies_are_said_anew(world: World, behind: Backend) -> None:
@@ -341,7 +334,7 @@ def test_other_ways_to_get_there(world: World, behind: Backend) -> None:
         said = lines(server.get("alice.test", path))
         assert said[0] == f"GET {asked}"
         assert "Host: alice.test" in said
-    assert server.get("alice.test", "/b/stays/x").content == b"here"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/b/stays/x").content == b"here"
 
 
 @pytest.mark.parametrize(("path", "status"), [("garbage", 502), ("nothing", 502), ("wait", 504)])
@@ -383,7 +376,7 @@ def test_no_more_connections_than_max(world: World, behind: Backend) -> None:
         eventually(lambda: behind.asked)
         assert server.get("alice.test", "/x").status == 503
         behind.release.set()
-        assert answer(first).content == b"at last"  # type: ignore[attr-defined]
+        assert answer(first).content == b"at last"
     assert server.get("alice.test", "/x").status == 200
     assert behind.connections == 1
 
@@ -396,9 +389,9 @@ def test_error_pages_of_this_server(world: World, behind: Backend) -> None:
         **{"lost.txt": "lost\n"},
     )
     response = server.get("alice.test", "/404")
-    assert (response.status, response.content) == (404, b"lost\n")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (404, b"lost\n")
     response = server.get("alice.test", "/500")
-    assert (response.status, response.content) == (500, b"the backend's own\n")  # type: ignore[attr-defined]
+    assert (response.status, response.content) == (500, b"the backend's own\n")
 
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3

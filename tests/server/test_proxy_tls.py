@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from backends import Backend, backend
 from certificates import Authority
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
 from ownhost.admin.cli import main
+from waiting import eventually
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, 1.3
 UPGRADE = (
@@ -59,7 +60,7 @@ def front(world: World, lines: str) -> Server:
 
 def test_what_root_alone_can_read_is_used_by_the_owner(world: World, behind: Backend, keys: Path) -> None:
     server = front(world, f"{VERIFIED}{SHOWN}ProxyPass / https://localhost:{behind.port}/\n")
-    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"
     assert server.worker(ALICE).uid == ALICE
 
 
@@ -71,7 +72,7 @@ def test_folders_of_authorities_and_certificates(world: World, behind: Backend, 
         (keys / f"{name}s" / "nowhere.0").symlink_to("missing.pem")
     folders = "SSLProxyCACertificatePath @DIR@/keys/authoritys\nSSLProxyMachineCertificatePath @DIR@/keys/clients\n"
     server = front(world, f"SSLProxyVerify require\n{folders}ProxyPass / https://localhost:{behind.port}/\n")
-    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"
 
 
 def test_connections_are_kept_and_used_again(world: World, behind: Backend) -> None:
@@ -79,7 +80,7 @@ def test_connections_are_kept_and_used_again(world: World, behind: Backend) -> N
     for _ in range(5):
         assert server.get("alice.test", "/x").status == 200
     assert behind.connections == 1
-    assert server.get("alice.test", "/stale").content == b"stale"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/stale").content == b"stale"
     assert server.get("alice.test", "/x").status == 200
     assert len(behind.asked) == 7
 
@@ -89,7 +90,7 @@ def test_a_connection_is_for_the_name_that_was_asked_for(world: World, behind: B
     server = front(world, f"ProxyPreserveHost on\n{passes}")
     for _ in range(2):
         for name in ("alice.test", "other.test"):
-            shown = server.get(name, "/tls").content  # type: ignore[attr-defined]
+            shown = server.get(name, "/tls").content
             assert shown == f"{name}\nTLSv1.3".encode()
     assert behind.connections == 2
 
@@ -128,7 +129,7 @@ def test_a_key_is_the_virtual_hosts_own_and_no_sections(world: World, behind: Ba
     """Authorities are for every identity that serves the virtual host; what it proves itself with is not."""
     lines = f'{VERIFIED}{SHOWN}<Location /bob/>\nAssignUserID "#{BOB}" "#{BOB}"\n</Location>\n'
     server = front(world, f"{lines}ProxyPass / https://localhost:{behind.port}/\n")
-    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/tls").content == b"localhost\nclient.test\nTLSv1.3"
     assert server.get("alice.test", "/bob/tls").status == 500
     eventually(lambda: "client.pem was not given to this process" in server.log())
     held = {name for name in server.worker(BOB).descriptors().values() if "/keys/" in name}
@@ -155,8 +156,8 @@ def test_the_example_of_the_documents(world: World, behind: Backend, keys: Path)
         assert old in text
         text = text.replace(old, new)
     server = world.server(text)
-    assert server.get("shop.example", "/pay/x").content.startswith(b"GET /v1/x\n")  # type: ignore[attr-defined]
-    assert b"client.test" in server.get("shop.example", "/stock/tls").content  # type: ignore[attr-defined]
+    assert server.get("shop.example", "/pay/x").content.startswith(b"GET /v1/x\n")
+    assert b"client.test" in server.get("shop.example", "/stock/tls").content
 
 
 BROKEN = {

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from frameworks import DJANGO_SETTINGS, DJANGO_URLS, DJANGO_WSGI, FLASK, MASKED_HELLO, STARLETTE, make_home
-from harness import ALICE, BOB, Process, Server, World, answer, eventually
+from harness import ALICE, BOB, Process, Server, World, answer
+from waiting import eventually
 
 SITE = """
 import json, os, sys
@@ -56,7 +57,7 @@ def wsgi(world: World, daemon: str = "", extra: str = "", script: str = SITE) ->
 def told(server: Server, path: str = "/app/", **fields: str) -> dict[str, object]:
     response = server.get("alice.test", path, **fields)
     assert response.status == 200, server.log()
-    return dict(json.loads(response.content))  # type: ignore[attr-defined]
+    return dict(json.loads(response.content))
 
 
 def test_an_application_is_its_owners(world: World) -> None:
@@ -64,8 +65,8 @@ def test_an_application_is_its_owners(world: World) -> None:
     answer = told(server, "/app/a%20b?c", Authorization="Basic YTpi")
     assert (answer["uid"], answer["SCRIPT_NAME"], answer["PATH_INFO"]) == (ALICE, "/app", "/a b")
     assert (answer["QUERY_STRING"], answer["HTTP_AUTHORIZATION"], answer["wsgi.multithread"]) == ("c", None, False)
-    assert server.get("alice.test", "/index.html").content == b"here"  # type: ignore[attr-defined]
-    assert server.get("alice.test", "/app.wsgi").content == SITE.encode()  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/index.html").content == b"here"
+    assert server.get("alice.test", "/app.wsgi").content == SITE.encode()
 
 
 def test_passwords_are_passed_on_where_that_is_said(world: World) -> None:
@@ -173,7 +174,7 @@ def test_slow_clients_do_not_hold_a_process(world: World) -> None:
         assert reader.recv(12) == b"HTTP/1.1 200"
         assert told(server)["pid"] == pid
         writer.sendall(b"0123456789")
-        assert answer(writer).content == b"20"  # type: ignore[attr-defined]
+        assert answer(writer).content == b"20"
 
 
 def test_another_owners_script(world: World) -> None:
@@ -200,7 +201,7 @@ def test_flask(world: World, home: Path) -> None:
     server = wsgi(world, f"python-home={home}", "WSGICallableObject app", script=FLASK)
     answer = told(server, "/app/hello/J%C3%BCrgen")
     assert answer == {"hello": "J\xfcrgen", "url": "http://alice.test/app/hello/J\xfcrgen", "seen": "J\xfcrgen"}
-    assert server.get("alice.test", "/app/stream").content.count(b"\n") == 1000  # type: ignore[attr-defined]
+    assert server.get("alice.test", "/app/stream").content.count(b"\n") == 1000
     assert server.get("alice.test", "/app/broken").status == 500
     eventually(lambda: "ZeroDivisionError" in server.log())
 

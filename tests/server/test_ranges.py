@@ -10,7 +10,8 @@ import pwd
 
 import pytest
 
-from harness import ALICE, GATE, WWW, World, eventually
+from harness import ALICE, GATE, WWW, World
+from waiting import eventually
 
 GAMES = pwd.getpwnam("games").pw_uid
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from certificates import Authority
-from harness import ALICE, BOB, PYTHON, Server, World, eventually
+from harness import ALICE, BOB, PYTHON, Server, World
+from waiting import eventually, is_silent
 
 SCRIPT = f"""#!{PYTHON}
 import os
@@ -108,7 +108,7 @@ def spoken(server: Server, *parts: bytes, source: str = "127.0.0.1") -> bytes:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
             sock.sendall(part)
-            time.sleep(0.02 if len(parts) > 1 else 0)  # so that they come one by one; either way all is the same
+            is_silent(sock, 0.02 if len(parts) > 1 else 0)  # so that they come one by one; either way all is the same
         answer = b""
         with contextlib.suppress(ConnectionResetError):
             while data := sock.recv(65_536):

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from harness import ALICE, BOB, Process, Server, World, eventually
+from harness import ALICE, BOB, Process, Server, World
+from waiting import eventually
 
 
 @pytest.fixture

@@ -66,11 +66,21 @@ def served() -> Iterator[tuple[Server, Authority]]:
 def curl(served: tuple[Server, Authority], path: str, *arguments: str, certificate: bool = True) -> str:
     """What curl prints of alice.test's answer."""
     server, authority = served
-    command = ["curl", "-sS", "--cacert", authority.pem("site"), "--resolve", f"alice.test:{server.port}:127.0.0.1"]
+    command = [
+        "curl",
+        "-sS",
+        "--cacert",
+        str(authority.pem("site")),
+        "--resolve",
+        f"alice.test:{server.port}:127.0.0.1",
+    ]
     if certificate:
-        command += ["--cert", authority.pem("alice-chain"), "--key", authority.key("alice")]
+        command += ["--cert", str(authority.pem("alice-chain")), "--key", str(authority.key("alice"))]
     done = subprocess.run(
-        [*command, *arguments, f"https://alice.test:{server.port}{path}"], check=True, capture_output=True, text=True
+        [*command, *map(str, arguments), f"https://alice.test:{server.port}{path}"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import ALICE, BOB, World, eventually, free_port
+from harness import ALICE, BOB, World, free_port
 from issuing import Authority, make_authority
 from oracle.servers import APACHE, MODULES
+from waiting import eventually
 
 LOADED = "mpm_prefork authz_core headers mime dir alias env rewrite ssl socache_shmcb cgi setenvif"
 NAMES = """\
@@ -157,9 +158,9 @@ class Site:
         if client:
             command += [
                 "--cert",
-                self.authority.pem(client),
+                str(self.authority.pem(client)),
                 "--key",
-                self.authority.key(client.removesuffix("-chain")),
+                str(self.authority.key(client.removesuffix("-chain"))),
             ]
         done = subprocess.run(
             [*command, *arguments, f"{scheme}://site.test:{port}{path}"], capture_output=True, check=True
@@ -197,7 +198,9 @@ def both() -> Iterator[Both]:
         server = world.server((ownhost.log.parent / "main.conf").read_text(), start=False)
         server.start()
         with _apache(_site(world, site, authority, "apache")) as apache:
-            time.sleep(1)  # in their first second, certificates last for a whole day more (V_REMAIN)
+            # In their first second, certificates last for a whole day more (V_REMAIN).
+            made = time.time()
+            eventually(lambda: time.time() > made + 1)
             yield Both(apache, ownhost)
     finally:
         world.close()

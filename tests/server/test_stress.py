@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import socket
 import threading
-import time
 
 import pytest
 
-from harness import ALICE, BOB, CAROL, Server, World, eventually
+from harness import ALICE, BOB, CAROL, Server, World
+from waiting import eventually, is_silent
 
 OWNERS = {"alice": ALICE, "bob": BOB, "carol": CAROL}
 
@@ -81,7 +81,7 @@ def test_bytes_that_arrive_while_the_first_worker_starts(world: World) -> None:
         with server.connect() as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(b"POST / HTTP/1.1\r\nHost: ")
-            time.sleep(0.2)
+            assert is_silent(sock, 0.2)
             sock.sendall(b"%b.test\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n" % name.encode())
             for _ in range(200):
                 sock.sendall(b"x" * 10)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import time
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from encrypted import Sites, ask, curl, s_client
-from harness import ALICE, BOB, CAROL, Server, World, answer, eventually
+from harness import ALICE, BOB, CAROL, Server, World, answer
+from waiting import eventually, is_silent
 
 GET = b"GET / HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n"
 
@@ -137,7 +137,7 @@ def test_a_client_hello_byte_by_byte_with_delays(sites: Sites, two: Server) -> N
         for place in range(len(data)):
             sock.sendall(data[place : place + 1])
             if place % 8 == 0:
-                time.sleep(0.002)
+                is_silent(sock, 0.002)
         assert sock.recv(3) == b"\x16\x03\x03"
 
 
@@ -187,7 +187,10 @@ def test_after_the_handshake_a_client_has_the_time_of_a_first_request(world: Wor
     """KeepAliveTimeout is for those behind it."""
     server = world.server("KeepAliveTimeout 1\n" + sites.virtual_host("alice", ALICE))
     with sites.connect(server) as sock:
-        time.sleep(2)
+        sock.settimeout(2)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.settimeout(10)
         assert ask(sock, "alice.test").status == 200
         assert sock.recv(1) == b"", "this time it is KeepAliveTimeout"
 
@@ -278,7 +281,6 @@ def test_a_graceful_stop_lets_handshakes_and_first_requests_finish(sites: Sites,
         assert two.process is not None
         two.process.send_signal(signal.SIGWINCH)
         eventually(lambda: not two.processes("gate"))
-        time.sleep(0.2)
         while True:
             try:
                 client.do_handshake()

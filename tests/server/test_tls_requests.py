@@ -7,14 +7,15 @@ import os
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 
 from encrypted import Sites, ask, curl, exchange, s_client
-from harness import ALICE, BOB, CAROL, Server, World, answer, eventually
+from harness import ALICE, BOB, CAROL, Server, World, answer
+from waiting import Still, eventually, unread
 
 BIG = os.urandom(1 << 20) * 20  # 20 MiB
 WHO = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"
@@ -139,7 +140,7 @@ def test_owners_take_turns_in_one_packet(sites: Sites, chosen: Server) -> None:
     with sites.connect(chosen, "all.test") as sock:
         sock.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: all.test\r\n\r\n" for path in paths).encode())
         stream = Stream(sock)
-        found = [answer(stream).content for _ in paths]
+        found = [answer(cast(socket.socket, stream)).content for _ in paths]
     expected = {"/": b"alice\n", "/bob/": b"bob\n", "/who.cgi": b"%d\n" % ALICE, "/bob/who.cgi": b"%d\n" % BOB}
     assert found == [expected[path] for path in paths]
 
@@ -193,7 +194,7 @@ def test_a_slow_reader_costs_no_memory(sites: Sites, chosen: Server, path: str) 
     with sites.connect(chosen, "all.test") as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: all.test\r\nConnection: close\r\n\r\n".encode())
         assert sock.recv(12) == b"HTTP/1.1 200"
-        time.sleep(0.5)
+        eventually(Still(lambda: unread(sock)))
         for process in chosen.processes("worker"):
             assert int(process.status["VmHWM"].split()[0]) < 60_000, "kilobytes"
         sent = hashlib.sha256()
@@ -262,7 +263,7 @@ def test_a_stop_ends_connections_that_are_passed_on(sites: Sites, chosen: Server
         assert ask(sock, "all.test", "/bob/").content == b"bob\n"
         assert ask(begun, "all.test", "/bob/").content == b"bob\n"
         begun.sendall(b"POST /bob/echo.cgi HTTP/1.1\r\nHost: all.test\r\nContent-Length: 5\r\n\r\nhe")
-        time.sleep(0.2)
+        eventually(lambda: [process for process in chosen.processes() if process.alive and not process.role])
         assert chosen.process is not None
         chosen.process.send_signal(signal.SIGWINCH)
         assert sock.recv(1) == b""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from time import sleep
 
 import pytest
 
 from certificates import Authority, Identity, certificate_pem
 from encrypted import Sites, ask, s_client
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Server, World
+from waiting import Still, eventually, unread
 
 Serve = Callable[[str], Server]
 AUTHORITIES = "SSLCACertificateFile @DIR@/clients.pem\n"
@@ -158,6 +159,13 @@ def resumes(sites: Sites, server: Server, session: ssl.SSLSession, context: ssl.
         return bool(sock.session_reused)
 
 
+def is_answered(sites: Sites, server: Server) -> bool:
+    """Whether there is a worker again."""
+    with contextlib.suppress(OSError):
+        return sites.get(server).status == 200
+    return False
+
+
 def begin(sites: Sites, server: Server, version: str, name: str) -> tuple[ssl.SSLSession, ssl.SSLContext]:
     context = sites.context(maximum_version=ssl.TLSVersion[version])
     with sites.connect(server, name, context) as sock:
@@ -185,7 +193,7 @@ def test_sessions_are_resumed_by_all_workers_of_a_virtual_host_and_no_other(
     worker = server.worker(ALICE)
     os.kill(worker.pid, signal.SIGKILL)
     eventually(lambda: not worker.alive)
-    sleep(0.1)
+    eventually(lambda: is_answered(sites, server))
     assert resumes(sites, server, session, context, "alice.test")
 
 
@@ -418,7 +426,7 @@ def test_many_authorities_fit_into_no_buffer(sites: Sites, serve: Serve, world: 
         with pytest.raises(ssl.SSLWantReadError):
             client.do_handshake()
         sock.sendall(outgoing.read())
-        sleep(0.5)
+        eventually(Still(lambda: unread(sock)))
         while True:
             incoming.write(sock.recv(4096))
             try:

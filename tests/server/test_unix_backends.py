@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from backends import Backend, backend
-from harness import ALICE, BOB, Server, World, eventually
+from harness import ALICE, BOB, Answer, Server, World
+from waiting import eventually
 
 UPGRADE = (
     b"GET /ws/websocket HTTP/1.1\r\nHost: alice.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -46,8 +47,8 @@ def front(world: World, extra: str = "") -> Server:
     return world.server(world.virtual_host("alice", ALICE, passes + extra))
 
 
-def lines(response: object) -> list[str]:
-    return response.content.decode().splitlines()  # type: ignore[attr-defined]
+def lines(response: Answer) -> list[str]:
+    return response.content.decode().splitlines()
 
 
 def uid_of(sock: socket.socket) -> int:

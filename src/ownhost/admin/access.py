@@ -66,7 +66,7 @@ def _compatible(said: Statements, request: Request) -> Ruled:
         f"Order {order}",
         _place(written[0].source) if written else "",
         YES if is_let_in else NO,
-        f"it {default} whom no line names",
+        f"it {default} clients that no line names",
         [_line(one, request) for one in here if one.allows or one.denies],
     )
 

@@ -77,7 +77,7 @@ def _agree_on_tls(asked: Asked, first: VirtualHost) -> None:
     """Whether both sides speak TLS, or neither: the first virtual host at an address says so for all."""
     if not asked.endpoints.secure:
         if first.settings[SSL_ENGINE]:
-            asked.tls = "nothing but TLS is spoken here (SSLEngine): use https:// instead"
+            asked.tls = "only TLS is spoken here (SSLEngine): use https:// instead"
             asked.refused, asked.status = asked.tls, 400
     elif not first.settings[SSL_ENGINE]:
         asked.tls = "none is spoken here: SSLEngine is off"
@@ -99,7 +99,7 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        raise ExplainError(f"{url!r} is no URL: {error}") from None
+        raise ExplainError(f"{url!r} is not a URL: {error}") from None
     if parts.scheme not in PORTS or not parts.hostname:
         raise ExplainError(f"expected a URL such as http://alice.example/path, not {url!r}")
     return parts
@@ -164,7 +164,7 @@ def _head(main: VirtualHost, parts: SplitResult, question: Question) -> Head:
     try:
         return parse_head(text.encode("utf-8"), head_limits(main.settings))
     except HTTPError as error:
-        raise ExplainError(f"that is no request, and answered with {error.status}: {error.reason}") from None
+        raise ExplainError(f"that is not a request, and is answered with {error.status}: {error.reason}") from None
 
 
 def _spoken(policy: TLSPolicy) -> str:

@@ -25,10 +25,10 @@ from ownhost.modules.mod_mime import EXTENSIONS, SET_HANDLER
 from ownhost.modules.mod_php import OFF_HANDLER, VALUES
 from ownhost.modules.mod_wsgi import HANDLER as WSGI
 from ownhost.modules.rewriting.config import REWRITE
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.redirects import MAX_REDIRECTS
 from ownhost.request.request import Request
-from ownhost.request.translate import DOCUMENT_ROOT
 from ownhost.request.walk import AccessRefused
 
 _REWRITES = re.compile(r"(\[perdir .*\] )?rewrite '")  # the step of a rule that changes something

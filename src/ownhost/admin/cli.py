@@ -1,7 +1,7 @@
 """The `ownhost` command.
 
-What went wrong is one sentence on standard error, and exit code 1; a command line that makes no sense is exit
-code 2. Whatever a program might read is on standard output, as JSON with --json.
+A failure is one sentence on standard error, and exit code 1. Wrong use of the command line is exit code 2.
+Results that a program might read are on standard output, as JSON with --json.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ownhost.processes.supervisor.forking import start_forkserver
 
 
 class Commands(click.Group):
-    """`run`, and those of `questions.py`: these are imported where they are wanted, for a server to start sooner."""
+    """`run`, and those of `questions.py`, which are imported only when needed, so that a server starts sooner."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of a name."""
@@ -28,7 +28,7 @@ class Commands(click.Group):
         return super().get_command(context, name)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """The names of all."""
+        """The names of all commands."""
         self._add_questions()
         return super().list_commands(context)
 
@@ -43,7 +43,7 @@ class Commands(click.Group):
 def main() -> None:
     """A web server that reads Apache's configuration and serves every virtual host as its owner."""
     for stream in (sys.stdout, sys.stderr):
-        # A configuration may hold bytes that are no text; a message that quotes one must still come out.
+        # A configuration may contain bytes that are not text. A message that quotes one must still be printed.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -52,13 +52,13 @@ def main() -> None:
 @takes_configuration
 @STRICT
 def run(options: Options, strict: bool) -> None:
-    """Serve, in the foreground. Ready means listening.
+    """Serve in the foreground.
 
-    TERM and INT stop, WINCH stops once the requests under way are answered. A virtual host with an error in it is
-    answered with 500; with --strict, the server does not start.
+    The server is ready when it listens. TERM and INT stop it. WINCH stops it after the active requests are
+    answered. A virtual host with an error answers 500. With --strict, the server does not start then.
     """
     try:
-        forkserver = start_forkserver()  # at once: while it imports what it needs, so does this process
+        forkserver = start_forkserver()  # first: it imports its modules while this process imports its own
         from ownhost.processes.supervisor import supervisor
 
         code = supervisor.run(replace(options, strict=strict), forkserver)

@@ -21,21 +21,21 @@ Command = Callable[..., None]
 DEFAULT_FILE = "/etc/ownhost/ownhost.conf"  # where scripts/install puts it
 
 STRICT = click.option(
-    "--strict", is_flag=True, help="Count as an error what costs one virtual host alone; run does not start then."
+    "--strict", is_flag=True, help="Treat errors that cost one virtual host as errors of all: run does not start."
 )
 
 _CONFIGURATION = (
     click.argument("named", metavar="[FILE]", required=False),
-    click.option("-f", "file", metavar="FILE", help=f"The configuration file ({DEFAULT_FILE}), if not FILE."),
-    click.option("-d", "server_root", metavar="SERVERROOT", help="ServerRoot, where the file does not say."),
+    click.option("-f", "file", metavar="FILE", help=f"The configuration file. Default: {DEFAULT_FILE}."),
+    click.option("-d", "server_root", metavar="SERVERROOT", help="The ServerRoot, if the file does not set one."),
     click.option("-D", "defines", metavar="NAME", multiple=True, help="Define NAME, for <IfDefine> and ${NAME}."),
-    click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to obey before FILE."),
-    click.option("-c", "after", metavar='"directive"', multiple=True, help="A directive to obey after FILE."),
+    click.option("-C", "before", metavar='"directive"', multiple=True, help="A directive to read before FILE."),
+    click.option("-c", "after", metavar='"directive"', multiple=True, help="A directive to read after FILE."),
 )
 
 
 def takes_configuration(command: Command) -> Command:
-    """Give a command a FILE, which may also be named with -f, and Apache's -d, -D, -C and -c, as one `Options`."""
+    """Give a command the argument FILE and the options -f, -d, -D, -C and -c, as in Apache, as one `Options`."""
 
     @functools.wraps(command)
     def with_options(
@@ -57,14 +57,14 @@ def takes_configuration(command: Command) -> Command:
 
 
 def default_file() -> str:
-    """The configuration of a command that names none. Raises Failure where there is none."""
+    """The configuration of a command that names none. Raises Failure if it does not exist."""
     if not os.path.lexists(DEFAULT_FILE):
         raise Failure(f"there is no {DEFAULT_FILE}; name a configuration file with -f FILE.")
     return DEFAULT_FILE
 
 
 class Failure(click.ClickException):
-    """What went wrong, in one sentence; exit code 1."""
+    """A failure, as one sentence; exit code 1."""
 
     def show(self, file: Any = None) -> None:
         """Print it as `ownhost: sentence`."""
@@ -72,7 +72,7 @@ class Failure(click.ClickException):
 
 
 def fail(error: ConfigError | OSError) -> NoReturn:
-    """End the command with what is wrong: a configuration's errors, one a line, or one sentence."""
+    """End the command with a configuration's errors, one on each line, or with one sentence."""
     from ownhost.config.directive import ConfigError
 
     if isinstance(error, ConfigError):

@@ -18,7 +18,7 @@ INTRODUCTION = """\
 # Directives
 
 This page lists the directives that Ownhost obeys, by Apache's module. It is made from their
-declarations: do not edit it. After a change, write it anew:
+declarations: do not edit it. After a change, make it again:
 
     .venv/bin/ownhost directives --markdown >docs/directives.md
 
@@ -26,11 +26,11 @@ The words are those of Apache's manual. *Context* says where a directive may sta
 is outside of all sections, *directory* is any of `Directory`, `Files`, `Location`, `If` and their
 `Match` forms, *proxy section* is `Proxy` and `ProxyMatch`. `.htaccess` files are not read yet;
 *Override* is the class of `AllowOverride` that will let the directive stand in one. *Differs* says
-what is not as in Apache. The pages linked below a module's name say more of that. Where a
-directive's arguments are words of a table, such as the flags of `RewriteRule`, the table follows it.
+how it differs from Apache. The pages linked below a module's name say more. If the arguments of a
+directive are words of a table, such as the flags of `RewriteRule`, the table follows it.
 
-At the end are the names of directives that are accepted without effect, and of those that are known
-but unsupported: these are errors.
+At the end are the names of directives that are accepted without effect, and of those that Ownhost
+knows but does not support. The latter are errors.
 """
 # The pages that say more of a module's directives, and what differs from Apache.
 GUIDES = {

@@ -18,7 +18,8 @@ from ownhost.modules import mod_asgi, mod_wsgi
 from ownhost.modules.mod_alias import CGI
 from ownhost.modules.mod_php import SCRIPT_HANDLERS, php_server
 from ownhost.modules.mod_proxy import backend_of
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
+from ownhost.request.proxied import PROXIED, PROXY_HANDLER
+from ownhost.request.request import Request
 
 _SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where env(1) looks without a PATH
 _LONGEST_LINE = 256  # bytes of a #! line (execve(2))
@@ -125,7 +126,7 @@ def _proxy(request: Request, identity: Identity) -> Program:
         _trouble(program, f"there is no socket {backend.socket}", "start the server that listens on it", 503)
     else:
         if not is_socket:
-            _trouble(program, f"{backend.socket} is no socket", "name the socket that the server listens on", 503)
+            _trouble(program, f"{backend.socket} is not a socket", "name the socket that the server listens on", 503)
     return program
 
 

@@ -27,12 +27,12 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @STRICT
 @JSON
 def check(options: Options, strict: bool, as_json: bool) -> None:
-    """Say what `run` would do: each error as FILE:LINE, what is wrong and what was expected.
+    """Check a configuration: print each error as FILE:LINE, with what was expected.
 
-    The steps of a start are taken as a trial: users and groups, log folders, certificates and keys, addresses. Nothing
-    is made, and no address is taken. An error in a virtual host costs that one alone; it counts as an error here. Exit
-    code 0: no error. What is likely not meant so, or has no effect here, is a note on standard error; and so is,
-    without root, what only root can see.
+    It tries the steps of a start: users and groups, log folders, certificates and keys, addresses. It makes nothing
+    and takes no address. An error in a virtual host counts as an error, though it costs only that virtual host. The
+    exit code is 0 if there is no error. Likely mistakes, and directives without effect, are notes on standard error.
+    Without root, so is everything that only root can check.
     """
     try:
         start = trial(options, strict)
@@ -57,7 +57,7 @@ def check(options: Options, strict: bool, as_json: bool) -> None:
 
 
 def trial(options: Options, strict: bool) -> Preparation:
-    """The steps of a start, taken without effect. Raises ConfigError, OSError."""
+    """Take the steps of a start without their effects. Raises ConfigError, OSError."""
     config = read_config(options, passes_over=os.geteuid() != 0)
     start = Preparation(config, strict=strict, trial=True)
     with start.end:
@@ -91,9 +91,9 @@ def vhosts(options: Options, as_json: bool) -> None:
 @JSON
 @click.option("--markdown", is_flag=True, help="Print the reference page, docs/directives.md.")
 def directives(name: str | None, as_json: bool, markdown: bool) -> None:
-    """List the directives that are known here, or say all about NAME."""
+    """List the known directives, or describe the directive NAME."""
     if markdown and (as_json or name is not None):
-        raise click.UsageError("--markdown is for all directives, and goes with nothing else.")
+        raise click.UsageError("--markdown prints all directives, and takes neither NAME nor --json.")
     modules.load()
     if name is None:
         known = [reference.entry(directive) for directive in sorted(REGISTRY.values(), key=lambda d: d.name.lower())]
@@ -134,11 +134,11 @@ def explain(
 ) -> None:
     """Show what would happen to a request for URL, and why.
 
-    The verdict comes first, with its causes and the smallest fix. Then virtual host, identity and what gave it,
-    rewriting step by step, sections, access rules and settings with file and line, handler and file. Nothing is
-    served, and no program is run. As root, files are looked at as the identity that would serve them.
+    The verdict comes first, with its causes and the smallest fix. Then come virtual host, identity and its source,
+    rewriting step by step, sections, access rules and settings with file and line, handler and file. It serves
+    nothing and runs no program. As root, it looks at files as the identity that would serve them.
     """
-    from ownhost.admin import explain as explaining  # here: the other commands need none of it
+    from ownhost.admin import explain as explaining  # here: the other commands do not need it
     from ownhost.admin import report
 
     try:
@@ -160,7 +160,7 @@ def _problems(problems: list[Problem]) -> list[dict[str, object]]:
 
 
 def _notes(notes: list[Note]) -> list[dict[str, object]]:
-    """`more`: how many places in the same file are meant, too."""
+    """`more` counts the other places in the same file."""
     return [{"file": n.source.file, "line": n.source.line, "message": n.message, "more": n.more} for n in notes]
 
 

@@ -54,7 +54,7 @@ def judge_fault(found: Explanation, fault: Fault) -> None:
     found.status = 500
     found.verdict = f"500: its virtual host has an error in it: {first.message}{also}"
     causes = [Cause(problem.message, str(problem.source)) for problem in fault.problems]
-    causes[0].fix = "mend it: nothing of a virtual host with an error is served; ownhost check says all errors"
+    causes[0].fix = "fix it: nothing of a virtual host with an error is served; ownhost check lists all errors"
     found.causes += causes
 
 
@@ -105,7 +105,7 @@ def _success(found: Explanation, outcome: Outcome) -> str:
         return f"{program.what} cannot answer: {program.trouble}"
     if program is not None:
         joined = "is asked" if program.what == "another server" else "answers"
-        return f"{program.what} {joined}, as {name}: {program.command}; what it says is not known before it does"
+        return f"{program.what} {joined}, as {name}: {program.command}; its response is not known before it runs"
     if outcome.response.deferred is not None:
         return f"the handler {found.handler} answers, as {name}"
     if outcome.request.stat is None or outcome.request.method in ("OPTIONS", "TRACE"):
@@ -122,7 +122,9 @@ def _redirect(found: Explanation, outcome: Outcome) -> str:
         place = outcome.place(ERROR_DOCUMENTS.name)
         found.causes.append(Cause(f"ErrorDocument {outcome.error.status} is a URL", place))
     elif outcome.module == "mod_dir":
-        found.causes.append(Cause(f"{request.filename} is a folder, and is asked for without a slash (DirectorySlash)"))
+        found.causes.append(
+            Cause(f"{request.filename} is a folder, and the request has no slash at its end (DirectorySlash)")
+        )
     elif outcome.module == "mod_alias":
         one = redirect_of(request)
         if one is not None and one.source is not None:
@@ -134,7 +136,7 @@ def _redirect(found: Explanation, outcome: Outcome) -> str:
 
 def _failure(found: Explanation, outcome: Outcome) -> str:
     if found.status == 304:
-        return f"what the client has of {found.file} is as new (conditional request)"
+        return f"the client's copy of {found.file} is still valid (conditional request)"
     causes = behind(found, outcome)
     found.causes += [one for one in causes if one.declared or one.fix]  # else the verdict says it all
     return causes[0].what

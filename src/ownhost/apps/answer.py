@@ -112,7 +112,7 @@ def _check_conditions(request: Request, response: Response, modified: float) -> 
     status = conditional.evaluate(request.head, response.header("etag"), modified, request.time)
     if status == 412:
         kept = tuple(field for field in response.headers if not field[0].lower().startswith(_OF_PAGES))
-        raise HTTPError(412, f"what {request.filename} answers is not what the request's condition says", kept)
+        raise HTTPError(412, f"the response of {request.filename} does not meet the request's condition", kept)
     if status == 304:
         response.status = 304
         response.headers = [field for field in response.headers if field[0].lower() != "content-type"]
@@ -215,7 +215,7 @@ async def _pump(request: Request, source: Source, flow: Flow, rest: bytes, modul
         request.log(Level.ERROR, module, said)
         error = ConnectionError("the program's answer is not complete")
     except BaseException as found:
-        error = ConnectionError("what there is must not be taken for all of it")
+        error = ConnectionError("the response is not complete")
         if not isinstance(found, Exception):
             raise
         bugs.report(request.log, found)

@@ -50,10 +50,10 @@ def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
         except OSError as error:
             how = "cannot be read" if error.filename in request.site.opened.given else "was not given to this process"
             why = f"{error.filename} {how}: {error.strerror}"
-            raise HTTPError(500, f"no other server can be spoken to with TLS: {why}", module="ssl") from None
+            raise HTTPError(500, f"TLS to other servers is not possible: {why}", module="ssl") from None
         except OpenSSLError as error:
             about = f"{error.about}: " if error.about else ""
-            raise HTTPError(500, f"no other server can be spoken to with TLS: {about}{error}", module="ssl") from None
+            raise HTTPError(500, f"TLS to other servers is not possible: {about}{error}", module="ssl") from None
     return _contexts[key]
 
 

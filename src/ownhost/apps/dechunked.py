@@ -22,7 +22,7 @@ class Dechunked:
         while not self._chunks.complete:
             data, self._rest = self._rest or await self._source.read(deadline), b""
             if not data:
-                raise SourceError("its chunked answer breaks off")
+                raise SourceError("its chunked response is incomplete")
             try:
                 content = self._chunks.feed(data)
             except HTTPError as error:

@@ -17,7 +17,8 @@ from ownhost.modules.proxying.backend import Backend
 from ownhost.modules.proxying.connections import MAX_FORWARDS
 from ownhost.request import names
 from ownhost.request.hosts import SERVER_NAME
-from ownhost.request.request import PROXIED, Request
+from ownhost.request.proxied import PROXIED
+from ownhost.request.request import Request
 
 Fields = list[tuple[str, str]]
 # What is said anew: the length is the body's, which is here already, and so is nothing to expect.

@@ -99,7 +99,7 @@ class Exchange:
         try:
             sent = self._h11.send(h11.Request(method=method.encode(), target=target.encode("latin-1"), headers=headers))
         except h11.LocalProtocolError as error:
-            raise ValueError(f"a request that HTTP has no words for: {error}") from None
+            raise ValueError(f"a request that HTTP cannot express: {error}") from None
         return (sent or b"").replace(b" HTTP/1.1\r\n", f" HTTP/{version}\r\n".encode(), 1)
 
     def body(self, data: bytes) -> bytes:

@@ -17,7 +17,8 @@ from ownhost.http.message import Content, HTTPError, RequestBody, Response
 from ownhost.modules.mod_proxy import PROXY_ERROR_OVERRIDE, backend_of, response_fields
 from ownhost.modules.proxying.backend import SPEAK_HTTP, Backend
 from ownhost.request.module import Module, register
-from ownhost.request.request import PROXY_HANDLER, Request
+from ownhost.request.proxied import PROXY_HANDLER
+from ownhost.request.request import Request
 
 READ = 65_536
 TOO_MANY = 10  # interim responses of a server that never comes to the point (AP_MAX_INTERIM_RESPONSES)
@@ -35,7 +36,7 @@ def handle(request: Request) -> Response:
     forwarding.forwards_left(request)
     backend = backend_of(request)
     if backend is None:
-        raise HTTPError(500, f"{request.filename}: no other server is named that is to answer", module="proxy")
+        raise HTTPError(500, f"{request.filename}: no other server is named to answer", module="proxy")
     return Response(200, deferred=lambda body: run(request, backend, body))
 
 

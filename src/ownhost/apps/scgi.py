@@ -21,6 +21,6 @@ def request_head(variables: Mapping[bytes, bytes], body_length: int) -> bytes:
     said.update((name, value) for name, value in variables.items() if name not in said)
     words = [word for pair in said.items() for word in pair]
     if any(b"\0" in word for word in words):
-        raise ValueError("a variable with a NUL in it cannot be said in SCGI")
+        raise ValueError("SCGI cannot carry a variable with a NUL in it")
     headers = b"".join(word + b"\0" for word in words)
     return b"%d:%b," % (len(headers), headers)

@@ -25,7 +25,10 @@ for _directive in (
         "ownhost",
         "folder",
         SERVER_ONLY,
-        "Where files without a name hold what waits for a client or a program. Everybody who serves may write there.",
+        (
+            "Where files without a name hold data that waits for a client or a program. Every user "
+            "who serves must be able to write there."
+        ),
         path(),
         setting=SPOOL_DIRECTORY,
         default="/var/tmp",  # noqa: S108 - the same
@@ -35,7 +38,7 @@ for _directive in (
         "ownhost",
         "bytes",
         SERVER_ONLY,
-        "How much of a program's answer waits for a slow client before the program waits, too.",
+        ("How much of a program's response may wait for a slow client before the program must wait."),
         integer(65_536),
         setting=SPOOL_MAX_ANSWER,
         default="33554432",
@@ -45,8 +48,11 @@ for _directive in (
         "ownhost",
         "bytes",
         SERVER_ONLY,
-        "How much a worker keeps in files at all. Then programs wait for their clients, and requests with a body that "
-        "has no room are answered 503; 413 where it alone is larger.",
+        (
+            "How much a worker keeps in files. At the limit, programs wait for their clients, and a "
+            "request whose body has no room is answered 503, or 413 if its body alone exceeds the "
+            "limit."
+        ),
         integer(1 << 20),
         setting=SPOOL_MAX_SIZE,
         default="2147483648",

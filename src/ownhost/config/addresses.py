@@ -52,10 +52,10 @@ def split_address(text: str) -> tuple[str, str]:
 
 
 def virtual_addresses(text: str, default_port: int, resolver: Resolver) -> list[ListenAddress]:
-    """What one argument of <VirtualHost> names; several where a host name has several addresses.
+    """The addresses that one argument of <VirtualHost> means; several if a host name has several.
 
-    `default_port` counts where it says no port; 0 is any. Raises `ArgumentError`; OSError for a name that has no
-    address.
+    `default_port` counts if the argument has no port; 0 is any. Raises `ArgumentError`; OSError for
+    a name that has no address.
     """
     if text == "*":
         return [ListenAddress("", 0)]
@@ -123,7 +123,7 @@ declare(
         "core",
         "[address:]port [protocol]",
         SERVER_ONLY,
-        "An address and port to accept connections at. Each Listen adds one.",
+        "An address and port at which to accept connections. Each Listen adds one.",
         parse_listen,
         setting=LISTENERS,
         fold=append,

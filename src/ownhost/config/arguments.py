@@ -38,7 +38,7 @@ def choice(values: Mapping[str, T]) -> Callable[[Call], T]:
 
 
 def choice_of(values: Mapping[str, T]) -> Callable[[str], T]:
-    """The same, of a word that is part of an argument."""
+    """The same, for a word that is part of an argument."""
     by_name = {word.lower(): value for word, value in values.items()}
 
     def parse(word: str) -> T:
@@ -90,7 +90,7 @@ def one_word() -> Callable[[Call], str]:
 
 
 def words(minimum: int = 0, maximum: int | None = None) -> Callable[[Call], tuple[str, ...]]:
-    """Any words, as many as the bounds say (both inclusive)."""
+    """Any words; both bounds on their number are inclusive."""
 
     def parse(call: Call) -> tuple[str, ...]:
         count = len(call.args)
@@ -118,7 +118,7 @@ def rest() -> Callable[[Call], str]:
 
 
 def ignored() -> Callable[[Call], None]:
-    """Whatever stands there: for directives without effect."""
+    """Any arguments: for directives without effect."""
     return lambda _call: None
 
 

@@ -15,7 +15,7 @@ _REFERENCE = re.compile(r"\\([$&])|\$([0-9])")
 
 
 def substitute(template: str, found: Sequence[str]) -> str:
-    """A template with $0 to $9 put in, as `Pattern.search` gives them; a group that there is not is ""."""
+    """A template with $0 to $9 replaced, as `Pattern.search` gives them. A missing group is ""."""
 
     def put(reference: re.Match[str]) -> str:
         if reference[1]:

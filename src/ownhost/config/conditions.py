@@ -1,6 +1,7 @@
 """The sections that are decided while the configuration is read: IfModule, IfDefine, IfVersion, IfFile and others.
 
-What stands in one that says no is skipped unread, so it may name directives that nobody knows.
+The content of a section whose condition is false is skipped unread, so it may contain unknown
+directives.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ownhost.config.lexer import next_word, words
 from ownhost.config.loading import Modules, home_of
 from ownhost.config.regex import Pattern
 
-APACHE_VERSION = (2, 4, 62)  # the Apache that configurations see in <IfVersion>
+APACHE_VERSION = (2, 4, 62)  # the Apache version for <IfVersion>
 
 _COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "=": lambda ours, theirs: ours == theirs,
@@ -30,7 +31,7 @@ _COMPARISONS: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 
 
 class Surroundings(Protocol):
-    """What a condition may look at."""
+    """What a condition can see."""
 
     server_root: str
     defines: set[str]
@@ -38,7 +39,7 @@ class Surroundings(Protocol):
 
 
 def if_module(surroundings: Surroundings, argument: str) -> bool:
-    """Whether a module is there, by either of its names: mod_x.c or x_module."""
+    """Whether a module counts as loaded, by either of its names: mod_x.c or x_module."""
     return surroundings.modules.has(argument)
 
 
@@ -106,14 +107,14 @@ _ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a condition other than IfVersion asks. A `!` stands before the quotes; in them it is part of the name."""
+    """The argument of a condition other than IfVersion. A `!` is before the quotes; in them, it is part of the name."""
 
     name: str
     negated: bool
 
 
 def question(raw: str) -> Question:
-    """`[!]name`, of which the first word counts, as in Apache. Raises `ArgumentError`."""
+    """`[!]name`. Only the first word counts, as in Apache. Raises `ArgumentError`."""
     negated = raw.startswith("!")
     name, _ = next_word(raw.removeprefix("!"))
     if not name:
@@ -122,7 +123,7 @@ def question(raw: str) -> Question:
 
 
 def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
-    """Answer a condition: `name` in lower case, `raw` what stands between the name and ">". Raises `ArgumentError`."""
+    """Evaluate a condition: `name` in lower case, `raw` the text between the name and ">". Raises `ArgumentError`."""
     if name == "ifversion":
         return if_version(raw)
     asked = question(raw.lstrip())
@@ -133,9 +134,9 @@ def _condition(name: str, module: str, syntax: str, text: str) -> None:
     declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, block=Block.CONDITION))
 
 
-_condition("IfModule", "core", "[!]module", "What it holds counts if a module is there: mod_x.c or x_module.")
-_condition("IfDefine", "core", "[!]name", "What it holds counts if a name was defined, by -D or by Define.")
-_condition("IfFile", "core", "[!]file", "What it holds counts if a file or folder exists.")
-_condition("IfDirective", "core", "[!]directive", "What it holds counts if a directive is known.")
-_condition("IfSection", "core", "[!]section", "What it holds counts if a section is known.")
-_condition("IfVersion", "mod_version", "[[!]operator] version", "What it holds counts for some versions of Apache.")
+_condition("IfModule", "core", "[!]module", "Its content counts if a module is loaded: mod_x.c or x_module.")
+_condition("IfDefine", "core", "[!]name", "Its content counts if a name was defined, by -D or by Define.")
+_condition("IfFile", "core", "[!]file", "Its content counts if a file or folder exists.")
+_condition("IfDirective", "core", "[!]directive", "Its content counts if a directive is known.")
+_condition("IfSection", "core", "[!]section", "Its content counts if a section is known.")
+_condition("IfVersion", "mod_version", "[[!]operator] version", "Its content counts for some versions of Apache.")

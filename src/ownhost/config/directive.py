@@ -1,11 +1,11 @@
 """How a directive is declared: once, beside the code that obeys it.
 
-A `Directive` says how its arguments are written, where it may stand and what it sets. The declaration is the
-parser's schema, the source of its error messages, of `ownhost directives` and of the reference page.
-A `Setting` is what a request sees: a typed key into `Settings`, with a default and a merge rule.
+A `Directive` says how its arguments are written, where it may stand and what it sets. The parser,
+its error messages, `ownhost directives` and the reference page all use the declaration. A `Setting`
+is what a request sees: a typed key into `Settings`, with a default and a merge rule.
 
-Several directives may write one setting (SetEnv and UnsetEnv; Alias and AliasMatch): `fold` joins what a
-directive says to what the same scope already said.
+Several directives may write one setting (SetEnv and UnsetEnv; Alias and AliasMatch). `fold` adds a
+directive's value to what the same scope already has.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Block(Enum):
 
 
 class Override(Flag):
-    """The AllowOverride classes of which any lets a directive stand in .htaccess."""
+    """The AllowOverride classes. Any one of a directive's classes allows it in .htaccess."""
 
     NONE = 0
     AUTH_CONFIG = auto()
@@ -83,7 +83,7 @@ class Override(Flag):
 
 
 class Answer(StrEnum):
-    """The four answers that a directive's name can get; a name that is not declared at all is `unknown`."""
+    """The four answers for a directive's name. A name that is not declared at all is `unknown`."""
 
     OBEYED = "obeyed"
     NO_EFFECT = "accepted without effect"
@@ -92,7 +92,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
-    """The place in the configuration that something was said at. Line 0 is for what stands in no file."""
+    """A place in the configuration. Line 0 stands for what is in no file."""
 
     file: str
     line: int
@@ -102,12 +102,12 @@ class Source:
 
 
 class ArgumentError(ValueError):
-    """A directive's arguments are not what it takes. The message says what was expected; no file or line."""
+    """A directive has wrong arguments. The message says what was expected, without file and line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of a directive: what `Directive.parse` is given."""
+    """One use of a directive: the argument of `Directive.parse`."""
 
     name: str  # as declared, not as typed
     args: tuple[str, ...]  # words, unquoted, variables expanded
@@ -116,15 +116,15 @@ class Call:
     where: Where
     server_root: str
     defines: frozenset[str] = frozenset()
-    section: str = ""  # what the section around it is for: a folder, a path, a pattern; "" in a server
+    section: str = ""  # the argument of the section around it: a folder, a path, a pattern; "" in a server
     section_kind: str = ""  # "Location"; "" in a server
-    notes: list[str] = field(default_factory=list)  # remarks that `parse` has, shown at start
-    methods: Methods = EVERY  # those of the <Limit> around it: for access rules, all others count for every method
-    outer: str = ""  # the module's section that it stands in
-    inside: Any = None  # of a module's section: what stands in it says, folded; None where that is nothing
+    notes: list[str] = field(default_factory=list)  # remarks of `parse`, shown at start
+    methods: Methods = EVERY  # of the <Limit> around it: for access rules; others count for every method
+    outer: str = ""  # the module's section around it
+    inside: Any = None  # for a module's section: its folded content; None if that is empty
 
     def path(self, argument: str) -> str:
-        """`argument` as an absolute file name: relative ones start at ServerRoot."""
+        """`argument` as an absolute file name. Relative ones start at ServerRoot."""
         if argument.startswith("/"):
             return argument
         return f"{self.server_root.rstrip('/')}/{argument}"
@@ -164,9 +164,9 @@ def inner_then_outer(outer: tuple[Any, ...], inner: tuple[Any, ...]) -> tuple[An
 class Setting(Generic[T]):
     """A typed key into `Settings`.
 
-    `merge(outer, inner)` gives the value where an inner scope (a virtual host, a section) and the scope
-    around it both say something. `inherited`, where it is set, gives the value of a virtual host that says nothing,
-    from the main server's. `readable` gives what still holds of a wrong line's words.
+    `merge(outer, inner)` gives the value if both an inner scope (a virtual host, a section) and the
+    scope around it set it. `inherited`, if present, gives the value of a virtual host that does not
+    set it, from the main server's. `readable` gives what still holds of a wrong line's words.
     """
 
     name: str
@@ -185,7 +185,7 @@ SETTINGS: dict[str, Setting[Any]] = {}
 
 
 class Settings:
-    """What one scope says, or several say once merged: setting names to values. Read-only once built."""
+    """The settings of one scope, or of several after merging: names to values. Read-only once built."""
 
     __slots__ = ("values",)
 
@@ -208,7 +208,7 @@ class Settings:
     __hash__ = None  # type: ignore[assignment]
 
     def merged(self, inner: Settings) -> Settings:
-        """These settings with those of a scope inside laid over them."""
+        """These settings, overridden by those of an inner scope."""
         if not inner.values:
             return self
         result = dict(self.values)
@@ -217,7 +217,7 @@ class Settings:
         return Settings(result)
 
     def inherited(self, inner: Settings) -> Settings:
-        """These settings of the main server, with those of a virtual host laid over them."""
+        """These settings of the main server, overridden by those of a virtual host."""
         result = self.merged(inner)
         for name, value in self.values.items():
             inherit = SETTINGS[name].inherited
@@ -242,11 +242,11 @@ class Directive:
     answer: Answer = Answer.OBEYED
     default: str = ""  # as the manual writes it
     block: Block | None = None  # of a section, which is written <Name ...> ... </Name>
-    opens: Where = Where.DIRECTORY  # of a section: where what it holds stands
+    opens: Where = Where.DIRECTORY  # of a section: the place that its content is in
     rest: str = ""  # of a section: the directive that says in it what follows its first argument
     steers: Callable[..., None] | None = None  # obeys it while files are read: a method of `tree.TreeReader`
-    note: str = ""  # said where the directive is used
-    differs: str = ""  # what is not as in Apache, for the reference page
+    note: str = ""  # a note for each use of the directive
+    differs: str = ""  # how it differs from Apache, for the reference page
     words: tuple[Words[Any], ...] = ()  # the words that its arguments are made of
 
     @property
@@ -269,7 +269,7 @@ def declare(directive: Directive) -> Directive:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in the configuration: what `ownhost check` prints as FILE:LINE: message."""
+    """An error in the configuration: what `ownhost check` prints as FILE:LINE: message."""
 
     source: Source
     message: str
@@ -279,7 +279,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration does not check out. `problems` holds every error found, in order of appearance."""
+    """The configuration has errors. `problems` has all of them, in order of appearance."""
 
     def __init__(self, problems: list[Problem], notes: list[Problem] | None = None) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -289,7 +289,7 @@ class ConfigError(Exception):
 
 @dataclass(slots=True)
 class Notes:
-    """Remarks on a configuration that is fine: shown at start, never a reason to stop."""
+    """Remarks on a valid configuration: shown at start, never a reason to stop."""
 
     lines: list[Problem] = field(default_factory=list)
 

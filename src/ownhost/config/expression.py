@@ -1,7 +1,7 @@
 """Apache's expressions (expr.html), parsed: plain data that pickles.
 
-A `Condition` says yes or no, a `StringExpression` is a text. `expression_parser` makes them, `request.expressions`
-evaluates them.
+A `Condition` is true or false, a `StringExpression` is a text. `expression_parser` makes them,
+`request.expressions` evaluates them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ownhost.config.regex import Pattern
 
-# Words: what has a text as its value.
+# Words: nodes whose value is a text.
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Variable:
 class Call:
     """function(word) or %{function:text}.
 
-    `server_value` is what the server's own environment has under a name that env or osenv is given: as it was when
-    the configuration was read, since the processes that evaluate have no environment.
+    `server_value` is the value of env or osenv in the server's own environment, from the time when
+    the configuration was read: the processes that evaluate have no environment.
     """
 
     function: str  # in small letters
@@ -43,21 +43,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class BackReference:
-    """$0 to $9: what the last regular expression that matched has found."""
+    """$0 to $9: the match and the groups of the last regular expression that matched."""
 
     group: int
 
 
 @dataclass(frozen=True, slots=True)
 class Concatenation:
-    """Words, one behind the other."""
+    """Words, one after another."""
 
     parts: tuple[Word, ...]
 
 
 Word = Text | Variable | Call | BackReference | Concatenation
 
-# Conditions: what is true or false.
+# Conditions: nodes that are true or false.
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Two words as strings (==, <...) or, where `numbers`, as integers (-eq, -lt...): eq, ne, lt, le, gt or ge.
+    """Two words compared as strings (==, <...) or, with `numbers`, as integers (-eq, -lt...): eq, ne, lt, le, gt or ge.
 
-    `by_length`: a shorter string is less than a longer one, whatever is in them (SSLRequire).
+    `by_length`: a shorter string is less than a longer one, whatever they contain (SSLRequire).
     """
 
     operator: str
@@ -129,7 +129,7 @@ class HasExtension:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """-f word and the like: the letter says what is asked."""
+    """-f word and the like; the letter names the test."""
 
     operator: str
     word: Word
@@ -156,7 +156,7 @@ Node = Constant | Not | All | AnyOf | Compare | Matches | Member | HasExtension 
 
 
 def children(node: Node | Word) -> Iterator[Node | Word]:
-    """The nodes and words that one is made of."""
+    """The nodes and words that a node consists of."""
     for name in node.__slots__:
         value = getattr(node, name)
         for one in value if isinstance(value, tuple) else (value,):
@@ -181,7 +181,7 @@ class StringExpression:
 
     @property
     def parts(self) -> Sequence[Word]:
-        """The words that it is made of."""
+        """The words that it consists of."""
         return self.word.parts if isinstance(self.word, Concatenation) else (self.word,)
 
 

@@ -1,6 +1,6 @@
 """Text to expressions. The grammar is loaded with the first one: most configurations have none, and servers need none.
 
-Invariant: any text is an expression or an `ArgumentError`, which points at the column.
+Invariant: any text is an expression, or gives an `ArgumentError` that names the column.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _COMPUTED = re.compile(r"%\{|\\|\$[0-9]")
 
 
 def parse_condition(text: str, source: Source | None = None, *, restricted: bool = False) -> Condition:
-    """Parse a boolean expression that stands at `source`. Raises ArgumentError.
+    """Parse a boolean expression from the place `source`. Raises ArgumentError.
 
-    `restricted`: nothing in it may look at files.
+    `restricted`: it may not look at files.
     """
     from ownhost.config.expression_grammar import parse
 
@@ -24,7 +24,7 @@ def parse_condition(text: str, source: Source | None = None, *, restricted: bool
 
 
 def parse_ssl_requirement(text: str, source: Source | None = None) -> Condition:
-    """Parse what SSLRequire takes: a boolean expression whose comparisons are of strings. Raises ArgumentError."""
+    """Parse the argument of SSLRequire: a boolean expression whose comparisons are of strings. Raises ArgumentError."""
     from ownhost.config.expression_grammar import parse
 
     return Condition(text, parse(text, "condition", False, source, like_ssl=True))
@@ -38,5 +38,5 @@ def parse_string(text: str, *, restricted: bool = False) -> StringExpression:
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has nothing in it that a string expression would compute: it stands for itself."""
+    """Whether a text contains nothing that a string expression would compute, so that it stands for itself."""
     return _COMPUTED.search(text) is None

@@ -25,9 +25,10 @@ def is_glob(text: str) -> bool:
 
 
 def compile_glob(pattern: str, source: Source | None = None, *, within_path: bool) -> Pattern:
-    """A pattern as a regular expression that is anchored at both ends.
+    """A pattern as a regular expression, anchored at both ends.
 
-    With `within_path`, `*`, `?` and `[...]` never match a "/": each stands for a part of one component.
+    With `within_path`, `*`, `?` and `[...]` never match a "/": each stands for a part of one
+    component.
     """
     return Pattern(rf"\A{translate(pattern, within_path=within_path)}\z", source=source)
 
@@ -84,8 +85,9 @@ def _member(pattern: str, position: int) -> tuple[str, int]:
 def expand_path(pattern: str) -> Iterator[str]:
     """The files that an Include's argument names: a file, a folder's files (folders in it too), or a pattern's.
 
-    Sorted by name at each level. A pattern may have wildcards in any component; "*" does not find names that
-    begin with a dot. Raises `OSError` for a folder that cannot be read, ValueError past `MAX_FOLDER_DEPTH`.
+    Sorted by name at each level. A pattern may have wildcards in any component; "*" does not match
+    names that begin with a dot. Raises `OSError` for a folder that cannot be read, ValueError past
+    `MAX_FOLDER_DEPTH`.
     """
     for path in _matches(pattern) if is_glob(pattern) else [pattern]:
         yield from _files_under(path, 0)
@@ -122,7 +124,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _entries(folder: str, regex: Pattern, component: str) -> list[str]:
-    """The names in a folder that match; none where there is no such folder."""
+    """The names in a folder that match; none if the folder does not exist."""
     try:
         names = [entry.name for entry in Path(folder).iterdir()]
     except (FileNotFoundError, NotADirectoryError):

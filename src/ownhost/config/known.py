@@ -1,4 +1,4 @@
-"""What is known by name but not declared: Apache's other directives, and the nearest name to a typo."""
+"""Names that are known but not declared: Apache's other directives; and the nearest name to a typo."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ownhost.config.known_names import MODULE_DIRECTIVES
 
 UNSUPPORTED = {
     name.lower(): (name, module) for module, names in MODULE_DIRECTIVES.items() for name in names.split()
-}  # lower-case name to name and module; those that are declared count as such first
+}  # lower-case name to name and module; declared ones are looked up first
 
 
 def directive_problem(name: str, *, section: bool) -> str:
-    """What to say about a directive or section that no declaration answers to."""
+    """The message for a directive or section without a declaration."""
     shown = f"<{name}>" if section else name
     declared = REGISTRY.get(name.lower())
     if declared is not None and declared.section != section:
         if declared.section:
             return f"{name} is a section: expected <{declared.name} ...> and </{declared.name}>"
-        return f"{shown} is no section: expected {declared.name} {declared.syntax}".rstrip()
+        return f"{shown} is not a section: expected {declared.name} {declared.syntax}".rstrip()
     if name.lower() in UNSUPPORTED:
         proper, module = UNSUPPORTED[name.lower()]
-        return f"{f'<{proper}>' if section else proper} ({module}) is known but not supported yet"
+        return f"{f'<{proper}>' if section else proper} ({module}) is not supported yet"
     names = {declared.name for declared in REGISTRY.values()} | {proper for proper, _ in UNSUPPORTED.values()}
     return f"unknown {'section' if section else 'directive'} {shown}{suggestion(name, names)}"
 

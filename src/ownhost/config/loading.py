@@ -1,7 +1,7 @@
-"""Which modules are there: what <IfModule> answers, and whose directives are at home in a configuration.
+"""Which modules count as loaded: the answers of <IfModule>, and whose directives a configuration may use.
 
-As in Apache, a module is there from its LoadModule line on, if what its directives do is done here. A configuration
-without any such line has all modules that are done here.
+As in Apache, a module counts from its LoadModule line on, if Ownhost obeys its directives. In a
+configuration without any such line, all modules count whose directives Ownhost obeys.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _BY_FILE = {file: name for name, files in table.FILES.items() for file in files}
 
 
 def done_where(names: Iterable[str], is_there: Callable[[str, bool], bool]) -> None:
-    """Have somebody else say, each time, whether modules are there: given the name, and whether it is loaded."""
+    """Register a function that says, each time, whether modules are available, given name and whether it is loaded."""
     _WHERE_INSTALLED.update(dict.fromkeys(names, is_there))
 
 
 def module_of(word: str) -> str | None:
-    """The module that a word of <IfModule> names: mod_x.c, x_module. None for one that nobody knows."""
+    """The module that a word of <IfModule> names: mod_x.c, x_module. None for an unknown one."""
     if word.endswith("_module"):
         name = word.removesuffix("_module")
     elif word in _BY_FILE:
@@ -36,7 +36,7 @@ def module_of(word: str) -> str | None:
 
 
 def words_of(name: str) -> tuple[str, ...]:
-    """What <IfModule> may call a module: its files, and its identifier."""
+    """The names of a module in <IfModule>: its files, and its identifier."""
     return (*table.FILES.get(name, (f"mod_{name}.c",)), f"{name}_module")
 
 
@@ -49,16 +49,18 @@ class Modules:
     """The modules of one configuration while it is read."""
 
     def __init__(self, *, loads: bool = True) -> None:
-        self.loads = loads  # whether LoadModule lines say what is there
+        self.loads = loads  # whether there are LoadModule lines
         self.loaded: set[str] = set()
-        self.missed = False  # whether any was asked for that is not loaded
+        self.missed = False  # whether a module was asked for that is not loaded
 
     def load(self, name: str) -> None:
         """Obey a LoadModule line."""
         self.loaded.add(name)
 
     def is_loaded(self, name: str) -> bool:
-        """Whether a module may be used at all. Prefork needs no line, as mpm-itk is built in, until another MPM is."""
+        """Whether a module may be used at all. Prefork needs no line until another MPM is loaded,
+        as mpm-itk is built in.
+        """
         if not self.loads or name in self.loaded or name in table.BUILT_IN:
             return True
         if name == "mpm_prefork" and not self.loaded & table.MPMS:
@@ -67,21 +69,21 @@ class Modules:
         return False
 
     def is_usable(self, name: str) -> bool:
-        """Whether a module's directives may be used, because it, or another that has them, is loaded."""
+        """Whether a module's directives may be used, because it, or another module with them, is loaded."""
         return any(map(self.is_loaded, _KIN.get(name, (name,))))
 
     def is_done(self, name: str) -> bool:
-        """Whether what a module does is done here, once it is loaded."""
+        """Whether Ownhost obeys a module's directives, once it is loaded."""
         if name in table.DONE_WHERE_INSTALLED:
             return name in _WHERE_INSTALLED and _WHERE_INSTALLED[name](name, self.loads)
         return name in table.DONE or (name in table.DONE_IF_LOADED and self.loads)
 
     def has(self, word: str) -> bool:
-        """What <IfModule> answers."""
+        """The answer of <IfModule>."""
         name = module_of(word)
         return name is not None and self.is_loaded(name) and self.is_done(name)
 
     def missing(self, word: str) -> str | None:
-        """The module that a word names, where it would be there if it, or one of its kin, were loaded; else None."""
+        """The module that a word names, if it would count once it, or a related one, were loaded; else None."""
         name = module_of(word)
         return name if name is not None and self.is_done(name) and not self.is_usable(name) else None

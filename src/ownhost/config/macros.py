@@ -1,8 +1,8 @@
 """mod_macro: <Macro name parameter...>, Use and UndefMacro.
 
-A macro's lines take the place of the Use line, with each parameter's name replaced by its argument wherever it
-occurs, in the order of the text; of two names that begin at the same place the longer counts. A parameter that
-begins with "@" is replaced by its argument in quotes.
+A macro's lines replace the Use line. Each parameter's name is replaced by its argument wherever it
+occurs, in the order of the text; of two names that begin at the same place the longer counts. A
+parameter that begins with "@" is replaced by its argument in quotes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ownhost.config.lexer import Line, quote, words
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """A macro as defined. `name` is in lower case: macros' names do not differ by case."""
+    """A macro as defined. `name` is in lower case, as case does not distinguish macros' names."""
 
     name: str
     parameters: tuple[str, ...]
@@ -26,7 +26,7 @@ class Macro:
     source: Source
 
     def used(self, arguments: Sequence[str], at: Line) -> Iterator[Line]:
-        """The lines that a Use line stands for. Raises `ArgumentError` for a wrong number of arguments."""
+        """The lines that replace a Use line. Raises `ArgumentError` for a wrong number of arguments."""
         if len(arguments) != len(self.parameters):
             wanted = " ".join(self.parameters) or "no arguments"
             raise ArgumentError(f"macro {self.name} takes {wanted}, got {len(arguments)} arguments")
@@ -36,7 +36,7 @@ class Macro:
 
 
 def define(raw: str, lines: Sequence[Line], source: Source) -> Macro:
-    """A macro from the arguments of its <Macro> and the lines that it holds."""
+    """A macro from the arguments of its <Macro> and the lines in it."""
     name, *parameters = words(raw) or ("",)
     if not name:
         raise ArgumentError("expected a name")
@@ -62,7 +62,7 @@ declare(
         "mod_macro",
         "name [parameter]...",
         ANYWHERE,
-        "Names the lines that it holds, so that Use can repeat them with other arguments.",
+        "Names the lines that it contains, so that Use can repeat them with other arguments.",
         ignored(),
         override=Override.ALL,
         block=Block.MACRO,

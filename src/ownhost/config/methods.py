@@ -1,4 +1,4 @@
-"""Sets of HTTP methods: what <Limit> and <LimitExcept> say, and access rules that stand in them are for."""
+"""Sets of HTTP methods, as in <Limit> and <LimitExcept>, and in the access rules inside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """Some methods, or all but some. HEAD is GET here: who may not see a page may not ask about it."""
+    """Some methods, or all but some. HEAD counts as GET: who may not see a page may not ask about it."""
 
     names: frozenset[str]
     excepted: bool = False
@@ -31,7 +31,7 @@ class Methods:
         return (_plain(method) in self.names) != self.excepted
 
     def __and__(self, other: Methods) -> Methods:
-        """Those that are in both."""
+        """The methods that are in both."""
         if self.excepted and other.excepted:
             return Methods(self.names | other.names, True)
         if self.excepted or other.excepted:

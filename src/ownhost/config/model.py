@@ -1,7 +1,8 @@
-"""What a configuration says, once read: servers, virtual hosts, sections. Plain data that pickles.
+"""A configuration after reading: servers, virtual hosts, sections. Plain data that pickles.
 
-`read` (in `reader`) makes a `Config` from text. Merging main server and virtual host happens once, there; merging
-sections happens per request (`request.merge`), remembered per set of sections that matched.
+`read` (in `reader`) makes a `Config` from text. It merges main server and virtual host, once.
+Sections are merged per request (`request.merge`), and the result is remembered per set of sections
+that matched.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class SectionKind(StrEnum):
 
     DIRECTORY = "Directory"
     DIRECTORY_MATCH = "DirectoryMatch"
-    PROXY = "Proxy"  # in the stead of those two where another server answers
+    PROXY = "Proxy"  # instead of those two, if another server answers
     PROXY_MATCH = "ProxyMatch"
     FILES = "Files"  # Files and FilesMatch merge in order of appearance, as one group
     FILES_MATCH = "FilesMatch"
@@ -29,18 +30,18 @@ class SectionKind(StrEnum):
     IF = "If"
     ELSE_IF = "ElseIf"
     ELSE = "Else"
-    LIMIT = "Limit"  # these two make no `Section`: they are for access rules, which keep what they say
+    LIMIT = "Limit"  # these two make no `Section`: they are for access rules, which keep their methods
     LIMIT_EXCEPT = "LimitExcept"
 
 
 @dataclass(slots=True)
 class Section:
-    """One <Directory>, <Files>, <Location>, <If>... and what it says.
+    """One <Directory>, <Files>, <Location>, <If>... and its settings.
 
-    `pattern` is the argument as written (a path, a glob, an expression). `regex` is set
-    where matching needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
-    Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same list; `condition` is
-    what the first two ask.
+    `pattern` is the argument as written (a path, a glob, an expression). `regex` is set if matching
+    needs one: the Match forms, `~` forms and globs. A literal path has none. Named groups of a
+    Match section become MATCH_NAME variables. An <ElseIf> or <Else> follows its <If> in the same
+    list; `condition` belongs to the first two.
     """
 
     kind: SectionKind
@@ -48,12 +49,12 @@ class Section:
     source: Source
     regex: Pattern | None = None
     settings: Settings = field(default_factory=Settings)
-    origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was said (last)
+    origins: dict[str, Source] = field(default_factory=dict)  # setting name -> where it was set (last)
     sections: list[Section] = field(default_factory=list)  # nested, in order of appearance
     condition: Condition | None = None
 
     def says(self, *wanted: Setting[Any]) -> bool:
-        """Whether it, or a section in it, says one of some settings."""
+        """Whether it, or a section in it, has one of some settings."""
         return _says(self.settings, self.sections, wanted)
 
 
@@ -84,11 +85,11 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong in a virtual host, which is answered with 500 for that: it costs its owner alone.
+    """An error in a virtual host. The virtual host is then answered with 500; others are not affected.
 
-    `spoiled` are the names of settings that it says in a way that nobody can read. `unknown`: it has lines that could
-    be anything (a file that cannot be read, a directive that nobody knows). `placeless`: it does not say at what
-    address it is, so it has its names at every address, behind all others.
+    `spoiled` are the names of settings that it has in an unreadable form. `unknown`: it has lines
+    that could be anything (a file that cannot be read, an unknown directive). `placeless`: it has
+    no valid address, so it has its names at every address, after all others.
     """
 
     problems: tuple[Problem, ...]
@@ -105,9 +106,9 @@ class Fault:
 class VirtualHost:
     """A server that answers requests: the main server (id 0) or a <VirtualHost>.
 
-    In a finished `Config` the settings and sections of the main server are merged in already: `sections` has the
-    main server's first, then the virtual host's own. `hosts` holds the host part of each address as written in
-    <VirtualHost>, in lower case without brackets: a name of last resort.
+    In a finished `Config` it contains the settings and sections of the main server: `sections` has
+    the main server's first, then the virtual host's own. `hosts` has the host part of each address
+    in <VirtualHost>, in lower case without brackets: a name of last resort.
     """
 
     id: int
@@ -117,11 +118,11 @@ class VirtualHost:
     origins: dict[str, Source] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
     hosts: tuple[str, ...] = ()
-    loaded: frozenset[str] | None = None  # the modules that LoadModule names; None: there is no such line
+    loaded: frozenset[str] | None = None  # the modules of LoadModule lines; None if there is no such line
     fault: Fault | None = None  # why it is answered with 500
 
     def says(self, *wanted: Setting[Any]) -> bool:
-        """Whether it, or a section in it, says one of some settings."""
+        """Whether it, or a section in it, has one of some settings."""
         return _says(self.settings, self.sections, wanted)
 
 
@@ -131,14 +132,14 @@ def _says(settings: Settings, sections: list[Section], wanted: tuple[Setting[Any
 
 @dataclass(slots=True)
 class Config:
-    """A configuration that checked out, but for what is wrong within single virtual hosts."""
+    """A configuration without errors, except those within single virtual hosts."""
 
     server_root: str
     main: VirtualHost
     virtual_hosts: list[VirtualHost]
     listeners: list[Listener]
     notes: list[Problem] = field(default_factory=list)
-    without_effect: list[Problem] = field(default_factory=list)  # each use of a directive that does nothing here
+    without_effect: list[Problem] = field(default_factory=list)  # each use of a directive without effect
     files: list[str] = field(default_factory=list)  # every file read
 
     @property
@@ -148,5 +149,5 @@ class Config:
 
     @property
     def faults(self) -> list[Problem]:
-        """What is wrong within virtual hosts."""
+        """The errors within virtual hosts."""
         return [problem for server in self.virtual_hosts if server.fault for problem in server.fault.problems]

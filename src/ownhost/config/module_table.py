@@ -1,11 +1,12 @@
-"""The modules of Apache 2.4 and around it, and which of them Ownhost stands in for: data for <IfModule> and LoadModule.
+"""The modules of Apache 2.4 and around it, and which of them Ownhost replaces: data for <IfModule> and LoadModule.
 
-A module is written as what stands before "_module" in a LoadModule line. Its file is mod_NAME.c, but for `FILES`.
+A module is written as the part before "_module" in a LoadModule line. Its file is mod_NAME.c,
+except for `FILES`.
 """
 
 from __future__ import annotations
 
-# What their directives do is done here; of those without directives, what else they are for.
+# Modules whose directives Ownhost obeys, or whose purpose it serves if they have none.
 _DONE = """
     access_compat actions alias asgi authz_core authz_host cgi cgid core dir env fcgid headers http http2 log_config
     logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel
@@ -14,13 +15,14 @@ _DONE = """
 """
 DONE = frozenset(_DONE.split())
 
-# Done, too, but only where they are loaded: where nothing says what is, mpm_itk says whose a virtual host is.
+# The same, but only if they are loaded: without LoadModule lines, mpm_itk says who owns a virtual
+# host.
 DONE_IF_LOADED = frozenset({"ruid2"})
 
-# Done where a program for it is installed: `loading.done_where`.
+# Modules that count if their program is installed: `loading.done_where`.
 DONE_WHERE_INSTALLED = frozenset({"php", "php5", "php7", "php8"})
 
-# Known, and not done: what stands in an <IfModule> for them is skipped.
+# Known modules that Ownhost does not have: <IfModule> sections for them are skipped.
 _NOT_DONE = """
     allowmethods apparmor apreq2 asis auth_basic auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
     auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_core authn_dbd authn_dbm authn_file
@@ -42,12 +44,13 @@ NOT_DONE = frozenset(_NOT_DONE.split())
 
 KNOWN = DONE | DONE_IF_LOADED | DONE_WHERE_INSTALLED | NOT_DONE
 
-# There without a LoadModule line: those that Debian builds in (`apache2 -l`), and what Ownhost itself is.
+# Modules that need no LoadModule line: those that Debian builds in (`apache2 -l`), and Ownhost
+# itself.
 BUILT_IN = frozenset({"asgi", "core", "http", "log_config", "logio", "mpm_itk", "so", "unixd", "version", "watchdog"})
 
-MPMS = frozenset({"mpm_event", "mpm_peruser", "mpm_worker"})  # where one of them is loaded, prefork is not
+MPMS = frozenset({"mpm_event", "mpm_peruser", "mpm_worker"})  # if one of them is loaded, prefork is not
 
-# Where the file's name in <IfModule> is another than mod_NAME.c; some have gone by several.
+# Modules whose file name in <IfModule> is not mod_NAME.c; some have had several.
 FILES = {
     "core": ("core.c",),
     "http": ("http_core.c",),
@@ -59,10 +62,10 @@ FILES = {
     "mpm_worker": ("worker.c",),
 }
 
-# Modules that have the same directives, of which one is loaded; they are declared as the first one's.
+# Modules with the same directives, of which one is loaded. The first one declares them.
 KIN = (("cgi", "cgid"), ("php", "php5", "php7", "php8"))
 
-# The names of modules in the declarations of directives, where they are not mod_NAME.
+# The names of modules in the declarations of directives, if they are not mod_NAME.
 DECLARED = {
     "event": "mpm_event",
     "http_core": "http",

@@ -24,7 +24,7 @@ _MAPPED = 0xFFFF  # ::ffff:0:0/96: IPv4 in IPv6 (RFC 4291, 2.5.5.2)
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The addresses whose bits under a mask are these. The mask may have holes, as Apache's may."""
+    """The addresses whose bits under a mask are these. The mask may have holes, as in Apache."""
 
     version: int
     bits: int
@@ -36,7 +36,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Many networks, as one set of addresses: an address is looked up once for each mask."""
+    """Many networks, as one set of addresses. An address is looked up once for each mask."""
 
     masks: tuple[tuple[int, int, frozenset[int]], ...] = ()  # version, mask, the bits of all networks that have it
 
@@ -55,7 +55,7 @@ class Networks:
         return self._has(address.version, int(address))
 
     def covers(self, text: str) -> bool:
-        """Whether an address is in it, as a socket gives it: the same as `parse_address(text) in self`, and quicker."""
+        """Whether it contains an address from a socket: the same as `parse_address(text) in self`, but faster."""
         if ":" not in text:
             return self._has(4, int.from_bytes(inet_pton(AF_INET, text), "big"))
         value = int.from_bytes(inet_pton(AF_INET6, text.partition("%")[0]), "big")
@@ -86,7 +86,7 @@ def parse_network(text: str) -> Network:
 
 
 def is_network(text: str) -> bool:
-    """Whether a word is meant as an address or a network, rather than as a name; it may still be wrong."""
+    """Whether a word is meant as an address or a network, not as a name; it may still be wrong."""
     return _LOOKS_NUMERIC.fullmatch(text.partition("/")[0]) is not None
 
 
@@ -98,7 +98,7 @@ def parse_address(text: str) -> Address:
 
 
 def _partial(text: str) -> Network | None:
-    """Up to four octets, each of which counts; Apache allows a dot behind them."""
+    """Up to four octets, each of which counts. Apache allows a dot after them."""
     if not _PARTIAL.fullmatch(text):
         return None
     octets = [int(octet) for octet in text.rstrip(".").split(".")]
@@ -110,7 +110,7 @@ def _partial(text: str) -> Network | None:
 
 
 def _address(text: str) -> Address | None:
-    """An address written out, without a zone; None where it is none, or IPv4 in IPv6, which no client has here."""
+    """A full address, without a zone. None for other words, and for IPv4 in IPv6, which no client has here."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

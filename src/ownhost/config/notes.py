@@ -1,4 +1,4 @@
-"""Remarks on a configuration that is fine, as people read them: one line for what is said of many places in a file."""
+"""Remarks on a valid configuration, for people: one line for the same remark at many places in a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ownhost.config.directive import Problem, Source
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A remark, the first place in a file that it is about, and how many more places there are in that file."""
+    """A remark, its first place in a file, and how many more places that file has."""
 
     source: Source
     message: str
@@ -22,7 +22,7 @@ class Note:
 
 
 def folded(notes: Iterable[Problem]) -> list[Note]:
-    """The remarks, those that say the same of one file as one."""
+    """The remarks, with equal ones about one file joined."""
     places: dict[tuple[str, str], dict[Source, None]] = {}
     for note in notes:
         places.setdefault((note.source.file, note.message), {})[note.source] = None

@@ -1,15 +1,16 @@
 """Regular expressions: those of PCRE2, the library that Apache uses, called directly (pcre2api(3), ctypes).
 
-Options are Apache's own (server/util_pcre.c, RegexDefaultOptions): a text is bytes without Unicode properties, "." is
-any of them, "$" is at the very end only, and two groups may have one name. Texts are given and found as UTF-8 with
-surrogate escapes; as in Apache, one ends at its first NUL.
+Options are Apache's own (server/util_pcre.c, RegexDefaultOptions): a text is bytes without Unicode
+properties, "." is any of them, "$" is only the very end, and two groups may have one name. Texts
+and results are UTF-8 with surrogate escapes. As in Apache, a text ends at its first NUL.
 
 Nothing is compiled to machine code (no JIT): processes that serve may not make memory executable.
 
-Invariant: a search ends. PCRE2 counts steps anew for each place that a match may begin at, and a step may look at all
-of the text. So a search of the whole text gets few steps for each place. Where they do not do, the text is searched in
-parts: the fewer places in one, the more steps, and between parts a clock is looked at. What takes more time, steps or
-memory than that raises `PatternFailed`.
+Invariant: a search ends. PCRE2 counts steps for each place at which a match may begin, starting
+anew, and a step may look at all of the text. So a search of the whole text gets few steps for each
+place. If they are not enough, the text is searched in parts: the fewer places in one, the more
+steps, and a clock is checked between parts. A search that takes more time, steps or memory raises
+`PatternFailed`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from ownhost.config.directive import ArgumentError, Source
 
-STEPS = 1_000_000  # of one call, at all its places together: some 12 ms
+STEPS = 1_000_000  # of one call, at all its places together: about 12 ms
 SECONDS = 0.04  # of processor time, for all parts of one search
 MEMORY = 32 * 1024  # KiB, for what one search may have to go back to
 _ENCODING = "utf-8", "surrogateescape"
@@ -34,7 +35,7 @@ _ANCHORED = 0x80000000
 _INFO_ALLOPTIONS, _INFO_CAPTURECOUNT, _INFO_NAMECOUNT, _INFO_NAMEENTRYSIZE, _INFO_NAMETABLE = 0, 4, 17, 18, 19
 _NO_MATCH, _MATCH_LIMIT, _DEPTH_LIMIT, _HEAP_LIMIT = -1, -47, -53, -63
 _REASONS = {
-    _MATCH_LIMIT: "it takes too long; rewrite what repeats within a repetition",
+    _MATCH_LIMIT: "it takes too long; avoid repetitions within repetitions",
     _DEPTH_LIMIT: "it goes too deep",
     _HEAP_LIMIT: "it takes too much memory",
 }
@@ -67,18 +68,19 @@ _context_create = _function("match_context_create", c_void_p, c_void_p)
 _set_match_limit = _function("set_match_limit", c_int, c_void_p, c_uint32)
 _set_offset_limit = _function("set_offset_limit", c_int, c_void_p, c_size_t)
 _set_heap_limit = _function("set_heap_limit", c_int, c_void_p, c_uint32)
-# Called for each search: its arguments are made once, of the very types that it takes, and not converted each time.
+# Called for each search. Its arguments have their C types already, so they are not converted each
+# time.
 _match = _function("match", c_int)
 _TO_THE_NUL, _START, _NO_OPTIONS = c_size_t(-1), c_size_t(0), c_uint32(0)
 _UNSET = c_size_t(-1).value  # the place of a group that took no part
 
 
 class PatternFailed(Exception):
-    """A regular expression was given up. The message says which, where it stands, and why."""
+    """A regular expression was given up. The message says which one, its place, and why."""
 
 
 class _Room:
-    """Where a search writes what it found. One for the whole process: nothing here searches in threads."""
+    """Where a search writes its result. There is one for the whole process, as no two threads search."""
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
@@ -103,16 +105,17 @@ def _context(steps: int) -> c_void_p:
     return context
 
 
-# For the first call, by the bits of the text's length.
+# For the first call, by the number of bits of the text's length.
 _AT_ONE_PLACE = [_context(_steps(2**bits - 1, 1)) for bits in range(28)]
 _AT_EVERY_PLACE = [_context(_steps(2**bits - 1, 2**bits)) for bits in range(28)]
 _OF_A_PART = _context(1)
 
 
 class Pattern:
-    """A compiled regular expression. It pickles as what it was made of. Raises `ArgumentError` for one that is wrong.
+    """A compiled regular expression. It pickles as its source. Raises `ArgumentError` for an invalid one.
 
-    `groups` is their number, `names` those that have one. `source` is the place that is named when a search fails.
+    `groups` is their number, `names` those that have one. `source` is the place to name if a search
+    fails.
     """
 
     __slots__ = ("_code", "_ends", "_limits", "groups", "ignore_case", "names", "pattern", "source")
@@ -139,7 +142,7 @@ class Pattern:
         if self.groups > _room.groups:
             _renew(self.groups)
 
-    def __del__(self, free: Callable[[c_void_p], None] = _code_free) -> None:  # at the process's end, no name is left
+    def __del__(self, free: Callable[[c_void_p], None] = _code_free) -> None:  # when the process ends, names are gone
         free(self._code)
 
     def __reduce__(self) -> tuple[type[Pattern], tuple[str, bool, Source | None]]:
@@ -155,7 +158,7 @@ class Pattern:
         return hash((self.pattern, self.ignore_case))
 
     def search(self, text: str) -> tuple[str, ...]:
-        """What is found first: all of it, and then each group, "" where it took no part; () where nothing is found.
+        """The first match: all of it, and then each group, "" if it took no part; () if nothing matches.
 
         Raises PatternFailed.
         """
@@ -170,14 +173,14 @@ class Pattern:
         return tuple([data[ends[place] : ends[place + 1]].decode(*_ENCODING) for place in range(0, self._ends, 2)])
 
     def named(self, text: str) -> dict[str, str] | None:
-        """The named groups that take part in what `search` finds; None where that is nothing. Raises PatternFailed."""
+        """The named groups that take part in the result of `search`; None if nothing matches. Raises PatternFailed."""
         found = self.search(text)
         if not found:
             return None
         return {name: found[group] for group, name in self.names if _room.offsets[2 * group] != _UNSET}
 
     def split(self, text: str) -> tuple[str, tuple[str, ...], str] | None:
-        """What `search` finds, between the text before it and the text behind it. Raises PatternFailed."""
+        """The result of `search`, between the text before it and the text after it. Raises PatternFailed."""
         found = self.search(text)
         if not found:
             return None
@@ -186,7 +189,7 @@ class Pattern:
         return data[:start].decode(*_ENCODING), found, data[end:].decode(*_ENCODING)
 
     def _in_parts(self, data: bytes, failure: int) -> bool:
-        """Whether anything is found after all, where one call cannot tell. Raises PatternFailed."""
+        """Whether anything matches, when one call cannot tell. Raises PatternFailed."""
         if failure != _MATCH_LIMIT or self._limits is _AT_ONE_PLACE:
             raise self._failed(data, failure)
         length = len(data)

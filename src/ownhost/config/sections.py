@@ -1,7 +1,8 @@
 """The sections that limit directives to some requests: where each may stand, and what its argument means.
 
-Directory, Files and Location take a path, a shell pattern, or `~` and a regular expression; their Match forms take
-a regular expression. Patterns of Directory and Location match path components one by one.
+Directory, Files and Location take a path, a shell pattern, or `~` and a regular expression. Their
+Match forms take a regular expression. Patterns of Directory and Location match path components one
+by one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ownhost.config.regex import Pattern
 
 K = SectionKind
 
-_NAMED = (K.DIRECTORY, K.FILES, K.LOCATION, K.IF)  # those that a message names; the others go with them
+_NAMED = (K.DIRECTORY, K.FILES, K.LOCATION, K.IF)  # those that a message names
 _DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
 _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
@@ -63,7 +64,7 @@ def check_place(kind: SectionKind, outer: SectionKind | None) -> None:
 
 
 def check_follows(kind: SectionKind, before: list[Section]) -> None:
-    """Refuse an <ElseIf> or <Else> without its <If>: directives may stand between them, no other section."""
+    """Refuse an <ElseIf> or <Else> without its <If>. Directives may stand between them, other sections may not."""
     if kind in (K.ELSE_IF, K.ELSE) and not any(section.kind in (K.IF, K.ELSE_IF) for section in before[-1:]):
         raise ArgumentError("expected after an <If> or <ElseIf> in the same section")
 
@@ -117,7 +118,7 @@ def _glob(kind: SectionKind, pattern: str, source: Source) -> Pattern | None:
 
 
 def _directory(path: str) -> str:
-    """A folder's path in the form that is compared: no "//", "." or "..", a "/" at the end."""
+    """A folder's path in the form for comparison: no "//", "." or "..", a "/" at the end."""
     if not path.startswith("/"):
         raise ArgumentError(f"expected an absolute path, not {path!r}")
     folder = posixpath.normpath(re.sub("/+", "/", path))
@@ -144,7 +145,7 @@ def limited(kind: SectionKind, raw: str, outer: Methods) -> Methods:
             raise ArgumentError(f"expected {method.upper()}, not {method}: methods differ by case")
     both = outer & Methods.of(found, excepted=kind is K.LIMIT_EXCEPT)
     if not both:
-        raise ArgumentError(f"expected methods that the section around it is for, too, not {raw}")
+        raise ArgumentError(f"expected methods of the section around it, not {raw}")
     return both
 
 
@@ -179,21 +180,21 @@ _section(
     "VirtualHost",
     "address[:port]...",
     SERVER_ONLY,
-    "A server of its own, at some addresses or by its name.",
+    "A server of its own, at some addresses or with its own name.",
     block=Block.VIRTUAL_HOST,
     opens=Where.VIRTUAL_HOST,
 )
-_section("Directory", "path|pattern", SERVERS, "For files in a folder and the folders in it.")
-_section("DirectoryMatch", "regex", SERVERS, "For folders whose path matches, and what is in them.")
-_section("Files", "name|pattern", ANYWHERE, "For files of that name, in any folder.", Override.ALL)
-_section("FilesMatch", "regex", ANYWHERE, "For files whose name matches.", Override.ALL)
-_section("Location", "path|pattern", SERVERS, "For requests whose path begins with it.")
-_section("LocationMatch", "regex", SERVERS, "For requests whose path matches.")
+_section("Directory", "path|pattern", SERVERS, "Applies to files in a folder and in the folders below it.")
+_section("DirectoryMatch", "regex", SERVERS, "Applies to folders whose path matches, and to all that they contain.")
+_section("Files", "name|pattern", ANYWHERE, "Applies to files of that name, in any folder.", Override.ALL)
+_section("FilesMatch", "regex", ANYWHERE, "Applies to files whose name matches.", Override.ALL)
+_section("Location", "path|pattern", SERVERS, "Applies to requests whose path begins with it.")
+_section("LocationMatch", "regex", SERVERS, "Applies to requests whose path matches.")
 _section(
     "Proxy",
     "URL|pattern [key=value...]",
     SERVERS,
-    "For requests that go on to a URL that begins so, and parameters for the server there.",
+    ("Applies to requests that go on to a URL with this prefix, and sets parameters for that server."),
     module="mod_proxy",
     opens=Where.DIRECTORY | Where.PROXY,
     rest="ProxySet",
@@ -202,19 +203,21 @@ _section(
     "ProxyMatch",
     "regex",
     SERVERS,
-    "For requests that go on to a URL that matches.",
+    "Applies to requests that go on to a URL that matches.",
     module="mod_proxy",
     opens=Where.DIRECTORY | Where.PROXY,
 )
-_section("If", "expression", ANYWHERE, "For requests that an expression says yes to.", Override.ALL, words=WORDS)
-_section("ElseIf", "expression", ANYWHERE, "Like If, where none of those before it said yes.", Override.ALL)
-_section("Else", "", ANYWHERE, "Where no If or ElseIf before it said yes.", Override.ALL)
+_section(
+    "If", "expression", ANYWHERE, "Applies to requests for which an expression is true.", Override.ALL, words=WORDS
+)
+_section("ElseIf", "expression", ANYWHERE, "Like If, when no If or ElseIf before it was true.", Override.ALL)
+_section("Else", "", ANYWHERE, "Applies when no If or ElseIf before it was true.", Override.ALL)
 _section(
     "Limit",
     "method...",
     _INNER,
-    "For some methods: only access rules.",
+    "Applies access rules to the listed methods.",
     _RULES,
     block=Block.METHODS,
 )
-_section("LimitExcept", "method...", _INNER, "For all other methods: only access rules.", _RULES, block=Block.METHODS)
+_section("LimitExcept", "method...", _INNER, "Applies access rules to all other methods.", _RULES, block=Block.METHODS)

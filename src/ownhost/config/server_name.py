@@ -1,4 +1,4 @@
-"""ServerName: read here because a <VirtualHost> address without a port means the main ServerName's."""
+"""ServerName: read here because a <VirtualHost> address without a port has the main ServerName's port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ownhost.config.globs import is_glob
 
 @dataclass(frozen=True, slots=True)
 class ServerName:
-    """The name that a server has for itself: what UseCanonicalName and %v show. "" and 0 where it is not said."""
+    """A server's own name: what UseCanonicalName and %v show. "" and 0 if it is not set."""
 
     host: str = ""  # lower case
     port: int = 0
@@ -26,7 +26,7 @@ def parse_server_name(call: Call) -> ServerName:
     """Parse [scheme://]host[:port]."""
     word = single(call)
     if is_glob(word):
-        raise ArgumentError(f"expected a host name, not {word!r}; further names and wildcards belong into ServerAlias")
+        raise ArgumentError(f"expected a host name, not {word!r}; further names and wildcards belong in ServerAlias")
     scheme, separator, rest = word.partition("://")
     if not separator:
         scheme, rest = "", word
@@ -37,7 +37,7 @@ def parse_server_name(call: Call) -> ServerName:
 
 
 def readable_name(arguments: Sequence[str]) -> ServerName:
-    """What of a wrong ServerName can still be read: the host, if there is one."""
+    """The readable part of a wrong ServerName: the host, if there is one."""
     word = arguments[0] if arguments else ""
     host = word.partition("://")[2].partition("/")[0] if "://" in word else word
     host = host.partition(":")[0].lower()
@@ -52,7 +52,7 @@ declare(
         "core",
         "[scheme://]host[:port]",
         SERVERS,
-        "The host name that a server has for itself, and that requests for it are recognised by.",
+        "The server's own host name. Requests for it are recognised by it.",
         parse_server_name,
         setting=SERVER_NAME,
     )

@@ -19,7 +19,7 @@ OF_CERTIFICATE = (
     *("M_VERSION", "M_SERIAL", "V_START", "V_END", "V_REMAIN", "A_SIG", "A_KEY", "S_DN", "I_DN", "CERT"),
     "CERT_RFC4523_CEA",
 )
-# Attributes of names are told apart by case: S_DN_S is a surname.
+# Case distinguishes attributes of names: S_DN_S is a surname.
 _NAME = re.compile(
     rf"(SSL_(?:CLIENT|SERVER)_(?:{'|'.join(OF_CERTIFICATE)}|CERT_CHAIN_[0-9]{{1,4}})"
     r"|SSL_(?:CLIENT|SERVER)_[SI]_DN_(?-i:(?:C|ST|SP|L|O|OU|CN|T|I|G|S|D|UID|Email|SerialNumber)(?:_[0-9]{1,4})?(?:_RAW)?)"
@@ -34,6 +34,6 @@ def is_variable(name: str) -> bool:
 
 
 def canonical(name: str) -> str:
-    """A name as the manual writes it: in capitals, but for attributes of names."""
+    """A name as the manual writes it: in capitals, except attributes of names."""
     head, mark, component = name.partition("_DN_")
     return head.upper() + mark + component

@@ -1,4 +1,4 @@
-"""From files to a tree of directives: includes, conditions, macros and variables are gone after this step."""
+"""From files to a tree of directives. After this step there are no includes, conditions, macros and variables."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from ownhost.config.nodes import Here, Lines, Node
 
 MAX_INCLUDE_DEPTH = 128
 MAX_SECTION_DEPTH = 100
-MAX_LINES = 5_000_000  # what macros that use macros may come to
+MAX_LINES = 5_000_000  # the limit for macros that use macros
 
 
 @dataclass(slots=True)
 class _Open:
-    """A section that is open. A condition that is true has no node: its lines belong to what is around it."""
+    """An open section. A true condition has no node: its lines belong to the section around it."""
 
     name: str
     line: Line
@@ -46,7 +46,7 @@ class _Open:
 
 
 class TreeReader:
-    """Reads files; what they define holds for those read later."""
+    """Reads files. What they define is known in files that are read later."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class TreeReader:
         self.variables: dict[str, str] = {}  # lower-case name to value
         self.environ = environ
         self.macros: dict[str, macros.Macro] = {}
-        self.problems: list[tuple[int, Problem, Node | None]] = []  # each with the <VirtualHost> whose it is
-        self.host: Node | None = None  # the <VirtualHost> that is being read
+        self.problems: list[tuple[int, Problem, Node | None]] = []  # each with its <VirtualHost>
+        self.host: Node | None = None  # the current <VirtualHost>
         self.notes = Notes()
         self.files: list[str] = []
         self.place = 0
@@ -127,7 +127,9 @@ class TreeReader:
         return ReadingStopped(message)
 
     def not_closed(self, opened: _Open, stream: Lines) -> None:
-        """At the end of a file, whoever the section belongs to: what it swallowed may be anybody's."""
+        """Handle an open section at the end of a file. It is an error of the whole configuration:
+        the section may have swallowed anything.
+        """
         self.host = stream.host
         wanted = f"expected </{opened.name}> before the end of {opened.line.source.file}"
         self.problem(opened.line, f"<{opened.name}> is not closed: {wanted}", opened.place)
@@ -141,7 +143,7 @@ class TreeReader:
         key = name.lower()
         block = REGISTRY[key].block if key in REGISTRY else None
         if block is Block.VIRTUAL_HOST and self.host is None:
-            self.host = node  # from here on, what is wrong is its own
+            self.host = node  # from here on, errors are its own
         if not name:
             self.problem(line, "expected a section's name directly after <")
         elif not bracket:
@@ -179,7 +181,7 @@ class TreeReader:
         self.ended(opened)
 
     def ended(self, opened: _Open) -> None:
-        """A section's lines are over: what is wrong further on is not its own, if it is a virtual host."""
+        """End a section. If it is a virtual host, later errors are not its own."""
         if opened.node is self.host:
             self.host = None
 
@@ -201,14 +203,14 @@ class TreeReader:
         return verdict
 
     def note_missing(self, word: str, opened: _Open) -> None:
-        """Say that a block is skipped although what it asks for could be done."""
+        """Note that a block is skipped although Ownhost could obey it."""
         module = self.modules.missing(word)
         if module is not None:
             message = f"<{opened.name} {word}> is skipped: no LoadModule line before it loads {module}_module"
             self.notes.add(opened.line.source, f"{message} (on Debian, a2enmod {module} does){opened.line.used}")
 
     def skip(self, opened: _Open, stream: Lines) -> None:
-        """Pass over what a section holds, which is only asked to be well nested."""
+        """Skip the content of a section. It must only be well nested."""
         nested: list[str] = []
         for line in stream:
             self.place += 1
@@ -239,7 +241,7 @@ class TreeReader:
         self.macros[macro.name] = macro
 
     def macro_lines(self, opened: _Open, stream: Lines) -> list[Line]:
-        """The lines up to </Macro>. Sections in a macro need not be closed there, macros in it must be."""
+        """The lines up to </Macro>. Sections in a macro need not be closed there; macros in it must be."""
         passed: list[Line] = []
         depth = 0
         for line in stream:
@@ -268,7 +270,7 @@ class TreeReader:
         if self.macros.pop(name.lower(), None) is None:
             raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
 
-    # Directives obeyed while reading
+    # Directives that are obeyed while reading
 
     def directive(self, name: str, raw: str, line: Line, siblings: list[Node], stream: Lines) -> None:
         declared = REGISTRY.get(name.lower())
@@ -324,7 +326,7 @@ class TreeReader:
             raise ArgumentError(f"unknown module {arguments[0]}{known.suggestion(arguments[0], names)}")
         self.modules.load(module)
         if not self.modules.is_done(module):
-            message = f"{arguments[0]} is known but not provided: <IfModule> answers no{here.line.used}"
+            message = f"{arguments[0]} is not available here: <IfModule> is false for it{here.line.used}"
             self.notes.add(here.line.source, message)
 
     # Include
@@ -354,11 +356,11 @@ class TreeReader:
         message = f"cannot read {path}: {_why(error)}"
         if not (self.passes_over and isinstance(error, PermissionError)):
             raise ArgumentError(message)
-        self.notes.add(line.source, f"{message}; what is in it was not checked{line.used}")
+        self.notes.add(line.source, f"{message}; its content was not checked{line.used}")
 
 
 class ReadingStopped(Exception):
-    """Reading cannot go on; why is in the reader's problems."""
+    """Reading cannot go on. The reader's problems say why."""
 
 
 def read_tree(
@@ -371,9 +373,9 @@ def read_tree(
     *,
     passes_over: bool = False,
 ) -> tuple[TreeReader, list[Node]]:
-    """The tree of a file, with lines before and after it; no nodes where reading stopped. Raises OSError.
+    """The tree of a file, with lines before and after it; no nodes if reading stopped. Raises OSError.
 
-    Where modules are missed although nothing loads any, all is read again, with every module that is done.
+    If modules are missing although nothing loads any, all is read again, with every module.
     """
     defines = tuple(defines)
     tree = TreeReader(server_root, defines, environ, Modules(), passes_over=passes_over)
@@ -419,28 +421,28 @@ def _steers(
     declare(Directive(name, module, syntax, where, text, ignored(), steers=steers, override=override))
 
 
-_steers("Define", "name [value]", SECTIONS, "Defines a name, and ${name}'s value.", TreeReader.define)
-_steers("UnDefine", "name", SECTIONS, "Takes a Define back.", TreeReader.undefine)
-_steers("ServerRoot", "folder", SERVERS, "Where relative file names start.", TreeReader.set_server_root)
+_steers("Define", "name [value]", SECTIONS, "Defines a name, and the value of ${name}.", TreeReader.define)
+_steers("UnDefine", "name", SECTIONS, "Undoes a Define.", TreeReader.undefine)
+_steers("ServerRoot", "folder", SERVERS, "The folder at which relative file names start.", TreeReader.set_server_root)
 _steers(
     "Include",
     "file|folder|pattern",
     SECTIONS,
-    "Reads files in its place: one, all in a folder, or all that match. No match is an error.",
+    "Includes files: one, all in a folder, or all that match. It is an error if none matches.",
     TreeReader.include,
 )
 _steers(
     "IncludeOptional",
     "file|folder|pattern",
     SECTIONS,
-    "Reads files in its place, like Include; no match is fine.",
+    "Includes files, like Include. It is no error if none matches.",
     TreeReader.include_optional,
 )
 _steers(
     "LoadModule",
     "module file",
     SERVER_ONLY,
-    "Makes a module known: where there is any such line, <IfModule> says yes to those loaded alone.",
+    "Makes a module count as loaded. If there is any such line, <IfModule> is true only for loaded modules.",
     TreeReader.load_module,
     module="mod_so",
 )
@@ -448,7 +450,7 @@ _steers(
     "Use",
     "name [argument]...",
     ANYWHERE,
-    "Stands for the lines of a macro.",
+    "Inserts the lines of a macro.",
     TreeReader.use,
     module="mod_macro",
     override=Override.ALL,
@@ -457,7 +459,7 @@ _steers(
     "UndefMacro",
     "name",
     ANYWHERE,
-    "Forgets a macro.",
+    "Undefines a macro.",
     TreeReader.undef_macro,
     module="mod_macro",
     override=Override.ALL,

@@ -1,6 +1,7 @@
 """Host and port, as Host and absolute-form targets write them (RFC 9110, 7.2; RFC 3986, 3.2).
 
-Gates choose the virtual host by this, and workers check what gates chose by this: one function for both.
+Gates choose the virtual host by it, and workers check the gates' choice by it: one function for
+both.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import functools
 import ipaddress
 import re
 
-# A number, or a last label that begins with none of the letters, would be an address to some: it must be one, in the
-# usual form of IPv4 (RFC 1123, 2.1; RFC 3986, 7.4). No label is empty.
+# A number, or a last label without a letter at its beginning, looks like an address to some
+# programs. So it must be one, in the usual form of IPv4 (RFC 1123, 2.1; RFC 3986, 7.4). No label is
+# empty.
 _NUMBER = "(?:0|[1-9][0-9]*)"
 _NAME = re.compile(
     rf"{_NUMBER}(?:\.{_NUMBER}){{3}}"
@@ -24,9 +26,10 @@ Authority = tuple[str, int | None]
 
 @functools.lru_cache(maxsize=4096)
 def parse_authority(raw: bytes) -> Authority | None:
-    """A host and perhaps a port. None where it is no authority; an empty one is ("", None).
+    """A host and perhaps a port. None for an invalid authority; an empty one is ("", None).
 
-    The host is in lower case, without a dot at its end; an IPv6 address keeps its brackets, in its usual form.
+    The host is in lower case, without a dot at its end; an IPv6 address keeps its brackets, in its
+    usual form.
     """
     if not raw:
         return "", None

@@ -1,4 +1,4 @@
-"""Reading a request's body out of its connection: by Content-Length, or chunked (RFC 9112, sections 6 and 7)."""
+"""Reading a request's body from its connection: by Content-Length, or chunked (RFC 9112, sections 6 and 7)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ownhost.http.message import Head, HTTPError
 
 
 class BodyReader:
-    """One request's body. `leftover` are the bytes behind it once it is `complete`."""
+    """One request's body. `leftover` has the bytes after it once it is `complete`."""
 
     def __init__(self, head: Head, limits: HeadLimits, limit: int = 0) -> None:
-        """`limit` is LimitRequestBody in bytes; 0 is none. Raises HTTPError 413 where the length is over it already.
+        """`limit` is LimitRequestBody in bytes; 0 is none. Raises HTTPError 413 if the length exceeds it already.
 
-        `limits` are those on fields, which may stand behind chunks, too.
+        `limits` are those on fields, which may follow chunks, too.
         """
         self.limit = limit
         self.size = 0  # bytes of content so far
@@ -24,7 +24,7 @@ class BodyReader:
         self._check(head.content_length)
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes from the connection, and give the content in them. Raises HTTPError 400, 413."""
+        """Take bytes from the connection, and return the content in them. Raises HTTPError 400, 413."""
         if self.complete:
             self.leftover += data
             return b""

@@ -1,4 +1,4 @@
-"""A token bucket: how much of something there may be in a time. Pure: it is given the time."""
+"""A token bucket: a limit on how much of something there may be in a time. Pure: the caller gives the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 
 @dataclass(slots=True)
 class Bucket:
-    """`rate` tokens a second come back, and at most `burst` are kept. Times are seconds on any clock that runs evenly.
+    """`rate` tokens a second come back, up to `burst`. Times are seconds on any clock that runs evenly.
 
     It is full at first. An infinite rate is no limit.
     """
@@ -22,7 +22,7 @@ class Bucket:
         self.left = self.burst
 
     def take(self, now: float) -> bool:
-        """Use one up. False where none is left."""
+        """Use one token. False if none is left."""
         self.refill(now)
         if self.left < 1:
             return False
@@ -30,13 +30,13 @@ class Bucket:
         return True
 
     def charge(self, cost: float, now: float) -> float:
-        """Use tokens up, now or in advance: the seconds until they are there."""
+        """Use tokens, now or in advance. Returns the seconds until they are there."""
         self.refill(now)
         self.left -= cost
         return max(0.0, -self.left / self.rate)
 
     def refill(self, now: float) -> None:
-        """Have what has come back until now."""
+        """Add the tokens that have come back."""
         if self.rate != inf:
             self.left = min(self.burst, self.left + (now - self.at) * self.rate)
             self.at = now

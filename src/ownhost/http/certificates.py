@@ -1,9 +1,10 @@
-"""Certificates as text: what mod_ssl's variables say of one, in the forms that OpenSSL prints.
+"""Certificates as text: the values of mod_ssl's variables, in the forms that OpenSSL prints.
 
-They are read by `cryptography`, loaded with the first of them. What it cannot read raises CertificateError: a
-certificate that nobody understands proves nothing.
+`cryptography` reads them, and is loaded with the first one. A certificate that it cannot read
+raises CertificateError: it proves nothing.
 
-Sources: mod_ssl's ssl_engine_vars.c; OpenSSL's X509_NAME_print_ex(3) with XN_FLAG_RFC2253; RFC 2253; RFC 4523.
+Sources: mod_ssl's ssl_engine_vars.c; OpenSSL's X509_NAME_print_ex(3) with XN_FLAG_RFC2253; RFC
+2253; RFC 4523.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ COMPONENTS = {
     "Email": "1.2.840.113549.1.9.1",
     "SerialNumber": "2.5.4.5",
 }
-# The attributes that have a name in OpenSSL, by that; all others are shown by number.
+# The attributes that have a name in OpenSSL, by that name; all others are shown by number.
 _SHORT_NAMES = {
     "2.5.4.3": "CN",
     "2.5.4.4": "SN",
@@ -101,7 +102,8 @@ _OTHER_NAMES = {"msUPN": "1.3.6.1.4.1.311.20.2.3", "dnsSRV": "1.3.6.1.5.5.7.8.7"
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # noqa: SIM905 - a table
 _ALTERNATIVE = re.compile(r"(Email|DNS|OTHER_(?:msUPN|dnsSRV))_([0-9]{1,4})", re.IGNORECASE)
 _COMPONENT = re.compile(r"([A-Za-z]+)(?:_([0-9]{1,4}))?(_RAW)?")
-# What a text may be in ASN.1, by tag: UTF8String, PrintableString, TeletexString, IA5String, VisibleString, BMPString.
+# The types of texts in ASN.1, by tag: UTF8String, PrintableString, TeletexString, IA5String,
+# VisibleString, BMPString.
 _TEXTS = {12: "utf-8", 19: "ascii", 20: "latin-1", 22: "ascii", 26: "ascii", 30: "utf-16-be"}
 
 
@@ -110,7 +112,7 @@ class CertificateError(ValueError):
 
 
 class Certificate:
-    """One certificate. Texts are as mod_ssl gives them."""
+    """One certificate. Texts have the form that mod_ssl gives them."""
 
     def __init__(self, der: bytes) -> None:
         """Read it. Raises CertificateError."""
@@ -127,7 +129,7 @@ class Certificate:
             raise CertificateError(f"a certificate cannot be read: {error}") from None
 
     def value(self, name: str, *, legacy: bool = False) -> str:
-        """What the variable SSL_CLIENT_`name` or SSL_SERVER_`name` says; "" where there is nothing to say.
+        """The value of the variable SSL_CLIENT_`name` or SSL_SERVER_`name`; "" if there is none.
 
         `legacy` is LegacyDNStringFormat.
         """
@@ -178,7 +180,7 @@ class Certificate:
         return f'{{ serialNumber {self.parsed.serial_number}, issuer rdnSequence:"{printed(self.issuer)}" }}'
 
     def components(self, which: str) -> Iterator[tuple[str, str]]:
-        """All attributes of the subject (S) or the issuer (I) that mod_ssl has names for: CN, OU, OU_1..."""
+        """All attributes of the subject (S) or the issuer (I) for which mod_ssl has names: CN, OU, OU_1..."""
         names = {oid: name for name, oid in COMPONENTS.items() if name != "SP"}
         seen: dict[str, int] = {}
         for entry in _entries(self.name(which)):
@@ -197,13 +199,13 @@ class Certificate:
             yield f"{kind}_{count}", value
 
     def extension_texts(self, oid: str) -> list[str]:
-        """The texts that extensions of a type hold; those that hold no text are left out."""
+        """The texts in extensions of a type. Extensions that are not texts are left out."""
         found = [one for one in self.extensions if one.oid.dotted_string == oid]
         return [text for one in found if (text := _text_of_der(one.value.public_bytes())) is not None]
 
 
 def load() -> None:
-    """Load what reads certificates, once for all processes that are forked from this one."""
+    """Load the library that reads certificates, once for all processes that are forked from this one."""
     import cryptography.x509
 
     assert cryptography.x509 is not None
@@ -211,7 +213,7 @@ def load() -> None:
 
 @functools.lru_cache(maxsize=512)
 def read(der: bytes) -> Certificate:
-    """A certificate, read once. Raises CertificateError."""
+    """A certificate, parsed once. Raises CertificateError."""
     return Certificate(der)
 
 
@@ -229,7 +231,7 @@ _VALUES = {
 
 
 def covers(certified: str, host: str) -> bool:
-    """Whether a name in a certificate is for a host: "*." stands for one label (RFC 9525, 6.3)."""
+    """Whether a name in a certificate matches a host: "*." stands for one label (RFC 9525, 6.3)."""
     certified, host = certified.lower(), host.lower()
     return certified == host or (certified.startswith("*.") and host.partition(".")[1:] == (".", certified[2:]))
 
@@ -276,7 +278,7 @@ def _text(entry: x509.NameAttribute) -> str:  # type: ignore[type-arg]
 
 
 def _attribute(entry: x509.NameAttribute) -> str:  # type: ignore[type-arg]
-    """The value of an attribute, escaped; one that OpenSSL has no name for is shown as the bytes that it is in DER."""
+    """The value of an attribute, escaped. If OpenSSL has no name for the attribute, the value is its bytes in DER."""
     if entry.oid.dotted_string in _SHORT_NAMES and isinstance(entry.value, str):
         text = _shown(entry.value, '\\,+"<>;')
         if text[:1] in (" ", "#"):
@@ -322,7 +324,7 @@ def _time(at: datetime) -> str:
 
 
 def _alternatives(parsed: x509.Certificate) -> Iterator[tuple[str, str]]:
-    """The subject's alternative names that mod_ssl has names for."""
+    """The subject's alternative names for which mod_ssl has names."""
     from cryptography import x509
 
     try:
@@ -341,7 +343,7 @@ def _alternatives(parsed: x509.Certificate) -> Iterator[tuple[str, str]]:
 
 
 def _text_of_der(data: bytes) -> str | None:
-    """The text that a value in DER is; None where it is anything else."""
+    """The text in a DER value; None for other types."""
     if len(data) < 2 or data[0] not in _TEXTS:
         return None
     start, size = 2, data[1]

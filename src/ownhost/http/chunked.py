@@ -15,7 +15,7 @@ from ownhost.http.limits import MAX_HEAD, HeadLimits
 from ownhost.http.message import HTTPError
 
 LONGEST_LINE = 8_190  # bytes of a chunk's size and extensions
-LARGEST = (1 << 63) - 1  # bytes of a chunk that can be said
+LARGEST = (1 << 63) - 1  # the longest size of a chunk, in digits
 _SIZE = re.compile(rb"([0-9A-Fa-f]+)[\t ]{0,10}(?:;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
 
@@ -28,13 +28,13 @@ class _Next(Enum):
 
 
 class Dechunker:
-    """Takes a chunked body apart. `leftover` are the bytes behind it once it is `complete`.
+    """Decodes a chunked body. `leftover` has the bytes after it once it is `complete`.
 
-    Invariant: the content and whether there is an error don't depend on how the bytes were cut.
+    Invariant: the content, and whether there is an error, don't depend on how the bytes were cut.
     """
 
     def __init__(self, limits: HeadLimits, check: Callable[[int], None]) -> None:
-        """`limits` are those on a head's fields: they are on the trailer's, too. `check` is told of the size so far."""
+        """`limits` are those on a head's fields, and apply to the trailer's, too. `check` is told the size so far."""
         self.complete = False
         self.leftover = b""
         self.size = 0  # bytes of content so far
@@ -46,7 +46,10 @@ class Dechunker:
         self._trailers = self._trailer_size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes, and give the content in them. Raises HTTPError: 413 for too much in a line, 400 for the rest."""
+        """Take bytes, and return the content in them.
+
+        Raises HTTPError: 413 for too much in a line, 400 for the rest.
+        """
         content = []
         place = 0
         while place < len(data) and not self.complete:
@@ -80,12 +83,10 @@ class Dechunker:
         if self._next is _Next.DATA_END and length > 2:
             raise _malformed("more data in a chunk than its size says")
         if self._next is _Next.TRAILER and length > self._limits.field_size + 2:
-            raise _malformed(
-                f"a field behind the chunks is longer than LimitRequestFieldSize {self._limits.field_size}"
-            )
+            raise _malformed(f"a trailer field is longer than LimitRequestFieldSize {self._limits.field_size}")
 
     def _take(self, line: bytes) -> None:
-        """Act on a line, without its end."""
+        """Handle a line, without its end."""
         if self._next is _Next.SIZE:
             self._take_size(line)
         elif self._next is _Next.DATA_END:
@@ -100,7 +101,7 @@ class Dechunker:
     def _take_size(self, line: bytes) -> None:
         match = _SIZE.fullmatch(line)
         if match is None:
-            raise _malformed(f"{line[:40]!r} is no size of a chunk")
+            raise _malformed(f"{line[:40]!r} is not the size of a chunk")
         digits = match[1].lstrip(b"0")
         if len(digits) > 16 or int(digits or b"0", 16) > LARGEST:
             raise HTTPError(413, f"a chunk of 0x{digits[:20].decode()} bytes")
@@ -108,13 +109,13 @@ class Dechunker:
         self._next = _Next.DATA if self._left else _Next.TRAILER
 
     def _take_trailer(self, line: bytes) -> None:
-        """See that a field behind the chunks is one: nobody reads it."""
+        """Check a field of the trailer. Its value is not used."""
         self._trailers += 1
         self._trailer_size += len(line)
         if not _TRAILER.fullmatch(line):
-            raise _malformed("what is behind the chunks is no field")
+            raise _malformed("a line after the chunks is not a field")
         if (self._limits.fields and self._trailers > self._limits.fields) or self._trailer_size > MAX_HEAD:
-            raise _malformed("more fields behind the chunks than there may be in a head")
+            raise _malformed("more trailer fields than a head may have")
 
 
 def _malformed(why: str) -> HTTPError:

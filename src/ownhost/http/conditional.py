@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): is the client's copy still good, is its assumption still true."""
+"""Conditional requests (RFC 9110, section 13): is the client's copy still valid, is its assumption still true."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _matches(value: str, etag: str | None, exists: bool, weakly: bool) -> bool:
 
 
 def evaluate(head: Head, etag: str | None, modified: float | None, now: float, *, exists: bool = True) -> int | None:
-    """What the preconditions of a request come to: None (go on), 304 or 412, in the order of section 13.2.2.
+    """The result of a request's preconditions: None (go on), 304 or 412, in the order of section 13.2.2.
 
-    `etag` is the selected representation's, quotes included; `modified` its time in seconds since the epoch. An
-    If-Modified-Since that is later than `now` is none, as to Apache.
+    `etag` is the selected representation's, quotes included; `modified` its time in seconds since
+    the epoch. An If-Modified-Since later than `now` does not count, as in Apache.
     """
     values = head.values
     safe = head.method in ("GET", "HEAD")

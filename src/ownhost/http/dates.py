@@ -10,7 +10,7 @@ from datetime import date
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-# Behind a word for the weekday. What stands for a zone is not read: it can only be GMT.
+# The part after the weekday. The zone is not read: it can only be GMT.
 _FORMS = tuple(
     re.compile(rf"\s*[^\s ]+ {form}")
     for form in (
@@ -28,9 +28,10 @@ def format_date(seconds: float) -> str:
 
 
 def parse_date(text: str) -> int | None:
-    """Seconds since the epoch; None where the text is no HTTP date (which a recipient then ignores).
+    """Seconds since the epoch; None if the text is not an HTTP date (a recipient then ignores it).
 
-    As lenient as Apache (apr_date_parse_http), since what is compared are dates that were sent as they came.
+    As lenient as Apache (apr_date_parse_http), since the dates to compare are those that clients
+    sent.
     """
     for form in _FORMS:
         match = form.match(text)

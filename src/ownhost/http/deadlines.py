@@ -1,4 +1,4 @@
-"""Deadlines of many who wait, with one timer: a timer of the event loop for each would cost a handle."""
+"""Deadlines of many connections with one timer: a timer of the event loop for each would cost a handle."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Protocol
 
 
 class Timed(Protocol):
-    """Somebody with deadlines."""
+    """An object with a deadline."""
 
     def check_time(self) -> None:
-        """The moment that was set is here."""
+        """The deadline has passed."""
 
 
 class Deadlines:
-    """When somebody has waited for long enough. At most one moment for each, in loop time.
+    """Calls objects whose deadline has passed. Each has at most one deadline, in loop time.
 
-    A look goes through all of them. Where there are many, each may be `coarse` seconds late, so that looks are few.
+    A check goes through all of them. If there are many, each call may be `coarse` seconds late, so
+    that checks are few.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coarse: float = 0.0) -> None:
@@ -28,17 +29,17 @@ class Deadlines:
         self._next = inf  # when the timer is due
 
     def set(self, whom: Timed, moment: float) -> None:
-        """Have the time checked at this moment, and at no other. An infinite one never comes."""
+        """Set the deadline of an object; it replaces an earlier one. An infinite one never comes."""
         self._moments[whom] = moment
         if moment < self._next:
             self._look_at(moment)
 
     def drop(self, whom: Timed) -> None:
-        """Forget it."""
+        """Remove the deadline of an object."""
         self._moments.pop(whom, None)
 
     def moment(self, whom: Timed) -> float:
-        """What is set; infinite for nothing."""
+        """The deadline of an object; infinite if there is none."""
         return self._moments.get(whom, inf)
 
     def _look_at(self, moment: float) -> None:
@@ -51,7 +52,7 @@ class Deadlines:
         self._timer, self._next = None, inf
         now = self._loop.time()
         for whom in [whom for whom, moment in self._moments.items() if moment <= now]:
-            if self._moments.pop(whom, None) is not None:  # else somebody before has dropped it
+            if self._moments.pop(whom, None) is not None:  # else one of the calls before has removed it
                 whom.check_time()
         if self._moments:
             moment = max(min(self._moments.values()), now + self._coarse)

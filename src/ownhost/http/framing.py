@@ -15,7 +15,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 UPGRADE = b"Connection: Upgrade\r\n\r\n"
-STAY = b"\r\n"  # HTTP/1.1 stays open where nothing is said
+STAY = b"\r\n"  # HTTP/1.1 stays open by default
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -43,7 +43,7 @@ def date_line() -> bytes:
 
 
 def unsound(fields: Sequence[tuple[str, str]]) -> str:
-    """What no head can say of fields, in Apache's words; "" for nothing (RFC 9110, 5.5)."""
+    """What is wrong with a response's fields, in Apache's words; "" if nothing is (RFC 9110, 5.5)."""
     if _SOUND.fullmatch("".join([f"{name}:{value}\n" for name, value in fields])):
         return ""
     for name, value in fields:
@@ -68,7 +68,7 @@ def prepare(response: Response, server: str) -> bytes:
 
 
 def head_bytes(response: Response, end: bytes) -> bytes:
-    """The whole head of a response that is prepared. `end` is CLOSE, STAY or `keep_alive_end`."""
+    """The whole head of a prepared response. `end` is CLOSE, STAY or `keep_alive_end`."""
     return response.prepared + date_line() + end
 
 
@@ -79,13 +79,13 @@ def keep_alive_end(value: str) -> bytes:
 
 
 def interim(status: int, fields: Sequence[tuple[str, str]]) -> bytes:
-    """An interim response (1xx), whole: it has no body, and says nothing of the connection."""
+    """A whole interim response (1xx): it has no body and no fields about the connection."""
     lines = (f"HTTP/1.1 {status} {reason(status)}", *(f"{name}: {value}" for name, value in fields), "", "")
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def body_length(response: Response) -> int | None:
-    """Bytes of the body; None where that is not known before it is sent."""
+    """Bytes of the body; None if that is not known before it is sent."""
     body = response.body
     if isinstance(body, bytes):
         return len(body)

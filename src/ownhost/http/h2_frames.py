@@ -1,4 +1,4 @@
-"""HTTP/2's frames, cut out of the bytes that a client sends, before any of them is acted on (RFC 9113, 4.1). Pure.
+"""HTTP/2's frames, cut out of the bytes that a client sends, before any is handled (RFC 9113, 4.1). Pure.
 
 frame = length(24) type(8) flags(8) reserved(1) stream(31) payload
 """
@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_SIZE = 9  # bytes in front of each payload
-MAX_PAYLOAD = 16_384  # bytes: SETTINGS_MAX_FRAME_SIZE, which stays what it is by default
+MAX_PAYLOAD = 16_384  # bytes: SETTINGS_MAX_FRAME_SIZE, which keeps its default
 
 # Types (RFC 9113, section 6)
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM = 0x1  # of DATA and HEADERS
 END_HEADERS = 0x4  # of HEADERS and CONTINUATION
-PADDED = 0x8  # of DATA: its first byte says how many bytes at its end are none of the content
+PADDED = 0x8  # of DATA: its first byte says how many bytes at its end are padding
 
 
 class Frame(NamedTuple):
-    """A whole frame. `data` is all of it, its head included; the client's preface counts as part of the first one."""
+    """A whole frame. `data` is all of it, its head included. The client's preface is a part of the first frame."""
 
     kind: int
     flags: int
@@ -29,7 +29,7 @@ class Frame(NamedTuple):
 
 
 class FrameError(Exception):
-    """What comes is no HTTP/2, or a frame is larger than allowed."""
+    """The bytes are not HTTP/2, or a frame is larger than allowed."""
 
 
 class Frames:
@@ -40,15 +40,15 @@ class Frames:
 
     def __init__(self) -> None:
         self._waiting = b""  # the beginning of a frame
-        self._preface = len(PREFACE)  # bytes of it in front of the next frame
+        self._preface = len(PREFACE)  # bytes of it before the next frame
 
     @property
     def within(self) -> bool:
-        """Whether a frame has begun, and is not complete."""
+        """Whether a frame has begun and is incomplete."""
         return bool(self._waiting)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take bytes, and give the frames that are complete by now. Raises FrameError."""
+        """Take bytes, and return the frames that are now complete. Raises FrameError."""
         data = self._waiting + data if self._waiting else data
         if self._preface and data[: self._preface] != PREFACE[: len(data)]:
             raise FrameError("the connection does not begin as HTTP/2 does")

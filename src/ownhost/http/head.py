@@ -1,7 +1,8 @@
 """A request's head: found in a stream, and strictly parsed (RFC 9112, sections 2 to 6).
 
-Fields are read by llhttp (httptools), which refuses what smuggling is made of: bare CR and LF, folded lines, NUL,
-doubled and conflicting lengths. The request line is read here, because llhttp takes forms that RFC 9112 doesn't know.
+llhttp (httptools) reads the fields. It refuses the means of request smuggling: bare CR and LF,
+folded lines, NUL, doubled and conflicting lengths. The request line is read here, because llhttp
+accepts forms that RFC 9112 doesn't know.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from ownhost.http.limits import HeadLimits
 from ownhost.http.message import Head, HTTPError
 from ownhost.http.request_line import EMPTY_LINES, ends_early, made_strict, malformed_line, read_line, start
 
-# As Apache's default: all that is visible, and bytes above ASCII, which browsers should escape and some programs don't.
+# As Apache's default: all visible characters, and bytes above ASCII, which browsers should escape
+# and some programs don't.
 _ORIGIN = re.compile(rb"(/[^?#\x00-\x20\x7f]*)(?:\?([^#\x00-\x20\x7f]*))?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _DIGITS = re.compile(r"0*([0-9]{1,18})")
-MOST_REMEMBERED = 2_048  # bytes of fields: larger ones are read anew each time
+MOST_REMEMBERED = 2_048  # bytes of fields: larger ones are not remembered
 _END = b"\r\n\r\n"
-# Apache's words for what is wrong, which other programs read.
+# Apache's words for errors, which other programs read.
 TOO_MANY_FIELDS = "AH00563: Number of request headers exceeds LimitRequestFields"
 _FIELDS = "AH00567: request failed: error reading the headers"
 _TARGET = "AH03450: HTTP Request Line; Unable to parse URI"
@@ -34,10 +36,11 @@ Fields = list[tuple[str, str]]
 
 
 def head_end(buffer: bytes) -> int:
-    """Where the head ends (behind its empty line); -1 where it is not complete.
+    """The end of the head (after its empty line); -1 if it is incomplete.
 
-    Empty lines in front of a head belong to it (RFC 9112, 2.2). Lines that end with LF alone end a head too, so that
-    it can be refused at once; and a first line with nothing to come ends it by itself.
+    Empty lines before a head belong to it (RFC 9112, 2.2). Lines that end with LF alone end a head
+    too, so that it can be refused at once. A first line that no fields can follow ends the head by
+    itself.
     """
     begin = start(buffer) if buffer.startswith(EMPTY_LINES) else 0
     end = buffer.find(_END, begin)
@@ -51,7 +54,7 @@ def head_end(buffer: bytes) -> int:
 
 
 def _malformed(reason: str) -> HTTPError:
-    """What breaks the rules is for nobody but who looks for it."""
+    """Errors in requests interest only administrators who look for them."""
     return HTTPError(400, reason, level=Level.DEBUG)
 
 
@@ -67,10 +70,11 @@ def unknown_expectation(value: str) -> HTTPError:
 
 
 def parse_head(data: bytes, limits: HeadLimits) -> Head:
-    """Parse a head: all of it, or as much as there is of one that is too long.
+    """Parse a head: all of it, or the part so far of one that is too long.
 
-    Raises HTTPError: 400 for what is malformed, 414 and 431 for what is too long, 501 for a transfer coding that is not
-    chunked and a method that is not registered, 505 for another version, 417 for another expectation, 405 for CONNECT.
+    Raises HTTPError: 400 for malformed heads, 414 and 431 for long ones, 501 for a transfer coding
+    other than chunked and a method that is not registered, 505 for another version, 417 for another
+    expectation, 405 for CONNECT.
     """
     if data.startswith(EMPTY_LINES):
         data = data[start(data) :]
@@ -109,7 +113,7 @@ def parse_head(data: bytes, limits: HeadLimits) -> Head:
 
 
 def _simple_head(method: bytes, target: bytes) -> Head:
-    """The head of a request of HTTP/0.9, which has no fields."""
+    """The head of an HTTP/0.9 request, which has no fields."""
     head = Head(method.decode("latin-1"), target.decode("latin-1"), 0, "", "", None, [], {}, keep_alive=False, major=0)
     _read_target(head, target)
     return head
@@ -117,7 +121,7 @@ def _simple_head(method: bytes, target: bytes) -> Head:
 
 @dataclass(slots=True)
 class _Block:
-    """What the fields of a head say. Shared by all requests with the same fields: read-only once made."""
+    """The meaning of a head's fields. All requests with the same fields share it: read-only once made."""
 
     minor: int
     fields: Fields
@@ -145,7 +149,7 @@ def _read_fields(data: bytes, minor: int) -> _Block:
 
 
 class _Parser:
-    """Collects what llhttp finds."""
+    """Collects llhttp's results."""
 
     __slots__ = ("complete", "fields")
 
@@ -158,7 +162,7 @@ class _Parser:
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # an Upgrade that is not taken up is a request like any other (RFC 9110, 7.8)
+            pass  # an Upgrade that the server does not accept is an ordinary request (RFC 9110, 7.8)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as error:
             raise _malformed(f"{_FIELDS}: {error}") from None
         if not self.complete:
@@ -188,14 +192,14 @@ def _check_size(data: bytes, limits: HeadLimits) -> None:
 
 
 def check_joined(values: Mapping[str, str], limits: HeadLimits) -> None:
-    """The limit on a field is one on all fields of a name together. Raises HTTPError 431."""
+    """The limit on a field applies to all fields of one name together. Raises HTTPError 431."""
     for name, value in values.items():
         if len(value) > limits.field_size:
             raise HTTPError(431, f"AH00561: Request header exceeds LimitRequestFieldSize: {name[:40]}")
 
 
 def joined(fields: Fields) -> dict[str, str]:
-    """Lower-case names to values: those of several fields of one name as one (RFC 9110, 5.3; RFC 9113, 8.2.3)."""
+    """Lower-case names to values. Several fields of one name are joined (RFC 9110, 5.3; RFC 9113, 8.2.3)."""
     values: dict[str, str] = {}
     for name, value in fields:
         key = name.lower()
@@ -223,7 +227,8 @@ def _read_host(head: _Block) -> None:
             raise _malformed("AH00569: client sent HTTP/1.1 request without hostname (see RFC2616 section 14.23)")
         return
     authority = parse_authority(value.encode("latin-1"))
-    # Two fields, too: joined by a comma they are no name. http has no URL without a host (RFC 9110, 4.2.1).
+    # Two fields are also invalid: joined by a comma they are not a name. http has no URL without a
+    # host (RFC 9110, 4.2.1).
     if authority is None or not authority[0]:
         raise _malformed(f"AH00550: Client sent malformed Host header: {value}")
     head.host, head.host_port = authority
@@ -240,7 +245,7 @@ def _read_target(head: Head, target: bytes) -> None:
             return
         authority, rest = split_absolute(target)
         head.host, head.host_port = authority
-        # In the place of any Host that was sent (RFC 9112, 3.2.2).
+        # It replaces any Host that was sent (RFC 9112, 3.2.2).
         head.values = {**head.values, "host": re.split("[/?]", head.target, maxsplit=3)[2]}
         origin = split_origin(rest)
         if origin is None:
@@ -249,7 +254,7 @@ def _read_target(head: Head, target: bytes) -> None:
 
 
 def split_origin(target: bytes) -> tuple[str, str | None] | None:
-    """Path and query of an origin-form target. None where it is none."""
+    """Path and query of an origin-form target. None if it is not one."""
     match = _ORIGIN.fullmatch(one_slash(target))
     if match is None:
         return None
@@ -257,7 +262,7 @@ def split_origin(target: bytes) -> tuple[str, str | None] | None:
 
 
 def one_slash(target: bytes) -> bytes:
-    """A target with one slash at its beginning, whatever MergeSlashes says: two of them could be a host's."""
+    """A target with one slash at its beginning, whatever MergeSlashes says: after two, a host could follow."""
     return b"/" + target.lstrip(b"/") if target.startswith(b"//") else target
 
 
@@ -272,7 +277,7 @@ def split_absolute(target: bytes) -> tuple[Authority, bytes]:
 
 
 def _read_framing(head: _Block, values: dict[str, str]) -> None:
-    """How long the body is (RFC 9112, 6.3). Any doubt ends the connection."""
+    """The length of the body (RFC 9112, 6.3). Any doubt ends the connection."""
     coding, length = values.get("transfer-encoding"), values.get("content-length")
     if coding is not None:
         if length is not None:
@@ -290,7 +295,7 @@ def _read_framing(head: _Block, values: dict[str, str]) -> None:
 
 
 def read_length(value: str) -> int | None:
-    """What a Content-Length says, however many zeros are in front of it; None for what is no number."""
+    """The value of a Content-Length, with any number of zeros before it; None if it is not a number."""
     match = _DIGITS.fullmatch(value)
     return None if match is None else int(match[1])
 

@@ -1,4 +1,4 @@
-"""Fields that are for one connection, not for what lies behind it (RFC 9110, 7.6.1)."""
+"""Fields that are for one connection, and are not passed on (RFC 9110, 7.6.1)."""
 
 from __future__ import annotations
 

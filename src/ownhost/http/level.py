@@ -1,4 +1,4 @@
-"""How grave a message of the error log is."""
+"""The levels of error log messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """Error-log levels, as Apache's LogLevel names them (lower is graver)."""
+    """Levels of the error log, with the names of Apache's LogLevel (lower is more severe)."""
 
     EMERG = 0
     ALERT = 1

@@ -24,7 +24,7 @@ from ownhost.config.directive import (
 )
 from ownhost.config.methods import is_token
 
-MAX_HEAD = 65536  # bytes of a whole head that a connection ever buffers
+MAX_HEAD = 65536  # bytes of a whole head that a connection will buffer
 
 LIMIT_REQUEST_LINE = Setting("LimitRequestLine", 8190)
 LIMIT_REQUEST_FIELDS = Setting("LimitRequestFields", 100)  # 0: no limit of its own
@@ -39,15 +39,15 @@ TRACE_ENABLE = Setting("TraceEnable", "On")  # "On", "Off" or "extended"
 
 @dataclass(frozen=True, slots=True)
 class ProtocolOptions:
-    """What HttpProtocolOptions and RegisterHttpMethod say."""
+    """The values of HttpProtocolOptions and RegisterHttpMethod."""
 
     unsafe: bool = False  # lines that end with LF alone, more spaces than one, and so on
     registered_methods: bool = False  # only the methods that are registered
     allow_0_9: bool = True  # HTTP/0.9
-    methods: frozenset[str] = frozenset()  # registered beside those that are known
+    methods: frozenset[str] = frozenset()  # registered in addition to the known ones
 
 
-Words = dict[str, bool]  # of ProtocolOptions' fields to what was said
+Words = dict[str, bool]  # fields of ProtocolOptions that the configuration sets
 HTTP_PROTOCOL_OPTIONS: Setting[Words] = Setting("HttpProtocolOptions", {}, lambda outer, inner: {**outer, **inner})
 REGISTERED_METHODS: Setting[frozenset[str]] = Setting(
     "RegisterHttpMethod", frozenset(), lambda outer, inner: outer | inner
@@ -66,12 +66,12 @@ class HeadLimits:
 
     @functools.cached_property
     def harmless(self) -> int:
-        """A head of no more bytes than this is within all limits: a field takes four bytes at least."""
+        """A head of no more bytes than this is within all limits, as a field takes at least four bytes."""
         return min(self.line, self.field_size, self.total, 4 * self.fields if self.fields else self.total)
 
 
 def head_limits(settings: Settings) -> HeadLimits:
-    """The limits that a server's merged settings put on request heads. `fields` 0 is no limit."""
+    """The limits on request heads from a server's merged settings. `fields` 0 is no limit."""
     line = settings[LIMIT_REQUEST_LINE]
     fields = settings[LIMIT_REQUEST_FIELDS]
     field_size = settings[LIMIT_REQUEST_FIELD_SIZE]
@@ -117,7 +117,7 @@ declare(
         module="core",
         syntax="bytes",
         where=SERVERS,
-        help="Longest request line accepted; a longer one gets 414.",
+        help="The longest request line. A longer one gets 414.",
         parse=integer(0, MAX_HEAD),
         setting=LIMIT_REQUEST_LINE,
         default="8190",
@@ -129,7 +129,7 @@ declare(
         module="core",
         syntax="number",
         where=SERVERS,
-        help="Most header fields accepted in a request; 0 is no limit. More get 431.",
+        help="The largest number of header fields of a request; 0 is no limit. More get 431.",
         parse=integer(0, 32767),
         setting=LIMIT_REQUEST_FIELDS,
         default="100",
@@ -141,7 +141,7 @@ declare(
         module="core",
         syntax="bytes",
         where=SERVERS,
-        help="Longest header field accepted in a request, name and value; a longer one gets 431.",
+        help="The longest header field of a request, name and value. A longer one gets 431.",
         parse=integer(0, MAX_HEAD),
         setting=LIMIT_REQUEST_FIELD_SIZE,
         default="8190",
@@ -154,7 +154,7 @@ declare(
         syntax="bytes",
         where=ANYWHERE,
         override=Override.ALL,
-        help="Largest request body accepted; 0 is no limit. A larger one gets 413.",
+        help="The largest request body; 0 is no limit. A larger one gets 413.",
         parse=integer(0),
         setting=LIMIT_REQUEST_BODY,
         default="1073741824",
@@ -166,7 +166,7 @@ declare(
         module="core",
         syntax="time",
         where=SERVERS,
-        help="How long to wait for the client to send or to take data before the connection ends.",
+        help=("How long the server waits for the client to send or receive data before the connection ends."),
         parse=duration(),
         setting=TIMEOUT,
         default="60",
@@ -202,7 +202,7 @@ declare(
         module="core",
         syntax="number",
         where=SERVERS,
-        help="Most requests that one connection carries; 0 is no limit.",
+        help="How many requests one connection may carry; 0 is no limit.",
         parse=integer(0),
         setting=MAX_KEEP_ALIVE_REQUESTS,
         default="100",
@@ -214,7 +214,7 @@ declare(
         module="core",
         syntax="On|Off|extended",
         where=SERVERS,
-        help="Whether TRACE is answered; extended lets it carry a body.",
+        help="Whether TRACE is answered. With extended, it may have a body.",
         parse=choice({"On": "On", "Off": "Off", "extended": "extended"}),
         setting=TRACE_ENABLE,
         default="On",
@@ -226,7 +226,7 @@ declare(
         module="core",
         syntax="[Strict|Unsafe] [RegisteredMethods|LenientMethods] [Allow0.9|Require1.0]",
         where=Where.SERVER | Where.VIRTUAL_HOST,
-        help="How strictly requests are read, whether methods must be known, and whether HTTP/0.9 is answered.",
+        help=("How strictly requests are parsed, whether methods must be known, and whether HTTP/0.9 is answered."),
         parse=_protocol_options,
         setting=HTTP_PROTOCOL_OPTIONS,
         fold=lambda before, said: {**(before or {}), **said},
@@ -239,7 +239,7 @@ declare(
         module="core",
         syntax="method [method] ...",
         where=SERVER_ONLY,
-        help="Methods that HttpProtocolOptions RegisteredMethods lets pass, beside those that are known.",
+        help="Methods that HttpProtocolOptions RegisteredMethods allows in addition to the known ones.",
         parse=_methods,
         setting=REGISTERED_METHODS,
         fold=lambda before, names: (before or frozenset()) | names,

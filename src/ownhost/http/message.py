@@ -1,4 +1,4 @@
-"""The request head and the response: what the rest of the server sees of HTTP (RFC 9110)."""
+"""The request head and the response: HTTP as the rest of the server sees it (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ownhost.http.level import Level
 class HTTPError(Exception):
     """A request that ends in an error response.
 
-    `reason` is for the error log, under the name of `module`; the client never sees it. Where Apache has words for it,
-    they are the same, as other programs read them; so is the `level`. `note` is for the client: HTML.
+    `reason` is for the error log, under the name of `module`; the client never sees it. If Apache
+    has words for it, they are the same, as other programs read them; so is the `level`. `note` is
+    for the client: HTML.
     """
 
     def __init__(
@@ -38,18 +39,19 @@ class HTTPError(Exception):
 
 
 def _level(status: int) -> Level:
-    """How loud an error is: what an administrator must act on, and what visitors do all day."""
+    """The level of an error: high for what an administrator must act on, low for what visitors do all day."""
     return Level.ERROR if status in (401, 403) or status >= 500 else Level.INFO
 
 
 @dataclass(slots=True)
 class Head:
-    """A request's head, strictly parsed (RFC 9112 sections 3 and 5, RFC 9113 section 8). Text is as in ISO 8859-1.
+    """A request's head, strictly parsed (RFC 9112 sections 3 and 5, RFC 9113 section 8). Text is decoded as ISO 8859-1.
 
-    `host` is the name that chooses the virtual host: from an absolute-form target, else from Host; lower case,
-    without port, without a trailing dot, brackets kept on an IPv6 address; "" where a HTTP/1.0 request has none.
-    `path` is the target's path, still percent-encoded; "*" for OPTIONS *. `query` is None without a "?".
-    `values` maps a lower-case field name to its values joined by ", ". Requests with the same fields share them.
+    `host` is the name that chooses the virtual host, from an absolute-form target, else from Host:
+    lower case, without port, without a trailing dot, brackets kept on an IPv6 address; "" if an
+    HTTP/1.0 request has none. `path` is the target's path, still percent-encoded; "*" for OPTIONS
+    *. `query` is None without a "?". `values` maps a lower-case field name to its values joined by
+    ", ". Requests with the same fields share them.
     """
 
     method: str
@@ -61,8 +63,8 @@ class Head:
     fields: Sequence[tuple[str, str]]
     values: Mapping[str, str]
     keep_alive: bool
-    content_length: int = 0  # what Content-Length says; 0 where the body is chunked
-    chunked: bool = False  # a body comes whose length was not said: also in HTTP/2, where it is not called so
+    content_length: int = 0  # the Content-Length; 0 if the body is chunked
+    chunked: bool = False  # a body of unknown length follows: also in HTTP/2, which has no chunks
     expect_continue: bool = False
     host_port: int | None = None  # the port in Host or in an absolute-form target
     major: int = 1
@@ -79,12 +81,12 @@ class Head:
 
     @property
     def request_line(self) -> str:
-        """What HTTP/1 would have begun with."""
+        """The request line, as HTTP/1 has it."""
         return f"{self.method} {self.target}" if self.is_simple else f"{self.method} {self.target} {self.protocol}"
 
     @property
     def knows_chunks(self) -> bool:
-        """Whether who reads the response knows chunks and interim responses: HTTP/1.1, or what is relayed as that."""
+        """Whether the client understands chunks and interim responses: HTTP/1.1, or relayed as HTTP/1.1."""
         return self.minor > 0 or self.major > 1
 
     @property
@@ -105,81 +107,81 @@ def parts_length(parts: Parts) -> int:
 class FileBody:
     """A body sent from an open file: literal bytes and (offset, length) ranges of the file, in order.
 
-    Whoever sends it closes it. A file that turns out shorter than its ranges ends the connection: the length
-    announced is kept, or the client sees a broken transfer, never a wrong one.
+    Its sender closes it. If the file turns out shorter than its ranges, the connection ends: the
+    client sees a broken transfer, never a wrong body.
     """
 
     fd: int
     parts: Parts
     by_kernel: bool = True  # sendfile(2); otherwise read and sent
-    by_map: bool = True  # large ranges are sent from where they are mapped, by mmap(2)
+    by_map: bool = True  # large ranges are mapped by mmap(2), and sent from there
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """Bytes in total."""
         return parts_length(self.parts)
 
     def close(self) -> None:
-        """Nobody sends from it any more."""
+        """Close it: it will not be sent any more."""
         os.close(self.fd)
 
 
 class ClientGone(Exception):
-    """The client left, or takes too long: nobody waits for a response."""
+    """The client has left, or takes too long: it no longer waits for a response."""
 
 
 class RequestBody(Protocol):
-    """A request's body, as whoever runs a program gets it: read whole, however slowly a client sends it."""
+    """A request's body, as a handler gets it: read whole, however slowly a client sends it."""
 
     async def read(self) -> Content:
-        """All of it. Raises HTTPError where it breaks the rules, ClientGone."""
+        """Read all of it. Raises HTTPError if it breaks the rules, ClientGone."""
 
     async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
-        """Have its sender know something before the response is there: an interim one (1xx). Raises ClientGone."""
+        """Send an interim response (1xx) before the response. Raises ClientGone."""
 
 
 class Content(Protocol):
-    """A body that is here: in memory, or in a file of nobody's."""
+    """A body that has arrived: in memory, or in a file without a name."""
 
     size: int  # bytes
 
     def pieces(self) -> Iterator[bytes]:
-        """It, from its beginning, in pieces."""
+        """Its content, from the beginning, in pieces."""
 
     def fileno(self) -> int:
-        """A descriptor that it can be read from, at its beginning."""
+        """A descriptor from which it can be read, at its beginning."""
 
 
 class Stream(Protocol):
     """A response's body as it comes."""
 
-    length: int | None  # bytes in all; None where that is not known before it ends
+    length: int | None  # bytes in total; None if that is not known before it ends
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Its pieces."""
 
     def close(self) -> None:
-        """Nobody reads it any more, or all of it was read."""
+        """Stop it: it is not wanted any more, or all of it was read."""
 
 
 def let_go(body: bytes | FileBody | Stream) -> None:
-    """Nobody sends a body, or the rest of it."""
+    """Release a body that will not be sent, or its rest."""
     if not isinstance(body, bytes):
         body.close()
 
 
-Tunnel = Callable[[SocketType, bytes], Awaitable[None]]  # the client's socket, and what was read of it already
+Tunnel = Callable[[SocketType, bytes], Awaitable[None]]  # the client's socket, and the bytes already read from it
 Deferred = Callable[[RequestBody], Awaitable["Response"]]
 
 
 @dataclass(slots=True)
 class Response:
-    """A response before it is framed: no Date, Server, Content-Length, Connection or Transfer-Encoding in it.
+    """A response before framing: it has no Date, Server, Content-Length, Connection or Transfer-Encoding.
 
-    `body` is bytes, a file, or a stream of unknown length (sent chunked to HTTP/1.1). `first_status` is the status
-    before an internal redirect (ErrorDocument) led to this response. `prepared` and `prepared_fields` are for framing
-    in HTTP/1 and HTTP/2: what it made of a response that is sent more than once, which therefore nobody may change any
-    more.
+    `body` is bytes, a file, or a stream of unknown length (sent chunked to HTTP/1.1).
+    `first_status` is the status before an internal redirect (ErrorDocument) led to this response.
+    `prepared` and `prepared_fields` belong to framing in HTTP/1 and HTTP/2: they cache the head of
+    a response that is sent more than once, which therefore must not change any more.
     """
 
     status: int
@@ -188,16 +190,16 @@ class Response:
     close: bool = False  # end the connection after it
     minor: int = 1  # of HTTP/1.x, in the status line
     first_status: int = 0  # 0: the same
-    deferred: Deferred | None = None  # the response itself comes later, once a program has made it
-    after: list[Callable[[Response], None]] = field(default_factory=list)  # what is done to that one then
-    tunnel: Tunnel | None = None  # what speaks on the connection once a 101 is sent
-    as_sent: bool = False  # a program's whole head, which nobody adds to
-    own_page: bool = False  # a page of the server's own, for an error or a redirect, not a handler's response
+    deferred: Deferred | None = None  # the response itself follows, when a program has made it
+    after: list[Callable[[Response], None]] = field(default_factory=list)  # called with that response then
+    tunnel: Tunnel | None = None  # speaks on the connection after a 101
+    as_sent: bool = False  # a program's whole head, to which nothing is added
+    own_page: bool = False  # a page that the server made for an error or a redirect, not a handler's response
     prepared: bytes = b""
     prepared_fields: Sequence[tuple[bytes, bytes]] = ()
 
     def again(self, body: FileBody) -> Response:
-        """A copy, as far as it is prepared, of a response that is sent once more with the same content."""
+        """A copy, with what is prepared, of a response that is sent again with the same content."""
         return Response(
             self.status,
             self.headers,
@@ -208,7 +210,7 @@ class Response:
         )
 
     def become(self, other: Response) -> None:
-        """Be another response from now on: whoever is about to send this one sends that."""
+        """Take on the content of another response: the caller that holds this one then sends that."""
         for name in self.__slots__:
             setattr(self, name, getattr(other, name))
 

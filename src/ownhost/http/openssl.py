@@ -1,12 +1,14 @@
 """What Python's ssl module leaves out of the OpenSSL that it runs on, called by its C names.
 
-The module is linked to OpenSSL's libssl, and each of its contexts holds an SSL_CTX. Nothing is copied or replaced:
-these are calls on the very context that the module made, of functions that OpenSSL documents.
+The module is linked to OpenSSL's libssl, and each of its contexts holds an SSL_CTX. Nothing is
+copied or replaced: these are calls on the module's own context, of functions that OpenSSL
+documents.
 
-Sources: OpenSSL's manual pages SSL_CTX_ctrl(3), SSL_CTX_set_ciphersuites(3), SSL_CTX_set_timeout(3),
-SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3), SSL_get_session(3), SSL_get_certificate(3),
-SSL_get_secure_renegotiation_support(3), d2i_X509(3), X509_STORE_CTX_get_error(3), SSL_CTX_set_cert_cb(3),
-SSL_get_client_CA_list(3), SSL_CTX_add1_chain_cert(3); ssl.h for the numbers of SSL_CTX_ctrl's and SSL_ctrl's commands.
+Sources: OpenSSL's manual pages SSL_CTX_ctrl(3), SSL_CTX_set_ciphersuites(3),
+SSL_CTX_set_timeout(3), SSL_CTX_set_verify(3), SSL_CONF_cmd(3), SSL_CTX_set_tlsext_ticket_key_cb(3),
+SSL_get_session(3), SSL_get_certificate(3), SSL_get_secure_renegotiation_support(3), d2i_X509(3),
+X509_STORE_CTX_get_error(3), SSL_CTX_set_cert_cb(3), SSL_get_client_CA_list(3),
+SSL_CTX_add1_chain_cert(3); ssl.h for the numbers of SSL_CTX_ctrl's and SSL_ctrl's commands.
 """
 
 from __future__ import annotations
@@ -32,18 +34,19 @@ _GET_CHAIN_CERTS = 115
 # SSL_ctrl's (ssl.h).
 _GET_RI_SUPPORT = 76
 _SET_CHAIN = 88
-# SSL_CONF_CTX_set_flags (ssl.h): as a file would say it, for a server, certificates included.
+# SSL_CONF_CTX_set_flags (ssl.h): as in a file, for a server, certificates included.
 _CONF_FLAGS = 0x2 | 0x8 | 0x20
 _VERIFY_PEER = 1  # SSL_VERIFY_PEER
 
 
-# What OpenSSL calls: for each certificate of a peer's chain, and where a server asks for a client's certificate.
+# Functions that OpenSSL calls: for each certificate of a peer's chain, and if a server asks for a
+# client's certificate.
 _Judge = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
 _Choose = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class OpenSSLError(Exception):
-    """OpenSSL does not take what it is given. One sentence. `about` names the directive that gave it, if it was one."""
+    """OpenSSL refuses its input. One sentence. `about` names the directive that it came from, if any."""
 
     def __init__(self, message: str, about: str = "") -> None:
         super().__init__(message)
@@ -52,7 +55,7 @@ class OpenSSLError(Exception):
 
 @functools.cache
 def _library() -> Any:
-    """The libssl that the ssl module uses. Raises OpenSSLError where it cannot be reached."""
+    """The libssl that the ssl module uses. Raises OpenSSLError if it cannot be reached."""
     import _ssl
 
     try:
@@ -110,7 +113,7 @@ def _library() -> Any:
 def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p:
     """The SSL_CTX of a context: the first field of the object (PySSLContext in CPython's _ssl.h).
 
-    Raises OpenSSLError where what is there does not agree with what the module says of it.
+    Raises OpenSSLError if it does not agree with what the module says about it.
     """
     pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
     if _library().SSL_CTX_get_options(pointer) != int(context.options) & 0xFFFFFFFFFFFFFFFF:
@@ -119,20 +122,20 @@ def _pointer(context: ssl.SSLContext) -> ctypes.c_void_p:
 
 
 def check() -> None:
-    """Raise OpenSSLError where this Python's OpenSSL cannot be reached."""
+    """Raise OpenSSLError if this Python's OpenSSL cannot be reached."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _pointer(context)
     _connection(context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True))
 
 
 def set_ticket_keys(context: ssl.SSLContext, keys: bytes) -> None:
-    """Have session tickets made and read under these TICKET_KEY_SIZE bytes."""
+    """Make and read session tickets with these TICKET_KEY_SIZE bytes."""
     if _library().SSL_CTX_ctrl(_pointer(context), _SET_TLSEXT_TICKET_KEYS, len(keys), keys) != 1:
         raise OpenSSLError("the keys for session tickets were not taken")
 
 
 def remember_sessions(context: ssl.SSLContext, most: int) -> None:
-    """Keep so many sessions in memory, for clients to resume; with 0 only what is in a ticket can be."""
+    """Keep this many sessions in memory, for clients to resume. With 0, only sessions in tickets can be resumed."""
     _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_SIZE, most, None)
     _library().SSL_CTX_ctrl(_pointer(context), _SET_SESS_CACHE_MODE, _SERVER_SESSIONS if most else 0, None)
 
@@ -151,17 +154,17 @@ def set_session_timeout(context: ssl.SSLContext, seconds: int) -> None:
 
 
 def set_verify_depth(context: ssl.SSLContext, depth: int) -> None:
-    """How many certificate authorities may stand between a client's certificate and one that is trusted."""
+    """How many certificate authorities may be between a client's certificate and a trusted one."""
     _library().SSL_CTX_set_verify_depth(_pointer(context), depth)
 
 
 def send_no_more_than_given(context: ssl.SSLContext) -> None:
-    """Have clients shown the certificates that were loaded, and none that OpenSSL finds: it looks at each handshake."""
+    """Show clients only the certificates that were loaded. OpenSSL would look for others at each handshake."""
     _library().SSL_CTX_ctrl(_pointer(context), _MODE, _NO_AUTO_CHAIN, None)
 
 
 def choose_dh_parameters(context: ssl.SSLContext) -> None:
-    """Have OpenSSL choose the parameters of finite-field Diffie-Hellman by the strength of the key."""
+    """Let OpenSSL choose the parameters of finite-field Diffie-Hellman by the strength of the key."""
     _library().SSL_CTX_ctrl(_pointer(context), _SET_DH_AUTO, 1, None)
 
 
@@ -183,9 +186,9 @@ def configure(context: ssl.SSLContext, command: str, value: str) -> None:
         raise OpenSSLError(f"OpenSSL's command {command} does not take {value!r}")
 
 
-# What OpenSSL calls goes to the judge, or the chooser, of the SSL_CTX that a connection is of. There is one function of
-# each kind for all of them, made when this module is loaded: to make one takes memory that code can run in, and where
-# keys are used, the kernel gives none (identity/filters.py).
+# OpenSSL's callbacks go to the judge, or the chooser, of the SSL_CTX of a connection. One function
+# of each kind serves all of them. They are made when this module is loaded, as making one needs
+# executable memory, and processes with keys get none from the kernel (identity/filters.py).
 _judges: dict[int, Callable[[int, int], int]] = {}
 _choosers: dict[int, Callable[[int], None]] = {}
 
@@ -208,7 +211,7 @@ _judge, _choose = _Judge(_judged), _Choose(_chosen)
 
 
 def _remember(table: dict[int, Any], context: ssl.SSLContext, what: Callable[..., Any]) -> None:
-    """Have something called for a context's connections, for as long as there is the context."""
+    """Register a callback for a context's connections, for as long as the context exists."""
     address = _pointer(context).value
     assert address is not None
     table[address] = what
@@ -216,18 +219,19 @@ def _remember(table: dict[int, Any], context: ssl.SSLContext, what: Callable[...
 
 
 def judge_chains(context: ssl.SSLContext, judge: Callable[[int, int], int]) -> None:
-    """Have each certificate of a peer's chain judged, by what OpenSSL says of it and how far up it stands.
+    """Let `judge` decide about each certificate of a peer's chain, by OpenSSL's result and its depth.
 
-    `judge` gives the number of what is wrong with it (X509_V_ERR_...), 0 for nothing.
+    `judge` returns the number of the error (X509_V_ERR_...), 0 for none.
     """
     _remember(_judges, context, judge)
     _library().SSL_CTX_set_verify(_pointer(context), _VERIFY_PEER, _judge)
 
 
 def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]) -> None:
-    """Have a server that asks for a certificate shown one of these: a context holds each, with its key and chain.
+    """Show one of these certificates to a server that asks for one. Each context holds one, with its key and chain.
 
-    The first one from an authority that the server names; the first of all where it names none; none else.
+    It is the first one from an authority that the server names; the first of all if it names none;
+    else none.
     """
     library = _library()
     issuers = [(offer, list(_issuers(_pointer(offer)))) for offer in offers]
@@ -252,29 +256,29 @@ def offer_certificates(context: ssl.SSLContext, offers: Sequence[ssl.SSLContext]
 
 
 def _chain(context: ctypes.c_void_p) -> ctypes.c_void_p:
-    """The certificates behind a context's own."""
+    """The certificates after a context's own."""
     chain = ctypes.c_void_p()
     _library().SSL_CTX_ctrl(context, _GET_CHAIN_CERTS, 0, ctypes.byref(chain))
     return chain
 
 
 def _issuers(context: ctypes.c_void_p) -> Iterator[int]:
-    """The names of those who issued a context's certificate, and the ones behind it."""
+    """The names of the issuers of a context's certificate, and of those after it."""
     for certificate in (_library().SSL_CTX_get0_certificate(context), *_elements(_chain(context))):
         yield _library().X509_get_issuer_name(certificate)
 
 
 def _elements(stack: ctypes.c_void_p | int | None) -> Iterator[int]:
-    """What a stack of OpenSSL's holds."""
+    """The elements of an OpenSSL stack."""
     for place in range(_library().OPENSSL_sk_num(stack)):
         yield _library().OPENSSL_sk_value(stack, place)
 
 
 class Details(NamedTuple):
-    """What the module leaves out about a connection, once the handshake is done."""
+    """What the module leaves out about a connection, after the handshake."""
 
     session_id: bytes
-    algorithm_bits: int  # of the cipher, of which fewer may be secret
+    algorithm_bits: int  # of the cipher; fewer of them may be secret
     secure_renegotiation: bool
     certificate: bytes  # the one that the client was shown, in DER
 
@@ -299,7 +303,7 @@ def details(connection: ssl.SSLSocket | ssl.SSLObject) -> Details:
 def _connection(connection: ssl.SSLSocket | ssl.SSLObject) -> ctypes.c_void_p:
     """The SSL of a connection: in PySSLSocket (CPython's _ssl.c) between a weak reference and the context.
 
-    Raises OpenSSLError where the context does not stand there.
+    Raises OpenSSLError if the context is not there.
     """
     inner = connection._sslobj  # type: ignore[union-attr]
     place, size = id(inner) + object.__basicsize__, ctypes.sizeof(ctypes.c_void_p)
@@ -308,7 +312,7 @@ def _connection(connection: ssl.SSLSocket | ssl.SSLObject) -> ctypes.c_void_p:
     return ctypes.c_void_p.from_address(place + size)
 
 
-_certificates: WeakKeyDictionary[ssl.SSLContext, dict[int, bytes]] = WeakKeyDictionary()  # by where OpenSSL has them
+_certificates: WeakKeyDictionary[ssl.SSLContext, dict[int, bytes]] = WeakKeyDictionary()  # by OpenSSL's address of it
 
 
 def _certificate(context: ssl.SSLContext, pointer: int | None) -> bytes:

@@ -1,6 +1,7 @@
-"""A glance at a request's head: enough to tell whose it is. Never raises, decides nothing that a worker doesn't check.
+"""A glance at a request's head: enough to tell which virtual host it is for. Never raises.
 
-What is malformed has no host here: it goes to the default virtual host's worker, whose parser refuses it.
+A worker checks everything again. A malformed head has no host here: it goes to the default virtual
+host's worker, whose parser refuses it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _NOBODY = ("", None)
 
 
 class Peek(NamedTuple):
-    """What a gate sees of a head: whether all of it is here, and the host as in `Head.host`."""
+    """What a gate sees of a head: whether it is complete, and the host as in `Head.host`."""
 
     complete: bool
     host: str
@@ -29,7 +30,7 @@ _NAMELESS = Peek(True, "")
 
 
 def peek(data: bytes, *, cut: bool = False) -> Peek:
-    """Look at the bytes that are here. With `cut`, there will be no more: a head that long is to be refused."""
+    """Look at the bytes that have arrived. With `cut`, there will be no more: a head that long will be refused."""
     end = head_end(data)
     if end < 0:
         if not cut:

@@ -17,7 +17,7 @@ Ranges = list[tuple[int, int]]  # offset and length
 
 
 def _limit(call: Call) -> int | None:
-    """A count; None is no limit. `default` is Apache's word for its own default."""
+    """A number; None is no limit. `default` is Apache's word for its own default."""
     word = single(call).lower()
     if word == "unlimited":
         return None
@@ -38,7 +38,7 @@ def _declare(name: str, what: str) -> Setting[int | None]:
             syntax="default|unlimited|none|number",
             where=SECTIONS,
             default=str(_DEFAULTS[name]),
-            help=f"{what} in one request; with more, the whole file is sent.",
+            help=f"How many ranges one request may {what}. With more, the whole file is sent.",
             parse=_limit,
             setting=setting,
         )
@@ -46,10 +46,10 @@ def _declare(name: str, what: str) -> Setting[int | None]:
     return setting
 
 
-MAX_RANGES = _declare("MaxRanges", "How many ranges may be asked for, once those that overlap or adjoin are one,")
-MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "How many ranges may overlap or adjoin the one in front of them")
+MAX_RANGES = _declare("MaxRanges", "ask for; ranges that overlap or adjoin count as one")
+MAX_RANGE_OVERLAPS = _declare("MaxRangeOverlaps", "have that overlap or adjoin the one before them")
 MAX_RANGE_REVERSALS = _declare(
-    "MaxRangeReversals", "How many ranges may begin before the one in front of them that they overlap or adjoin"
+    "MaxRangeReversals", "have that overlap or adjoin the one before them and begin before it"
 )
 
 
@@ -62,10 +62,10 @@ def parse_ranges(
 ) -> Ranges | None:
     """The ranges that a Range field asks for, of a file of `size` bytes, each as offset and length.
 
-    One that overlaps or adjoins the one in front of it becomes one with it, as in Apache; limits are on what is left,
-    and on how often that was so. None: the field is to be ignored (another unit, malformed, beyond the limits, more
-    than the file in all, an empty file). An empty list: none of the ranges can be satisfied, which is a 416. Limits of
-    None do not exist.
+    A range that overlaps or adjoins the one before it is joined to it, as in Apache. Limits apply
+    to the result, and to how often ranges were joined. None: the field is ignored (another unit,
+    malformed, beyond the limits, more than the file in all, an empty file). An empty list: no range
+    can be satisfied, which is a 416. A limit of None does not exist.
     """
     unit, equals, specs = value.partition("=")
     if unit.lower() != "bytes" or not equals or specs.startswith((" ", "\t")) or not size:
@@ -92,7 +92,7 @@ def parse_ranges(
 
 
 def _resolve(word: str, size: int) -> tuple[int, int] | None:
-    """Where a range begins and ends (behind its last byte); None where it is malformed."""
+    """The first byte of a range and the byte after its last; None if it is malformed."""
     match = _SPEC.fullmatch(word)
     if match is None or word == "-" or max(map(len, match.groups())) > _MOST_DIGITS:
         return None
@@ -105,11 +105,11 @@ def _resolve(word: str, size: int) -> tuple[int, int] | None:
 
 
 class _Merged:
-    """Ranges, those that overlap or adjoin the one in front of them as one. Ends are behind last bytes."""
+    """Ranges. Those that overlap or adjoin the one before them are joined. Ends are after last bytes."""
 
     def __init__(self) -> None:
         self.found: list[tuple[int, int]] = []
-        self.overlaps = 0  # that became one with the one in front
+        self.overlaps = 0  # that were joined to the one before
         self.reversals = 0  # and of those, how many began before it
 
     def add(self, start: int, end: int) -> None:
@@ -142,14 +142,14 @@ def multipart(ranges: Ranges, size: int, content_type: str) -> tuple[str, Parts]
 
 
 def are_in_order(ranges: Ranges) -> bool:
-    """Whether each range begins where the one in front of it ends, or later: so bytes that come once are enough."""
+    """Whether each range begins where the one before it ends, or later, so that one pass over the bytes is enough."""
     return all(offset + length <= ranges[index][0] for index, (offset, length) in enumerate(ranges[:-1], 1))
 
 
 class Cutter:
-    """Makes a body in parts, whose ranges are in order, of bytes that come piece by piece.
+    """Makes a body in parts, with ranges in ascending order, from bytes that come in pieces.
 
-    Invariant: what comes out, put together, does not depend on how the bytes were cut.
+    Invariant: the output, put together, does not depend on how the bytes were cut.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -157,7 +157,7 @@ class Cutter:
         self._place = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What of the body can be said once these bytes are here."""
+        """The part of the body that is known after these bytes."""
         found = []
         end = self._place + len(data)
         while self._parts:

@@ -19,24 +19,24 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 _SIMPLE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) ?")
 _LOOSE = re.compile(rb"([!-~\x80-\xff]+) +([!-~\x80-\xff]+)(?: +[Hh][Tt][Tt][Pp]/([0-9])\.([0-9]))? *")
-# A line behind which fields come, however sloppy it is.
+# A line that fields can follow, however careless its form is.
 _BEFORE_FIELDS = re.compile(rb"[^\r\n]*[ \t]HTTP/[1-9]\.[0-9][ \t]*\r?\n", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_IN_FIELDS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[^\n]*")
 EMPTY_LINES = (b"\r\n", b"\n")  # what a buffer begins with that has some in front of a head
-_TLS = b"\x16"  # what a handshake begins with: it is no line
+_TLS = b"\x16"  # the first bytes of a TLS handshake: not a request line
 
 RequestLine = tuple[bytes, bytes, int, int]  # method, target, major and minor version
 
 
 def start(buffer: bytes) -> int:
-    """Where a head begins: empty lines in front of it are no part of it (RFC 9112, 2.2)."""
+    """The beginning of a head: empty lines before it are not a part of it (RFC 9112, 2.2)."""
     return len(buffer) - len(buffer.lstrip(b"\r\n")) if buffer.startswith(EMPTY_LINES) else 0
 
 
 def ends_early(buffer: bytes, begin: int) -> int:
-    """Where a head ends that has nothing behind its first line: HTTP/0.9, or no request at all. -1 for others."""
+    """The end of a head without fields: HTTP/0.9, or an invalid request line. -1 for other heads."""
     end = buffer.find(b"\n", begin)
     if end < 0 or buffer.startswith(_TLS, begin) or _BEFORE_FIELDS.match(buffer, begin):
         return -1
@@ -44,12 +44,12 @@ def ends_early(buffer: bytes, begin: int) -> int:
 
 
 def malformed_line() -> HTTPError:
-    """What breaks the rules is for nobody but who looks for it."""
+    """Errors in requests interest only administrators who look for them."""
     return HTTPError(400, "AH00566: request failed: malformed request line", level=Level.DEBUG)
 
 
 def read_line(line: bytes, options: ProtocolOptions) -> RequestLine:
-    """What a first line says, without its end. Raises HTTPError 400, 501, 505."""
+    """The meaning of a first line, without its end. Raises HTTPError 400, 501, 505."""
     match = _LINE.fullmatch(line)
     if match is not None:
         method, target, major, minor = match.groups()
@@ -61,7 +61,7 @@ def read_line(line: bytes, options: ProtocolOptions) -> RequestLine:
     if found[2] > 1:
         raise HTTPError(505, f"HTTP/{found[2]}.{found[3]} is not spoken here", level=Level.INFO)
     if options.registered_methods and found[0].decode("latin-1") not in KNOWN | options.methods:
-        raise HTTPError(501, f"the method {found[0][:40]!r} is none of those that are registered")
+        raise HTTPError(501, f"the method {found[0][:40]!r} is not registered")
     return found
 
 
@@ -73,17 +73,17 @@ def _read_other(line: bytes, options: ProtocolOptions) -> RequestLine:
     if options.unsafe and match[3]:
         return method, target.partition(b"#")[0], int(match[3]), int(match[4])
     if not options.allow_0_9:
-        raise HTTPError(400, "a request of HTTP/0.9, which HttpProtocolOptions Require1.0 refuses", level=Level.DEBUG)
+        raise HTTPError(400, "an HTTP/0.9 request, which HttpProtocolOptions Require1.0 refuses", level=Level.DEBUG)
     if method != b"GET" and not options.unsafe:
-        raise HTTPError(400, "a request of HTTP/0.9 that is not GET", level=Level.DEBUG)
+        raise HTTPError(400, "an HTTP/0.9 request that is not GET", level=Level.DEBUG)
     return method, target, 0, 9
 
 
 def made_strict(data: bytes) -> bytes:
-    """A head as HttpProtocolOptions Unsafe lets it be, put into the form that all the others have.
+    """A head that HttpProtocolOptions Unsafe allows, in the form of all others.
 
-    Lines may end with LF alone, fields may have control characters in them (spaces take their place), and there may be
-    more than one Host, of which the first counts.
+    Lines may end with LF alone, fields may contain control characters (spaces replace them), and
+    there may be more than one Host, of which the first counts.
     """
     data = _BARE_LF.sub(b"\r\n", data)
     end = data.find(b"\r\n")

@@ -1,6 +1,6 @@
-"""TLS: what a virtual host's connections are encrypted with, and one such connection as a socket.
+"""TLS: the settings and keys of a virtual host's connections, and one such connection as a socket.
 
-OpenSSL does it, through Python's ssl module and what `openssl` adds to that.
+OpenSSL does it, through Python's ssl module and the additions in `openssl`.
 
 Sources: RFC 8446 (TLS 1.3), RFC 9325 (recommendations), Python's ssl module.
 """
@@ -40,7 +40,8 @@ _DH_PARAMETERS = b"-----BEGIN DH PARAMETERS-----"
 _PLAIN = re.compile(r"[ -~]{0,255}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
-# A TLS record with a fatal alert (RFC 8446, section 6), for clients that are turned away before anything is encrypted.
+# A TLS record with a fatal alert (RFC 8446, section 6), for clients that are refused before
+# anything is encrypted.
 INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
 
 MOST_SESSIONS = 1_024  # that a worker remembers for one virtual host
@@ -51,10 +52,10 @@ _SEND = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 @dataclass(frozen=True, slots=True)
 class TLSPolicy:
-    """How a virtual host speaks TLS: all but its keys."""
+    """How a virtual host speaks TLS: everything except its keys."""
 
     versions: frozenset[str] = frozenset(("TLSv1.2", "TLSv1.3"))
-    ciphers: str = ""  # for TLS 1.2 and older; "" is OpenSSL's choice, of what has forward secrecy
+    ciphers: str = ""  # for TLS 1.2 and older; "" is OpenSSL's choice among those with forward secrecy
     suites: str = ""  # for TLS 1.3
     server_order: bool = False
     commands: tuple[tuple[str, str], ...] = ()  # SSL_CONF_cmd's
@@ -62,13 +63,13 @@ class TLSPolicy:
     remembers: bool = False  # sessions without tickets, in a worker's memory
     session_timeout: int = 300  # seconds
     verify: str = "none"  # clients' certificates: "none", "optional" or "require"
-    verify_depth: int = 1  # certificates behind a client's, the trusted one among them; 0: only self-signed ones
-    revocation: str = "none"  # whose certificates are looked for in revocation lists: "none", "leaf" or "chain"
+    verify_depth: int = 1  # certificates above a client's, including the trusted one; 0: only self-signed ones
+    revocation: str = "none"  # which certificates are looked up in revocation lists: "none", "leaf" or "chain"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate, with those between it and the root, and its key. In PEM."""
+    """A certificate, with intermediate ones, and its key. In PEM."""
 
     certificate: bytes
     key: bytes
@@ -76,11 +77,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a virtual host proves itself with, and what clients are to prove themselves by. In PEM."""
+    """The certificates that a virtual host shows, and those by which it checks clients. In PEM."""
 
     pairs: tuple[Pair, ...]
     authorities: bytes = b""  # certificates and revocation lists that clients' certificates are checked against
-    named_authorities: bytes = b""  # whose certificates clients are asked for; empty: those above
+    named_authorities: bytes = b""  # the authorities that clients are told; empty: those above
 
 
 _FORWARD_SECRET = ("ECDHE-", "DHE-")  # as OpenSSL names ciphers
@@ -92,7 +93,7 @@ _LONGEST_CHAIN = 16_384  # bytes of the certificates behind a client's: what is 
 
 @dataclass(frozen=True, slots=True)
 class TLSFacts:
-    """What is known of a connection that is encrypted. Certificates are DER."""
+    """The facts about an encrypted connection. Certificates are DER."""
 
     protocol: str  # "TLSv1.3"
     cipher: str
@@ -104,14 +105,14 @@ class TLSFacts:
     server: int = 0  # the id of the virtual host whose key was used
     application_protocol: str = ""  # ALPN's choice
     algorithm_bits: int = 0  # of the cipher; `bits` of them are secret
-    secure_renegotiation: bool = False  # whether both sides know of RFC 5746
-    chain: tuple[bytes, ...] = ()  # what the client sent behind its certificate; () where the session was resumed
+    secure_renegotiation: bool = False  # whether both sides support RFC 5746
+    chain: tuple[bytes, ...] = ()  # the client's intermediate certificates; () if the session was resumed
     server_certificate: bytes = b""  # that the client was shown
-    depth: int = -1  # certificates behind the client's, the trusted one among them; -1: not known (a resumed session)
+    depth: int = -1  # certificates above the client's, including the trusted one; -1: not known (a resumed session)
 
     @property
     def is_modern(self) -> bool:
-        """Whether HTTP/2 may be spoken (RFC 9113, 9.2): what its appendix A prohibits is all else in TLS 1.2."""
+        """Whether HTTP/2 may be spoken (RFC 9113, 9.2): its appendix A prohibits all other ciphers of TLS 1.2."""
         if self.protocol == "TLSv1.2":
             return self.cipher.startswith(_FORWARD_SECRET) and any(mode in self.cipher for mode in _AUTHENTICATED)
         return self.protocol == "TLSv1.3"
@@ -123,7 +124,7 @@ class TLSFacts:
 
     @classmethod
     def from_text(cls, text: str) -> TLSFacts:
-        """What `to_text` gave. Raises ValueError: the other worker may be hostile, so every field is looked at."""
+        """The inverse of `to_text`. Raises ValueError: the other worker may be hostile, so every field is checked."""
         try:
             plain = json.loads(text)
             binary = {name: bytes.fromhex(plain[name]) for name in _BINARY}
@@ -134,7 +135,7 @@ class TLSFacts:
             if type(value).__name__ != cls.__annotations__[name].partition("[")[0]:
                 raise ValueError(f"{name} has the wrong type")
             if isinstance(value, str) and not _PLAIN.fullmatch(value):
-                raise ValueError(f"{name} is no plain text")
+                raise ValueError(f"{name} is not plain text")
         return facts
 
 
@@ -143,7 +144,7 @@ def make_context(
 ) -> ssl.SSLContext:
     """A context for a virtual host's connections. `protocols` are offered by ALPN.
 
-    Raises OpenSSLError: one sentence on what does not fit.
+    Raises OpenSSLError: one sentence about what does not fit.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     set_versions(context, policy.versions)
@@ -158,14 +159,14 @@ def make_context(
     elif ticket_keys:
         openssl.set_ticket_keys(context, ticket_keys)
     openssl.remember_sessions(context, MOST_SESSIONS if policy.remembers else 0)
-    # Each connection gives back the one that it took; OpenSSL would make two. Of TLS 1.3: a session that is remembered
-    # comes as a ticket, too, which says no more than where it is.
+    # Each connection returns the session that it took; OpenSSL would make two. With TLS 1.3, a
+    # remembered session comes as a ticket, too, which says only where it is.
     context.num_tickets = 1 if policy.tickets or policy.remembers else 0
     openssl.set_session_timeout(context, policy.session_timeout)
     for pair in credentials.pairs:
         load_pair(context, pair)
     if policy.verify != "none":
-        _set_verification(context, policy, credentials)  # what is between them and a root may come from there
+        _set_verification(context, policy, credentials)  # the intermediate certificates may come from there
     else:
         openssl.send_no_more_than_given(context)
     with about("SSLOpenSSLConfCmd"):
@@ -179,7 +180,7 @@ def make_context(
 
 @contextlib.contextmanager
 def about(directive: str) -> Iterator[None]:
-    """What goes wrong here is this directive's."""
+    """Errors in this block belong to this directive."""
     try:
         yield
     except OpenSSLError as error:
@@ -188,15 +189,15 @@ def about(directive: str) -> Iterator[None]:
 
 
 def _note_name(connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
-    """Keep the name that a client asks for: as in `http.client_hello`, which a gate chose the virtual host by."""
+    """Keep the name that a client asks for, in the form that a gate chose the virtual host by (its `client_hello`)."""
     connection.asked_name = (name or "").lower().removesuffix(".")
 
 
 def set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
-    """Have these versions of TLS spoken, and no other."""
+    """Allow these versions of TLS, and no other."""
     wanted = [name for name in VERSIONS if name in versions]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the administrator's word counts, not Python's
+        warnings.simplefilter("ignore", DeprecationWarning)  # the administrator's setting counts, not Python's
         context.minimum_version, context.maximum_version = VERSIONS[wanted[0]], VERSIONS[wanted[-1]]
         for name in list(VERSIONS)[list(VERSIONS).index(wanted[0]) : list(VERSIONS).index(wanted[-1])]:
             if name not in versions:
@@ -204,7 +205,8 @@ def set_versions(context: ssl.SSLContext, versions: frozenset[str]) -> None:
 
 
 def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
-    # Without forward secrecy, whoever gets the key later reads what was recorded before (RFC 9325, section 4.1).
+    # Without forward secrecy, a key that is stolen later decrypts recorded connections (RFC 9325,
+    # section 4.1).
     ciphers = policy.ciphers or "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
     try:
         context.set_ciphers(ciphers)
@@ -218,7 +220,7 @@ def _set_ciphers(context: ssl.SSLContext, policy: TLSPolicy) -> None:
 
 @functools.lru_cache(64)
 def cipher_names(ciphers: str) -> frozenset[str]:
-    """The ciphers of TLS 1.2 and before in a list of OpenSSL's notation; none where it knows none of them."""
+    """The ciphers of TLS 1.2 and older in a list of OpenSSL's notation; none if it knows none of them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.set_ciphers(ciphers)
@@ -229,7 +231,7 @@ def cipher_names(ciphers: str) -> frozenset[str]:
 
 @contextlib.contextmanager
 def as_file(content: bytes) -> Iterator[str]:
-    """A file name for what is only in memory, for functions that take nothing else."""
+    """A file name for data in memory, for functions that accept nothing else."""
     descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -241,11 +243,11 @@ def as_file(content: bytes) -> Iterator[str]:
 
 
 def _no_passphrase() -> str:
-    raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it")
+    raise OpenSSLError("the key has a passphrase, and the server cannot ask for it")
 
 
 def load_pair(context: ssl.SSLContext, pair: Pair) -> None:
-    """Have a context prove itself with a certificate and its key. Raises OpenSSLError."""
+    """Give a context a certificate and its key. Raises OpenSSLError."""
     try:
         with as_file(pair.certificate) as certificate, as_file(pair.key) as key:
             context.load_cert_chain(certificate, key, _no_passphrase)
@@ -259,8 +261,8 @@ _REASONS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key does not belong to the certificate",
     "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the certificate",  # one is of RSA, the other of ECDSA
-    "NO_START_LINE": "there is no certificate, or no key, in it",
-    "": "there is no certificate, or no key, in it",  # "[SSL] PEM lib"
+    "NO_START_LINE": "it has no certificate, or no key",
+    "": "it has no certificate, or no key",  # "[SSL] PEM lib"
     "EE_KEY_TOO_SMALL": "the key is too short for this system's OpenSSL (see its security level)",
     "CA_MD_TOO_WEAK": "the certificate's signature is too weak for this system's OpenSSL (see its security level)",
 }
@@ -271,7 +273,8 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
         reason = "clients' certificates are asked for, and no SSLCACertificateFile says who may issue them"
         raise OpenSSLError(reason, "SSLVerifyClient")
     context.verify_mode = _VERIFY[policy.verify]
-    # OpenSSL counts what is between the client's and the trusted one, and so knows no depth of 0: `mod_ssl` does.
+    # OpenSSL counts the certificates between the client's and the trusted one, so it has no depth
+    # of 0: `mod_ssl` has.
     openssl.set_verify_depth(context, max(policy.verify_depth - 1, 0))
     if policy.revocation != "none":
         context.verify_flags |= ssl.VerifyFlags(REVOKED[policy.revocation])
@@ -287,10 +290,11 @@ def _set_verification(context: ssl.SSLContext, policy: TLSPolicy, credentials: C
 
 
 class TLSSocket:
-    """A client's connection under TLS, as far as sockets are used here; it never blocks.
+    """A client's connection under TLS, with the socket methods that are used here; it never blocks.
 
-    `recv` raises BlockingIOError where there is no whole record yet, and gives b"" at the end. Bytes go through memory
-    on their way: one system call takes all records that are there, and one sends what OpenSSL has to say.
+    `recv` raises BlockingIOError while there is no whole record, and returns b"" at the end. Bytes
+    go through memory: one system call takes all records that are there, and one sends OpenSSL's
+    output.
     """
 
     __slots__ = (
@@ -312,7 +316,7 @@ class TLSSocket:
         self._rest = b""  # encrypted, and not sent yet
         self._taken = 0  # bytes of the data in it
         self._said_goodbye = False
-        self.ending = False  # what is sent next is the last: the goodbye goes with it
+        self.ending = False  # the next send is the last: the close alert goes with it
         self.server = server  # the id of the virtual host whose key it is
 
     def fileno(self) -> int:
@@ -320,9 +324,11 @@ class TLSSocket:
         return self._sock.fileno()
 
     def handshake(self) -> bool:
-        """Go on with the handshake: is it done? Else it waits for the client (see `wants_room`). Raises OSError.
+        """Go on with the handshake.
 
-        What it says at its end goes out with the first answer, or by `finish`.
+        Returns whether it is done; else it waits for the client (see `wants_room`). Raises OSError.
+
+        Its last message is sent with the first response, or by `finish`.
         """
         if self._rest:
             self._flush()
@@ -345,27 +351,29 @@ class TLSSocket:
 
     @property
     def wants_room(self) -> bool:
-        """Whether the handshake waits for room to send in, not for the client's words."""
+        """Whether the handshake waits for room to send, not for the client's bytes."""
         return bool(self._rest)
 
     def finish(self) -> None:
-        """Send what OpenSSL has to say beside data: the handshake's end, if nothing has taken it along, or an alert."""
+        """Send OpenSSL's output other than data: the end of the handshake, if no response has taken
+        it along, or an alert.
+        """
         if self._outgoing.pending:
-            with contextlib.suppress(OSError):  # whoever reads or writes next hears of it
+            with contextlib.suppress(OSError):  # the next read or write reports it
                 self._flush()
 
     @property
     def asked_name(self) -> str:
-        """The name that the client asked for, as `http.client_hello` reads it; "" for none."""
+        """The name that the client asked for, as the gate's `client_hello` reads it; "" for none."""
         return getattr(self._tls, "asked_name", "")
 
     @property
     def application_protocol(self) -> str:
-        """What ALPN chose; "" for nothing."""
+        """The result of ALPN; "" for nothing."""
         return self._tls.selected_alpn_protocol() or ""
 
     def recv(self, size: int, _flags: int = 0) -> bytes:
-        """All records that are there, up to `size` bytes, which must not be less than one's. Raises OSError."""
+        """All records that are there, up to `size` bytes, which must be at least one record's. Raises OSError."""
         incoming, read = self._incoming, self._tls.read
         if not incoming.pending:
             encrypted = self._sock.recv(min(size, _SIZE), _RECEIVE)
@@ -388,7 +396,7 @@ class TLSSocket:
         return data
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
-        """Send as much as goes at once. Raises OSError; after BlockingIOError the same data must come again."""
+        """Send as much as possible at once. Raises OSError; after BlockingIOError the same data must follow."""
         if not self._rest:
             write, outgoing = self._tls.write, self._outgoing
             size = len(data)
@@ -404,7 +412,7 @@ class TLSSocket:
         return self._taken
 
     def _flush(self) -> None:
-        """Send what is encrypted, as far as it goes. Raises OSError."""
+        """Send encrypted bytes, as far as possible. Raises OSError."""
         rest = self._rest + self._outgoing.read() if self._rest else self._outgoing.read()
         if rest:
             try:
@@ -414,21 +422,21 @@ class TLSSocket:
             self._rest = rest[sent:]
 
     def shutdown(self, how: int = socket.SHUT_WR) -> None:
-        """Tell the client that nothing more will come: what it says after that can still be read."""
+        """Tell the client that nothing more will come. What the client says after that can still be read."""
         self._say_goodbye()
         with contextlib.suppress(OSError):
             self._flush()
             self._sock.shutdown(how)
 
     def _say_goodbye(self) -> None:
-        """Add the alert that ends a stream (RFC 8446, 6.1) to what is sent, once."""
+        """Append the alert that ends a stream (RFC 8446, 6.1) to the output, once."""
         if not self._said_goodbye:
             self._said_goodbye = True
             with contextlib.suppress(OSError):
                 self._tls.unwrap()
 
     def detach(self) -> socket.SocketType:
-        """The socket without TLS, for a client that speaks none."""
+        """The socket without TLS, for a client that does not speak it."""
         return self._sock
 
     def close(self) -> None:
@@ -440,7 +448,7 @@ class TLSSocket:
             self._sock.close()
 
     def facts(self) -> TLSFacts:
-        """What is known of the connection, once the handshake is done."""
+        """The facts about the connection, after the handshake."""
         tls = self._tls
         cipher, _, bits = tls.cipher() or ("", "", 0)
         details = openssl.details(tls)
@@ -468,7 +476,7 @@ def _depth(tls: ssl.SSLSocket | ssl.SSLObject) -> int:
 
 
 def _sent_chain(tls: ssl.SSLSocket | ssl.SSLObject) -> tuple[bytes, ...]:
-    """What a client sent behind its certificate, in DER; nothing where that is beyond all measure."""
+    """A client's intermediate certificates, in DER; none if they are too many."""
     import _ssl
 
     sent = tls._sslobj.get_unverified_chain() or []  # type: ignore[union-attr]

@@ -1,9 +1,10 @@
-"""TLS as a client: with a server behind this one. What is asked of it, and what it is shown.
+"""TLS as a client, to a server behind this one: what it must prove, and what it is shown.
 
-OpenSSL does it, through Python's ssl module and what `openssl` adds to that. What a certificate must be is decided
-here, as mod_ssl decides it: the name and the dates are looked at even where nobody has to have issued it.
+OpenSSL does it, through Python's ssl module and the additions in `openssl`. The rules for a
+certificate are here, as in mod_ssl: name and dates are checked even if any issuer is accepted.
 
-Sources: mod_ssl's page in Apache's manual (SSLProxy...), RFC 9525 (names in certificates), X509_verify_cert(3).
+Sources: mod_ssl's page in Apache's manual (SSLProxy...), RFC 9525 (names in certificates),
+X509_verify_cert(3).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from ownhost.http.tls import REVOKED, Pair, about, as_file, load_pair, set_versi
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _ENCRYPTED = re.compile(rb"BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED")
 
-# Errors of OpenSSL's (X509_V_ERR_...) that say no more than that nobody known has issued the certificate.
+# Errors of OpenSSL's (X509_V_ERR_...) that only say that no known authority has issued the
+# certificate.
 _UNKNOWN_ISSUER = frozenset((2, 18, 19, 20, 21, 27))
 _NO_REVOCATION_LIST = 3
 _CHAIN_TOO_LONG = 22
@@ -33,26 +35,26 @@ DEFAULT_CIPHERS = "DEFAULT:!aNULL:!eNULL"
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """How TLS is spoken with a server behind this one: all but keys and authorities."""
+    """How TLS is spoken with a server behind this one: everything except keys and authorities."""
 
     versions: frozenset[str]
     ciphers: str = DEFAULT_CIPHERS  # for TLS 1.2 and older
     suites: str = ""  # for TLS 1.3; "" is OpenSSL's choice
-    verify: str = "none"  # who must have issued its certificate: "none" (whoever), "require" or "optional_no_ca"
-    depth: int = 1  # certificates that may stand above it
+    verify: str = "none"  # who must have issued its certificate: "none" (anyone), "require" or "optional_no_ca"
+    depth: int = 1  # certificates that may be above it
     revocation: str = "none"  # "none", "leaf" or "chain"
     needs_lists: bool = True  # whether an authority without a revocation list is an error
-    names: str = "all"  # which of its names must be the one asked for: "all" (any of them), "common" or "none"
-    dated: bool = True  # whether it must not be over, or yet to come
+    names: str = "all"  # which of its names must match: "all" (any of them), "common" or "none"
+    dated: bool = True  # whether it must be valid now
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a server is checked against, and what it is shown. In PEM."""
+    """The certificates by which a server is checked, and those that it is shown. In PEM."""
 
     authorities: bytes = b""  # certificates and revocation lists
     certificates: bytes = b""  # certificates and keys, one after the other
-    chain: bytes = b""  # certificates between those and a root
+    chain: bytes = b""  # intermediate certificates
 
 
 def make_client_context(policy: ClientPolicy, credentials: ClientCredentials) -> ssl.SSLContext:
@@ -91,7 +93,7 @@ def _verify(context: ssl.SSLContext, policy: ClientPolicy, authorities: bytes) -
 
 def _load_authorities(context: ssl.SSLContext, authorities: bytes) -> None:
     if not authorities:
-        return  # nobody's certificate is good then
+        return  # then no certificate is valid
     try:
         with as_file(authorities) as file:
             context.load_verify_locations(file)
@@ -101,7 +103,7 @@ def _load_authorities(context: ssl.SSLContext, authorities: bytes) -> None:
 
 
 def judged(policy: ClientPolicy, error: int, depth: int) -> int:
-    """What is wrong with a certificate of a chain, as OpenSSL's number; 0 for nothing. `error` is what OpenSSL says.
+    """The error of a certificate in a chain, as OpenSSL's number; 0 for none. `error` is OpenSSL's own result.
 
     `depth` counts from the server's own certificate, which is 0.
     """
@@ -113,7 +115,7 @@ def judged(policy: ClientPolicy, error: int, depth: int) -> int:
 
 
 def objection(policy: ClientPolicy, der: bytes | None, name: str) -> str:
-    """What is wrong with a server's certificate beside who issued it; "" for nothing. One sentence."""
+    """The error of a server's certificate apart from its issuer; "" for none. One sentence."""
     if not policy.dated and policy.names == "none":
         return ""
     try:
@@ -138,16 +140,19 @@ def _names(certificate: Certificate) -> Iterator[str]:
 
 
 def is_named(found: str, name: str) -> bool:
-    """Whether a name in a certificate, or its pattern `*.domain`, is for this one."""
+    """Whether a name in a certificate, or its pattern `*.domain`, matches this one."""
     found, name = found.lower(), name.lower()
     _, dot, domain = name.partition(".")
     return found == name or (dot == "." and found == f"*.{domain}")
 
 
 def pairs_in(pem: bytes) -> list[Pair]:
-    """The certificates with keys in a file that has both one after the other; others are left out. Raises OpenSSLError.
+    """The certificates with keys in a file that has both, one after the other; others are left out.
 
-    As OpenSSL reads them (PEM_X509_INFO_read_bio): a second certificate, or a second key, begins the next pair.
+    Raises OpenSSLError.
+
+    As OpenSSL reads them (PEM_X509_INFO_read_bio): a second certificate, or a second key, begins
+    the next pair.
     """
     found: list[tuple[bytes, bytes]] = []
     certificate = key = b""
@@ -165,7 +170,7 @@ def pairs_in(pem: bytes) -> list[Pair]:
             certificate = block[0]
     pairs = [Pair(one, its_key) for one, its_key in (*found, (certificate, key)) if one and its_key]
     if any(_ENCRYPTED.search(pair.key) for pair in pairs):
-        raise OpenSSLError("the key has a passphrase, and there is nobody to ask for it", _CERTIFICATES)
+        raise OpenSSLError("the key has a passphrase, and the server cannot ask for it", _CERTIFICATES)
     return pairs
 
 
@@ -173,7 +178,7 @@ _CERTIFICATES = "SSLProxyMachineCertificateFile"
 
 
 def _offer(pair: Pair, chain: bytes) -> ssl.SSLContext:
-    """A context that holds nothing but a certificate with its key, and those of the chain that are above it."""
+    """A context that holds only a certificate with its key, and those of the chain that are above it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with about(_CERTIFICATES):
         load_pair(context, Pair(b"\n".join((pair.certificate, *_above(pair.certificate, chain))), pair.key))
@@ -181,7 +186,7 @@ def _offer(pair: Pair, chain: bytes) -> ssl.SSLContext:
 
 
 def _above(certificate: bytes, chain: bytes) -> Iterator[bytes]:
-    """The issuer of a certificate, its issuer, and so on, as far as they are among those of a chain."""
+    """The issuer of a certificate, its issuer, and so on, as far as the chain has them."""
     try:
         known = [(block[0], _parsed(block[0])) for block in _BLOCK.finditer(chain) if block[1] == b"CERTIFICATE"]
         below = _parsed(certificate)

@@ -1,20 +1,20 @@
-"""Two ways to hold the same bytes in a str: as a head has them, and as text.
+"""Two ways to hold the same bytes in a str: as in a head, and as text.
 
-What stands in a head is decoded as ISO 8859-1: each byte is a character. Text (paths, file names, configurations,
-variables) is decoded as UTF-8, with surrogate escapes for bytes that are not. Where one meets the other, the bytes
-have to agree.
+The content of a head is decoded as ISO 8859-1: each byte is a character. Text (paths, file names,
+configurations, variables) is decoded as UTF-8, with surrogate escapes for other bytes. Where the
+two meet, the bytes must agree.
 """
 
 from __future__ import annotations
 
 
 def wire(text: str) -> str:
-    """Text as a head has it."""
+    """Text in the form of a head."""
     return text if text.isascii() else to_bytes(text).decode("latin-1")
 
 
 def unwire(text: str) -> str:
-    """What a head says, as text."""
+    """The content of a head, as text."""
     return text if text.isascii() else from_bytes(text.encode("latin-1"))
 
 

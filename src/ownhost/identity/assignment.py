@@ -84,7 +84,7 @@ declare(
         syntax="user group",
         where=SECTIONS,
         default="the values of User and Group",
-        help="The user and group that requests are served as; #number for an id without an account.",
+        help="The user and group that serve requests; #number for an id without an account.",
         parse=parse_assignment,
         setting=ASSIGN_USER_ID,
         fold=preferred,
@@ -97,7 +97,7 @@ declare(
         syntax="min max",
         where=SERVER_ONLY,
         default=f"{ALL_BUT_ROOT[0]} {ALL_BUT_ROOT[1]}",
-        help="The uids that requests may be served as, inclusive. 0 is refused even inside the range.",
+        help="The uids that may serve requests, inclusive. 0 is refused even inside the range.",
         parse=parse_range,
         setting=LIMIT_UID_RANGE,
         differs="The supervisor checks it. mpm-itk sets a seccomp filter, which owners' programs inherit.",
@@ -110,10 +110,10 @@ declare(
         syntax="min max",
         where=SERVER_ONLY,
         default=f"{ALL_BUT_ROOT[0]} {ALL_BUT_ROOT[1]}",
-        help="The gids, supplementary ones included, that requests may be served with. 0 is never given.",
+        help="The gids that may serve requests, supplementary ones included. 0 is never possible.",
         parse=parse_range,
         setting=LIMIT_GID_RANGE,
-        differs="Holds for supplementary groups, too. Gid 0 is never given.",
+        differs="It applies to supplementary groups, too. Gid 0 is never possible.",
     )
 )
 
@@ -128,7 +128,7 @@ for _directive, _what, _setting in (
             module="mpm_itk",
             syntax="expression",
             where=SECTIONS,
-            help=f"The {_what} that a request is served as, by name, computed for each request.",
+            help=f"The {_what} that serves a request, by name, computed for each request.",
             parse=parse_expression,
             setting=_setting,
         )
@@ -140,7 +140,7 @@ declare(
         syntax="-20..19",
         where=SECTIONS,
         default="0",
-        help="The scheduling priority of the processes that serve: higher is kinder to others.",
+        help=("The scheduling priority of the processes that serve. Higher numbers leave more time to others."),
         parse=parse_nice,
         setting=NICE_VALUE,
     )
@@ -168,7 +168,8 @@ declare(
         help="Whether the supervisor gives up all capabilities that it does not use.",
         parse=flag(),
         setting=ENABLE_CAPABILITIES,
-        differs="The supervisor stays root's uid, with two capabilities. In mpm-itk, the privileged process runs as "
-        "User.",
+        differs=(
+            "The supervisor keeps root's uid, with two capabilities. In mpm-itk, the privileged process runs as User."
+        ),
     )
 )

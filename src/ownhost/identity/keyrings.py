@@ -1,8 +1,8 @@
-"""Session keyrings: what keys(7) a process possesses through whoever started it.
+"""Session keyrings: the keys(7) that a process possesses because of the process that started it.
 
-A session keyring is inherited by fork and execve, whatever becomes of the uid, and what a process possesses it may
-read. So a child of root's would have the keys of root's session, and all owners' processes would share one
-keyring.
+A session keyring is inherited by fork and execve, whatever happens to the uid, and a process may
+read what it possesses. So a child of root's would have the keys of root's session, and all owners'
+processes would share one keyring.
 
 Sources: keyrings(7), session-keyring(7), keyctl(2).
 """
@@ -19,7 +19,7 @@ NO_KEYS = (errno.ENOSYS, errno.EPERM)  # a kernel without keys, a container's fi
 
 
 def session_keyring() -> int:
-    """The serial number of this process's session keyring; 0 where there are no keys here. Raises OSError."""
+    """The serial number of this process's session keyring; 0 if there are no keys here. Raises OSError."""
     try:
         return system_call("keyctl", GET_KEYRING_ID, SESSION, 0)
     except OSError as error:
@@ -29,7 +29,7 @@ def session_keyring() -> int:
 
 
 def join_new_session_keyring() -> None:
-    """Leave the session keyring for an empty one of one's own. Raises OSError (EDQUOT: the user has too many keys)."""
+    """Replace the session keyring by a new, empty one. Raises OSError (EDQUOT: the user has too many keys)."""
     try:
         system_call("keyctl", JOIN_SESSION_KEYRING, None)
     except OSError as error:
@@ -38,5 +38,5 @@ def join_new_session_keyring() -> None:
 
 
 def read_keyring(serial: int) -> None:
-    """Read a keyring. Raises OSError where this process may not."""
+    """Read a keyring. Raises OSError if this process may not."""
     system_call("keyctl", READ, serial, None, 0)

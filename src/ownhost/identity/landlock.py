@@ -146,8 +146,8 @@ def missing() -> str:
     if version():
         return ""
     return (
-        "this kernel has no Landlock (Linux 5.13 has it, where it is not switched off): "
-        "gates, workers and the logger do without this second fence"
+        "this kernel has no Landlock (Linux 5.13 has it, unless it is switched off): "
+        "gates, workers and the logger run without it"
     )
 
 

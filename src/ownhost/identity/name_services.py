@@ -1,6 +1,7 @@
-"""nsswitch.conf(5): the libraries that know hosts and users, loaded before a process gives up loading code.
+"""nsswitch.conf(5): the libraries that know hosts and users, loaded before a process can no longer load code.
 
-glibc loads them when a name is first looked up. A worker is under a filter by then, so the forkserver does it for all.
+glibc loads them at the first look-up. By then, a worker is under a filter, so the forkserver loads
+them for all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ACTION = re.compile(r"\[[^]]*\]")  # [NOTFOUND=return]
 
 
 def services(text: str) -> list[str]:
-    """The services that an nsswitch.conf names for what workers look up, each once. Pure."""
+    """The services that an nsswitch.conf names for the look-ups of workers, each once. Pure."""
     found: dict[str, None] = {}
     for database, value in _LINE.findall(text):
         if database in DATABASES:

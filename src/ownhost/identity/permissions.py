@@ -1,7 +1,7 @@
-"""Whom the kernel stops on the way to a file, and where: the modes of each folder, of the file, and their access lists.
+"""Which folder or file the kernel would stop a user at: by modes and access lists of each folder and of the file.
 
-It is worked out from what stat(2) says, for an identity that this process need not be. Symbolic links are followed, as
-the kernel does.
+This is computed from stat(2), for an identity that this process need not have. Symbolic links are
+followed, as the kernel does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x
 
 
 class Need(IntFlag):
-    """What somebody wants to do, in the bits of a mode."""
+    """An intended access, in the bits of a mode."""
 
     RUN = 1
     WRITE = 2
@@ -39,7 +39,7 @@ _ENTER = Need.RUN  # what the bit means for a folder
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A folder or file that stops somebody."""
+    """A folder or file that stops a user."""
 
     path: str
     status: os.stat_result
@@ -63,7 +63,7 @@ class Obstacle:
 
     @property
     def verb(self) -> str:
-        """What cannot be done: enter, read..."""
+        """The access that is refused: enter, read..."""
         return "enter" if stat.S_ISDIR(self.status.st_mode) else _VERBS[self.need]
 
     def command(self, identity: Identity) -> str:
@@ -81,7 +81,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A folder that this process cannot look into, so that nobody knows what would stop whom behind it."""
+    """A folder that this process cannot look into, so it does not know what would stop the user behind it."""
 
     path: str
     status: os.stat_result
@@ -93,7 +93,7 @@ class Unseen:
 
 
 def find_obstacle(path: str, identity: Identity, need: Need = Need.READ) -> Obstacle | Unseen | None:
-    """What stops an identity on the way to a file, and at the file; None where nothing does, or it is not there."""
+    """What stops an identity in a file's path, or at the file; None if nothing does, or the file does not exist."""
     here, links = "/", 0
     pending = _parts(path)
     while pending:
@@ -138,7 +138,7 @@ def _stopped(path: str, identity: Identity, need: Need) -> Obstacle | None:
 
 
 def _permits(status: os.stat_result, identity: Identity, need: Need) -> bool:
-    """The first class that somebody is in counts: owner, group, all others."""
+    """The first matching class counts: owner, group, all others."""
     shift = 3 if status.st_gid in (identity.gid, *identity.groups) else 0
     if identity.uid == status.st_uid:
         shift = 6
@@ -146,7 +146,7 @@ def _permits(status: os.stat_result, identity: Identity, need: Need) -> bool:
 
 
 def _access_list(path: str) -> list[tuple[int, int, int]] | None:
-    """The entries of a file's access list; None where its mode says it all."""
+    """The entries of a file's access list; None if its mode says all."""
     try:
         data = os.getxattr(path, _ACL, follow_symlinks=False)
     except OSError:
@@ -180,7 +180,7 @@ def describe(path: str, status: os.stat_result) -> str:
 
 
 def user_name(uid: int) -> str:
-    """A user's name; "#uid" where there is no account."""
+    """A user's name; "#uid" if there is no account."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -188,7 +188,7 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """A group's name; "#gid" where there is none."""
+    """A group's name; "#gid" if there is none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

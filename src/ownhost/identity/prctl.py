@@ -1,4 +1,4 @@
-"""prctl(2): what a process says of itself to the kernel."""
+"""prctl(2): what a process tells the kernel about itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prctl(option: int, argument: int = 0, second: int = 0) -> int:
 
 
 def set_no_new_privs() -> None:
-    """From now on no execve gives this process, or a child of it, a privilege that it has not. For good."""
+    """From now on no execve gives this process, or a child of it, a privilege that it does not have. For good."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -47,12 +47,12 @@ def set_dumpable(dumpable: bool) -> None:
 def set_parent_death_signal(number: int) -> None:
     """Have the kernel send this process a signal when its parent ends.
 
-    A change of credentials clears this, so set it after the last one; and the parent may have ended before it
-    took effect, so look at getppid afterwards.
+    A change of credentials clears this, so set it after the last one. The parent may have ended
+    before it took effect, so check getppid afterwards.
     """
     prctl(PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever runs below this process once its own parent has ended."""
+    """Become the parent of all processes below this one whose own parent has ended."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)

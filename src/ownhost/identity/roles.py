@@ -1,8 +1,8 @@
-"""Who the neutral processes run as: an identity for each role, which no site can be.
+"""The users of neutral processes: an identity for each role, which no site can have.
 
-A gate or a logger that had the uid of a site could be stopped, limited or slowed down by that site's programs: kill(2),
-prlimit(2) and setpriority(2) ask for nothing but the same uid. So each role has an account of its own (`ownhost-gate`)
-where there is one, else a number that is reserved for it.
+If a gate or a logger had the uid of a site, that site's programs could stop, limit or slow it down:
+kill(2), prlimit(2) and setpriority(2) require nothing but the same uid. So each role has its own
+account (`ownhost-gate`) if it exists, else a number that is reserved for it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ownhost.identity.identity import Assignment, Identity, Refusal
 # No account of Debian's or systemd's has one of these. 65534 is nobody's.
 RESERVED = {"gate": 65_530, "logger": 65_531, "front": 65_532, "resolver": 65_533}
 
-# The identity of a complete assignment, by what the databases say of it, or why there is none.
+# The identity of a complete assignment, from the databases, or the reason why there is none.
 Judge = Callable[[Assignment, Found], Identity | Refusal]
 
 
 def merge(before: Mapping[str, str] | None, after: Mapping[str, str]) -> Mapping[str, str]:
-    """What several lines say, of different roles."""
+    """The values of several lines, for different roles."""
     return {**(before or {}), **after}
 
 
@@ -41,7 +41,7 @@ def parse_role(call: Call) -> Mapping[str, str]:
 
 
 def identities_of(said: Mapping[str, str], database: Database | None = None) -> dict[str, Identity] | Refusal:
-    """The identity of each role, or why one of them has none. `said` is what RoleUser says."""
+    """The identity of each role, or the reason why one of them has none. `said` is the value of RoleUser."""
     database = database or System()
     found: dict[str, Identity] = {}
     for role, reserved in RESERVED.items():
@@ -58,7 +58,7 @@ def identities_of(said: Mapping[str, str], database: Database | None = None) -> 
 
 
 def _account(role: str, said: str | None, reserved: int, database: Database) -> Account | Refusal:
-    """A name's account; a number that is nobody's; by default the role's account, else its reserved number."""
+    """The account of a name; a number without an account; by default the role's account, else its reserved number."""
     own = f"ownhost-{role}"
     if said is None:
         account = database.user(own)
@@ -71,13 +71,13 @@ def _account(role: str, said: str | None, reserved: int, database: Database) -> 
     if taken is not None and taken.name != own:
         return Refusal(
             f"the {role} would run as uid {uid}, which is the account {taken.name}'s: "
-            f"say one that nobody has (RoleUser {role} NUMBER), or make an account {own}"
+            f"choose an unused one (RoleUser {role} NUMBER), or make an account {own}"
         )
     return taken or Account(f"#{uid}", uid, uid)
 
 
 def reserved_for(roles: Mapping[str, Identity], judge: Judge) -> Judge:
-    """A judge that gives no site the identity of a role, or its group."""
+    """A judge that refuses a site the identity of a role, or its group."""
     uids = {one.uid: role for role, one in roles.items()}
     gids = {one.gid: role for role, one in roles.items()}
 
@@ -86,9 +86,9 @@ def reserved_for(roles: Mapping[str, Identity], judge: Judge) -> Judge:
         if isinstance(found, Refusal):
             return found
         if found.uid in uids:
-            return Refusal(f"uid {found.uid} is the {uids[found.uid]}'s own (RoleUser): no site is served as that")
+            return Refusal(f"uid {found.uid} is the {uids[found.uid]}'s own (RoleUser): no site may be served as it")
         if found.gid in gids:
-            return Refusal(f"gid {found.gid} is the {gids[found.gid]}'s own (RoleUser): no site is served with that")
+            return Refusal(f"gid {found.gid} is the {gids[found.gid]}'s own (RoleUser): no site may be served with it")
         return replace(found, groups=tuple(gid for gid in found.groups if gid not in gids))
 
     return stricter
@@ -101,8 +101,10 @@ declare(
         syntax="|".join(RESERVED) + " name|number",
         where=SERVER_ONLY,
         default="the account ownhost-ROLE, else " + ", ".join(f"{role} {uid}" for role, uid in RESERVED.items()),
-        help="The user that the gates, the logger, the fronts and the resolvers run as, whose group is theirs, too. No "
-        "site may be served as one of them. Ownhost's own directive.",
+        help=(
+            "The user, with its group, that the gates, the logger, the fronts or the resolvers run "
+            "as. No site may be served as one of them. Ownhost's own directive."
+        ),
         parse=parse_role,
         setting=ROLE_USERS,
         fold=merge,

@@ -1,7 +1,8 @@
-"""What mod_ruid2 and suEXEC call the identity: their words for AssignUserID.
+"""The directives of mod_ruid2 and suEXEC for the identity: their forms of AssignUserID.
 
-Both let several identities serve a virtual host: suEXEC its programs alone, mod_ruid2 whoever owns the file. Here it is
-one, of files and programs, and never one that the configuration does not name.
+With both, several identities may serve a virtual host: suEXEC's only its programs, mod_ruid2's the
+owner of each file. Here it is one, for files and programs, and never one that the configuration
+does not name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def parse_translated(call: Call) -> Assignment:
 
 
 def parse_mode(call: Call) -> None:
-    """config. With stat, whoever owns a file would serve it: nobody is chosen so here."""
+    """config. With stat, the owner of a file would serve it. Ownhost does not choose a user that way."""
     if single(call).lower() != "config":
         raise ArgumentError(f"expected config, not {call.args[0]!r}: AssignUserID says who serves a virtual host")
 
@@ -41,7 +42,7 @@ def _declare_user(name: str, module: str, where: Where) -> None:
             module=module,
             syntax="user group",
             where=where,
-            help=f"{module}'s way to say AssignUserID; understood as that, unless that is said, too.",
+            help=f"{module}'s form of AssignUserID. It has the same effect, unless AssignUserID is there, too.",
             parse=parse_translated,
             setting=ASSIGN_USER_ID,
             fold=preferred,
@@ -59,7 +60,7 @@ declare(
         syntax="config",
         where=SECTIONS,
         default="config",
-        help="Who serves: the one that RUidGid says. That it be whoever owns the file (stat) is not supported.",
+        help="Who serves: the user of RUidGid. The file's owner (stat) is not supported.",
         parse=parse_mode,
         note="understood: RUidGid says who serves",
     )
@@ -70,7 +71,7 @@ declare(
         module="mod_ruid2",
         syntax="folder [folder]",
         where=SERVERS,
-        help="A folder that is the root of the file system for a virtual host.",
+        help="A folder that becomes the root of the file system for a virtual host.",
         parse=ignored(),
         answer=Answer.UNSUPPORTED,
     )
@@ -78,7 +79,7 @@ declare(
 for _name, _syntax, _where, _note in (
     ("RGroups", "group...|@none", SECTIONS, "supplementary groups are those of the account"),
     ("RMinUidGid", "user group", SERVERS, "LimitUIDRange and LimitGIDRange refuse ids that are too low"),
-    ("RDefaultUidGid", "user group", SERVERS, "an identity that is refused has no other in its stead"),
+    ("RDefaultUidGid", "user group", SERVERS, "a refused identity is not replaced by another"),
     ("RCoredump", "On|Off", SERVERS, "workers are undumpable"),
 ):
     declare(

@@ -27,7 +27,10 @@ declare(
         "core",
         "On|Off|charset",
         ANYWHERE,
-        "The character set of text/plain and text/html that say none, from files, programs and other servers.",
+        (
+            "The character set of text/plain and text/html responses without one, from files, "
+            "programs and other servers."
+        ),
         parse_default_charset,
         setting=DEFAULT_CHARSET,
         default="Off",

@@ -94,7 +94,7 @@ for _directive in (
         "core",
         "[+|-]INode|MTime|Size ...|All|None",
         ANYWHERE,
-        "What of a file its ETag is made of.",
+        "The properties of a file from which its ETag is made.",
         parse_etag,
         setting=FILE_ETAG,
         fold=lambda before, parts: parts if before is None else merge_etag(before, parts),
@@ -106,7 +106,7 @@ for _directive in (
         "core",
         "On|Off|Default",
         ANYWHERE,
-        "Whether a path may go on behind a file's name. By default only programs accept that.",
+        "Whether a path may go on after a file's name. By default only programs accept that.",
         keyword("On", "Off", "Default"),
         setting=ACCEPT_PATH_INFO,
         default="Default",
@@ -117,7 +117,7 @@ for _directive in (
         "core",
         "On|Off",
         ANYWHERE,
-        "Whether large files are sent by the kernel itself; off for file systems that cannot.",
+        "Whether the kernel itself sends large files. Switch it off for file systems that cannot.",
         flag(),
         setting=ENABLE_SENDFILE,
         default="On",
@@ -128,7 +128,7 @@ for _directive in (
         "core",
         "On|Off",
         ANYWHERE,
-        "Whether files of a MiB and more are sent from where they are mapped into memory.",
+        "Whether files of a MiB and more are mapped into memory and sent from there.",
         flag(),
         setting=ENABLE_MMAP,
         default="On",
@@ -139,7 +139,7 @@ for _directive in (
         "core",
         "None",
         Where.DIRECTORY,
-        "What .htaccess files may say. They are not read yet, so only None is accepted.",
+        "What .htaccess files may say. Ownhost does not read them yet, so it accepts only None.",
         parse_allow_override,
         default="None",
     ),
@@ -148,7 +148,7 @@ for _directive in (
         "core",
         "name...",
         SERVERS,
-        "The names of .htaccess files. They are not read yet.",
+        "The names of .htaccess files. Ownhost does not read them yet.",
         ignored(),
         answer=Answer.NO_EFFECT,
     ),
@@ -217,7 +217,7 @@ def _respond(request: Request, descriptor: int) -> Response:
             if status == 304:
                 return Response(304, fields)
             if status is not None:
-                raise HTTPError(status, f"{request.filename} is not what the request's condition says")
+                raise HTTPError(status, f"{request.filename} does not meet the request's condition")
             wanted = wanted_ranges(request, stat.st_size, etag, stat.st_mtime)
             if wanted is not None:
                 return _partial(request, descriptor, fields, wanted)

@@ -40,7 +40,7 @@ declare(
         where=Where.DIRECTORY | Where.HTACCESS,
         override=Override.AUTH_CONFIG,
         default="Off",
-        help="Whether programs see Authorization and Proxy-Authorization, with the passwords in them.",
+        help="Whether programs see Authorization and Proxy-Authorization, including the passwords.",
         parse=flag(),
         setting=CGI_PASS_AUTH,
     )
@@ -53,7 +53,7 @@ declare(
         where=ANYWHERE,
         override=Override.FILE_INFO,
         default="REQUEST_URI original-uri",
-        help="Whether REQUEST_URI is what the client sent, or what internal redirects made of it.",
+        help="Whether REQUEST_URI is what the client sent, or the result of internal redirects.",
         parse=parse_variable,
         setting=CGI_VAR,
     )
@@ -83,9 +83,9 @@ def limits_of(settings: Settings) -> Limits:
 
 
 for _name, _setting, _unit in (
-    ("RLimitCPU", RLIMIT_CPU, "seconds of processor time that a program may use"),
-    ("RLimitMEM", RLIMIT_MEM, "bytes of memory that a program may use"),
-    ("RLimitNPROC", RLIMIT_NPROC, "processes that the owner may have when a program starts another"),
+    ("RLimitCPU", RLIMIT_CPU, "seconds of processor time a program may use"),
+    ("RLimitMEM", RLIMIT_MEM, "bytes of memory a program may use"),
+    ("RLimitNPROC", RLIMIT_NPROC, "processes the owner may have when a program starts another"),
 ):
     declare(
         Directive(
@@ -94,7 +94,7 @@ for _name, _setting, _unit in (
             syntax="number|max [number|max]",
             where=ANYWHERE,
             override=Override.ALL,
-            help=f"The most {_unit}: a soft and a hard limit.",
+            help=f"How many {_unit}: a soft and a hard limit.",
             parse=parse_limit,
             setting=_setting,
         )

@@ -66,7 +66,10 @@ for _directive in (
         "core",
         "folder",
         SERVERS,
-        "Where the server has its state folder, with one for each owner in it: sockets of programs, and the like.",
+        (
+            "Where the server keeps its state folder. In it, each owner has a folder for sockets of "
+            "programs and the like."
+        ),
         path(),
         setting=RUNTIME_FOLDER,
         default="/run/ownhost",
@@ -87,7 +90,7 @@ for _directive in (
         "core",
         "On|Off",
         SERVERS,
-        "Whether the order of Protocols counts where a client speaks several, or the client's own.",
+        ("Whether the order of Protocols counts for a client that speaks several, or the client's own order."),
         flag(),
         setting=PROTOCOLS_HONOR_ORDER,
         default="On",
@@ -97,8 +100,8 @@ for _directive in (
 
 _WHOLE_SERVER = ("AcceptFilter", "Mutex", "SeeRequestTail")  # Apache refuses them in a virtual host
 for _name, _syntax, _text in (
-    ("AcceptFilter", "protocol filter", "Which kernel filter holds connections until they carry data."),
-    ("Mutex", "mechanism...", "How Apache's processes lock each other out. There is nothing to lock."),
+    ("AcceptFilter", "protocol filter", "Which kernel filter holds back connections until they carry data."),
+    ("Mutex", "mechanism...", "How Apache's processes lock each other out. Ownhost needs no locks."),
     ("SeeRequestTail", "On|Off", "Which end of a long request line the status page shows."),
     (
         "LimitInternalRecursion",

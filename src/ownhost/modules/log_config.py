@@ -27,11 +27,11 @@ from ownhost.config.expression_parser import parse_condition
 from ownhost.config.model import VirtualHost
 from ownhost.config.regex import PatternFailed
 from ownhost.http.message import Response
+from ownhost.modules.logformat import CODES, compile_format, constant_start
 from ownhost.request import bugs
 from ownhost.request.errorlog import LogTarget, parse_target
 from ownhost.request.exchange import Exchange
 from ownhost.request.expressions import holds
-from ownhost.request.logformat import CODES, compile_format, constant_start
 from ownhost.request.module import Module, register
 
 COMMON = '%h %l %u %t "%r" %>s %b'
@@ -153,7 +153,7 @@ declare(
         module="mod_log_config",
         syntax="file|pipe format|nickname [env=[!]environment-variable|expr=expression]",
         where=SERVER_ONLY,
-        help="An access log that virtual hosts with logs of their own write to as well.",
+        help="An access log that virtual hosts with their own logs write as well.",
         parse=parse_custom_log,
         setting=GLOBAL_LOGS,
         fold=append,

@@ -85,7 +85,7 @@ def _statement(call: Call, **said: Any) -> Statements:
 def _clients(call: Call) -> tuple[Client, ...]:
     first, *found = words(2)(call)
     if first.lower() != "from":
-        raise ArgumentError(f"expected from, and who is meant, not {first!r}")
+        raise ArgumentError(f"expected from and a client, not {first!r}")
     return tuple(map(_client, found))
 
 
@@ -122,10 +122,12 @@ def _declare(name: str, syntax: str, text: str, parse: Callable[[Call], Statemen
 
 
 _FROM = "from all|address|network|host|env=[!]variable ..."
-_declare("Order", "Deny,Allow|Allow,Deny", "Whether Allow or Deny counts last.", parse_order, Override.LIMIT)
-_declare("Allow", _FROM, "Who may see what is here.", parse_allow, Override.LIMIT)
-_declare("Deny", _FROM, "Who may not see what is here.", parse_deny, Override.LIMIT)
-_declare("Satisfy", "Any|All", "Whether Allow is enough, or Require counts too.", parse_satisfy, Override.AUTH_CONFIG)
+_declare("Order", "Deny,Allow|Allow,Deny", "Whether Allow or Deny is evaluated last.", parse_order, Override.LIMIT)
+_declare("Allow", _FROM, "Which clients may see the content.", parse_allow, Override.LIMIT)
+_declare("Deny", _FROM, "Which clients may not see the content.", parse_deny, Override.LIMIT)
+_declare(
+    "Satisfy", "Any|All", "Whether Allow is enough, or Require must agree, too.", parse_satisfy, Override.AUTH_CONFIG
+)
 
 
 def access(request: Request) -> Response | None:

@@ -33,8 +33,8 @@ from ownhost.config.expression_parser import is_plain, parse_string
 from ownhost.config.regex import Pattern
 from ownhost.http.message import HTTPError, Response
 from ownhost.request import errors, expressions
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Level, Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Level, Place, Request
 
 _SLASHES = re.compile("/+")
 _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}
@@ -234,7 +234,7 @@ def _take_status(found: list[str]) -> int | None:
             raise ArgumentError(f"expected a status, or permanent, temp, seeother or gone, not {found[0]!r}")
         return None
     if status not in _STATUSES:
-        raise ArgumentError(f"expected a status that there is, not {status}")
+        raise ArgumentError(f"expected a known status, not {status}")
     del found[0]
     return status
 
@@ -263,20 +263,20 @@ REDIRECTS: Setting[Said[Redirect]] = Setting("Redirect", Said(), _merge)
 ALIAS_PRESERVE_PATH = Setting("AliasPreservePath", False)
 REDIRECT_RELATIVE = Setting("RedirectRelative", False)
 
-_FILE = "A path and all below it"
-_REGEX = "Paths that match a regular expression"
+_PATH = "a path and all below it"
+_REGEX = "paths that match a regular expression"
 for _name, _where, _syntax, _parse, _help in (
-    ("Alias", SECTIONS, "[path] folder|file", _alias(""), f"{_FILE} come from a place outside of DocumentRoot."),
-    ("AliasMatch", SERVERS, "regex folder|file", _alias_match(""), f"{_REGEX} come from outside of DocumentRoot."),
-    ("ScriptAlias", SECTIONS, "[path] folder|file", _alias(CGI), f"{_FILE} are programs in a folder."),
-    ("ScriptAliasMatch", SERVERS, "regex folder|file", _alias_match(CGI), f"{_REGEX} are programs."),
+    ("Alias", SECTIONS, "[path] folder|file", _alias(""), f"Maps {_PATH} to a place outside of DocumentRoot."),
+    ("AliasMatch", SERVERS, "regex folder|file", _alias_match(""), f"Maps {_REGEX} to a place elsewhere."),
+    ("ScriptAlias", SECTIONS, "[path] folder|file", _alias(CGI), f"Maps {_PATH} to the programs in a folder."),
+    ("ScriptAliasMatch", SERVERS, "regex folder|file", _alias_match(CGI), f"Maps {_REGEX} to programs."),
 ):
     declare(Directive(_name, "mod_alias", _syntax, _where, _help, _placed(_parse), setting=ALIASES, fold=_fold))
 for _name, _syntax, _parse_redirect, _help in (
-    ("Redirect", "[status] [path] [URL]", parse_redirect, f"{_FILE} are elsewhere."),
-    ("RedirectMatch", "[status] regex [URL]", parse_redirect_match, f"{_REGEX} are elsewhere."),
-    ("RedirectPermanent", "path URL", _redirect_with(301), f"{_FILE} are elsewhere for good (301)."),
-    ("RedirectTemp", "path URL", _redirect_with(302), f"{_FILE} are elsewhere for now (302)."),
+    ("Redirect", "[status] [path] [URL]", parse_redirect, f"Redirects {_PATH}."),
+    ("RedirectMatch", "[status] regex [URL]", parse_redirect_match, f"Redirects {_REGEX}."),
+    ("RedirectPermanent", "path URL", _redirect_with(301), f"Redirects {_PATH} permanently (301)."),
+    ("RedirectTemp", "path URL", _redirect_with(302), f"Redirects {_PATH} temporarily (302)."),
 ):
     declare(
         Directive(
@@ -298,7 +298,7 @@ declare(
         syntax="On|Off",
         where=ANYWHERE,
         override=Override.FILE_INFO,
-        help="Whether what is behind a Location's path is put behind the place where its Alias leads.",
+        help=("Whether the rest of the path after that of a Location is appended to the target of its Alias."),
         parse=flag(),
         setting=ALIAS_PRESERVE_PATH,
         default="Off",
@@ -311,7 +311,7 @@ declare(
         syntax="On|Off",
         where=ANYWHERE,
         override=Override.FILE_INFO,
-        help="Whether a redirect to a path is sent as it is, without this server's name.",
+        help="Whether a redirect to a path is sent without this server's name.",
         parse=flag(),
         setting=REDIRECT_RELATIVE,
         default="Off",

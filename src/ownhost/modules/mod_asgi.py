@@ -32,8 +32,8 @@ from ownhost.modules.python_daemons import (
     parse_daemon,
     parse_options,
 )
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Place, Request
 
 HANDLER = "asgi-script"
 APPLICATION = "application"  # what an application is called where nothing else is said
@@ -81,7 +81,7 @@ for _directive in (
         "mod_asgi",
         "path file.py[:name] [process-group=name]",
         SERVERS,
-        "A path and all below it are an asynchronous Python application's.",
+        "An asynchronous Python application answers a path and all below it.",
         parse_alias,
         setting=ALIASES,
         fold=extend,
@@ -91,7 +91,7 @@ for _directive in (
         "mod_asgi",
         "name [option=value]...",
         SERVERS,
-        "How the processes of a group of asynchronous applications are run; the options are WSGIDaemonProcess's.",
+        ("How the processes of a group of asynchronous applications run. The options are those of WSGIDaemonProcess."),
         parse_daemon,
         setting=DAEMONS,
         fold=fold_daemons,
@@ -101,7 +101,7 @@ for _directive in (
         "mod_asgi",
         "name|%{GLOBAL}",
         SECTIONS,
-        "Which ASGIDaemonProcess says how an application is run.",
+        "The ASGIDaemonProcess that says how an application runs.",
         parse_group,
         setting=PROCESS_GROUP,
         default=GLOBAL,

@@ -216,7 +216,7 @@ def _declare(
     )
 
 
-_declare("Require", "[not] provider ...", "Who may see what is here.", parse_require, words=(PROVIDERS,))
+_declare("Require", "[not] provider ...", "Which clients may see the content.", parse_require, words=(PROVIDERS,))
 _declare("RequireAll", "", "All rules in it must be kept, and one must let in.", _group(any_of=False), section=True)
 _declare("RequireAny", "", "One rule in it must let in.", _group(any_of=True), section=True)
 _declare("RequireNone", "", "No rule in it may let in.", _group(any_of=True, negated=True), section=True)

@@ -15,15 +15,15 @@ declare(
         module="mod_cgi",
         syntax="file",
         where=SERVERS,
-        help="A file for all that a failing program was told and said. The owner of the virtual host writes to it.",
+        help=("A file for what a failing program was told and what it said. The owner of the virtual host writes it."),
         parse=path(),
         setting=SCRIPT_LOG,
         differs="The owner writes it, not the server.",
     )
 )
 for _name, _setting, _help in (
-    ("ScriptLogLength", SCRIPT_LOG_LENGTH, "Bytes from which on nothing more is written to the ScriptLog."),
-    ("ScriptLogBuffer", SCRIPT_LOG_BUFFER, "Bytes of a request's body that are written to the ScriptLog at most."),
+    ("ScriptLogLength", SCRIPT_LOG_LENGTH, "The size in bytes at which nothing more is written to the ScriptLog."),
+    ("ScriptLogBuffer", SCRIPT_LOG_BUFFER, "How many bytes of a request's body the ScriptLog gets."),
 ):
     declare(
         Directive(

@@ -13,8 +13,9 @@ from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
+from ownhost.request.proxied import PROXY_HANDLER
 from ownhost.request.redirects import answer, subrequest
-from ownhost.request.request import PROXY_HANDLER, Phase, Request
+from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance
 
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
@@ -48,7 +49,7 @@ for _directive in (
         "mod_dir",
         "name...|disabled",
         ANYWHERE,
-        "The files that are looked for, in this order, when a folder is asked for.",
+        "The files to look for, in this order, if a folder is requested.",
         parse_index,
         setting=DIRECTORY_INDEX,
         fold=_fold,
@@ -60,7 +61,7 @@ for _directive in (
         "mod_dir",
         "On|Off",
         ANYWHERE,
-        "Whether a folder asked for without a slash at its end is redirected to the name with one.",
+        ("Whether a request for a folder without a slash at its end is redirected to the name with one."),
         flag(),
         setting=DIRECTORY_SLASH,
         default="On",
@@ -71,7 +72,7 @@ for _directive in (
         "mod_dir",
         "On|Off",
         ANYWHERE,
-        "Whether all this is left alone where SetHandler names a handler.",
+        "Whether none of this applies if SetHandler names a handler.",
         flag(),
         setting=CHECK_HANDLER,
         default="Off",
@@ -82,7 +83,7 @@ for _directive in (
         "mod_dir",
         "path|disabled",
         ANYWHERE,
-        "The page that is sent for whatever is not there.",
+        "The page that is sent for every path that does not exist.",
         parse_fallback,
         setting=FALLBACK_RESOURCE,
         override=Override.INDEXES,

@@ -39,8 +39,8 @@ ENVIRONMENT: Setting[Changes] = Setting("SetEnv", {}, _both)
 
 for _name, _syntax, _help, _parse in (
     ("SetEnv", "name [value]", "Sets a variable for programs and logs.", parse_set),
-    ("PassEnv", "name...", "Passes on variables of the environment that the server was started in.", parse_pass),
-    ("UnsetEnv", "name...", "Takes variables away that were set or passed on.", parse_unset),
+    ("PassEnv", "name...", "Passes on variables from the environment in which the server was started.", parse_pass),
+    ("UnsetEnv", "name...", "Removes variables that were set or passed on.", parse_unset),
 ):
     declare(
         Directive(

@@ -61,7 +61,7 @@ def parse_padding(call: Call) -> None:
 def parse_proxy_requests(call: Call) -> None:
     """Parse H2ProxyRequests, of which only Off is served."""
     if flag()(call):
-        raise ArgumentError("expected Off, not On: this server is no proxy for its clients")
+        raise ArgumentError("expected Off, not On: this server is not a forward proxy")
 
 
 for _directive in (
@@ -70,7 +70,7 @@ for _directive in (
         "mod_http2",
         "number",
         SERVERS,
-        "How many requests one HTTP/2 connection may have under way at a time.",
+        "How many requests may be active on one HTTP/2 connection.",
         integer(1, 1_000),
         setting=H2_MAX_SESSION_STREAMS,
         default="100",
@@ -80,7 +80,7 @@ for _directive in (
         "mod_http2",
         "bytes",
         SERVERS,
-        "How much of a request's body a HTTP/2 client may send before it is taken.",
+        "How much of a request's body an HTTP/2 client may send before the server has taken it.",
         integer(1_024, 2_147_483_647),
         setting=H2_WINDOW_SIZE,
         default="65535",
@@ -90,7 +90,7 @@ for _directive in (
         "mod_http2",
         "bytes",
         SERVERS,
-        "How much of a program's response is held in memory for a HTTP/2 client that takes its time.",
+        "How much of a program's response is kept in memory for a slow HTTP/2 client.",
         integer(1_024, 16_777_216),
         setting=H2_STREAM_MAX_MEM_SIZE,
         default="65536",
@@ -100,7 +100,7 @@ for _directive in (
         "mod_http2",
         "bytes",
         SERVERS,
-        "How much content one frame has at most; 0 is 16384, which is also the most.",
+        "How much content one frame may have; 0 is 16384, which is also the largest value.",
         integer(0, 16_777_215),
         setting=H2_MAX_DATA_FRAME_LEN,
         default="0",
@@ -110,7 +110,7 @@ for _directive in (
         "mod_http2",
         "time",
         SERVERS,
-        "How long to wait for a HTTP/2 client to send or to take data of one request; 0 is Timeout.",
+        ("How long the server waits for an HTTP/2 client to send or receive data of one request; 0 is Timeout."),
         duration(),
         setting=H2_STREAM_TIMEOUT,
         default="0",
@@ -162,9 +162,9 @@ for _name, _syntax, _text, _note in (
     ("H2MaxWorkers", "number", "How many threads there are at most. There are none.", ""),
     ("H2MaxWorkerIdleSeconds", "seconds", "How long a thread stays idle. There are none.", ""),
     ("H2MaxStreamErrors", "number", "How many errors of a client are tolerated. The limit is fixed.", ""),
-    ("H2TLSWarmUpSize", "bytes", "When TLS records become large. They are as the library makes them.", ""),
+    ("H2TLSWarmUpSize", "bytes", "When TLS records become large. The library decides their size.", ""),
     ("H2TLSCoolDownSecs", "seconds", "When TLS records become small again.", ""),
-    ("H2OutputBuffering", "On|Off", "Whether output is gathered. What is there goes out at once.", ""),
+    ("H2OutputBuffering", "On|Off", "Whether output is collected. Ownhost sends output at once.", ""),
     ("H2SerializeHeaders", "On|Off", "Whether requests pass through HTTP/1 inside Apache.", ""),
     ("H2CopyFiles", "On|Off", "Whether files are copied inside Apache.", ""),
     ("H2SessionExtraFiles", "number", "How many files Apache holds open for a connection.", ""),

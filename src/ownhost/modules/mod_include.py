@@ -28,7 +28,7 @@ declare(
         where=ANYWHERE,
         override=Override.OPTIONS,
         default="Off",
-        help="Whether HTML files that their owner may execute have includes in them. They are refused then.",
+        help=("Whether HTML files that their owner may execute have server-side includes. If so, they are refused."),
         parse=keyword("On", "Off", "Full"),
         setting=X_BIT_HACK,
         answer=Answer.NO_EFFECT,
@@ -52,7 +52,7 @@ for _name, _where, _override in (
             syntax="value",
             where=_where,
             override=_override,
-            help="How includes are made. Files with includes in them are refused.",
+            help="How server-side includes work. Files that have them are refused.",
             parse=ignored(),
             answer=Answer.NO_EFFECT,
         )

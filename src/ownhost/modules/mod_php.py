@@ -75,15 +75,15 @@ def _parse(*, admin: bool, flag: bool) -> Callable[[Call], Values]:
         if not _NAME.fullmatch(name):
             raise ArgumentError(f"expected the name of a PHP setting, not {name!r}")
         if "$pool" in text:
-            raise ArgumentError("expected a value without '$pool', which php-fpm puts a name of its own in for")
+            raise ArgumentError("expected a value without '$pool', which php-fpm replaces")
         if flag:
             text = _flag(text, call)
         elif text.lower() == "none":
             text = ""
         if name in LOADS_CODE:
-            call.notes.append(f"{call.name} {name} has no effect: it belongs into php.ini")
+            call.notes.append(f"{call.name} {name} has no effect: it belongs in php.ini")
         elif name in SYSTEM and not admin:
-            call.notes.append(f"{call.name} {name} has no effect: it takes php_admin_value or php_admin_flag")
+            call.notes.append(f"{call.name} {name} has no effect: use php_admin_value or php_admin_flag")
         return {name: Value(text, admin)}
 
     return parse
@@ -105,9 +105,9 @@ def parse_server(call: Call) -> str:
 
 
 for _name, _admin, _is_flag, _help in (
-    ("php_value", False, False, "One of PHP's settings, which a script may change."),
-    ("php_flag", False, True, "One of PHP's settings that are on or off, which a script may change."),
-    ("php_admin_value", True, False, "One of PHP's settings, which nothing further inside and no script may change."),
+    ("php_value", False, False, "A setting of PHP, which a script may change."),
+    ("php_flag", False, True, "A setting of PHP that is on or off, which a script may change."),
+    ("php_admin_value", True, False, "A setting of PHP that no inner section and no script may change."),
     ("php_admin_flag", True, True, "Like php_admin_value, for settings that are on or off."),
 ):
     declare(
@@ -130,7 +130,7 @@ declare(
         "mod_php",
         "folder|file",
         SERVERS,
-        "Where php.ini is. Without it, this PHP looks where it was built to: Debian's in /etc/php/VERSION/fpm.",
+        ("The folder of php.ini. Default: where PHP was built to look, with Debian's packages /etc/php/VERSION/fpm."),
         path(),
         setting=INI_FOLDER,
     )

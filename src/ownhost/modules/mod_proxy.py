@@ -33,9 +33,9 @@ from ownhost.modules.proxying.parameters import Worker, parameters_for, parse_pa
 from ownhost.modules.proxying.passes import STAYS, Pass, Passes
 from ownhost.modules.proxying.reverse import Reverse
 from ownhost.request import errors
-from ownhost.request.module import Hook, Module, register
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
-from ownhost.request.site import Site
+from ownhost.request.module import Module, register
+from ownhost.request.proxied import PROXIED, PROXY_HANDLER
+from ownhost.request.request import Hook, Request, SiteFacts
 
 ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, as Apache names it
 WITHOUT_QUERY = "proxy-noquery"
@@ -84,7 +84,7 @@ for _directive in (
         "mod_proxy",
         "[path] !|URL [key=value...] [nocanon] [noquery]",
         SECTIONS,
-        "A path and all below it are answered by another server; ! keeps them here.",
+        "Another server answers a path and all below it; ! keeps them here.",
         passes.parse_pass,
         setting=PROXY_PASS,
         fold=passes.fold,
@@ -94,7 +94,7 @@ for _directive in (
         "mod_proxy",
         "[regex] !|URL [key=value...] [nocanon] [noquery]",
         SECTIONS,
-        "Paths that match a regular expression are answered by another server; ! keeps them here.",
+        "Another server answers paths that match a regular expression; ! keeps them here.",
         passes.parse_match,
         setting=PROXY_PASS,
         fold=passes.fold,
@@ -104,7 +104,7 @@ for _directive in (
         "mod_proxy",
         "[path] URL",
         SECTIONS,
-        "URLs of another server in its Location fields and the like become this server's.",
+        "Replaces another server's URLs, in its Location and similar fields, by this server's.",
         reverse.parse_reverse,
         setting=PROXY_PASS_REVERSE,
         fold=extend,
@@ -114,7 +114,7 @@ for _directive in (
         "mod_proxy",
         "inner-domain outer-domain",
         SECTIONS,
-        "The domain of another server's cookies becomes this one.",
+        "Replaces the domain of another server's cookies by this one.",
         reverse.parse_cookie,
         setting=COOKIE_DOMAIN,
         fold=extend,
@@ -124,7 +124,7 @@ for _directive in (
         "mod_proxy",
         "inner-path outer-path",
         SECTIONS,
-        "The path of another server's cookies becomes this one.",
+        "Replaces the path of another server's cookies by this one.",
         reverse.parse_cookie,
         setting=COOKIE_PATH,
         fold=extend,
@@ -134,7 +134,7 @@ for _directive in (
         "mod_proxy",
         "On|Off",
         SECTIONS,
-        "Whether another server is told the Host that the client asked for, not its own.",
+        "Whether another server is sent the Host that the client asked for instead of its own.",
         flag(),
         setting=PROXY_PRESERVE_HOST,
         default="Off",
@@ -144,7 +144,7 @@ for _directive in (
         "mod_proxy",
         "On|Off",
         SECTIONS,
-        "Whether another server is told of the client: X-Forwarded-For, -Host and -Server.",
+        "Whether another server is told about the client: X-Forwarded-For, -Host and -Server.",
         flag(),
         setting=PROXY_ADD_HEADERS,
         default="On",
@@ -154,7 +154,7 @@ for _directive in (
         "mod_proxy",
         "On|Off|Full|Block",
         SERVERS,
-        "Whether this server names itself in Via; Block takes all of Via away.",
+        "Whether this server adds itself to Via. Block removes Via.",
         choice({word: word for word in ("On", "Off", "Full", "Block")}),
         setting=PROXY_VIA,
         default="Off",
@@ -174,7 +174,7 @@ for _directive in (
         "mod_proxy",
         "[URL] key=value...",
         SECTIONS,
-        "How a server behind this one is talked to; in <Proxy>, the one that the section is for.",
+        "Parameters for a server behind this one; in <Proxy>, for the server of the section.",
         parse_set,
         setting=PROXY_SET,
         fold=extend,
@@ -184,7 +184,7 @@ for _directive in (
         "mod_proxy_wstunnel",
         "On|Off",
         SECTIONS,
-        "Whether ProxyPass to ws:// is for requests, too, that do not ask for WebSocket.",
+        "Whether ProxyPass to ws:// also applies to requests that do not ask for WebSocket.",
         flag(),
         setting=WEBSOCKET_FALLBACK,
         default="On",
@@ -316,7 +316,7 @@ def _workers(request: Request) -> tuple[Worker, ...]:
     return _known_workers[site]
 
 
-_known_workers: WeakKeyDictionary[Site, tuple[Worker, ...]] = WeakKeyDictionary()
+_known_workers: WeakKeyDictionary[SiteFacts, tuple[Worker, ...]] = WeakKeyDictionary()
 
 
 def response_fields(request: Request, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:

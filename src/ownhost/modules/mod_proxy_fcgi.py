@@ -36,7 +36,7 @@ def parse_change(call: Call) -> Change:
     condition, name, *value = words(2, 3)(call)
     if name.startswith("!"):
         if value or len(name) == 1:
-            raise ArgumentError("expected a name behind !, and no value")
+            raise ArgumentError("expected a name after !, and no value")
         return Change(parse_condition(condition, call.source), name[1:], None)
     return Change(parse_condition(condition, call.source), name, parse_string(value[0] if value else ""))
 
@@ -51,7 +51,7 @@ declare(
         syntax="condition [!]variable [expression]",
         where=ANYWHERE,
         override=Override.FILE_INFO,
-        help="Sets or takes away a variable that a FastCGI server is told, where a condition holds.",
+        help="Sets or removes a variable for a FastCGI server, if a condition is true.",
         parse=parse_change,
         setting=SET_ENV_IF,
         fold=append,
@@ -65,7 +65,7 @@ declare(
         where=ANYWHERE,
         override=Override.FILE_INFO,
         default="FPM",
-        help="What the FastCGI server is: php-fpm finds PATH_INFO itself, others are told plain file names.",
+        help="The kind of FastCGI server: php-fpm finds PATH_INFO itself, others get plain file names.",
         parse=keyword("FPM", "GENERIC"),
         setting=BACKEND_TYPE,
     )

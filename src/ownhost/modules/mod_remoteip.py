@@ -155,12 +155,12 @@ EXCEPTIONS: Setting[tuple[Network, ...]] = Setting("RemoteIPProxyProtocolExcepti
 
 _NETWORKS = "address|network|host..."
 for _name, _internal, _help in (
-    ("RemoteIPTrustedProxy", False, "proxies that are believed, but for private addresses of clients."),
-    ("RemoteIPInternalProxy", True, "proxies that are believed, even of private addresses of clients."),
+    ("RemoteIPTrustedProxy", False, "proxies that are believed, except about private addresses of clients."),
+    ("RemoteIPInternalProxy", True, "proxies that are believed, even about private addresses of clients."),
 ):
     for _suffix, _syntax, _what, _parse in (
         ("", _NETWORKS, "Names", _listed(internal=_internal)),
-        ("List", "file", "Names a file with", _listed_in_file(internal=_internal)),
+        ("List", "file", "Names a file of", _listed_in_file(internal=_internal)),
     ):
         declare(
             Directive(
@@ -180,10 +180,10 @@ declare(
         module="mod_remoteip",
         syntax="field",
         where=SERVERS,
-        help="The field in which listed proxies say who their client is: X-Forwarded-For, as a rule.",
+        help="The field in which listed proxies name their client, usually X-Forwarded-For.",
         parse=parse_field_name,
         setting=HEADER,
-        differs="Where no proxy is listed, nobody is believed. Apache believes everybody.",
+        differs="If no proxy is listed, no client is believed. Apache believes every client.",
     )
 )
 declare(
@@ -192,7 +192,7 @@ declare(
         module="mod_remoteip",
         syntax="field",
         where=SERVERS,
-        help="A field that says which trusted proxies a request came by.",
+        help="A field that lists the trusted proxies through which a request came.",
         parse=parse_field_name,
         setting=PROXIES_HEADER,
     )
@@ -207,7 +207,7 @@ declare(
         help="Whether listed proxies begin their connections to these addresses with the PROXY protocol.",
         parse=flag(),
         setting=PROXY_PROTOCOL,
-        differs="Those who are listed must speak it, and nobody else may. In Apache, everybody must.",
+        differs="Listed proxies must use it, and no other client may. In Apache, every client must.",
     )
 )
 declare(
@@ -216,7 +216,7 @@ declare(
         module="mod_remoteip",
         syntax=_NETWORKS,
         where=SERVERS,
-        help="Listed proxies that do not begin with the PROXY protocol.",
+        help="Listed proxies that do not use the PROXY protocol.",
         parse=lambda call: networks_of(words(1)(call)),
         setting=EXCEPTIONS,
         fold=extend,

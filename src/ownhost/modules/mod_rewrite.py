@@ -22,12 +22,12 @@ from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.flags import FLAGS, RuleFlag
 from ownhost.modules.rewriting.rules import Rule
 from ownhost.request import errors
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.links import OPTIONS
 from ownhost.request.links import Option as Follow
 from ownhost.request.module import Module, register
 from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Level, Request
-from ownhost.request.translate import DOCUMENT_ROOT
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
 TARGET = "rewrite-target"  # the note that holds it

@@ -139,31 +139,31 @@ for _name, _syntax, _parser, _help in (
         "SetEnvIf",
         _ATTRIBUTE,
         _parse(ignore_case=False, browser=False),
-        "Sets variables where an attribute or field of the request matches.",
+        "Sets variables if an attribute or field of the request matches.",
     ),
     (
         "SetEnvIfNoCase",
         _ATTRIBUTE,
         _parse(ignore_case=True, browser=False),
-        "Sets variables where an attribute or field of the request matches in any case.",
+        "Sets variables if an attribute or field of the request matches, in any case.",
     ),
     (
         "SetEnvIfExpr",
         "expression [!]variable[=value]...",
         parse_expression,
-        "Sets variables where an expression holds.",
+        "Sets variables if an expression is true.",
     ),
     (
         "BrowserMatch",
         _BROWSER,
         _parse(ignore_case=False, browser=True),
-        "Sets variables where User-Agent matches.",
+        "Sets variables if User-Agent matches.",
     ),
     (
         "BrowserMatchNoCase",
         _BROWSER,
         _parse(ignore_case=True, browser=True),
-        "Sets variables where User-Agent matches in any case.",
+        "Sets variables if User-Agent matches, in any case.",
     ),
 ):
     declare(

@@ -67,7 +67,7 @@ def _check_certificate(request: Request) -> None:
         request.pure = False
     if tls is None:
         if required and request.endpoints.secure:
-            raise _refused(request, "nothing is known of the client's certificate")
+            raise _refused(request, "nothing is known about the client's certificate")
         return
     if required and not tls.certificate:
         raise _refused(request, "client certificate missing")
@@ -97,7 +97,7 @@ def _check_cipher(request: Request) -> None:
     if not endpoints.secure or (tls is not None and tls.protocol == "TLSv1.3"):
         return
     if tls is None or tls.cipher not in cipher_names(ciphers.older):
-        raise _refused(request, "the connection's cipher is none of SSLCipherSuite's, and nothing is renegotiated")
+        raise _refused(request, "the connection's cipher is not one of SSLCipherSuite's, and nothing is renegotiated")
 
 
 def _refused(request: Request, reason: str) -> HTTPError:

@@ -12,8 +12,8 @@ from ownhost.config.arguments import words
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import Response
 from ownhost.request import errors
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Place, Request
 
 _DISABLE = ("disabled", "disable")
 _ENABLE = ("enabled", "enable")
@@ -104,12 +104,14 @@ declare(
         "mod_userdir",
         "folder...|enabled [user...]|disabled [user...]",
         SERVERS,
-        "The folders of users, of which the first that is there is taken; and which users have one.",
+        ("The users' folders, of which the first one that exists is used; and which users have one."),
         parse_user_dir,
         setting=USER_DIR,
         fold=fold,
-        differs="A URL without a * gets the user's name at its end, as Apache's manual says. */folder and a lone * "
-        "are errors.",
+        differs=(
+            "The user's name is appended to a URL without a *, as Apache's manual says. */folder "
+            "and a lone * are errors."
+        ),
     )
 )
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ownhost.config.arguments import single
 from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import HTTPError
-from ownhost.request.module import Module, Place, register
+from ownhost.request.module import Module, register
 from ownhost.request.names import server_name
-from ownhost.request.request import Request
+from ownhost.request.request import Place, Request
 
 CGI_PREFIX = "/cgi-bin"
 CGI = "cgi-script"
@@ -126,10 +126,10 @@ def _parser(*, by_address: bool) -> Callable[[Call], Template | None]:
 
 
 for _setting, _help in (
-    (VIRTUAL_DOCUMENT_ROOT, "The folder that requests are served from, made of the"),
-    (VIRTUAL_SCRIPT_ALIAS, f"The folder that programs below {CGI_PREFIX}/ are in, made of the"),
+    (VIRTUAL_DOCUMENT_ROOT, "The folder that files are served from, computed from the"),
+    (VIRTUAL_SCRIPT_ALIAS, f"The folder of programs below {CGI_PREFIX}/, computed from the"),
 ):
-    for _suffix, _what in (("", "host's name."), ("IP", "address that the connection came in at.")):
+    for _suffix, _what in (("", "host's name."), ("IP", "address at which the connection arrived.")):
         declare(
             Directive(
                 f"{_setting.name}{_suffix}",

@@ -43,8 +43,8 @@ from ownhost.modules.python_daemons import (
 from ownhost.modules.python_daemons import parse_options as parse_named
 from ownhost.request.hosts import SERVER_NAME
 from ownhost.request.links import OPTIONS, Option
-from ownhost.request.module import Module, Place, register
-from ownhost.request.request import Level, Request
+from ownhost.request.module import Module, register
+from ownhost.request.request import Level, Place, Request
 
 HANDLER = "wsgi-script"
 RESOURCE = "%{RESOURCE}"
@@ -157,7 +157,7 @@ for _directive in (
         "mod_wsgi",
         f"path {_ALIAS_SYNTAX}",
         SERVERS,
-        "A path and all below it are a Python application's.",
+        "A Python application answers a path and all below it.",
         parse_alias,
         setting=ALIASES,
         fold=extend,
@@ -167,7 +167,7 @@ for _directive in (
         "mod_wsgi",
         f"regex {_ALIAS_SYNTAX}",
         SERVERS,
-        "Paths that match a regular expression are a Python application's.",
+        "A Python application answers paths that match a regular expression.",
         parse_alias_match,
         setting=ALIASES,
         fold=extend,
@@ -177,7 +177,7 @@ for _directive in (
         "mod_wsgi",
         "name [option=value]...",
         SERVERS,
-        "How the processes of a group of Python applications are run.",
+        "How the processes of a group of Python applications run.",
         parse_daemon,
         setting=DAEMONS,
         fold=fold_daemons,
@@ -189,18 +189,18 @@ for _directive in (
         "mod_wsgi",
         "name|%{GLOBAL}|%{ENV:variable}",
         SECTIONS,
-        "Which WSGIDaemonProcess says how an application is run.",
+        "The WSGIDaemonProcess that says how an application runs.",
         parse_group,
         setting=PROCESS_GROUP,
         default=GLOBAL,
-        differs="There is no embedded mode: with %{GLOBAL}, too, an application has processes of its own.",
+        differs="There is no embedded mode: with %{GLOBAL}, too, an application has its own processes.",
     ),
     Directive(
         "WSGIApplicationGroup",
         "mod_wsgi",
         "name|%{GLOBAL}|%{SERVER}|%{RESOURCE}|%{ENV:variable}",
         SECTIONS,
-        "What separates applications of one script. Each script has processes of its own in any case.",
+        ("What separates applications of one script. Each script has its own processes in any case."),
         parse_group,
         setting=APPLICATION_GROUP,
         default=RESOURCE,
@@ -210,7 +210,7 @@ for _directive in (
         "mod_wsgi",
         "name",
         ANYWHERE,
-        "What the application is called in its script.",
+        "The name of the application in its script.",
         parse_callable,
         setting=CALLABLE,
         default="application",
@@ -221,7 +221,7 @@ for _directive in (
         "mod_wsgi",
         "On|Off",
         ANYWHERE,
-        "Whether applications see the Authorization field, with the password in it.",
+        "Whether applications see the Authorization field, including the password.",
         flag(),
         setting=PASS_AUTHORIZATION,
         default="Off",
@@ -232,7 +232,7 @@ for _directive in (
         "mod_wsgi",
         "On|Off",
         ANYWHERE,
-        "Whether an application starts anew when its script has changed.",
+        "Whether an application restarts when its script has changed.",
         flag(),
         setting=SCRIPT_RELOADING,
         default="On",
@@ -252,7 +252,7 @@ for _directive in (
         "mod_wsgi",
         "folder[:folder]...",
         SERVER_ONLY,
-        "Where the modules of applications are, whose WSGIDaemonProcess does not say it.",
+        "Where modules of applications are, if their WSGIDaemonProcess does not say it.",
         single,
         setting=PYTHON_PATH,
     ),
@@ -275,7 +275,7 @@ for _where, _names in _NO_EFFECT.items():
                 "mod_wsgi",
                 "value...",
                 _where,
-                "Applications run in processes of their own, which need no such setting.",
+                "Not needed: applications run in processes of their own.",
                 ignored(),
                 answer=Answer.NO_EFFECT,
                 override=Override.FILE_INFO if Where.HTACCESS in _where else Override.NONE,

@@ -33,9 +33,12 @@ PATHS: Setting[Paths] = Setting("XSendFilePath", (), _both)
 
 _flag: Callable[[Call], bool] = flag()
 for _setting, _help in (
-    (X_SEND_FILE, "Whether the field X-Sendfile of a program's response names a file to send in its stead."),
-    (IGNORE_ETAG, "Whether such a file has an ETag of its own though the program gave one."),
-    (IGNORE_LAST_MODIFIED, "Whether such a file has its own Last-Modified though the program gave one."),
+    (
+        X_SEND_FILE,
+        ("Whether the response field X-Sendfile of a program names a file to send instead of the response's body."),
+    ),
+    (IGNORE_ETAG, "Whether such a file has its own ETag even if the program sets one."),
+    (IGNORE_LAST_MODIFIED, "Whether such a file has its own Last-Modified even if the program sets one."),
     (UNESCAPE, "Whether the name in X-Sendfile is percent-encoded."),
 ):
     declare(

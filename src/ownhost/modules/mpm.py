@@ -26,8 +26,11 @@ for _directive in (
         "mpm_common",
         "number",
         SERVER_ONLY,
-        "How many connections the kernel queues for a listening address, and how many requests wait for an identity's "
-        "programs once MaxRequestWorkers are at work; one more is answered 503.",
+        (
+            "How many connections the kernel queues for a listening address. Also, how many "
+            "requests wait for an identity's programs when MaxRequestWorkers are at work; one more "
+            "is answered 503."
+        ),
         integer(1, 65_535),
         setting=LISTEN_BACKLOG,
         default="511",
@@ -37,7 +40,7 @@ for _directive in (
         "mpm_common",
         "seconds",
         SERVER_ONLY,
-        "How long a graceful stop waits for requests under way; 0 is as long as they take.",
+        "How long a graceful stop waits for active requests; 0 is as long as they take.",
         duration(),
         setting=GRACEFUL_SHUTDOWN_TIMEOUT,
         default="0",
@@ -47,7 +50,7 @@ for _directive in (
         "ownhost",
         "seconds",
         SERVER_ONLY,
-        "How long a worker without a connection stays. Ownhost's own directive.",
+        "How long a worker stays without a connection. Ownhost's own directive.",
         duration(),
         setting=WORKER_IDLE_TIMEOUT,
         default="60",
@@ -56,12 +59,13 @@ for _directive in (
     declare(_directive)
 
 _AT_ONCE = (
-    "How many requests an identity's programs serve at the same time, over all of its programs. Others wait, for "
-    "Timeout at most, and up to ListenBacklog of them. Files need no program, and are not counted."
+    "How many requests an identity's programs serve at the same time, over all of its programs. "
+    "Others wait, up to Timeout and up to ListenBacklog of them. Files need no program, and do not "
+    "count."
 )
 _PER_CHILD = (
-    "How many requests a process of PHP or WSGI serves before another takes its place; 0 is no limit, and with 1 each "
-    "request has a fresh process."
+    "How many requests a PHP or WSGI process serves before another replaces it; 0 is no limit. With "
+    "1, each request has a new process."
 )
 
 for _name, _setting, _least, _text in (
@@ -73,22 +77,28 @@ for _name, _setting, _least, _text in (
         "StartServers",
         START_SERVERS,
         0,
-        "How many processes PHP and WSGI start with an identity's first request for the program, but no more than may "
-        "be: MaxSpareServers of PHP, processes= of WSGI. With 0, they start on demand. ASGI starts processes= at once.",
+        (
+            "How many processes PHP and WSGI start with an identity's first request for the "
+            "program, up to MaxSpareServers of PHP or processes= of WSGI. With 0, they start on "
+            "demand. ASGI starts processes= at once."
+        ),
     ),
     (
         "MinSpareServers",
         MIN_SPARE_SERVERS,
         0,
-        "How many idle processes PHP and WSGI keep for an identity, beside those at work, for as long as anything of "
-        "the program is asked for. With 0, WSGI keeps none; PHP, where StartServers is said, keeps one, as prefork. "
-        "ASGI has none to spare: each process takes any number of requests.",
+        (
+            "How many idle processes PHP and WSGI keep for an identity, beside those at work, as "
+            "long as the program gets requests. With 0, WSGI keeps none; PHP keeps one if "
+            "StartServers is set, as prefork does. ASGI has no spare processes, as each takes any "
+            "number of requests."
+        ),
     ),
     (
         "MaxSpareServers",
         MAX_SPARE_SERVERS,
         1,
-        "How many processes of PHP or WSGI may be idle: any more end. All end if nobody asks for them for a minute.",
+        ("How many PHP or WSGI processes may be idle. More than these end. All end after a minute without a request."),
     ),
 ):
     declare(
@@ -114,7 +124,7 @@ for _name, _setting, _text in (
             "mpm_common",
             "number",
             SERVER_ONLY,
-            f"{_text} Checked, but nothing acts on it yet.",
+            f"{_text} Checked, but without effect yet.",
             integer(0),
             setting=_setting,
             answer=Answer.NO_EFFECT,
@@ -125,13 +135,13 @@ for _name, _setting, _text in (
 for _name, _text in (
     ("ServerLimit", "The highest MaxRequestWorkers that Apache may be reconfigured to."),
     ("MinSpareThreads", "How many idle threads are kept. Workers have none."),
-    ("MaxSpareThreads", "How many idle threads may be. Workers have none."),
+    ("MaxSpareThreads", "How many threads may be idle. Workers have none."),
     ("ThreadLimit", "The highest ThreadsPerChild. Workers have no threads."),
     ("ThreadsPerChild", "How many threads a process has. Workers have none."),
     ("ThreadStackSize", "The size of a thread's stack."),
     ("AsyncRequestWorkerFactor", "How many idle connections the event MPM takes on per thread."),
     ("ListenCoresBucketsRatio", "How many processors share a listening socket. Gates share theirs."),
-    ("EnableExceptionHook", "Whether modules may run code once a process has crashed."),
+    ("EnableExceptionHook", "Whether modules may run code after a process has crashed."),
     ("MaxMemFree", "How much freed memory Apache's allocator keeps."),
     ("CoreDumpDirectory", "Where core dumps go. Workers are undumpable."),
     ("ScoreBoardFile", "Where Apache keeps its scoreboard."),

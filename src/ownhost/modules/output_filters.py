@@ -72,7 +72,7 @@ for _directive in (
         "core",
         "filter[;filter...]|None",
         ANYWHERE,
-        "Filters for what is sent. DEFLATE does nothing yet; files that INCLUDES would parse are refused.",
+        ("Filters for responses. DEFLATE does nothing yet; files that INCLUDES would parse are refused."),
         parse_set,
         setting=SET,
         answer=Answer.NO_EFFECT,
@@ -84,7 +84,10 @@ for _directive in (
         "mod_filter",
         "filter[;filter...] media-type...",
         ANYWHERE,
-        "Filters for what is sent with a type. DEFLATE does nothing yet; files that INCLUDES would parse are refused.",
+        (
+            "Filters for responses of a media type. DEFLATE does nothing yet; files that INCLUDES "
+            "would parse are refused."
+        ),
         parse_by_type,
         setting=BY_TYPE,
         fold=_added,
@@ -110,7 +113,7 @@ for _directive in (
         "mod_mime",
         "extension...",
         ANYWHERE,
-        "Takes back what AddOutputFilter says of these extensions.",
+        "Undoes AddOutputFilter for these extensions.",
         parse_remove,
         setting=BY_EXTENSION,
         fold=_replaced,

@@ -41,9 +41,12 @@ for _directive in (
         "ownhost",
         "number",
         SERVER_ONLY,
-        "How many workers there may be, over all identities. At that number, those without a connection leave first; "
-        "who finds no room within ten seconds is answered 503. By default it is what memory, processes and open files "
-        "of the machine allow. Ownhost's own directive.",
+        (
+            "How many workers there may be, over all identities. At that number, those without a "
+            "connection leave first; a client whose owner gets none within ten seconds is answered "
+            "503. By default it is what memory, processes and open files of the machine allow. "
+            "Ownhost's own directive."
+        ),
         integer(1),
         setting=MAX_WORKERS,
         default="what the machine has room for",
@@ -53,8 +56,11 @@ for _directive in (
         "ownhost",
         "number|max",
         SERVER_ONLY,
-        "How many processes and threads a user may have when a process of the server starts another as that user "
-        "(RLIMIT_NPROC). RLimitNPROC may say more, or less, for a program. Ownhost's own directive.",
+        (
+            "How many processes and threads a user may have when a process of the server starts "
+            "another as that user (RLIMIT_NPROC). RLimitNPROC may set more or less for a program. "
+            "Ownhost's own directive."
+        ),
         parse_processes,
         setting=MAX_OWNER_PROCESSES,
         default="1024",
@@ -64,7 +70,10 @@ for _directive in (
         "ownhost",
         "octal",
         SERVER_ONLY,
-        "The file mode creation mask of owners' processes, whatever the server was started with. Ownhost's own.",
+        (
+            "The file mode creation mask of owners' processes. The mask that the server was started "
+            "with does not count. Ownhost's own."
+        ),
         octal(0o777),
         setting=UMASK,
         default="022",

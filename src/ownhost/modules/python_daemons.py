@@ -81,7 +81,7 @@ def _option(call: Call, key: str, value: str) -> str | int | None:
     if key in _NO_EFFECT.split():
         return None
     if key in _UNSUPPORTED.split():
-        raise ArgumentError(f"{key}= is known but not supported")
+        raise ArgumentError(f"{key}= is not supported")
     if key not in _OBEYED:
         raise ArgumentError(f"unknown option {key}={suggestion(key, _OBEYED)}")
     if attribute in _NUMBERS:

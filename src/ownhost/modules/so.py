@@ -11,7 +11,7 @@ declare(
         "mod_so",
         "file...",
         SERVER_ONLY,
-        "Nothing is loaded: no module here needs a library of its own.",
+        "Loads nothing: no module here needs a library of its own.",
         words(1),
         answer=Answer.NO_EFFECT,
     )

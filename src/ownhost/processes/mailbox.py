@@ -151,7 +151,7 @@ def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
         return None
     if len(descriptors) != 1 or flags & _CUT_OFF or size < _HANDOVER.size:
         close_all(descriptors)
-        raise ProtocolError("a mailbox message that is no handover")
+        raise ProtocolError("a mailbox message that is not a handover")
     server, kind, client_port, local_port, peer_port, length = _HANDOVER.unpack_from(_VIEW)
     client, local, peer, host = str(_VIEW[_HANDOVER.size : _HANDOVER.size + length], "latin-1").split("\0")
     ends = client, client_port, local, local_port

@@ -310,7 +310,7 @@ def decode(data: bytes, allowed: Sequence[type[Message]]) -> Message:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProtocolError(f"not a message: {data[:60]!r}") from error
     if kind not in allowed:
-        raise ProtocolError(f"{name} is not this peer's to say")
+        raise ProtocolError(f"{name} may not come from this peer")
     expected = {field.name: str(field.type) for field in fields(kind)}
     if not isinstance(values, dict) or values.keys() != expected.keys():
         raise ProtocolError(f"{name} has the wrong fields")
@@ -379,7 +379,7 @@ class Channel:
 
     def _decode(self, data: bytes) -> Message:
         if len(data) > MAX_MESSAGE:
-            raise ProtocolError("a message longer than any may be")
+            raise ProtocolError("a message that is too long")
         return decode(data, self.allowed)
 
 

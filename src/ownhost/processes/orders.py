@@ -73,7 +73,7 @@ def receive_order(sock: socket.socket) -> tuple[Run | Use, list[int]] | None:
             raise ValueError("it has the wrong descriptors")
     except (ValueError, TypeError, KeyError) as error:
         close_all(descriptors)
-        raise ProtocolError(f"an order that is none: {error}") from None
+        raise ProtocolError(f"an invalid order: {error}") from None
     return order, descriptors
 
 

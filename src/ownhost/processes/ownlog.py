@@ -131,7 +131,7 @@ def why(path: str, error: OSError) -> str:
         case errno.ENOENT:
             return f"there is no folder {folder}; create it first"
         case errno.ENOTDIR:
-            return f"{folder} is no folder"
+            return f"{folder} is not a folder"
         case errno.EISDIR | errno.ENXIO:
             return NEITHER
         case errno.ELOOP if error.strerror == os.strerror(errno.ELOOP):

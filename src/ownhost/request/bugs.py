@@ -19,12 +19,12 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOS
 
 
 def is_shortage(error: BaseException | None) -> TypeGuard[OSError]:
-    """Whether the system has run out of something: descriptors, memory, room on a disk."""
+    """Whether the system has run out of a resource: descriptors, memory, room on a disk."""
     return isinstance(error, OSError) and error.errno in SHORTAGES
 
 
 def report(log: Callable[[Level, str, str], None], error: BaseException, while_: str = "") -> None:
-    """Have an error log say where an exception came from. `while_` says what was being done, if that is known."""
+    """Write an exception's traceback into an error log. `while_` names the work that failed, if it is known."""
     if isinstance(error, PatternFailed):
         log(Level.ERROR, "core", str(error))
         return

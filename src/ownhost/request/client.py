@@ -1,7 +1,7 @@
-"""Who a client is: its address, and the name that DNS has for it.
+"""The client: its address, and its name in DNS.
 
-Looking up a name keeps the process waiting, and with it all of its identity's requests; so names are remembered for
-a while.
+Looking up a name blocks the process, and so all requests of its identity. So names are remembered
+for a while.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def address(request: Request) -> Address:
 
 
 def is_local(request: Request) -> bool:
-    """Whether the client is on this machine: a loopback address, or the one that it speaks to."""
+    """Whether the client is on this machine: a loopback address, or the address that it connected to."""
     own = address(request)
     return own.is_loopback or own == parse_address(request.endpoints.local)
 
 
 def name(request: Request) -> str:
-    """The client's name, in small letters; "" where it has none, or where the name is not the address's in turn."""
+    """The client's name, in lower case; "" if it has none, or if the name does not lead back to the address."""
     request.pure = False
     client = request.endpoints.client.partition("%")[0]
     found = _remembered("name", client, _reverse)

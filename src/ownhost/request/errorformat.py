@@ -1,8 +1,9 @@
-"""ErrorLogFormat: a format string, compiled once, that makes lines of the error log of entries.
+r"""ErrorLogFormat: a format string, compiled once, that turns entries into lines of the error log.
 
-Source: Apache's manual, core ("ErrorLogFormat"), and what Apache 2.4 does. A space begins a field, and is part of
-it; "% " begins one without a space; "\\ " is a space that begins none. A field in which anything has no value is left
-out, but for the message in it, which is never lost.
+Source: Apache's manual, core ("ErrorLogFormat"), and the behaviour of Apache 2.4. A space begins a
+field, and is part of it; "% " begins one without a space; "\ " is a space that begins none. If an
+item of a field has no value, the field is left out, except for the message in it, which is never
+lost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ownhost.config.words import Word, Words
 from ownhost.request.hosts import USE_CANONICAL_NAME
 from ownhost.request.request import Level, Request
 
-# What Apache writes where no format is given, but for the thread id (processes have one thread) and error numbers.
+# Apache's default format, without the thread id (processes have one thread) and error numbers.
 DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer:\ %{Referer}i"
 
 
@@ -29,7 +30,7 @@ DEFAULT = r"[%{u}t] [%-m:%l] [pid %P] [client\ %a] %M% ,\ referer:\ %{Referer}i"
 class Entry:
     """One message and what is known about it. `client` is "" or ADDRESS:PORT; `now` is seconds since the epoch.
 
-    Where somebody else made it, `values` are `Format.values` of it, and there is no request.
+    If another process made it, `values` are its `Format.values`, and there is no request.
     """
 
     now: float
@@ -43,12 +44,15 @@ class Entry:
     values: tuple[str, ...] | None = None
 
 
-Getter = Callable[[Entry], str]  # "" where there is no value
+Getter = Callable[[Entry], str]  # "" if there is no value
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A format code or a literal. Messages graver than `level` don't show it; `instead` stands for no value."""
+    """A format code or a literal.
+
+    Messages more severe than `level` don't show it; `instead` stands for a missing value.
+    """
 
     get: Getter
     is_message: bool = False
@@ -66,7 +70,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\v": "\\v", "\f":
 
 
 def escape(text: str) -> str:
-    """Text that cannot end its line or steer a terminal (Apache's ap_escape_errorlog_item); letters stay readable."""
+    """Text that cannot end its line or control a terminal (Apache's ap_escape_errorlog_item); letters stay readable."""
     if text.isprintable() and "\\" not in text:
         return text
     return "".join([c if c.isprintable() and c != "\\" else _SHORT.get(c) or _as_bytes(c) for c in text])
@@ -78,7 +82,7 @@ def _as_bytes(character: str) -> str:
 
 
 class Format:
-    """A format: `line` makes lines of entries. Raises ArgumentError that points at what is wrong."""
+    """A format: `line` turns entries into lines. Raises ArgumentError that names the column."""
 
     def __init__(self, text: str) -> None:
         self._of_requests: list[Getter] = []  # what only an entry's request knows, in the format's order
@@ -89,7 +93,7 @@ class Format:
         return "".join([_show(parts, entry) for parts in self._fields]) + "\n"
 
     def values(self, entry: Entry) -> tuple[str, ...]:
-        """What the line has of the entry's request, escaped."""
+        """The parts of the line that come from the entry's request, escaped."""
         return tuple([get(entry) for get in self._of_requests])
 
     def _parsed(self, text: str) -> list[list[_Part]]:
@@ -127,7 +131,7 @@ class Format:
         return _Part(getter, code == "M", int(level[0]) if level else 0, "-" if "-" in flags or code == "M" else "")
 
     def of_request(self, get: Getter) -> Getter:
-        """The same, of an entry that has a request or the values of one."""
+        """The same, for an entry that has a request or the values of one."""
         place = len(self._of_requests)
         self._of_requests.append(get)
 
@@ -140,12 +144,12 @@ class Format:
 
 
 def compile_format(text: str) -> Callable[[Entry], str]:
-    """A format as a function to a line with its newline. Raises ArgumentError that points at what is wrong."""
+    """A format as a function that makes a line with its newline. Raises ArgumentError that names the column."""
     return Format(text).line
 
 
 def _show(parts: list[_Part], entry: Entry) -> str:
-    """One field; without a value somewhere, only what is never left out of it."""
+    """One field; if a value is missing, only what is never left out of it."""
     shown = [(part.get(entry) if entry.level >= part.level else "") or part.instead for part in parts]
     if all(shown):
         return "".join(shown)
@@ -173,7 +177,7 @@ def _at(_: Format, argument: str) -> Getter:
 
 
 def _of_request(get: Callable[[Request], str | None]) -> Getter:
-    """Something that only a message about a request has."""
+    """A value that only a message about a request has."""
     return lambda entry: escape(get(entry.request) or "") if entry.request is not None else ""
 
 
@@ -192,7 +196,7 @@ def _requested_name(format_: Format, _: str) -> Getter:
 
 
 def _client(format_: Format, argument: str) -> Getter:
-    """%a: whom a front proxy speaks for, where one does; else, and for %{c}a, whose the connection is."""
+    """%a: the client for which a front proxy speaks, if there is one; else, and for %{c}a, the connection's."""
     if argument == "c":
         return lambda entry: entry.client
     announced = format_.of_request(_of_request(_announced))
@@ -204,7 +208,7 @@ def _announced(request: Request) -> str:
     return f"{ends.client}:{ends.client_port}" if ends.peer else ""
 
 
-# The format codes. What is known of a request alone is had by whoever has the request: `Format.of_request`.
+# The format codes. What only a request knows is made by the process that has the request: `Format.of_request`.
 
 
 def _always(get: Getter) -> Make:
@@ -224,7 +228,7 @@ _NEVER = "Always empty."
 CODES: Words[Make] = Words(
     "Format codes of error logs",
     "format code",
-    Word("a", "[{c}]", "The client's address and port; with c, those of who made the connection.", _client),
+    Word("a", "[{c}]", "The client's address and port; with c, those of the connection.", _client),
     Word(
         "A",
         "",

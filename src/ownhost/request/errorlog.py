@@ -1,4 +1,4 @@
-"""The error log: where it goes (ErrorLog), what it takes (LogLevel), how a line looks (ErrorLogFormat)."""
+"""The error log: its place (ErrorLog), its level (LogLevel), the form of its lines (ErrorLogFormat)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEVELS = {level.name.lower(): level for level in Level}
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """Where lines go: a file, or a program's standard input ("pipe"; "shell" where a shell runs it)."""
+    """The place of a log: a file, or a program's standard input ("pipe"; "shell" if a shell runs the program)."""
 
     kind: str  # "file", "pipe" or "shell"
     value: str  # an absolute file name, or a command line
@@ -53,7 +53,7 @@ def parse_target(call: Call, word: str) -> LogTarget:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What LogLevel says: a level for all (None: not said), and others for single modules ("rewrite", without mod_)."""
+    """The value of LogLevel: a level for all (None: not set), and those of single modules ("rewrite", without mod_)."""
 
     default: Level | None = None
     modules: dict[str, Level] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def parse_levels(call: Call) -> Levels:
 
 
 def merge_levels(before: Levels | None, after: Levels) -> Levels:
-    """What is said later, or further inside: a level for all forgets what was said of single modules."""
+    """Merge a later, or inner, LogLevel. A level for all cancels those of single modules."""
     if before is None or after.default is not None:
         return after
     return Levels(before.default, before.modules | after.modules)
@@ -102,7 +102,7 @@ def parse_error_log_format(call: Call) -> str:
 
 
 def parse_log_file_mode(call: Call) -> int:
-    """An octal number whose owner may read and write, and which nobody may execute. Raises ArgumentError."""
+    """An octal number with which the owner may read and write, and no one may execute. Raises ArgumentError."""
     word = single(call)
     mode = int(word, 8) if word and set(word) <= set("01234567") else -1
     if mode & ~0o666 or mode & 0o600 != 0o600:
@@ -111,7 +111,7 @@ def parse_log_file_mode(call: Call) -> int:
 
 
 def parse_rate_limit(call: Call) -> tuple[float, float]:
-    """Bytes a second, and how many more may come at once: eight seconds' worth where nothing is said. Off: no limit."""
+    """Bytes a second, and how many may come at once: by default eight seconds' worth. Off: no limit."""
     found = words(1, 2)(call)
     if [word.lower() for word in found] == ["off"]:
         return inf, inf
@@ -144,7 +144,7 @@ declare(
         module="ownhost",
         syntax="octal-mode",
         where=SERVERS,
-        help="The mode of error logs and access logs that are made. By default it is what the umask leaves of 0666.",
+        help=("The mode of new error logs and access logs. By default it is what the umask leaves of 0666."),
         parse=parse_log_file_mode,
         setting=LOG_FILE_MODE,
     )
@@ -156,8 +156,11 @@ declare(
         syntax="bytes-per-second [burst-bytes]|Off",
         where=SERVER_ONLY,
         default="1048576 8388608",
-        help="How much each identity may have written to logs that it shares with others, and each of its processes to "
-        "its own error log. What is more is dropped, and counted in the error log. Ownhost's own directive.",
+        help=(
+            "How much each identity may write to logs that it shares with others, and each of its "
+            "processes to its own error log. More than that is dropped, and counted in the error "
+            "log. Ownhost's own directive."
+        ),
         parse=parse_rate_limit,
         setting=LOG_RATE_LIMIT,
     )
@@ -169,7 +172,7 @@ declare(
         syntax="[module:]level [module:level] ...",
         where=SECTIONS,
         default="warn",
-        help="How much the error log takes.",
+        help="The least severe messages that the error log takes.",
         parse=parse_levels,
         setting=LOG_LEVEL,
         fold=merge_levels,
@@ -182,7 +185,7 @@ declare(
         syntax="format",
         where=SERVERS,
         default=f'"{errorformat.DEFAULT}"',
-        help="How a line of the error log looks.",
+        help="The format of a line of the error log.",
         parse=parse_error_log_format,
         setting=ERROR_LOG_FORMAT,
         words=(errorformat.CODES,),
@@ -191,9 +194,10 @@ declare(
 
 
 class ErrorLog:
-    """A server's error log: keeps what LogLevel lets through, and hands whole lines to `write`.
+    """A server's error log. It keeps the messages that LogLevel allows, and passes whole lines to `write`.
 
-    `shared`: several identities write it, so `write` takes records of which somebody else makes the lines.
+    `shared`: several identities write it, so `write` gets records, from which the logger makes
+    lines.
     """
 
     def __init__(self, server: VirtualHost, write: Callable[[str], None], *, shared: bool = False) -> None:
@@ -214,7 +218,7 @@ class ErrorLog:
         pid: int = 0,
     ) -> None:
         """Log one message; `client` is "" or ADDRESS:PORT, `pid` 0 for this process. Notices always go through."""
-        here = request is not None and LOG_LEVEL in request.settings  # a section may say its own
+        here = request is not None and LOG_LEVEL in request.settings  # a section may set its own
         levels = request.settings[LOG_LEVEL] if request is not None and here else self.levels
         if level <= levels.of(module) or level == Level.NOTICE:
             self.write(self.made(level, module, message, client, request, pid))
@@ -228,6 +232,6 @@ class ErrorLog:
         request: Request | None = None,
         pid: int = 0,
     ) -> str:
-        """What is written of a message, whatever LogLevel says."""
+        """The line or record of a message, whatever LogLevel says."""
         entry = errorformat.Entry(time.time(), level, module, pid or self.pid, self.server, message, client, request)
         return self.line(entry)

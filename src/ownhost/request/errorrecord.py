@@ -1,10 +1,11 @@
-"""A message of the error log on its way to whoever writes the log: what the sender may say, and nothing else.
+"""A message of the error log on its way to the logger: what the sender may say, and nothing else.
 
-A log that several identities write has a writer of its own (the logger). It knows the time, who sends, and each virtual
-host's ErrorLogFormat, and makes the line. So no sender can say what a line has of these.
+A log that several identities write has a writer of its own (the logger). The logger knows the time,
+the sender, and each virtual host's ErrorLogFormat, and makes the line. So no sender can forge
+these.
 
-A record is a JSON array on a line of its own: server id, level, module, client, message, values of the format's codes
-that only a request has. What is none is a RecordError.
+A record is a JSON array on one line: server id, level, module, client, message, values of the
+format's codes that only a request has. Anything else is a RecordError.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from ownhost.config.model import VirtualHost
 from ownhost.request.errorformat import Entry, Format
 from ownhost.request.request import Level
 
-MOST = 32_768  # bytes of a record, its newline included: what one message to the logger holds
+MOST = 32_768  # bytes of a record with its newline: the size of one message to the logger
 LONGEST = 16_384  # characters of a message
 _CLIENT = re.compile(r"[0-9A-Za-z.:%_-]{0,100}")
 _MODULE = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 
 class RecordError(ValueError):
-    """It is no record."""
+    """It is not a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a sender says. `values` are shown as they are: they are escaped already."""
+    """The content of a record. `values` are escaped already."""
 
     server: int
     level: Level
@@ -40,7 +41,10 @@ class Record:
     values: tuple[str, ...]
 
     def encode(self) -> str:
-        """The record as a line with its newline. A message that is too long loses its end, values that are, all."""
+        """The record as a line with its newline.
+
+        If a message is too long, its end is cut; if the values are, all are left out.
+        """
         message, values = self.message[:LONGEST], self.values
         while True:
             line = json.dumps([self.server, int(self.level), self.module, self.client, message, values]) + "\n"
@@ -64,12 +68,12 @@ def decode(line: bytes) -> Record:
 
 
 def recorder(format_: Format) -> Callable[[Entry], str]:
-    """A function from entries to the records of them, for a server that has this format."""
+    """A function from entries to their records, for a server that has this format."""
     return lambda entry: Record(
         entry.server.id, entry.level, entry.module, entry.client, entry.message, format_.values(entry)
     ).encode()
 
 
 def entry_of(record: Record, now: float, pid: int, server: VirtualHost) -> Entry:
-    """What a record says, with what the log's writer knows: the time, the sender's pid, the server of that id."""
+    """An entry from a record and what the log's writer knows: the time, the sender's pid, the server of that id."""
     return Entry(now, record.level, record.module, pid, server, record.message, record.client, None, record.values)

@@ -1,4 +1,4 @@
-"""Error responses: ErrorDocument, and the page that is sent where there is none."""
+"""Error responses: ErrorDocument, and the page that is sent without one."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ownhost.request.request import Request
 
 TEXT_TYPE = "text/html; charset=iso-8859-1"
 
-# What went wrong, for visitors: nothing about the server's inside.
+# The error, in words for visitors: nothing about the server's inside.
 _EXPLAINED = {
     400: "Your browser sent a request that this server could not understand.",
     403: "You don't have permission to see this page.",
     404: "There is nothing at this address.",
-    405: "This page does not take such requests.",
+    405: "This page does not accept such requests.",
     408: "The request took too long to arrive.",
-    410: "What was here is gone, and no new address is known.",
-    413: "The request is larger than this server takes.",
-    414: "The address is longer than this server takes.",
+    410: "The page is gone, and no new address is known.",
+    413: "The request is larger than this server accepts.",
+    414: "The address is longer than this server accepts.",
     416: "The part that was asked for is not in the file.",
-    417: "What the request expects cannot be met.",
+    417: "The server cannot meet the request's expectation.",
     421: "This connection was made for another site: ask for this one on a connection of its own.",
-    431: "The request's header fields are more than this server takes.",
+    431: "The request's header fields are larger than this server accepts.",
     500: "The server could not answer because of an error of its own. Its error log says more.",
     501: "This server does not know that method.",
     503: "This site is busy. Try it again in a moment.",
@@ -41,11 +41,11 @@ _EXPLAINED = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What an ErrorDocument says: a "text", the "path" of another page of this server, a "url", or "default"."""
+    """The value of an ErrorDocument: a "text", the "path" of another page of this server, a "url", or "default"."""
 
     kind: str
     value: str
-    computed: e.StringExpression | None = None  # what `value` comes to for each request, where it has %{...} in it
+    computed: e.StringExpression | None = None  # computes `value` for each request, if it contains %{...}
 
 
 def _merge(outer: dict[int, Document], inner: dict[int, Document]) -> dict[int, Document]:
@@ -69,7 +69,7 @@ def parse_document(call: Call) -> dict[int, Document]:
     if what.lower() == "default" and not rest.startswith('"'):
         return {status: Document("default", "")}
     if status == 401 and what.lower().startswith(_URLS):
-        # A redirect would take the question for a password away.
+        # A redirect would lose the request for a password.
         call.notes.append("cannot use a full URL in a 401 ErrorDocument directive: it is ignored")
         return {}
     return {status: _computed(_read_document(what))}
@@ -103,7 +103,7 @@ declare(
 
 
 def document_for(request: Request, status: int) -> Document | None:
-    """What ErrorDocument says for a status; None where that is nothing."""
+    """The ErrorDocument of a status; None if there is none."""
     settings = request.settings or request.site.settings
     document = settings[ERROR_DOCUMENTS].get(status)
     if document is None or document.kind == "default":
@@ -115,10 +115,11 @@ def document_for(request: Request, status: int) -> Document | None:
 
 
 def _shown(document: Document, computed: e.StringExpression, request: Request) -> str | None:
-    """What a document with %{...} in it comes to; None where a part has no value.
+    """The value of a document with %{...} in it; None if a part has no value.
 
-    A text is HTML, and what a client said is none: a script in an address must not run in the page. So it is escaped,
-    which Apache leaves to whoever writes the text. Files are not: they are the owner's HTML.
+    A text is HTML, and what a client sent is not: a script in a URL must not run in the page. So it
+    is escaped; Apache leaves that to the author of the text. Files are not escaped: they are the
+    owner's HTML.
     """
     if document.kind != "text":
         return expressions.computed(computed, request)
@@ -133,7 +134,7 @@ def _shown(document: Document, computed: e.StringExpression, request: Request) -
 
 
 def page(request: Request, status: int, note: str = "") -> Response:
-    """The plain page for an error or a redirect; nothing for a status that has no body. `note` is HTML."""
+    """The plain page for an error or a redirect; nothing for a status without a body. `note` is HTML."""
     if status in (204, 304):
         return Response(status)
     title = f"{status} {reason(status)}"
@@ -148,7 +149,7 @@ def page(request: Request, status: int, note: str = "") -> Response:
 
 
 def make_bare(response: Response) -> None:
-    """Make a response a 500 that nothing and nobody else has a part in: for when those fail that would."""
+    """Make a response a bare 500, to which no module adds anything: for when modules themselves fail."""
     response.status, response.headers = 500, [("Content-Type", "text/plain; charset=utf-8")]
     response.body, response.own_page, response.close = f"{_EXPLAINED[500]}\n".encode(), True, True
 
@@ -170,7 +171,7 @@ def redirect(request: Request, status: int, location: str, *, relative: bool = F
 
 
 def base_url(request: Request) -> str:
-    """Scheme, host and port by which this server is asked, without a slash at the end."""
+    """Scheme, host and port of this server as the client knows it, without a slash at the end."""
     name = scheme(request)
     host, port = server_name(request)
     return f"{name}://{host}" if port == DEFAULT_PORTS[name] else f"{name}://{host}:{port}"

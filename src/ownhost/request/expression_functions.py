@@ -1,4 +1,4 @@
-"""The functions of expressions (expr.html, "Functions"): from a text, and what a request has, to a text."""
+"""The functions of expressions (expr.html, "Functions"): from a text, and a request, to a text."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Failed(Exception):
 
 @dataclass(slots=True)
 class Evaluation:
-    """One evaluation: for whom, and what the last regular expression with groups found.
+    """One evaluation: its request, and the result of the last regular expression with groups.
 
-    `sent` says that the response has left: its head is all there, Content-Type included.
+    `sent` says that the response was sent: its head is complete, Content-Type included.
     """
 
     request: Request
@@ -39,12 +39,12 @@ class Evaluation:
 
 
 def look(request: Request) -> None:
-    """Somebody is about to look at a file, which nobody looks at again for an answer that is remembered."""
+    """Note that an expression looks at a file: a remembered response would not look again."""
     request.pure = False
 
 
 def _resp(context: Evaluation, name: str) -> str:
-    """resp(): a field of the response. As in Apache, Content-Type comes last, when the response leaves."""
+    """resp(): a field of the response. As in Apache, Content-Type is set last, when the response is sent."""
     if context.response is None or (name.lower() == "content-type" and not context.sent):
         return ""
     return unwire(context.response.header(name.lower()) or "")
@@ -73,20 +73,20 @@ def _env(context: Evaluation, name: str, server_value: str) -> str:
 
 
 def escape(text: str) -> str:
-    """escape(): what cannot stand in a path as %xx, in small letters."""
+    """escape(): %xx for what a path cannot contain, in lower case."""
     quoted = quote_from_bytes(to_bytes(text), safe="$&+,/:;=@!*'()")
     return re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
 
 
 def unescape(text: str) -> str:
-    """unescape(): %xx decoded, but for %2f; "" where an escape is bad, or gives NUL."""
+    """unescape(): %xx decoded, except %2f; "" if an escape is bad, or gives NUL."""
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
         return ""
     return from_bytes(unquote_to_bytes(to_bytes(re.sub("%(?=2[Ff])", "%25", text))))
 
 
 def unbase64(text: str) -> str:
-    """unbase64(): as much of a text as is base64, decoded; up to a NUL, as C ends texts there."""
+    """unbase64(): the part of a text that is base64, decoded, up to a NUL, where C ends texts."""
     digits = re.match("[A-Za-z0-9+/]*", text)[0]  # type: ignore[index]
     digits = digits[: len(digits) - (len(digits) % 4 == 1)]
     return from_bytes(base64.b64decode(digits + "=" * (-len(digits) % 4)).partition(b"\0")[0])
@@ -105,7 +105,7 @@ def _file(context: Evaluation, name: str) -> str:
         descriptor = os.open(to_bytes(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Failed(f"{name} is no file")
+                raise Failed(f"{name} is not a file")
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
         raise Failed(f"cannot read the file {name}: {error}") from None
@@ -115,7 +115,7 @@ def _file(context: Evaluation, name: str) -> str:
 
 
 def _filesize(context: Evaluation, name: str) -> str:
-    """filesize(): bytes; "0" where there is no file."""
+    """filesize(): bytes; "0" if there is no file."""
     look(context.request)
     try:
         found = os.stat(to_bytes(name))
@@ -125,7 +125,7 @@ def _filesize(context: Evaluation, name: str) -> str:
 
 
 def _plain(function: Callable[[str], str]) -> Function:
-    """A function that looks at nothing but its argument."""
+    """A function of its argument only."""
     return Function(lambda _, text: function(text))
 
 

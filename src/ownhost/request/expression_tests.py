@@ -79,15 +79,15 @@ def in_network(gives: Gives, network: ipaddress.IPv4Network | ipaddress.IPv6Netw
 # Files and URLs
 
 
-def _file(holds: Callable[[os.stat_result], bool], look_at: Callable[[bytes], os.stat_result] = os.stat) -> Test:
-    """What is at a file name."""
+def _file(holds: Callable[[os.stat_result], bool], *, follow: bool = True) -> Test:
+    """What is at a file name, or where a link there leads."""
 
     def test(gives: Gives) -> Says:
         def says(context: Evaluation) -> bool:
             name = gives(context)
             look(context.request)
             try:
-                return holds(look_at(to_bytes(name)))
+                return holds(os.stat(to_bytes(name), follow_symlinks=follow))
             except (OSError, ValueError):
                 return False
 
@@ -167,14 +167,14 @@ for _word in (
         "L",
         "file",
         "There is a symbolic link of that name.",
-        _file(lambda found: stat.S_ISLNK(found.st_mode), os.lstat),
+        _file(lambda found: stat.S_ISLNK(found.st_mode), follow=False),
         ("h",),
     ),
     Word(
         "x",
         "file",
         "There is something of that name that somebody may execute.",
-        _file(lambda found: bool(found.st_mode & 0o111), os.lstat),
+        _file(lambda found: bool(found.st_mode & 0o111), follow=False),
     ),
     Word("F", "file", "The file would be served, as a subrequest finds.", _reachable(_file_is_reachable)),
     Word(

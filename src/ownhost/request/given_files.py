@@ -1,6 +1,7 @@
-"""Files that a process reads by the names in its configuration: as root opened them where root may, else by itself.
+"""Files that a process reads by names in its configuration: opened by root if root may, else by the process itself.
 
-What lies in folders that others than root may write to is opened by whoever it is for, as himself, when it is wanted.
+The process opens, as its owner, what is in folders that others than root may write to, when it
+needs it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ class GivenFiles:
 
     @classmethod
     def numbered(cls, given: Mapping[str, Sequence[int]], descriptors: Sequence[int]) -> GivenFiles:
-        """Those that a slice names by the places of their descriptors."""
+        """The files that a slice names by the positions of their descriptors."""
         return cls({name: [descriptors[place] for place in places] for name, places in given.items()})
 
     def read(self, name: str) -> bytes:
-        """What is in a file, or in the files of a folder, a newline between them. Raises OSError with the name."""
+        """The content of a file, or of a folder's files, joined by newlines. Raises OSError with the name."""
         try:
             descriptors = self.given.get(name)
             if descriptors is not None:
@@ -46,13 +47,13 @@ class GivenFiles:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close what was given."""
+        """Close the descriptors."""
         for descriptor in {one for descriptors in self.given.values() for one in descriptors}:
             os.close(descriptor)
 
 
 def names_in(folder: int) -> list[str]:
-    """The names in a folder, sorted. Raises OSError; EFBIG where they are too many."""
+    """The names in a folder, sorted. Raises OSError; EFBIG if they are too many."""
     found: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -63,7 +64,7 @@ def names_in(folder: int) -> list[str]:
 
 
 def _files_in(folder: int) -> Iterator[bytes]:
-    """The contents of the files in a folder, each once: OpenSSL's names of hashes are links to the others."""
+    """The contents of the files in a folder, each once: OpenSSL's hash names are links to the others."""
     seen: set[tuple[int, int]] = set()
     for name in names_in(folder):
         try:
@@ -81,15 +82,15 @@ def _files_in(folder: int) -> Iterator[bytes]:
 
 
 def _open(name: str, folder: int | None = None) -> int:
-    """Open a file without waiting for anybody: for a FIFO's other end, say."""
+    """Open a file without blocking, for example on a FIFO without a writer."""
     return os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
 
 
 def _read(descriptor: int) -> bytes:
-    """What is in a regular file, whoever else has read of the same descriptor. Raises OSError."""
+    """The content of a regular file. Other processes may have read from the same descriptor. Raises OSError."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     if status.st_size > MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return os.pread(descriptor, MOST_BYTES, 0)

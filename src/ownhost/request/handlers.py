@@ -11,7 +11,8 @@ import functools
 import re
 
 from ownhost.http.message import HTTPError, Response
-from ownhost.request.request import PROXIED, PROXY_HANDLER, Request
+from ownhost.request.proxied import PROXIED, PROXY_HANDLER
+from ownhost.request.request import Request
 
 DEFAULT_HANDLER = "default-handler"  # sends files
 

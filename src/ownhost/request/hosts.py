@@ -1,13 +1,14 @@
 """Which virtual host a request is for: its local address and port first, then its host name.
 
-Apache's rules (vhosts/details.html): a virtual host with the address and port is preferred to one with the address
-and any port, that to one with any address and the port, that to any address and any port. Among the virtual hosts
-that share such an address the first that goes by the name is chosen (ServerName, ServerAlias, in the order of the
-configuration); else one whose <VirtualHost> was written with that name; else the first. The main server answers
-where no virtual host has the address.
+Apache's rules (vhosts/details.html): a virtual host with the address and port is preferred to one
+with the address and any port, that to one with any address and the port, that to any address and
+any port. Among the virtual hosts that share such an address, the first with the name is chosen
+(ServerName, ServerAlias, in the order of the configuration); else one whose <VirtualHost> was
+written with that name; else the first. The main server answers if no virtual host has the address.
 
-A virtual host whose own address cannot be read has its names at every address, behind all others, and is no address's
-first: its requests must not fall to somebody else's site, nor anybody else's to it.
+A virtual host whose own address cannot be read has its names at every address, after all others,
+and is never the first of an address: its requests must not go to another site, nor another site's
+to it.
 """
 
 from __future__ import annotations
@@ -47,22 +48,23 @@ __all__ = [
 ]
 
 _LAST = sys.maxsize
-NOBODY = -1  # in the place of a server's id: whoever goes by that name is somebody else
+NOBODY = -1  # in place of a server's id: another owner has this name
 
 
 @dataclass(frozen=True, slots=True)
 class NameTable:
     """The virtual hosts that share an address: names to server ids.
 
-    Each name has the place of its server in the configuration, since an earlier wildcard beats a later exact name.
-    What one owner is told of a table has NOBODY for all other owners' servers, and no name of theirs: but for wildcards
-    there are digests, which are of use to who knows the name already.
+    Each name has the position of its server in the configuration, since an earlier wildcard beats a
+    later exact name. The part of a table that one owner is told has NOBODY for all other owners'
+    servers, and none of their names. Digests replace them, except for wildcards: a digest is of use
+    only to a process that knows the name already.
     """
 
     default: int = 0
     exact: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> place, server id
     wildcards: tuple[tuple[int, re.Pattern[str], int], ...] = ()  # place, pattern, server id
-    others: frozenset[bytes] = frozenset()  # digests of names that are somebody else's
+    others: frozenset[bytes] = frozenset()  # digests of other owners' names
     secret: bytes = b""  # keys the digests
 
     def find(self, host: str) -> int:
@@ -80,7 +82,7 @@ class NameTable:
         return server
 
     def restricted(self, own: Collection[int], names: Iterable[str], secret: bytes) -> NameTable:
-        """What the owner of some servers, which go by `names` among others, is told: enough to find those."""
+        """The part for the owner of some servers, whose names include `names`: enough to find those."""
         answers = self.default in own or any(server in own for _, _, server in self.wildcards)
         if not answers:
             found = {name: self.find(name) for name in names if name in self.exact}
@@ -93,7 +95,7 @@ class NameTable:
 
 @dataclass(frozen=True, slots=True)
 class HostIndex:
-    """All virtual hosts, by address. Plain data, which pickles; built once per configuration."""
+    """All virtual hosts, by address. Plain data that pickles; built once per configuration."""
 
     tables: dict[tuple[str, int], NameTable]  # address or "", port or 0
     main: NameTable = NameTable()  # at addresses of no virtual host
@@ -117,7 +119,7 @@ class HostIndex:
         return self.main
 
     def restricted(self, servers: Sequence[VirtualHost], main: VirtualHost, secret: bytes) -> HostIndex:
-        """What the owner of some servers is told. At addresses where none of them is, nobody is its own."""
+        """The part for the owner of some servers. At addresses without them, no name is the owner's."""
         own = {server.id for server in servers}
         names = {name for server in servers for name in _written_names(server, main)}
         places = {(address.host, address.port) for server in servers for address in server.addresses}
@@ -136,7 +138,7 @@ def _digest(name: str, secret: bytes) -> bytes:
 
 
 def _written_names(server: VirtualHost, main: VirtualHost) -> Iterator[str]:
-    """All names that may stand for a server in a table, but for wildcards."""
+    """All names that may lead to a server in a table, except wildcards."""
     yield from own_names(server, main)
     yield from server.settings[SERVER_ALIASES]
     for written in server.hosts:
@@ -174,7 +176,7 @@ def _is_placeless(server: VirtualHost) -> bool:
 
 
 def own_names(server: VirtualHost, main: VirtualHost) -> list[str]:
-    """The server's ServerName. One that is the main server's counts only for a virtual host at any address."""
+    """The server's ServerName. The main server's counts only for a virtual host at any address."""
     inherited = server.origins.get(SERVER_NAME.name) == main.origins.get(SERVER_NAME.name)
     if inherited and (_is_placeless(server) or not any(address.host == "" for address in server.addresses)):
         return []
@@ -183,7 +185,7 @@ def own_names(server: VirtualHost, main: VirtualHost) -> list[str]:
 
 
 def goes_by(server: VirtualHost, host: str) -> bool:
-    """Whether a host name is written down as a virtual host's: as ServerName, as ServerAlias, or in <VirtualHost>."""
+    """Whether the configuration names a host for a virtual host: as ServerName, as ServerAlias, or in <VirtualHost>."""
     settings = server.settings
     written = (f"[{name}]" if ":" in name else name for name in server.hosts)
     return host in (settings[SERVER_NAME].host, *written) or any(
@@ -192,14 +194,15 @@ def goes_by(server: VirtualHost, host: str) -> bool:
 
 
 def refuses(server: VirtualHost, host: str) -> bool:
-    """Whether StrictHostCheck keeps requests for a host from the virtual host that they fall to."""
+    """Whether StrictHostCheck refuses requests for a host that the virtual host would get by default."""
     return server.settings[STRICT_HOST_CHECK] and bool(host) and not goes_by(server, host)
 
 
 def wildcard(alias: str) -> re.Pattern[str]:
     """A ServerAlias with wildcards: "*" is any text, "?" any character, nothing else is special.
 
-    The first place where a part between two stars fits is as good as any later one, so none is tried again.
+    The first place where a part between two stars fits is as good as any later one, so it is never
+    tried again.
     """
     first, *others = (re.escape(part).replace(r"\?", ".") for part in alias.split("*"))
     if not others:
@@ -215,7 +218,7 @@ def parse_aliases(call: Call) -> tuple[str, ...]:
 
 
 def parse_canonical(call: Call) -> bool:
-    """Parse UseCanonicalName, whose DNS would look names up while a request waits."""
+    """Parse UseCanonicalName. Its value DNS would look up names while a request waits."""
     if call.args and call.args[0].lower() == "dns":
         raise ArgumentError("DNS is not supported yet: expected On or Off")
     return choice({"On": True, "Off": False})(call)
@@ -256,7 +259,7 @@ declare(
         "core",
         "address[:port]",
         SERVERS,
-        "Not needed since Apache 2.4: virtual hosts at one address are told apart by name.",
+        "Not needed since Apache 2.4: virtual hosts at one address are distinguished by name.",
         ignored(),
         answer=Answer.NO_EFFECT,
     )
@@ -267,8 +270,10 @@ declare(
         "core",
         "On|Off",
         SERVERS,
-        "Whether requests for a host that no virtual host at the address goes by are refused with 400, "
-        "not answered by the first.",
+        (
+            "Whether a request for a host that no virtual host at the address has gets a 400. "
+            "Otherwise the first virtual host answers."
+        ),
         flag(),
         setting=STRICT_HOST_CHECK,
         default="Off",
@@ -280,7 +285,7 @@ declare(
         "core",
         "On|Off",
         SECTIONS,
-        "Whether a server calls itself by its ServerName, or as the request does.",
+        "Whether a server calls itself by its ServerName, or by the name in the request.",
         parse_canonical,
         setting=USE_CANONICAL_NAME,
         default="Off",
@@ -292,7 +297,7 @@ declare(
         "core",
         "On|Off",
         SECTIONS,
-        "Whether a server that names its port gives the one that the connection came in at.",
+        "Whether a server that gives its port uses the one at which the connection arrived.",
         flag(),
         setting=USE_CANONICAL_PHYSICAL_PORT,
         default="Off",

@@ -1,7 +1,8 @@
 """The rules on symbolic links (Options FollowSymLinks and SymLinksIfOwnerMatch), and Options itself.
 
-The kernel's permissions are what keeps owners apart; these rules are for an owner's own tree. They are checked by name,
-component by component, as in Apache: whoever can change the tree meanwhile can get around them.
+The kernel's permissions keep owners apart; these rules are for an owner's own tree. They are
+checked by name, component by component, as in Apache: a user who can change the tree at that moment
+can get around them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ownhost.request.sections import Sections
 
 
 class Option(Flag):
-    """What Options can switch on."""
+    """The options."""
 
     NONE = 0
     INDEXES = auto()
@@ -44,7 +45,7 @@ _NAMES = {
     "execcgi": Option.EXEC_CGI,
     "multiviews": Option.MULTI_VIEWS,
 }
-_FIRST = {  # All is without MultiViews, as in Apache, and needs no rule on owners
+_FIRST = {  # as in Apache, All leaves out MultiViews, and needs no rule on owners
     "none": Option.NONE,
     "all": Option.INDEXES | _INCLUDES | Option.FOLLOW_SYMLINKS | Option.EXEC_CGI,
 }
@@ -53,7 +54,7 @@ _WORDS = "None, All, Indexes, Includes, IncludesNOEXEC, FollowSymLinks, SymLinks
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What Options says: a list of its own (`listed`), or changes to that of the scope around it."""
+    """The value of Options: a list (`listed`), or changes to that of the scope around it."""
 
     listed: Option | None = None
     added: Option = Option.NONE
@@ -64,7 +65,7 @@ class Options:
 
     @property
     def effective(self) -> Option:
-        """What is switched on, where no scope is around this one."""
+        """The options that are on, if there is no scope around this one."""
         return ((DEFAULT if self.listed is None else self.listed) | self.added) & ~self.removed
 
 
@@ -75,13 +76,13 @@ def merge_options(outer: Options, inner: Options) -> Options:
     removed = inner.removed
     if (
         inner.added & _INCLUDES == Option.INCLUDES
-    ):  # with + too, IncludesNOEXEC takes back what Includes let programs do
+    ):  # with + too, IncludesNOEXEC undoes the right of Includes to run programs
         removed |= Option.INCLUDES_EXEC
     return Options(outer.listed, (outer.added | inner.added) & ~removed, (outer.removed & ~inner.added) | removed)
 
 
 def parse_options(call: Call) -> Options:
-    """Names, all with + or - in front, or none. All or None may stand before them. Nothing at all changes nothing."""
+    """Names, all with + or - before them, or none. All or None may come first. Without arguments, nothing changes."""
     names = [word.lower() for word in call.args]
     listed = _FIRST.get(names[0]) if names else None
     rest = names if listed is None else names[1:]
@@ -128,7 +129,7 @@ declare(
 
 
 def follows_links_everywhere(server: VirtualHost) -> bool:
-    """Whether no folder of a server has links that may not be followed: nothing to check then."""
+    """Whether all links in all folders of a server may be followed, so that nothing needs a check."""
     if Option.FOLLOW_SYMLINKS not in server.settings[OPTIONS]:
         return False
     return all(_follows(section) for section in _directories(server.sections))
@@ -166,7 +167,7 @@ def _check_component(path: str, options: Options) -> None:
             return
         matches = Option.SYMLINKS_IF_OWNER_MATCH in options and os.stat(path).st_uid == link.st_uid
     except OSError:
-        return  # what is not there, or not ours to see, is refused by whoever opens it
+        return  # a missing or unreadable component is refused by the open
     if not matches:
         raise not_followed(path)
 

@@ -1,8 +1,8 @@
-"""What a site remembers: answers that followed from virtual host, path and file system alone.
+"""What a site remembers: responses that follow from virtual host, path and file system alone.
 
-Each comes with the status of the file that it was made from; while stat(2) says the same, the answer is the same. One
-stat then takes the place of every phase. Of a large file the content is not remembered: it is opened each time, and
-fstat(2) says whether it is the same.
+Each is stored with the status of its file. While stat(2) returns the same, the response is the
+same. So one stat replaces all phases. The content of a large file is not remembered: it is opened
+each time, and fstat(2) says whether it is the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ownhost.request.request import Request
 LARGEST_FILE = 65_536  # bytes: larger files are sent by sendfile(2) instead
 MOST_BYTES = 33_554_432  # of bodies, per virtual host and process
 MOST_ANSWERS = 4_096
-# Non-blocking: what was a file when somebody looked may be a FIFO by now.
+# Non-blocking: a file may have become a FIFO since it was checked.
 OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 SETTLED = 1_000_000_000  # ns: a file changed within this time may change again without its times showing it
 
@@ -40,7 +40,7 @@ _SPECIAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A remembered answer, and what logs say of the request."""
+    """A remembered response, and what logs say about the request."""
 
     path: bytes  # of the file, for stat(2)
     stat: os.stat_result
@@ -53,9 +53,10 @@ class Answer:
 
 
 class Looks:
-    """Looks at files: one for each file and turn of the event loop.
+    """Looks at files, once for each file and turn of the event loop.
 
-    All requests of one turn see the file system in one state. `at_turn_end` has a function called when it is over.
+    All requests of one turn see the file system in one state. `at_turn_end` calls a function when
+    the turn is over.
     """
 
     __slots__ = ("at_turn_end", "seen")
@@ -65,7 +66,7 @@ class Looks:
         self.seen: dict[bytes, os.stat_result | None] = {}  # in this turn
 
     def confirm(self, path: bytes, before: os.stat_result) -> bool:
-        """Whether a file is there, and as it was."""
+        """Whether a file exists and is unchanged."""
         if path in self.seen:
             now = self.seen[path]
         else:
@@ -80,9 +81,10 @@ class Looks:
 
 
 class Memory:
-    """The answers of one site.
+    """The responses of one site.
 
-    `exceptions` say of a request that it is treated otherwise than its path alone tells: such a one is answered anew.
+    `exceptions` tell whether a request is treated differently from others for its path. Such a
+    request is answered anew.
     """
 
     __slots__ = ("answers", "exceptions", "looks", "size")
@@ -94,7 +96,7 @@ class Memory:
         self.exceptions = exceptions
 
     def recall(self, request: Request) -> Response | None:
-        """The answer to a request, if it is remembered and still true."""
+        """The response to a request, if it is remembered and still valid."""
         head = request.head
         answer = self.answers.get(head.path)
         if answer is None or head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
@@ -115,7 +117,7 @@ class Memory:
         return response
 
     def _confirmed(self, answer: Answer) -> Response | None:
-        """A remembered answer's response, if its file is as it was."""
+        """A remembered response, if its file is unchanged."""
         response = answer.response
         if not isinstance(response.body, FileBody):
             return response if self.looks.confirm(answer.path, answer.stat) else None
@@ -130,7 +132,7 @@ class Memory:
         return response.again(FileBody(descriptor, body.parts, body.by_kernel, body.by_map))
 
     def remember(self, request: Request, response: Response) -> None:
-        """Remember the answer to a request, where it is one that the next request for the path will get, too."""
+        """Remember the response to a request, if the next request for the path gets the same."""
         head, stat = request.head, request.stat
         if not (request.pure and stat is not None and response.status == 200) or response.deferred is not None:
             return
@@ -165,7 +167,7 @@ class Memory:
 
 
 def _size_in_memory(response: Response, stat: os.stat_result) -> int | None:
-    """Bytes that remembering a response takes; None for one that cannot be."""
+    """Bytes that remembering a response takes; None if it cannot be remembered."""
     body = response.body
     if isinstance(body, bytes):
         return len(body)

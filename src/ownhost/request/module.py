@@ -10,25 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from ownhost.config.directive import Setting
 from ownhost.config.model import Section, VirtualHost
 from ownhost.http.message import Response
-from ownhost.request.request import Request
+from ownhost.request.request import Handler, Hook, Locate, Request
 
-
-class Place(NamedTuple):
-    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none)."""
-
-    filename: str
-    handler: str = ""
-
-
-Hook = Callable[[Request], "Response | None"]
-Handler = Callable[[Request], Response]
 IsException = Callable[[Request], bool]
-Locate = Callable[[Request], "Place | Response | None"]
 
 
 @dataclass(frozen=True, slots=True)

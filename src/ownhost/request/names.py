@@ -1,4 +1,4 @@
-"""What a server calls itself towards a client: its name and port, the Server field, the line under its pages."""
+"""What a server calls itself to a client: its name and port, the Server field, the line under its pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SERVER_SIGNATURE = Setting("ServerSignature", "Off")  # "On", "Off" or "EMail"
 SERVER_TOKENS = Setting("ServerTokens", "Full")  # "Full", "OS", "Minimal", "Minor", "Major" or "Prod"
 SERVER_SOFTWARE = Setting("ServerSoftware", "")  # "": `software`
 
-# What programs look for before they make use of what Apache does: rules in .htaccess files, pretty links.
+# What programs look for before they use Apache's features: rules in .htaccess files, pretty links.
 COMPATIBLE = "(Apache/2.4 compatible)"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -44,7 +44,7 @@ for _directive in (
         "core",
         "email|URL",
         SERVERS,
-        "The address of whoever keeps the server, for error pages.",
+        "The address of the server's administrator, for error pages.",
         one_word(),
         setting=SERVER_ADMIN,
     ),
@@ -64,7 +64,7 @@ for _directive in (
         "core",
         "Full|OS|Minimal|Minor|Major|Prod",
         SERVER_ONLY,
-        "How much the Server header tells.",
+        "How much the Server field says.",
         choice(_TOKENS),
         setting=SERVER_TOKENS,
         default="Full",
@@ -74,7 +74,7 @@ for _directive in (
         "ownhost",
         "text",
         SERVERS,
-        "What programs and rules are told as SERVER_SOFTWARE. Ownhost's own directive.",
+        "The SERVER_SOFTWARE that programs and rules see. Ownhost's own directive.",
         one_word(),
         setting=SERVER_SOFTWARE,
         default=f"the Server field and {COMPATIBLE}",
@@ -92,17 +92,17 @@ def server_token(settings: Settings) -> str:
 
 
 def software(settings: Settings) -> str:
-    """SERVER_SOFTWARE, as programs and rules find it."""
+    """SERVER_SOFTWARE, as programs and rules see it."""
     return settings[SERVER_SOFTWARE] or f"{server_token(settings)} {COMPATIBLE}"
 
 
 def scheme(request: Request) -> str:
-    """The scheme that clients ask by: the connection's, or https where ServerName says that TLS ends before us."""
+    """The scheme that clients use: the connection's, or https if ServerName says that TLS ends before this server."""
     return "https" if request.endpoints.secure or request.site.settings[SERVER_NAME].scheme == "https" else "http"
 
 
 def server_name(request: Request) -> tuple[str, int]:
-    """Host and port that the server goes by in what it says to this client (UseCanonicalName)."""
+    """The server's host and port in what it says to this client (UseCanonicalName)."""
     settings = request.settings or request.site.settings
     own = settings[SERVER_NAME]
     head, endpoints = request.head, request.endpoints
@@ -115,7 +115,7 @@ def server_name(request: Request) -> tuple[str, int]:
 
 
 def signature(request: Request) -> str:
-    """The line under pages that the server makes, as HTML; "" where ServerSignature is off."""
+    """The line under pages that the server makes, as HTML; "" if ServerSignature is off."""
     settings = request.settings or request.site.settings
     level = settings[SERVER_SIGNATURE]
     if level == "Off":

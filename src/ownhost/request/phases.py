@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from ownhost.config.model import Fault
 from ownhost.http.message import HTTPError, Response
 from ownhost.request.handlers import handle
-from ownhost.request.module import Hook, Module
+from ownhost.request.module import Module
 from ownhost.request.receive import limit_body, receive
-from ownhost.request.request import Phase, Request
-from ownhost.request.road import Leg, Listener, Road, Step, heard
+from ownhost.request.request import Hook, Leg, Phase, Request, Road
+from ownhost.request.road import Listener, Step, heard
 from ownhost.request.translate import begin, locate
 from ownhost.request.walk import walk
 

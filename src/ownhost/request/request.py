@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from stat import S_ISDIR
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple, Protocol
 
 from ownhost.config.directive import Settings
 from ownhost.config.model import VirtualHost
 from ownhost.http.level import Level as Level
 from ownhost.http.message import Head, Response
 from ownhost.http.tls import TLSFacts
+from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
-
-if TYPE_CHECKING:
-    from ownhost.request.site import Site
-    from ownhost.request.ways import Way
-
-
-PROXIED = "proxy:"  # in front of a URL that stands for a file name, or a handler: another server is to answer
-PROXY_HANDLER = "proxy-server"
+from ownhost.request.given_files import GivenFiles
+from ownhost.request.programs import Launcher
+from ownhost.request.proxied import PROXIED
+from ownhost.request.sections import Sections
+from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
 
 
 class Phase(IntEnum):
@@ -69,6 +67,83 @@ class Endpoints:
         return self.known
 
 
+class Place(NamedTuple):
+    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none)."""
+
+    filename: str
+    handler: str = ""
+
+
+Hook = Callable[["Request"], "Response | None"]
+Handler = Callable[["Request"], Response]
+Locate = Callable[["Request"], "Place | Response | None"]
+
+
+class Leg(NamedTuple):
+    """The steps of one phase. `until_found`: as in Apache, the rest is left out once there is a file name."""
+
+    hooks: tuple[Hook, ...]
+    until_found: bool
+    next: Phase
+
+
+Road = tuple[Leg, ...]  # by phase
+
+
+class Memory(Protocol):
+    """The answers that are remembered (memory.Memory)."""
+
+    def recall(self, request: Request, /) -> Response | None:
+        """The answer to a request, if it is remembered and still true."""
+
+    def remember(self, request: Request, response: Response, /) -> None:
+        """Remember an answer, where the next request like this one will get it, too."""
+
+
+class Ways(Protocol):
+    """The ways that are remembered to what programs answer (ways.Ways)."""
+
+    def recall(self, request: Request, /) -> Handler | None:
+        """Bring a request to where its way ends, if that is remembered and still true: the handler there."""
+
+    def remember(self, request: Request, head: Head, /) -> None:
+        """Remember the way that a request has come, whose head was this one."""
+
+
+class SiteFacts:
+    """What a request and its phases know of the virtual host (site.Site, which makes it)."""
+
+    virtual_host: VirtualHost
+    settings: Settings
+    is_mine: Callable[[Assignment], bool]  # whether an assignment comes to this process's identity
+    fixed: bool  # whether all requests have one identity
+    sections: Sections
+    follows_links: bool  # whether there is no link that may not be followed
+    locates: bool  # whether sections have a say before it is known where a URI leads
+    road: Road
+    arrivals: Sequence[Callable[[Request], None]]
+    earlies: Sequence[Callable[[Request], None]]
+    pretranslates: Sequence[Hook]
+    locators: Sequence[Locate]
+    finishes: Sequence[Callable[[Request, Response], None]]
+    handlers: dict[str, Handler]
+    programs: Mapping[tuple[str, ...], Callable[[str], str | None]]  # by command: RewriteMap prg:
+    opened: GivenFiles  # files that its settings name, whoever may read them
+    launcher: Launcher | None  # of a process that may have programs run
+    traces_rewrite: bool  # whether rewriting is to say each of its steps
+    memory: Memory
+    ways: Ways
+
+    def clean(self, raw: str) -> str:
+        """A path as sent, decoded and cleaned. Raises HTTPError."""
+        encoded = self.settings[ALLOW_ENCODED_SLASHES]
+        return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
+
+    def normalize(self, raw: str) -> str:
+        """A path as sent, encoded yet, cleaned. Raises HTTPError."""
+        return unwire(normalized_path(raw, merge_slashes=self.settings[MERGE_SLASHES]))
+
+
 _NOTHING_SAID = Settings()
 
 
@@ -78,7 +153,7 @@ class Request:
 
     head: Head
     endpoints: Endpoints
-    site: Site  # the virtual host, compiled
+    site: SiteFacts  # the virtual host
     time: float  # when the head was complete, seconds since the epoch
     log: Callable[[Level, str, str], None]  # level, module ("core", "dir"), message
 
@@ -115,7 +190,7 @@ class Request:
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
     handled_by: Callable[[Request], Response] | None = None  # the handler, where all that led to it is pure
-    way: Way | None = None  # that is remembered, where that took the place of the phases
+    known: dict[str, Any] | None = None  # for handlers: what follows from its way, where that is remembered
 
     @property
     def method(self) -> str:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ownhost.http.message import Response
-from ownhost.request.module import Hook
-from ownhost.request.request import Phase, Request
+from ownhost.request.request import Hook, Phase, Request
 
 Outcome = Response | Exception | None  # what a step came to; None: the request goes on
 
@@ -25,17 +24,6 @@ class Step(NamedTuple):
 
 
 Listener = Callable[[Step, Request, Outcome], None]  # is told what a step came to, right after it
-
-
-class Leg(NamedTuple):
-    """The steps of one phase. `until_found`: as in Apache, the rest is left out once there is a file name."""
-
-    hooks: tuple[Hook, ...]
-    until_found: bool
-    next: Phase
-
-
-Road = tuple[Leg, ...]  # by phase
 
 
 def advance(request: Request, to: Phase = Phase.HANDLER) -> Response | None:

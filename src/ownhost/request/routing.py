@@ -1,4 +1,4 @@
-"""What of a configuration decides whose a request is: the assignments that a server makes."""
+"""The parts of a configuration that decide whose a request is: the assignments of a server."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from ownhost.config.directive import Setting, Settings
 from ownhost.config.model import Section, VirtualHost
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.http.limits import LIMIT_REQUEST_FIELD_SIZE, LIMIT_REQUEST_FIELDS, LIMIT_REQUEST_LINE, TIMEOUT
-from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, NICE_VALUE
 from ownhost.identity.identity import UNASSIGNED, Assignment
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.errorlog import ERROR_LOG, ERROR_LOG_FORMAT, LOG_LEVEL
 from ownhost.request.hosts import USE_CANONICAL_NAME, USE_CANONICAL_PHYSICAL_PORT
 from ownhost.request.names import SERVER_ADMIN, SERVER_SOFTWARE, SERVER_TOKENS
-from ownhost.request.translate import DOCUMENT_ROOT
+from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES
 
 LONGEST_NAME = 255  # characters
 
 IDENTITY: tuple[Setting[Any], ...] = (ASSIGN_USER_ID, ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR, NICE_VALUE)
 
-# What a process is told of a server whose requests it does not serve: limits, and where its own messages go.
+# What a process is told about a server whose requests it does not serve: limits, and the place of
+# its own messages.
 _LOGGING = (
     *IDENTITY,
     DOCUMENT_ROOT,
@@ -45,21 +46,21 @@ _LOGGING = (
 
 
 def fixed_assignment(settings: Settings) -> Assignment:
-    """What settings say of an identity without looking at a request: expressions count for nothing."""
+    """The identity that settings name without looking at a request: expressions do not count."""
     assignment = settings[ASSIGN_USER_ID] or UNASSIGNED
     nice = settings[NICE_VALUE]
     return replace(assignment, nice=nice) if nice else assignment
 
 
 def is_fixed(server: VirtualHost) -> bool:
-    """Whether all requests of a virtual host have one identity: no section says another, nothing is computed."""
+    """Whether all requests of a virtual host have one identity: no section sets another, and no expression does."""
     choices = choices_of(server)
     return not choices.computed and not any(True for _ in speaking(server.sections))
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The assignments that a virtual host can come to."""
+    """The assignments that are possible in a virtual host."""
 
     assigned: frozenset[Assignment]
     nices: frozenset[int]
@@ -68,11 +69,11 @@ class Choices:
 
     @property
     def computed(self) -> bool:
-        """Whether names come from expressions, so that nobody can list them."""
+        """Whether names come from expressions, so that they cannot be listed."""
         return self.any_user or self.any_group
 
     def listed(self) -> Iterator[Assignment]:
-        """Those that are written down: each pair of names with each nice value."""
+        """Those in the configuration: each pair of names with each nice value."""
         for assignment in sorted(self.assigned, key=repr):
             for nice in sorted(self.nices):
                 yield replace(assignment, nice=nice)
@@ -87,7 +88,7 @@ class Choices:
 
 
 def is_name(word: str | None) -> bool:
-    """Whether it can be the name of a user or group that an expression gave: names only, as in mpm-itk."""
+    """Whether an expression's value can be the name of a user or group: names only, as in mpm-itk."""
     return word is not None and is_word(word) and word[0] != "#"
 
 
@@ -97,7 +98,7 @@ def is_word(word: str) -> bool:
 
 
 def choices_of(server: VirtualHost) -> Choices:
-    """What a virtual host and its sections can come to."""
+    """The assignments that are possible in a virtual host and its sections."""
     scopes = [server.settings, *(section.settings for section in speaking(server.sections))]
     return Choices(
         frozenset(scope[ASSIGN_USER_ID] or UNASSIGNED for scope in scopes if ASSIGN_USER_ID in scope) | _base(server),
@@ -112,7 +113,7 @@ def _base(server: VirtualHost) -> frozenset[Assignment]:
 
 
 def speaking(sections: Iterable[Section]) -> Iterator[Section]:
-    """The sections that say something of identities, nested ones included."""
+    """The sections that set identities, nested ones included."""
     for section in sections:
         if any(setting in section.settings for setting in IDENTITY):
             yield section
@@ -120,7 +121,7 @@ def speaking(sections: Iterable[Section]) -> Iterator[Section]:
 
 
 def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
-    """The main server as every process knows it: its limits, and where messages go that are no virtual host's."""
+    """The main server as every process knows it: its limits, and the place of messages of no virtual host."""
     names = {setting.name for setting in (*_LOGGING, *also)}
     return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ownhost.config.directive import Settings
 from ownhost.config.expression import Condition
 from ownhost.config.model import Section, SectionKind
-from ownhost.request.request import PROXIED
+from ownhost.request.proxied import PROXIED
 
 K = SectionKind
 _FILES = (K.FILES, K.FILES_MATCH)

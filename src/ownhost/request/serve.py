@@ -9,8 +9,7 @@ from ownhost.http.message import ClientGone, HTTPError, RequestBody, Response, l
 from ownhost.request import bugs, errors
 from ownhost.request.receive import limit_body
 from ownhost.request.redirects import answer, redirected
-from ownhost.request.request import Elsewhere, Level, Request
-from ownhost.request.ways import Way
+from ownhost.request.request import Elsewhere, Handler, Level, Request
 
 # After these the connection ends, as in Apache (ap_status_drops_connection): what follows may be part of what failed.
 _LAST = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
@@ -35,9 +34,9 @@ def _respond(request: Request, *, recalls: bool) -> Response:
     if remembered is not None:
         return remembered
     head = request.head
-    way = request.site.ways.recall(request) if recalls else None
-    response = answer(request) if way is None else _go(way, request)
-    if response.deferred is not None and way is None:
+    handler = request.site.ways.recall(request) if recalls else None
+    response = answer(request) if handler is None else _go(handler, request)
+    if response.deferred is not None and handler is None:
         request.site.ways.remember(request, head)
     finish(request, response)
     if request.pure:
@@ -45,10 +44,10 @@ def _respond(request: Request, *, recalls: bool) -> Response:
     return response
 
 
-def _go(way: Way, request: Request) -> Response:
+def _go(handler: Handler, request: Request) -> Response:
     """Have a request answered that is at the end of its way. Raises HTTPError."""
     limit_body(request)
-    return way.handler(request)
+    return handler(request)
 
 
 def finish(request: Request, response: Response, *, last: bool = False) -> None:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ownhost.config.directive import Settings
 from ownhost.config.model import Section, VirtualHost
-from ownhost.http.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
-from ownhost.http.wire import unwire
 from ownhost.identity.identity import Assignment
-from ownhost.request import expressions, tracing
+from ownhost.request import tracing
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import Looks, Memory
 from ownhost.request.module import in_order
 from ownhost.request.phases import lay_road
-from ownhost.request.programs import Launcher
-from ownhost.request.request import Level, Request
+from ownhost.request.request import Level, SiteFacts
 from ownhost.request.road import Listener
 from ownhost.request.routing import is_fixed
-from ownhost.request.sections import BY_URI, Sections, Target
+from ownhost.request.sections import BY_URI, Sections
 from ownhost.request.ways import Ways
 
-if TYPE_CHECKING:
-    from ownhost.request.module import Handler, Hook
 
-
-class Site:
+class Site(SiteFacts):
     """One virtual host in one process.
 
     `is_mine` says whether an assignment comes to this process's identity; `at_turn_end` is the event loop's call_soon.
@@ -43,9 +35,9 @@ class Site:
         listeners: Sequence[Listener] = (),
     ) -> None:
         self.virtual_host = server
-        self.settings: Settings = server.settings
+        self.settings = server.settings
         self.is_mine = is_mine
-        self.fixed = is_fixed(server)  # whether all requests have one identity
+        self.fixed = is_fixed(server)
         modules = in_order(server)
         defaults = [section for module in modules for section in module.defaults]
         self.sections = Sections(server.settings, [*defaults, *server.sections])
@@ -58,40 +50,21 @@ class Site:
         self.arrivals = [module.arrive for module in modules if module.arrive]
         self.earlies = [module.early for module in modules if module.early]
         makers = [module.pretranslate for module in modules if module.pretranslate]
-        self.pretranslates: list[Hook] = [hook for make in makers if (hook := make(server))]
+        self.pretranslates = [hook for make in makers if (hook := make(server))]
         self.locators = [module.locate for module in modules if module.locate]
         self.finishes = [module.finish for module in modules if module.finish]
-        self.programs: Mapping[tuple[str, ...], Callable[[str], str | None]] = {}  # by command: RewriteMap prg:
-        self.opened = GivenFiles({})  # files that its settings name, whoever may read them
-        self.launcher: Launcher | None = None  # of a process that may have programs run
-        self.traces_rewrite = _traces(server, "rewrite", Level.TRACE1)  # whether rewriting is to say each of its steps
-        self.handlers: dict[str, Handler] = {}
+        self.programs = {}
+        self.opened = GivenFiles({})
+        self.launcher = None
+        self.traces_rewrite = _traces(server, "rewrite", Level.TRACE1)
+        self.handlers = {}
         for module in modules:
             if server.loaded is None or not module.stands_for or server.loaded & module.stands_for:
                 self.handlers.update(module.handlers)
         looks = Looks(at_turn_end)
         exceptions = [module.exceptions(server) for module in modules if module.exceptions]
-        self.memory = Memory(looks, exceptions)
-        self.ways = Ways(looks, exceptions)
-
-    def clean(self, raw: str) -> str:
-        """A path as sent, decoded and cleaned. Raises HTTPError."""
-        encoded = self.settings[ALLOW_ENCODED_SLASHES]
-        return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
-
-    def normalize(self, raw: str) -> str:
-        """A path as sent, encoded yet, cleaned. Raises HTTPError."""
-        return unwire(normalized_path(raw, merge_slashes=self.settings[MERGE_SLASHES]))
-
-    def merge_by_uri(self, request: Request) -> None:
-        """Merge the settings for a URI that leads nowhere yet, where anybody asks for them then."""
-        if not self.locates:
-            request.settings = self.settings
-            return
-        target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
-        match = self.sections.match_uri(target)
-        request.env.update(match.variables)
-        request.settings = self.sections.merge(match)
+        self.memory: Memory = Memory(looks, exceptions)
+        self.ways: Ways = Ways(looks, exceptions)
 
 
 def _traces(server: VirtualHost, module: str, level: Level) -> bool:

@@ -1,6 +1,7 @@
-"""What mod_ssl's variables say of a connection, and of the certificates on both sides of it.
+"""The values of mod_ssl's variables for a connection, and for the certificates on both sides of it.
 
-Source: the table "Environment Variables" of mod_ssl's page in Apache's manual. A variable without a value is "".
+Source: the table "Environment Variables" of mod_ssl's page in Apache's manual. A variable without a
+value is "".
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ownhost.request.request import Endpoints, Request
 
 @dataclass(frozen=True, slots=True)
 class SSLOptions:
-    """What SSLOptions says: a list of its own (`listed`), or changes to that of the scope around it."""
+    """The value of SSLOptions: a list (`listed`), or changes to that of the scope around it."""
 
     listed: frozenset[str] | None = None
     added: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
 
     def __contains__(self, name: str) -> bool:
-        """Whether an option holds, where no scope is around this one."""
+        """Whether an option is on, if there is no scope around this one."""
         return name in self.added or (self.listed is not None and name in self.listed and name not in self.removed)
 
 
@@ -70,14 +71,14 @@ def of_connection(endpoints: Endpoints, name: str, *, legacy: bool = False) -> s
 
 
 def extension_texts(request: Request, oid: str) -> list[str]:
-    """The texts that extensions of the client's certificate hold."""
+    """The texts in extensions of the client's certificate."""
     request.pure = False
     certificate = client(request.endpoints.tls) if request.endpoints.tls else None
     return [] if certificate is None else certificate.extension_texts(oid)
 
 
 def client(tls: TLSFacts) -> Certificate | None:
-    """The client's certificate; None where it has none, or one that cannot be read."""
+    """The client's certificate; None if it has none, or an unreadable one."""
     return _read(tls.certificate)
 
 
@@ -94,7 +95,7 @@ def _read(der: bytes) -> Certificate | None:
 
 
 def standard(tls: TLSFacts, *, legacy: bool) -> dict[str, str]:
-    """What StdEnvVars gives to programs: all but certificates, where it has a value."""
+    """The variables that StdEnvVars gives to programs: all that have a value, except certificates."""
     found = _standard(tls, legacy)
     certificate = client(tls)
     return found if certificate is None else {**found, "SSL_CLIENT_V_REMAIN": certificate.days_left()}
@@ -125,7 +126,7 @@ def _told(certificate: Certificate, side: str, legacy: bool) -> Iterator[tuple[s
 
 
 def exported(tls: TLSFacts) -> dict[str, str]:
-    """What ExportCertData gives to programs: the certificates in PEM, "" for a client that has none."""
+    """The variables that ExportCertData gives to programs: the certificates in PEM, "" for a client without one."""
     found = {f"SSL_CLIENT_CERT_CHAIN_{place}": pem(der) for place, der in enumerate(tls.chain)}
     found["SSL_SERVER_CERT"] = pem(tls.server_certificate) if tls.server_certificate else ""
     found["SSL_CLIENT_CERT"] = pem(tls.certificate) if tls.certificate else ""
@@ -153,6 +154,6 @@ _OF_CONNECTION: dict[str, Callable[[TLSFacts], str]] = {
     "SSL_CIPHER_EXPORT": lambda tls: "true" if tls.bits < 56 else "false",
     "SSL_CIPHER_USEKEYSIZE": lambda tls: str(tls.bits),
     "SSL_CIPHER_ALGKEYSIZE": lambda tls: str(tls.algorithm_bits),
-    # A certificate that could not be verified ends the handshake.
+    # If a certificate cannot be verified, the handshake fails.
     "SSL_CLIENT_VERIFY": lambda tls: "SUCCESS" if tls.certificate else "NONE",
 }

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from urllib.parse import quote
 
-from ownhost.config.arguments import single
-from ownhost.config.directive import SERVERS, ArgumentError, Call, Directive, Setting, declare
 from ownhost.http.message import Response
-from ownhost.request.module import Place
-from ownhost.request.request import Request
+from ownhost.request import expressions
+from ownhost.request.document_root import DOCUMENT_ROOT
+from ownhost.request.request import Place, Request
+from ownhost.request.sections import Target
 
 _SLASHES = re.compile(r"/{2,}")
-
-
-def parse_document_root(call: Call) -> str:
-    """A folder; a relative one starts at ServerRoot. It need not exist yet, and need not be readable by root."""
-    word = single(call)
-    if not word:
-        raise ArgumentError("expected a folder, not an empty word")
-    return posixpath.normpath(call.path(word))
-
-
-DOCUMENT_ROOT = Setting("DocumentRoot", "/usr/local/apache/htdocs")
-
-declare(
-    Directive(
-        name="DocumentRoot",
-        module="core",
-        syntax="folder",
-        where=SERVERS,
-        default="/usr/local/apache/htdocs",
-        help="The folder that requests are served from.",
-        parse=parse_document_root,
-        setting=DOCUMENT_ROOT,
-    )
-)
 
 
 def begin(request: Request) -> None:
@@ -56,20 +31,32 @@ def begin(request: Request) -> None:
         return
     if sent:
         request.uri = site.clean(request.head.path)
-    site.merge_by_uri(request)
+    _merge_by_uri(request)
 
 
 def _pretranslate(request: Request, *, sent: bool) -> bool:
     """The hooks that look at the path while it is encoded. Where one knows where it leads, it stays encoded."""
     site, decoded = request.site, request.uri
     request.uri = site.normalize(request.head.path) if sent else quote(decoded, errors="surrogateescape")
-    site.merge_by_uri(request)
+    _merge_by_uri(request)
     for hook in site.pretranslates:
         hook(request)
         if request.filename:
             return True
     request.uri = decoded
     return False
+
+
+def _merge_by_uri(request: Request) -> None:
+    """Merge the settings for a URI that leads nowhere yet, where anybody asks for them then."""
+    site = request.site
+    if not site.locates:
+        request.settings = site.settings
+        return
+    target = Target(request.uri, "", (), "", lambda condition: expressions.holds(condition, request))
+    match = site.sections.match_uri(target)
+    request.env.update(match.variables)
+    request.settings = site.sections.merge(match)
 
 
 def locate(request: Request) -> Response | None:

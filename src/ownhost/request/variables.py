@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ownhost.config.ssl_names import canonical
 from ownhost.http.wire import unwire
 from ownhost.request import ssl_variables
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.names import SERVER_ADMIN, scheme, server_name, software
 from ownhost.request.request import Request
-from ownhost.request.translate import DOCUMENT_ROOT
 
 Get = Callable[[Request], str]
 API_VERSION = "20120211"  # Apache 2.4's: its module interface, for configurations that ask

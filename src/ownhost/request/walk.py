@@ -93,7 +93,9 @@ def check_identity(request: Request, before: Settings) -> None:
     if request.previous is not None:
         computed = settings[ASSIGN_USER_ID_EXPR] or settings[ASSIGN_GROUP_ID_EXPR]
         if not computed and not request.site.is_mine(fixed_assignment(settings)):
-            raise HTTPError(500, f"{request.filename} is another identity's, which an internal redirect cannot become")
+            raise HTTPError(
+                500, f"{request.filename} is another identity's, and an internal redirect cannot change the identity"
+            )
         return
     if request.assignment is not None and all(before[setting] is settings[setting] for setting in IDENTITY):
         return  # nothing new: `resolve` has it

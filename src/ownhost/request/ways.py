@@ -15,14 +15,13 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ownhost.http.message import Head, Response
+from ownhost.http.message import Head
 from ownhost.request.memory import SETTLED, Looks
-from ownhost.request.request import Endpoints, Level, Phase, Request
+from ownhost.request.request import Endpoints, Handler, Level, Phase, Request
 
 MOST = 1_024
 
 T = TypeVar("T")
-Handler = Callable[[Request], Response]
 # Method, path, whether there is a query, version, the host that was asked for, and the address that was asked.
 Asked = tuple[str, str, bool, int, int, str, "int | None", str, int, bool]
 
@@ -43,12 +42,12 @@ class Way:
 
 def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
     """What follows from a request's way alone: made once, where the way is remembered."""
-    way = request.way
-    if way is None:
+    table = request.known
+    if table is None:
         return make(request)
-    if name not in way.known:
-        way.known[name] = make(request)
-    found: T = way.known[name]
+    if name not in table:
+        table[name] = make(request)
+    found: T = table[name]
     return found
 
 
@@ -62,8 +61,8 @@ class Ways:
         self.looks = looks
         self.exceptions = exceptions
 
-    def recall(self, request: Request) -> Way | None:
-        """The way of a request, if it is remembered and still true. The request then is where phases had brought it."""
+    def recall(self, request: Request) -> Handler | None:
+        """Bring a request to where its way ends, if that is remembered and still true: the handler there."""
         key = _asked(request.head, request.endpoints)
         way = self.ways.get(key)
         if way is None or request.assignment != way.found.assignment:  # who serves is asked for every request
@@ -75,7 +74,7 @@ class Ways:
             if is_exception(request):
                 return None
         _bring(request, way)
-        return way
+        return way.handler
 
     def remember(self, request: Request, head: Head) -> None:
         """Remember the way that a request has come, where the next one like it will come it, too.
@@ -140,7 +139,7 @@ def _bring(request: Request, way: Way) -> None:
     request.permitted = found.permitted
     request.handler = found.handler
     request.content_type = found.content_type
-    request.way = way
+    request.known = way.known
     _own_tables(request, found)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from ownhost.identity.capabilities import Capability
-from ownhost.identity.seen import IOPRIO_CLASS_SHIFT, IOPRIO_WHO_PROCESS, UNLIMITED, Limits, Seen
 from ownhost.identity.shedding.line import Attempt, Line, Wanted, differs
+from ownhost.identity.shedding.seen import IOPRIO_CLASS_SHIFT, IOPRIO_WHO_PROCESS, UNLIMITED, Limits, Seen
 from ownhost.identity.system_calls import system_call
 
 LIKELIER = 100  # points of oom_score_adj that an owner's process has more than the server, or than 0

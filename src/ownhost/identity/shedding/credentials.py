@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ownhost.identity import capabilities, keyrings, prctl
 from ownhost.identity.capabilities import Capability
-from ownhost.identity.seen import Seen
 from ownhost.identity.shedding.line import Attempt, BecomeError, Line, Wanted, differs, in_full
+from ownhost.identity.shedding.seen import Seen
 
 # Users, groups, capabilities: credentials(7), capabilities(7). The bounding set goes while CAP_SETPCAP is there. Groups
 # and gids go before uids: without CAP_SETUID none of the rest could be set. The kernel empties the capability sets with

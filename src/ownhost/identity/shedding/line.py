@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ownhost.identity import keyrings
 from ownhost.identity.identity import Identity
-from ownhost.identity.seen import Seen, look
+from ownhost.identity.shedding.seen import Seen, look
 
 UMASK = 0o022
 OF_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))  # which the interpreter ignores for itself

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ownhost.identity import prctl
-from ownhost.identity.seen import Seen
 from ownhost.identity.shedding.line import Attempt, Line, Wanted, differs, in_full
+from ownhost.identity.shedding.seen import Seen
 
 CONTROL = 3  # the descriptor on which every child has its channel to the supervisor
 NULL = os.devnull

@@ -13,9 +13,9 @@ Sources: fork(2), execve(2), credentials(7), and the manual page that a line nam
 
 from __future__ import annotations
 
-from ownhost.identity.seen import look
 from ownhost.identity.shedding import allowances, credentials, surroundings
 from ownhost.identity.shedding.line import BecomeError, Line, Wanted
+from ownhost.identity.shedding.seen import look
 
 LINES: tuple[Line, ...] = (
     surroundings.SESSION,

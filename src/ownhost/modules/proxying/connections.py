@@ -36,7 +36,7 @@ def parse_requests(call: Call) -> None:
 def parse_bad_header(call: Call) -> None:
     """What is done with a line in a response's head that is no field: it is an error."""
     if keyword("IsError", "Ignore", "StartBody")(call) != "IsError":
-        raise ArgumentError(f"{call.args[0]} is not supported: who guesses at a response may be led astray by it")
+        raise ArgumentError(f"{call.args[0]} is not supported: a guess about a malformed response may be wrong")
 
 
 def parse_interpolate(call: Call) -> None:
@@ -87,7 +87,7 @@ for _directive in (
         "mod_proxy",
         "number",
         SERVERS,
-        "The Max-Forwards that requests without one get on their way; -1 is none.",
+        "The Max-Forwards of requests that have none when they go on; -1 adds none.",
         integer(),
         setting=MAX_FORWARDS,
         default="-1",
@@ -97,7 +97,7 @@ for _directive in (
         "mod_proxy",
         "address",
         SERVERS,
-        "The address of this machine that other servers are connected to from.",
+        "This machine's address from which other servers are connected to.",
         parse_source_address,
         setting=SOURCE_ADDRESS,
     ),
@@ -116,7 +116,7 @@ for _directive in (
         "mod_proxy",
         "IsError",
         SERVERS,
-        "What a line in a response's head is that is no field: an error, always.",
+        "What happens if a line in a response's head is not a field. It is always an error.",
         parse_bad_header,
         answer=Answer.NO_EFFECT,
         default="IsError",
@@ -126,7 +126,7 @@ for _directive in (
         "mod_proxy",
         "On|Off",
         SECTIONS,
-        "Whether another server is asked before it is sent a body. It never is: the body is here already.",
+        ("Whether another server is asked before it is sent a body. It never is: the whole body is here already."),
         flag(),
         answer=Answer.NO_EFFECT,
         default="On",
@@ -136,7 +136,7 @@ for _directive in (
         "mod_proxy",
         "Off",
         SERVERS,
-        "Off: this server is no forward proxy, and cannot be one.",
+        "Off: this server is not a forward proxy, and cannot be one.",
         parse_requests,
         answer=Answer.NO_EFFECT,
         default="Off",
@@ -145,9 +145,9 @@ for _directive in (
     declare(_directive)
 
 for _name, _syntax, _where, _what in (
-    ("NoProxy", "host...", SERVERS, "Servers that ProxyRemote is not for. There is none here."),
-    ("ProxyDomain", ".domain", SERVERS, "What a forward proxy puts behind names without a domain. There is none here."),
-    ("ProxyIOBufferSize", "bytes", SERVERS, "How much is passed on at once. That is decided here."),
+    ("NoProxy", "host...", SERVERS, "Servers that ProxyRemote does not apply to. There is no ProxyRemote here."),
+    ("ProxyDomain", ".domain", SERVERS, "What a forward proxy appends to names without a domain. Ownhost is not one."),
+    ("ProxyIOBufferSize", "bytes", SERVERS, "How much is passed on at once. Ownhost decides that itself."),
 ):
     declare(Directive(_name, "mod_proxy", _syntax, _where, _what, ignored(), answer=Answer.NO_EFFECT))
 
@@ -184,7 +184,7 @@ declare(
         "mod_proxy",
         "Off",
         SECTIONS,
-        "Whether ${NAME} in a URL is a variable of the request. It never is: RewriteRule [P] can do that.",
+        ("Whether ${NAME} in a URL is a variable of the request. It never is. RewriteRule [P] can do that."),
         parse_interpolate,
         answer=Answer.NO_EFFECT,
         default="Off",

@@ -83,8 +83,8 @@ def _texts(holds: Callable[[int, int], bool]) -> Test:
 # Files and URLs
 
 
-def _files(holds: Callable[[os.stat_result], bool], look: Callable[[str], os.stat_result] = os.stat) -> Test:
-    """A test of what is at a file name."""
+def _files(holds: Callable[[os.stat_result], bool], *, follow: bool = True) -> Test:
+    """A test of what is at a file name, or where a link there leads."""
 
     def test(asker: Asker, _: RuleCondition, name: str) -> bool:
         request = asker.request
@@ -93,7 +93,7 @@ def _files(holds: Callable[[os.stat_result], bool], look: Callable[[str], os.sta
         if not name.startswith("/"):
             return False
         try:
-            return holds(look(name))
+            return holds(os.stat(name, follow_symlinks=follow))
         except (OSError, ValueError):
             return False
 
@@ -169,7 +169,7 @@ TESTS: Words[Test] = Words(
         "-l",
         "",
         "Is the name of a symbolic link.",
-        _files(lambda found: stat.S_ISLNK(found.st_mode), os.lstat),
+        _files(lambda found: stat.S_ISLNK(found.st_mode), follow=False),
         ("-L", "-h"),
     ),
     Word(

@@ -62,7 +62,7 @@ def _versions(found: tuple[str, ...], every: frozenset[str]) -> frozenset[str]:
             raise ArgumentError(f"expected all or {either(list(VERSIONS))}, with + or - before it, not {word!r}")
         enabled = enabled - named if sign == "-" else enabled | named if sign == "+" else named
     if not enabled:
-        raise ArgumentError("expected at least one version that is left to speak")
+        raise ArgumentError("expected at least one version to remain")
     return frozenset(enabled)
 
 
@@ -224,25 +224,30 @@ for _directive in (
         "mod_ssl",
         "[+|-]version...",
         SERVERS,
-        "Which versions of TLS are spoken; all is those that are not known to be weak.",
+        "Which versions of TLS are spoken; all means those that are not known to be weak.",
         parse_protocols(DEFAULT_VERSIONS),
         setting=SSL_PROTOCOL,
         default="TLSv1.2 TLSv1.3",
-        differs="all is TLS 1.2 and 1.3; older versions have to be named.",
+        differs="all is TLS 1.2 and 1.3; older versions must be named.",
     ),
     Directive(
         "SSLCipherSuite",
         "mod_ssl",
         "[SSL|TLSv1.3] ciphers",
         ANYWHERE,
-        "The ciphers, in OpenSSL's notation; TLSv1.3's are named apart. A section refuses TLS 1.2 with other ones.",
+        (
+            "The ciphers, in OpenSSL's notation; TLSv1.3's have a line of their own. A section "
+            "refuses TLS 1.2 with other ciphers."
+        ),
         parse_own_ciphers,
         setting=SSL_CIPHERS,
         override=Override.AUTH_CONFIG,
         fold=fold_ciphers,
         default="those with forward secrecy and authenticated encryption",
-        differs="By default, only ciphers with forward secrecy. In a section, another cipher is a 403: nothing is "
-        "renegotiated.",
+        differs=(
+            "By default, only ciphers with forward secrecy. In a section, another cipher gets 403: "
+            "nothing is renegotiated."
+        ),
     ),
     Directive(
         "SSLHonorCipherOrder",
@@ -269,7 +274,7 @@ for _directive in (
         "mod_ssl",
         "file",
         SERVERS,
-        "A certificate in PEM, with those between it and the root, and perhaps its key. A line for each kind of key.",
+        ("A certificate in PEM, followed by intermediate ones, and perhaps its key. A line for each kind of key."),
         parse_file,
         setting=SSL_CERTIFICATES,
         fold=append,
@@ -279,7 +284,7 @@ for _directive in (
         "mod_ssl",
         "file",
         SERVERS,
-        "The key of a certificate in PEM: the first line's belongs to the first SSLCertificateFile, and so on.",
+        ("The key of a certificate in PEM. The first line belongs to the first SSLCertificateFile, and so on."),
         parse_file,
         setting=SSL_KEYS,
         fold=append,
@@ -298,7 +303,7 @@ for _directive in (
         "mod_ssl",
         "On|Off",
         SERVERS,
-        "Whether clients may resume sessions by tickets, of keys that the virtual host's workers alone have.",
+        ("Whether clients may resume sessions by tickets. Only the virtual host's workers have the tickets' keys."),
         flag(),
         setting=SSL_SESSION_TICKETS,
         default="On",
@@ -328,32 +333,36 @@ for _directive in (
         "mod_ssl",
         "none|off|optional|require|on",
         ANYWHERE,
-        "Whether clients need a certificate. Where a section says so, the whole virtual host asks for it.",
+        ("Whether clients need a certificate. If a section requires one, the whole virtual host asks for it."),
         parse_verify,
         setting=SSL_VERIFY_CLIENT,
         override=Override.AUTH_CONFIG,
         default="none",
-        differs="Where a section says it, the whole virtual host asks, and the section requires. optional_no_ca is "
-        "an error.",
+        differs=(
+            "If a section requires a certificate, the whole virtual host asks for it. optional_no_ca is an error."
+        ),
     ),
     Directive(
         "SSLVerifyDepth",
         "mod_ssl",
         "number",
         ANYWHERE,
-        "How many certificates may be behind a client's, the trusted one among them. 0: only self-signed ones count.",
+        (
+            "How many certificates may be above a client's, including the trusted one. With 0, only "
+            "self-signed ones count."
+        ),
         integer(0, 100),
         setting=SSL_VERIFY_DEPTH,
         override=Override.AUTH_CONFIG,
         default="1",
-        differs="A section refuses certificates that are deeper with 403; nothing is renegotiated.",
+        differs="A section refuses deeper certificates with 403; nothing is renegotiated.",
     ),
     Directive(
         "SSLCARevocationCheck",
         "mod_ssl",
         "none|leaf|chain",
         SERVERS,
-        "Whose certificates are looked for in revocation lists.",
+        "Which certificates are looked up in revocation lists.",
         choice({"none": "none", "leaf": "leaf", "chain": "chain"}),
         setting=SSL_REVOCATION_CHECK,
         default="none",
@@ -372,19 +381,27 @@ for _directive in (
     declare(_directive)
 
 for _name, _setting, _what in (
-    ("SSLCACertificateFile", SSL_AUTHORITY_FILE, "The authorities that clients' certificates may come from, in PEM."),
+    ("SSLCACertificateFile", SSL_AUTHORITY_FILE, "The authorities from which clients' certificates may come, in PEM."),
     ("SSLCACertificatePath", SSL_AUTHORITY_FOLDER, "The same, as a folder of files."),
-    ("SSLCADNRequestFile", SSL_NAMED_FILE, "The authorities whose certificates clients are asked for, if not those."),
+    (
+        "SSLCADNRequestFile",
+        SSL_NAMED_FILE,
+        ("The authorities that clients are told in the request for a certificate, if not the trusted ones."),
+    ),
     ("SSLCADNRequestPath", SSL_NAMED_FOLDER, "The same, as a folder of files."),
-    ("SSLCARevocationFile", SSL_REVOCATION_FILE, "Lists of clients' certificates that were revoked, in PEM."),
+    ("SSLCARevocationFile", SSL_REVOCATION_FILE, "Revocation lists for clients' certificates, in PEM."),
     ("SSLCARevocationPath", SSL_REVOCATION_FOLDER, "The same, as a folder of files."),
 ):
     declare(Directive(_name, "mod_ssl", "file", SERVERS, _what, path(), setting=_setting))
 
 for _name, _where, _what in (
     ("SSLCompression", SERVERS, "Whether TLS compresses. It never does (CRIME)."),
-    ("SSLInsecureRenegotiation", SERVERS, "Whether clients may renegotiate in an unsafe way. They may not at all."),
-    ("SSLFIPS", SERVER_ONLY, "Whether OpenSSL runs in FIPS mode. That is the system's to configure."),
+    (
+        "SSLInsecureRenegotiation",
+        SERVERS,
+        "Whether clients may renegotiate in an unsafe way. They may not renegotiate at all.",
+    ),
+    ("SSLFIPS", SERVER_ONLY, "Whether OpenSSL runs in FIPS mode. The system configures that."),
 ):
     declare(Directive(_name, "mod_ssl", "Off", _where, _what, parse_off, default="Off"))
 
@@ -394,18 +411,18 @@ for _name, _where, _what, _note in (
     ("SSLUseStapling", SERVERS, "Whether an OCSP response comes with the certificate.", _NO_STAPLING),
     ("SSLStaplingCache", SERVER_ONLY, "Where OCSP responses are kept.", ""),
     ("SSLStaplingErrorCacheTimeout", SERVERS, "How long failed OCSP queries are remembered.", ""),
-    ("SSLStaplingFakeTryLater", SERVERS, "Whether failed OCSP queries are answered for.", ""),
-    ("SSLStaplingForceURL", SERVERS, "Who is asked for OCSP responses.", ""),
+    ("SSLStaplingFakeTryLater", SERVERS, 'Whether clients get a "try later" for failed OCSP queries.', ""),
+    ("SSLStaplingForceURL", SERVERS, "The server that is asked for OCSP responses.", ""),
     ("SSLStaplingResponderTimeout", SERVERS, "How long OCSP queries may take.", ""),
     ("SSLStaplingResponseMaxAge", SERVERS, "How old OCSP responses may be.", ""),
     ("SSLStaplingResponseTimeSkew", SERVERS, "How far OCSP responders' clocks may be off.", ""),
     ("SSLStaplingReturnResponderErrors", SERVERS, "Whether clients see OCSP errors.", ""),
     ("SSLStaplingStandardCacheTimeout", SERVERS, "How long OCSP responses are remembered.", ""),
-    ("SSLCryptoDevice", SERVER_ONLY, "Which hardware helps OpenSSL. That is the system's to configure.", ""),
+    ("SSLCryptoDevice", SERVER_ONLY, "Which hardware helps OpenSSL. The system configures that.", ""),
     (
         "SSLRenegBufferSize",
         Where.DIRECTORY | Where.HTACCESS,
-        "How much of a body is kept for a renegotiation. There are none.",
+        "How much of a body is kept for a renegotiation. There are no renegotiations.",
         "",
     ),
 ):

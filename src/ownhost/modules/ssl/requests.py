@@ -83,7 +83,7 @@ def parse_sni_policy(call: Call) -> str:
 def parse_ocsp(call: Call) -> None:
     """Off alone: who asks for revocation to be checked must not get less. Raises ArgumentError."""
     if single(call).lower() != "off":
-        raise ArgumentError("clients' certificates are not checked by OCSP; use SSLCARevocationFile, or expect Off")
+        raise ArgumentError("clients' certificates are not checked by OCSP; expected Off; use SSLCARevocationFile")
 
 
 SSL_REQUIRE_SSL = Setting("SSLRequireSSL", False)
@@ -97,7 +97,7 @@ for _directive in (
         "mod_ssl",
         "[+|-]option...",
         ANYWHERE,
-        f"What programs are told of TLS, and more: {', '.join(OPTIONS)}.",
+        f"What programs are told about TLS, and more: {', '.join(OPTIONS)}.",
         parse_options,
         setting=SSL_OPTIONS,
         fold=lambda before, options: options if before is None else merge_options(before, options),
@@ -118,7 +118,7 @@ for _directive in (
         "mod_ssl",
         "expression",
         IN_SECTIONS,
-        "Refuses encrypted requests that an expression does not hold for. Comparisons are of strings, by length first.",
+        ("Refuses encrypted requests for which an expression is false. It compares texts, shorter ones first."),
         parse_requirement,
         setting=SSL_REQUIRE,
         fold=append,
@@ -129,7 +129,7 @@ for _directive in (
         "mod_ssl",
         "variable",
         ANYWHERE,
-        "The variable whose value is the user's name (REMOTE_USER).",
+        "The variable that gives the user's name (REMOTE_USER).",
         parse_user_name,
         setting=SSL_USER_NAME,
         override=Override.AUTH_CONFIG,
@@ -139,7 +139,10 @@ for _directive in (
         "mod_ssl",
         "strict|secure|authonly|insecure",
         SERVER_ONLY,
-        "Which virtual hosts answer on a connection that was made for another one: none, or those with its settings.",
+        (
+            "Which virtual hosts answer on a connection that was made for another one: none, or "
+            "those with the same settings."
+        ),
         parse_sni_policy,
         setting=SSL_VHOST_SNI_POLICY,
         default="secure",
@@ -166,7 +169,7 @@ for _name in (
             "mod_ssl",
             "value",
             SERVERS,
-            "How clients' certificates are checked by OCSP, where SSLOCSPEnable is on. It cannot be.",
+            "How OCSP checks clients' certificates, if SSLOCSPEnable is on. It cannot be on.",
             ignored(),
             answer=Answer.NO_EFFECT,
         )

@@ -156,7 +156,7 @@ class Answer:
     def _begin_body(self, framing: Framing) -> None:
         self.keeps = self.keeps and not framing.closes
         if framing.chunked and not (framing.minor and self._knows_more):
-            raise AnswerError("chunks for somebody who does not know them")
+            raise AnswerError("chunks for an HTTP/1.0 client")
         if framing.status == 204 and (framing.chunked or framing.length):
             raise AnswerError("204 with a body")
         if self._refusal:
@@ -185,7 +185,7 @@ class Answer:
                 try:
                     self._chunks.feed(data)
                 except HTTPError as error:
-                    raise AnswerError(f"chunks that are none: {error.reason}") from None
+                    raise AnswerError(f"invalid chunks: {error.reason}") from None
                 if self._chunks.leftover:
                     raise AnswerError("more than its chunks")
                 if self._chunks.complete:
@@ -204,7 +204,7 @@ def read_head(head: bytes) -> Framing:
 def _read(head: bytes) -> Framing:
     match = _HEAD.fullmatch(head)
     if match is None:
-        raise AnswerError(f"the head of an answer that is none: {head[:60]!r}")
+        raise AnswerError(f"the head of an invalid response: {head[:60]!r}")
     length, chunked, closes = None, False, False
     for name, value in _SAID.findall(match[3]):
         match name.lower():
@@ -212,11 +212,11 @@ def _read(head: bytes) -> Framing:
                 closes = closes or b"close" in {option.strip() for option in value.lower().split(b",")}
             case b"content-length":
                 if length is not None or chunked or not _LENGTH.fullmatch(value):
-                    raise AnswerError("an answer with two lengths, or with one that is none")
+                    raise AnswerError("a response with two lengths, or an invalid one")
                 length = int(value)
             case _:
                 if length is not None or chunked or value.lower() != b"chunked":
-                    raise AnswerError("an answer with two lengths, or with a transfer coding that is not chunked")
+                    raise AnswerError("a response with two lengths, or with a transfer coding that is not chunked")
                 chunked = True
     return Framing(int(match[2]), int(match[1]), length, chunked, closes)
 

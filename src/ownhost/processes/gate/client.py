@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import NamedTuple
 
-from ownhost.http import client_hello, proxy_protocol
-from ownhost.http.client_hello import ClientHello
 from ownhost.http.peek import Peek, peek
-from ownhost.http.proxy_protocol import Announced, NoHeader
 from ownhost.http.tls import INTERNAL_ERROR
+from ownhost.processes.gate import client_hello, proxy_protocol
+from ownhost.processes.gate.client_hello import ClientHello
+from ownhost.processes.gate.proxy_protocol import Announced, NoHeader
 from ownhost.processes.states import follow
 
 PEEK_SIZE = 32_768  # bytes of a head that a gate looks at

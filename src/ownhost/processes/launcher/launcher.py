@@ -144,7 +144,7 @@ class Launcher:
             case Use() if order.server in self.error_logs:
                 self.pool(order.app).lease(lease, self.error_logs[order.server])
             case Use():
-                lease.answer(error="its virtual host is none of this identity's")
+                lease.answer(error="its virtual host does not belong to this identity")
                 lease.close()
         self.update_title()
 

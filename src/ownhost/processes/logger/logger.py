@@ -224,7 +224,7 @@ class Relay:
             passrights.kept.append(line.sock.fileno())
             self.drop(line)
             line.sock.detach()
-            self.own.log(Level.ERROR, "core", f"{line.speaker.name} sent descriptors with a line: not heard any more")
+            self.own.log(Level.ERROR, "core", f"{line.speaker.name} sent descriptors with a line: not read any more")
             return False
         except OSError:
             data, pid = b"", 0

@@ -195,11 +195,11 @@ class Asked(NamedTuple):
     def from_bytes(cls, data: bytes) -> Asked:
         """What `to_bytes` gave. Raises RecordError."""
         if len(data) < _ASKED.size:
-            raise RecordError("a REQUEST that is none")
+            raise RecordError("an invalid REQUEST")
         handled, length = _ASKED.unpack_from(data)
         head = _ASKED.size + length
         if head > len(data):
-            raise RecordError("a REQUEST that is none")
+            raise RecordError("an invalid REQUEST")
         return cls(handled, data[_ASKED.size : head], data[head:])
 
 
@@ -227,5 +227,5 @@ class End:
     def from_bytes(cls, data: bytes) -> End:
         """What `to_bytes` gave. Raises RecordError."""
         if len(data) != 1 or data[0] > 3:
-            raise RecordError("an END that is none")
+            raise RecordError("an invalid END")
         return cls(bool(data[0] & 1), bool(data[0] & 2))

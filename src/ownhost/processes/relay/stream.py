@@ -63,7 +63,7 @@ class RelayStream:
             if said:
                 await self._loop.sock_sendall(self.sock, said)
         except (OSError, RecordError) as error:
-            raise RelayLost(f"who was to answer is gone: {error}") from None
+            raise RelayLost(f"the answering process is gone: {error}") from None
 
     async def read(self) -> Record:
         """The other end's next record. Raises RelayLost."""
@@ -86,11 +86,11 @@ class RelayStream:
             data = self.sock.recv(READ_SIZE)
             for record in self._conversation.feed(data):
                 self._records.extend(unfold(record))
-            self._lost = "" if data else "who was to answer has ended"
+            self._lost = "" if data else "the answering process has ended"
         except BlockingIOError:
             return
         except (OSError, RecordError) as error:
-            self._lost = f"who was to answer is gone: {error}"
+            self._lost = f"the answering process is gone: {error}"
         if self._lost:
             self._unwatch()
         if self._reader is not None and not self._reader.done():

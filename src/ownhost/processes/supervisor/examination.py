@@ -28,7 +28,7 @@ class ForkserverGone(Exception):
     """Nothing can be looked at any more, or started."""
 
     def __str__(self) -> str:
-        return "the forkserver ended while the server started; its words stand above"
+        return "the forkserver ended while the server started; its messages are above"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,19 @@ from ownhost.modules.mod_vhost_alias import VIRTUAL_DOCUMENT_ROOT
 from ownhost.modules.rewriting.config import REWRITE
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes.supervisor.keys import Keys, Seen
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
 from ownhost.request.links import OPTIONS, Option
-from ownhost.request.translate import DOCUMENT_ROOT
 
 # A certificate is nearly over: short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
 LAST_PART = 3  # of its lifetime, where that is sooner
 _NOT_YET = {
-    Option.INDEXES: "Options Indexes has no effect: no listing is made of a folder without an index file, which is 403",
-    Option.MULTI_VIEWS: "Options MultiViews has no effect: nothing is negotiated, and a name without its ending is 404",
+    Option.INDEXES: "Options Indexes has no effect: a folder without an index file answers 403, without a listing",
+    Option.MULTI_VIEWS: (
+        "Options MultiViews has no effect: there is no content negotiation, and a name without its extension "
+        "answers 404"
+    ),
 }
 _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # what a LocationMatch begins with that forgets the slash
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
@@ -60,7 +63,7 @@ def _missing_roots(config: Config, may_look: Callable[[str], bool]) -> Iterator[
             continue
         else:
             if not Path(root).is_dir():
-                yield Problem(source, f"DocumentRoot {root} is no folder: name the folder that it is in")
+                yield Problem(source, f"DocumentRoot {root} is not a folder: name the folder that it is in")
 
 
 def _shadowed(config: Config) -> Iterator[Problem]:
@@ -75,8 +78,8 @@ def _shadowed(config: Config) -> Iterator[Problem]:
         taken = {name: config.servers[min(ids - {server.id})] for name, ids in asked.items() if ids != {server.id}}
         if taken and not any(server.id in ids for ids in asked.values()):
             name, first = next(iter(taken.items()))
-            inherited = "" if _says_name(config, server) else ", having no ServerName,"
-            what = f"this virtual host{inherited} is never asked: {first.source} goes by {name}, too, and comes first"
+            inherited = "" if _says_name(config, server) else ", which has no ServerName,"
+            what = f"this virtual host{inherited} gets no requests: {first.source} goes by {name}, too, and comes first"
             yield Problem(server.source, f"{what}; give each a ServerName of its own")
             continue
         for name, first in taken.items():
@@ -222,8 +225,8 @@ def _unlisted_proxies(config: Config) -> Iterator[Problem]:
         for setting, proxies, where in asked:
             source = server.origins.get(setting.name)
             if source is not None and server.settings[setting] and not proxies.listed:
-                what = f"{setting.name}: nobody is listed, so nobody is believed"
-                yield Problem(source, f"{what}; name proxies by RemoteIPTrustedProxy or RemoteIPInternalProxy{where}")
+                what = f"{setting.name}: no proxy is listed, so no client is believed"
+                yield Problem(source, f"{what}; list proxies with RemoteIPTrustedProxy or RemoteIPInternalProxy{where}")
 
 
 _NOTES: tuple[Callable[[Config], Iterator[Problem]], ...] = (

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ownhost.config.model import Config
 from ownhost.modules.log_config import logs_of
-from ownhost.processes import ownlog, trusted
-from ownhost.processes.trusted import Place
+from ownhost.processes import ownlog
+from ownhost.processes.supervisor import trusted
+from ownhost.processes.supervisor.trusted import Place
 from ownhost.request.errorlog import ERROR_LOG, LOG_FILE_MODE, LogTarget
 
 STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}

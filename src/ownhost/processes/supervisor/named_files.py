@@ -10,9 +10,9 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ownhost.processes import trusted
 from ownhost.processes.descriptors import close_all
-from ownhost.processes.trusted import NotRoots
+from ownhost.processes.supervisor import trusted
+from ownhost.processes.supervisor.trusted import NotRoots
 from ownhost.request.given_files import names_in
 
 

@@ -202,7 +202,7 @@ class Plan:
                 if isinstance(refusal, Refusal):
                     nobody = ASSIGN_USER_ID not in scope.settings
                     source = main.origins.get(USER.name) if nobody else scope.origins.get(ASSIGN_USER_ID.name)
-                    what = "requests that no AssignUserID speaks for are" if nobody else "what it is for is"
+                    what = "requests without an AssignUserID are" if nobody else "requests for it are"
                     message = f"no identity: {refusal.reason}; {what} answered with 500"
                     problem = Problem(source or scope.source, message)
                     found.setdefault(str(problem), problem)

@@ -23,12 +23,12 @@ from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.log_config import CUSTOM_LOGS, GLOBAL_LOGS
 from ownhost.modules.owners import UMASK
 from ownhost.modules.ssl.directives import SSL_CERTIFICATES
-from ownhost.processes import faulty, trusted
+from ownhost.processes import faulty
 from ownhost.processes.descriptors import raise_limit
 from ownhost.processes.keyfiles import KeyProblem
 from ownhost.processes.messages import TO_SUPERVISOR, Certified, Channel, Unusable
 from ownhost.processes.slices import DEFAULT_IDENTITY, SweeperSlice
-from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup
+from ownhost.processes.supervisor import alpn, likely_mistakes, pythons, startup, trusted
 from ownhost.processes.supervisor.backend_files import BackendFiles
 from ownhost.processes.supervisor.children import Children
 from ownhost.processes.supervisor.examination import DEADLINE, Examination, Order
@@ -40,7 +40,7 @@ from ownhost.processes.supervisor.logs import Logs
 from ownhost.processes.supervisor.named_files import NamedFiles
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.state import State
-from ownhost.processes.trusted import NotRoots
+from ownhost.processes.supervisor.trusted import NotRoots
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
 NO_BACKEND = "requests that need it are answered with 500"
@@ -140,7 +140,7 @@ def number_identities(start: Preparation) -> None:
     except startup.NeedsRoot as error:
         if not start.trial:
             raise
-        start.notes += [Problem(one.source, f"{one.message}; checked as for root") for one in error.problems]
+        start.notes += [Problem(one.source, f"{one.message}; checked on behalf of root") for one in error.problems]
         start.as_root = True
         start.plan = startup.plan(start.config, as_root=True)
     start.has_plan = True
@@ -260,9 +260,7 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
         server = start.config.servers[said.server]
         if isinstance(said, Unusable) and said.scope < 0:
             _, problem = _log_problem(server, LogTarget("file", said.setting), said.reason)
-            start.notes.append(
-                Problem(problem.source, f"{problem.message}: its lines wait and are lost until it can be")
-            )
+            start.notes.append(Problem(problem.source, f"{problem.message}: its lines are lost until it can be opened"))
             continue
         if isinstance(said, Unusable) and said.passing:
             problem = KeyProblem(server, said.setting, said.reason).problem

@@ -20,9 +20,9 @@ from ownhost.identity.roles import RESERVED, ROLE_USERS, identities_of, reserved
 from ownhost.modules.core_server import PID_FILE
 from ownhost.modules.mpm import LISTEN_BACKLOG
 from ownhost.modules.unixd import GROUP, USER
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.plan import Plan, make_plan
-from ownhost.processes.trusted import NotRoots, Place
+from ownhost.processes.supervisor.trusted import NotRoots, Place
 
 DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
 
@@ -100,7 +100,7 @@ def check_listeners(config: Config) -> None:
     if not config.listeners:
         expected = "expected at least one, such as Listen 80"
         raise ConfigError(
-            [Problem(config.main.source, f"there is no Listen line, so nobody could connect: {expected}")]
+            [Problem(config.main.source, f"there is no Listen line, so no client could connect: {expected}")]
         )
     problems = []
     for wide in config.listeners:
@@ -123,7 +123,7 @@ def unheard(config: Config) -> list[Problem]:
         for address in server.addresses:
             if not any(_meet(address, listener.address) for listener in config.listeners):
                 message = (
-                    f"<VirtualHost>: there is no Listen line for {address}: nobody reaches this virtual host there"
+                    f"<VirtualHost>: there is no Listen line for {address}: no client reaches this virtual host there"
                 )
                 notes.append(Problem(server.source, message))
     return notes

@@ -24,7 +24,7 @@ from ownhost.config.directive import Problem
 from ownhost.config.model import Config
 from ownhost.identity.identity import Identity
 from ownhost.modules.core_server import RUNTIME_FOLDER
-from ownhost.processes import trusted
+from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.startup import StartError, own_identity
 
 LONGEST = 70  # characters: a socket's name has 107, and stands three folders below

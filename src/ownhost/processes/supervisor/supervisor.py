@@ -340,14 +340,16 @@ class Supervisor:
     def end_workers(self, number: int) -> None:
         """One of an identity's workers has shut the mailbox of all of them down: end them."""
         who = self.plan.identities[number].name
-        self.logs.error(Level.ERROR, f"identity {who}: a process of its has shut its workers' mailbox down: they end")
+        self.logs.error(
+            Level.ERROR, f"identity {who}: one of its processes has shut down its workers' mailbox: they end"
+        )
         for child in self.children.of("worker", number):
             child.stopping = True
             self.children.kill(child)
 
     def end_fronts(self) -> None:
         """A front has shut the mailbox of all of them down: they begin anew."""
-        self.logs.error(Level.ERROR, "a front has shut the fronts' mailbox down: they end")
+        self.logs.error(Level.ERROR, "a front has shut down the fronts' mailbox: they end")
         for child in self.children.of("front"):
             self.children.kill(child)
 
@@ -384,9 +386,7 @@ class Supervisor:
             self.children.tell(child, Mailbox(FRONTS), [self.fronts.upper.fileno()])
             return
         if not 0 <= message.identity < len(self.plan.identities):
-            self.logs.error(
-                Level.CRIT, f"{child.role} (pid {child.pid}) asked for an identity that there is not: ended"
-            )
+            self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) asked for an unknown identity: it is ended")
             self.children.kill(child)
             return
         if self.admission.is_full and not self.services[message.identity].policy.workers:
@@ -412,7 +412,7 @@ class Supervisor:
         """WINCH: accept nothing more, finish what is begun, then end."""
         if self.stopping.has_begun:
             return
-        self.logs.error(Level.NOTICE, "caught SIGWINCH, finishing what is begun, then stopping")
+        self.logs.error(Level.NOTICE, "caught SIGWINCH, finishing active requests, then stopping")
         for listener in self.listeners:
             listener.close()
         self.stopping.gracefully(self.plan.config.main.settings[GRACEFUL_SHUTDOWN_TIMEOUT])

@@ -17,13 +17,13 @@ from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
 from ownhost.http import message
-from ownhost.http.h2_head import Malformed, RawFields, read_head, refused_head, response_fields
 from ownhost.http.limits import LIMIT_REQUEST_BODY
 from ownhost.http.message import Head, HTTPError, Response, let_go
 from ownhost.identity.identity import Assignment
 from ownhost.modules.mod_http2 import H2_STREAM_TIMEOUT
 from ownhost.processes.states import Unexpected
 from ownhost.processes.worker.h2_client import Http2Client
+from ownhost.processes.worker.h2_head import Malformed, RawFields, read_head, refused_head, response_fields
 from ownhost.processes.worker.h2_incoming import StreamBody
 from ownhost.processes.worker.h2_outgoing import Outgoing
 from ownhost.processes.worker.h2_relaying import RelayedAnswer, head_as_http1

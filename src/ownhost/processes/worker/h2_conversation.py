@@ -2,7 +2,7 @@
 
 What happens goes in: bytes of the client, responses, the time. What is to be done comes out, as commands; what is to be
 sent waits in `output`. The protocol is h2's, a library without input or output. Frames are counted before it sees them
-(http.h2_budget).
+(processes.worker.h2_budget).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
-from ownhost.http.h2_budget import Budget, Flood
 from ownhost.http.h2_frames import (
     CONTINUATION,
     DATA,
@@ -38,13 +37,14 @@ from ownhost.http.h2_frames import (
     FrameError,
     Frames,
 )
-from ownhost.http.h2_head import RawFields
-from ownhost.http.h2_session import Session
 from ownhost.http.level import Level
 from ownhost.http.message import ClientGone
 from ownhost.http.tls import TLSFacts
 from ownhost.processes.states import Unexpected, follow
+from ownhost.processes.worker.h2_budget import Budget, Flood
+from ownhost.processes.worker.h2_head import RawFields
 from ownhost.processes.worker.h2_output import HIGH_WATER, Output
+from ownhost.processes.worker.h2_session import Session
 from ownhost.processes.worker.h2_stream import TABLE as STREAM_TABLE
 from ownhost.processes.worker.h2_stream import Content, Limits, Stream
 from ownhost.processes.worker.h2_stream import Event as StreamEvent

@@ -10,10 +10,10 @@ from collections import OrderedDict
 
 from h2.errors import ErrorCodes
 
-from ownhost.http.h2_budget import Budget
 from ownhost.http.h2_frames import goaway
-from ownhost.http.h2_head import RawFields
-from ownhost.http.h2_session import Session
+from ownhost.processes.worker.h2_budget import Budget
+from ownhost.processes.worker.h2_head import RawFields
+from ownhost.processes.worker.h2_session import Session
 from ownhost.processes.worker.h2_stream import Stream
 
 HIGH_WATER = 131_072  # bytes that wait for the socket, beyond which no more content is added

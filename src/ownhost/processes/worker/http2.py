@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL
 
-from ownhost.http.h2_head import RawFields
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.h2_answering import Answering
 from ownhost.processes.worker.h2_client import Http2Client
+from ownhost.processes.worker.h2_head import RawFields
 from ownhost.processes.worker.h2_stream import Stream
 from ownhost.processes.worker.shared import Shared
 from ownhost.processes.worker.transport import Transport

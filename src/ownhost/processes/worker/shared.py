@@ -56,32 +56,11 @@ class Shared:
         self.orders = socket.socket(fileno=descriptors[1])
         writers = LogWriters(slice_.logs, descriptors, loop, slice_.servers, slice_.main)
         self.writers = writers.all()
-        clients = _counters(slice_, descriptors)
         self.programs = {
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
             for command, (talk, errors) in slice_.programs.items()
         }
-        encryption = {
-            server.id: Encryption(server, slice_.tls[server.id], descriptors, loop)
-            for server in slice_.servers
-            if server.id in slice_.tls
-        }
-        self.services = {
-            server.id: Service(
-                server,
-                Mine(slice_, server),
-                writers,
-                loop.call_soon,
-                clients.get(server.id),
-                encryption.get(server.id),
-            )
-            for server in slice_.servers
-        }
-        for server_id, service in self.services.items():
-            service.site.programs = self.programs
-            opened = slice_.opened.get(server_id, {})
-            service.site.opened = GivenFiles.numbered(opened, descriptors)
-            service.site.launcher = LauncherClient(loop, self.orders, server_id, service.timeout)
+        self.services = self._services(writers, descriptors)
         # For what belongs to no virtual host: the main server's settings, where this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
@@ -96,6 +75,32 @@ class Shared:
         self.load_is_watched = False
         self.title_due = False
         self.stopping = False
+
+    def _services(self, writers: LogWriters, descriptors: list[int]) -> dict[int, Service]:
+        """The virtual hosts, by their ids."""
+        clients = _counters(self.slice, descriptors)
+        encryption = {
+            server.id: Encryption(server, self.slice.tls[server.id], descriptors, self.loop)
+            for server in self.slice.servers
+            if server.id in self.slice.tls
+        }
+        services = {
+            server.id: Service(
+                server,
+                Mine(self.slice, server),
+                writers,
+                self.loop.call_soon,
+                clients.get(server.id),
+                encryption.get(server.id),
+            )
+            for server in self.slice.servers
+        }
+        for server_id, service in services.items():
+            service.site.programs = self.programs
+            opened = self.slice.opened.get(server_id, {})
+            service.site.opened = GivenFiles.numbered(opened, descriptors)
+            service.site.launcher = LauncherClient(self.loop, self.orders, server_id, service.timeout)
+        return services
 
     def log(self, level: Level, message: str, module: str = "core") -> None:
         """Write to the error log of no virtual host in particular."""

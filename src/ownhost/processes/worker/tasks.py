@@ -12,10 +12,10 @@ from socket import MSG_DONTWAIT, SocketType
 from ownhost.http.body import BodyReader
 from ownhost.http.message import ClientGone, HTTPError, Response
 from ownhost.processes.mailbox import Handover
-from ownhost.processes.relay.copying import Copying
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 from ownhost.processes.worker.client import guarded
 from ownhost.processes.worker.conversation import KEPT, LAST, Event
+from ownhost.processes.worker.copying import Copying
 from ownhost.processes.worker.driven import Driven
 from ownhost.processes.worker.incoming import Incoming
 from ownhost.processes.worker.pump import PATIENCE, in_clear

@@ -43,9 +43,9 @@ from ownhost.processes.worker.relayed import RelayedConnection
 from ownhost.processes.worker.shared import Shared
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
+from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Level
-from ownhost.request.translate import DOCUMENT_ROOT
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured

@@ -1,0 +1,57 @@
+"""All cases in this process, without root and without Apache: what it has answered is recorded, and Ownhost agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from oracle import cases, recorded
+from oracle.compare import all_differences
+from oracle.inprocess import Inside, serving, tree_of_cases
+from oracle.servers import Served, written
+
+Tree = Callable[[Collection[str]], Served]
+
+
+@dataclass
+class Alone:
+    """Ownhost, over some cases."""
+
+    served: Served
+    inside: Inside
+
+    def check(self, name: str) -> None:
+        """Ask all that a case asks, and compare with what Apache answered."""
+        theirs, ours = recorded.read(name), self.served.answers(name, self.inside.connect)
+        both = zip(cases.connections(name), theirs, ours, strict=True)
+        wrong = [line for one in both for line in all_differences(*one)]
+        assert not wrong, "\n".join([f"{len(wrong)} answers of {name} differ from Apache's:", *wrong])
+
+
+@pytest.fixture(scope="module")
+def tree() -> Iterator[Tree]:
+    """The tree of all cases."""
+    with tree_of_cases() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def shared(tree: Tree) -> Iterator[Alone]:
+    """One Ownhost for all cases that are content with a virtual host."""
+    served = tree([name for name in cases.NAMES if not cases.has_own_server(name)])
+    with serving(written(served, "inside")) as inside:
+        yield Alone(served, inside)
+
+
+@pytest.mark.parametrize("name", [name for name in cases.NAMES if not cases.has_own_server(name)])
+def test_virtual_hosts_answer_as_recorded(shared: Alone, name: str) -> None:
+    shared.check(name)
+
+
+@pytest.mark.parametrize("name", [name for name in cases.NAMES if cases.has_own_server(name)])
+def test_servers_answer_as_recorded(tree: Tree, name: str) -> None:
+    served = tree([name])
+    with serving(written(served, "inside")) as inside:
+        Alone(served, inside).check(name)
