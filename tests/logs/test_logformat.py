@@ -17,9 +17,9 @@ from ownhost.config.directive import ArgumentError, Settings, Source
 from ownhost.config.model import ListenAddress, VirtualHost
 from ownhost.config.server_name import SERVER_NAME, ServerName
 from ownhost.http.message import Head, Response
+from ownhost.modules.logformat import compile_format, escape, escape_name
 from ownhost.request.exchange import Exchange
 from ownhost.request.hosts import USE_CANONICAL_NAME
-from ownhost.request.logformat import compile_format, escape, escape_name
 from ownhost.request.request import Endpoints, Request
 
 STARTED = 1_700_000_000.123456  # 2023-11-14 22:13:20 UTC
