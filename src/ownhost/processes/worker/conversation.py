@@ -48,7 +48,7 @@ class Event(IntEnum):
     REQUEST = auto()  # a request is here
     REFUSED = auto()  # what is here is not answered as a request (`error` says why), and nothing follows it
     MISDIRECTED = auto()  # the request is another owner's, and its client will ask again by itself
-    ELSEWHERE = auto()  # the request is another identity's
+    OTHER_IDENTITY = auto()  # the request is another identity's
     DEFERRED = auto()  # the answer is a program's, and not here yet
     UNREAD = auto()  # the answer is here, and is to wait until the request's body was read
     ANSWERED = auto()  # the answer is here by now
@@ -111,7 +111,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.TUNNELLED, Event.LAST): (State.CLOSED, "close_gently"),
     (State.TUNNELLED, Event.GONE): (State.CLOSED, "break_off"),
     # One of another identity's
-    (State.ANSWERING, Event.ELSEWHERE): (State.RELAYED, "pass_on"),
+    (State.ANSWERING, Event.OTHER_IDENTITY): (State.RELAYED, "pass_on"),
     (State.RELAYED, Event.NOTHING): (State.IDLE, "wait"),  # who asked knows by now whose the request is
     (State.RELAYED, Event.ANSWERED): (State.ANSWERING, "send_answer"),
     (State.RELAYED, Event.KEPT): (State.IDLE, "go_on"),

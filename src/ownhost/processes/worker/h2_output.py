@@ -77,7 +77,7 @@ class Output:
         stream.content_sent += len(data)
         self._budget.sent(len(data))
 
-    def goodbye(self, code: ErrorCodes | int) -> None:
+    def goaway(self, code: ErrorCodes | int) -> None:
         """Send GOAWAY: no later stream than the last one that came is served."""
         self.collect()
         self.waiting += goaway(self._session.highest_inbound_stream_id, code)
