@@ -45,6 +45,7 @@ from ownhost.processes.worker.worker import Worker
 from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.programs import Lease, Limits
+from waiting import turns
 
 CLIENT = "127.0.0.1"
 CLIENT_PORT = 4000
@@ -159,9 +160,10 @@ class Inside:
             worker.orders.close()
         for peer in peers.values():  # what is kept belongs to this loop
             for kept in peer.idle:
+                kept.writer.transport.abort()  # TLS would take its leave first, and its loop would be gone
                 kept.close()
         peers.clear()
-        await asyncio.sleep(0)
+        await turns()
 
 
 @contextlib.contextmanager
