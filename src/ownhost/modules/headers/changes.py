@@ -219,22 +219,29 @@ class Action:
 REQUEST_ACTIONS = Words(
     "Actions of RequestHeader",
     "action",
-    Word("set", "field value", "Sets a field, in the place of all of its name.", Action(_set, _set_type)),
-    Word("setifempty", "field value", "Sets a field that is not there.", Action(_set_if_empty, _set_absent_type)),
-    Word("append", "field value", "Adds to the first field of the name, behind a comma.", Action(_append)),
-    Word("merge", "field value", "Adds to the first field of the name, unless its list has the value.", Action(_merge)),
-    Word("add", "field value", "Adds one more field of the name.", Action(_add)),
-    Word("unset", "field", "Takes away all fields of the name.", Action(_unset, _unset_type)),
+    Word("set", "field value", "Sets a field, and replaces all with its name.", Action(_set, _set_type)),
+    Word(
+        "setifempty",
+        "field value",
+        "Sets a field, if there is none with its name.",
+        Action(_set_if_empty, _set_absent_type),
+    ),
+    Word("append", "field value", "Adds to the first field with the name, after a comma.", Action(_append)),
+    Word(
+        "merge", "field value", "Adds to the first field with the name, unless its list has the value.", Action(_merge)
+    ),
+    Word("add", "field value", "Adds one more field with the name.", Action(_add)),
+    Word("unset", "field", "Removes all fields with the name.", Action(_unset, _unset_type)),
     Word(
         "edit",
         "field regex replacement",
-        "Replaces what a regular expression matches first, in each field of the name.",
+        "Replaces the first match of a regular expression, in each field with the name.",
         Action(_edit, _edit_type),
     ),
     Word(
         "edit*",
         "field regex replacement",
-        "Replaces all that a regular expression matches, in each field of the name.",
+        "Replaces all matches of a regular expression, in each field with the name.",
         Action(_edit, _edit_type),
     ),
     any_case=True,

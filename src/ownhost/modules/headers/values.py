@@ -39,7 +39,7 @@ _WORKERS = "Always the same: workers come and go as needed."
 CODES: Words[Code] = Words(
     "Format codes of header fields",
     "format code",
-    Word("t", "", "When the request came: t= and microseconds since 1970.", lambda r, _: f"t={int(r.time * 1e6)}"),
+    Word("t", "", "When the request arrived: t= and microseconds since 1970.", lambda r, _: f"t={int(r.time * 1e6)}"),
     Word("D", "", "How long it has taken so far: D= and microseconds.", _taken),
     Word("l", "", "The load averages of the machine: l= and three numbers with slashes between.", _load),
     Word("i", "", "How idle the server is: i=100.", lambda _request, _: "i=100", differs=_WORKERS),
