@@ -1,9 +1,12 @@
 """What is said about a directive."""
 
+from dataclasses import replace
+
 import pytest
 
 from ownhost.admin import reference
 from ownhost.config.directive import SERVERS, Answer, Block, Directive, Override
+from ownhost.config.words import Word, Words
 
 
 @pytest.fixture
@@ -61,3 +64,9 @@ def test_the_text_leaves_out_what_there_is_not(registry: dict[str, Directive]) -
     text = reference.text(reference.entry(registry["testname"]))
     assert "Default:  nothing" in text
     assert "Note:" not in text
+
+
+def test_the_text_lists_the_words_of_a_directive(registry: dict[str, Directive]) -> None:
+    words = Words("Colours", "colour", Word("red", "shade", "Is red.", None, ("crimson",), "Is pale."))
+    lines = reference.text(reference.entry(replace(registry["testname"], words=(words,)))).splitlines()
+    assert lines[-2:] == ["Colours:", "  red shade, crimson  Is red. Differs: Is pale."]

@@ -61,6 +61,16 @@ def test_a_part_says_all_that_is_declared() -> None:
     )
 
 
+def test_words_follow_the_first_directive_that_has_them() -> None:
+    words = {"Colours of TestWord": [reference.WordEntry("red=shade", ("crimson",), "Is *red*.", "Is pale.")]}
+    page = manual.page([replace(SHOWN, words=words), replace(SHOWN, name="TestXword", words=words)])
+    first, second = page.partition("### TestWord")[2].split("### TestXword")
+    assert first.endswith(
+        "\n#### Colours of TestWord\n\n- `red=shade`, `crimson`: Is \\*red\\*. *Differs*: Is pale.\n\n"
+    )
+    assert second.partition("\n## ")[0].endswith("\n[Colours of TestWord](#colours-of-testword) are listed above.\n")
+
+
 def test_what_is_not_obeyed_is_named_alone() -> None:
     page = manual.page([replace(SHOWN, answer=Answer.UNSUPPORTED.value)], ["Another"])
     assert "### " not in page

@@ -15,7 +15,7 @@ from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.logger import logger
 from ownhost.processes.messages import UNCONFINED, Channel
-from ownhost.processes.worker import worker
+from ownhost.processes.worker import rehearsal, worker
 
 modules.load()  # imported here, so that every process forked later has all of them
 
@@ -46,7 +46,7 @@ PROCESSES: dict[str, Process] = {
     for process in (
         Process("gate", gate.main, gate.rehearse, owners=False),
         Process("front", front.main, front.rehearse, owners=False),
-        Process("worker", worker.main, worker.rehearse),
+        Process("worker", worker.main, rehearsal.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
         Process("resolver", resolver.main, resolver.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse),
