@@ -1,6 +1,7 @@
-"""The words of expressions (expr.html): what they are called, and what each does.
+"""The words of expressions (expr.html): their names, and what each does.
 
-The parser looks them up here. What looks at a request stands in `request`, which adds its words: tests and functions.
+The parser looks them up here. Words that look at a request are in `request`, which adds them: tests
+and functions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ownhost.config.words import Word, Words
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How two words compare: `holds` is asked of their order, as texts or as numbers."""
+    """How two words compare: `holds` is given their order, as texts or as numbers."""
 
     name: str  # in a node
     holds: Callable[[int, int], bool]
@@ -24,7 +25,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What an operator asks. `compile` makes it of what gives its words; see `request.expressions`."""
+    """The test of an operator. `compile` makes it from the functions for its words; see `request.expressions`."""
 
     compile: Callable[..., Callable[[Any], bool]]
     of_files: bool = False  # it looks at files: not for expressions that an owner writes

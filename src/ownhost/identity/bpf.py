@@ -53,7 +53,7 @@ class Test:
     `wide`: all 64 bits of it count.
     """
 
-    __test__ = False  # pytest: it is none
+    __test__ = False  # pytest: it is not a test
 
     place: int
     values: tuple[int, ...]

@@ -1,6 +1,6 @@
-"""The tests of expressions (expr.html, "Unary operators", "Binary operators"): what each asks.
+"""The tests of expressions (expr.html, "Unary operators", "Binary operators").
 
-An entry's function makes the test out of what gives its words, once for each expression.
+An entry's function makes the test from the functions for its words, once for each expression.
 """
 
 from __future__ import annotations
