@@ -168,7 +168,7 @@ def test_for_people(config: Path) -> None:
     [
         ("ftp://x/", (), "expected a URL such as http://alice.example/path"),
         ("http:///x", (), "expected a URL"),
-        ("http://x:99999999/", (), "is no URL"),
+        ("http://x:99999999/", (), "is not a URL"),
         ("http://shared.test:8080/", ("-H", "nonsense"), "expected a header field"),
         ("http://shared.test:8080/", ("-H", "Bad Name: x"), "answered with 400"),
         ("http://shared.test:8080/", ("--method", "B D"), "answered with 400"),

@@ -33,16 +33,16 @@ class Option(Flag):
 OPTIONS: Words[Option] = Words(
     "Options of RewriteOptions",
     "option",
-    Word("Inherit", "", "Applies the outer scope's rules behind those here.", Option.INHERIT),
+    Word("Inherit", "", "Applies the outer scope's rules after those here.", Option.INHERIT),
     Word("InheritBefore", "", "Applies the outer scope's rules before those here.", Option.INHERIT_BEFORE),
-    Word("InheritDown", "", "Has all inner scopes inherit.", Option.INHERIT_DOWN),
-    Word("InheritDownBefore", "", "Has all inner scopes inherit before their own rules.", Option.INHERIT_DOWN_BEFORE),
+    Word("InheritDown", "", "All inner scopes inherit.", Option.INHERIT_DOWN),
+    Word("InheritDownBefore", "", "All inner scopes inherit, before their own rules.", Option.INHERIT_DOWN_BEFORE),
     Word("IgnoreInherit", "", "Ignores an outer scope's InheritDown and InheritDownBefore.", Option.IGNORE_INHERIT),
     Word("AllowNoSlash", "", "Applies a folder's rules to its own path without a slash, too.", Option.ALLOW_NO_SLASH),
     Word(
         "AllowAnyURI",
         "",
-        "Applies a server's rules to targets that are no path.",
+        "Applies a server's rules to targets that are not paths.",
         Option.ALLOW_ANY_URI,
         differs="Does nothing: every target is a path here.",
     ),
@@ -51,7 +51,7 @@ OPTIONS: Words[Option] = Words(
     Word(
         "LegacyPrefixDocRoot",
         "",
-        "Lets a URL of this very host lead to a file name outside of DocumentRoot.",
+        "Allows a URL of this host to lead to a file name outside of DocumentRoot.",
         Option.LEGACY_PREFIX_DOC_ROOT,
     ),
     Word(
