@@ -66,7 +66,7 @@ def test_the_text_leaves_out_what_there_is_not(registry: dict[str, Directive]) -
     assert "Note:" not in text
 
 
-def test_the_text_lists_the_words_of_a_directive(registry):
+def test_the_text_lists_the_words_of_a_directive(registry: dict[str, Directive]) -> None:
     words = Words("Colours", "colour", Word("red", "shade", "Is red.", None, ("crimson",), "Is pale."))
     lines = reference.text(reference.entry(replace(registry["testname"], words=(words,)))).splitlines()
     assert lines[-2:] == ["Colours:", "  red shade, crimson  Is red. Differs: Is pale."]

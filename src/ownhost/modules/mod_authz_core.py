@@ -333,14 +333,14 @@ for _word in (
     Word(
         "all",
         "granted|denied",
-        "Lets everybody in, or nobody.",
+        "Allows everybody, or nobody.",
         Provider(_parse_all, lambda _, granted: Verdict.of(granted)),
     ),
-    Word("env", "variable...", "Lets requests in that have one of the variables.", Provider(words(1), _check_env)),
+    Word("env", "variable...", "Allows requests that have one of the variables.", Provider(words(1), _check_env)),
     Word(
         "method",
         "method...",
-        "Lets requests in that have one of the methods.",
+        "Allows requests with one of the methods.",
         Provider(
             _parse_methods,
             lambda request, allowed: Verdict.of(request.method in allowed),
@@ -350,7 +350,7 @@ for _word in (
     Word(
         "expr",
         "expression",
-        "Lets requests in for which an expression holds.",
+        "Allows requests for which an expression holds.",
         Provider(_parse_expression, _check_expression),
     ),
 ):

@@ -152,7 +152,7 @@ for _word in (
 for _word in (
     Word("n", "text", "The text is not empty.", Test(_is_something)),
     Word("z", "text", "The text is empty.", Test(_is_nothing)),
-    Word("T", "text", "The text is not empty, 0, off, false or no.", Test(_is_true)),
+    Word("T", "text", "The text is none of these: empty, 0, off, false, no.", Test(_is_true)),
     Word("R", "network", "The client's address is in a network.", Test(in_network, of_network=True)),
     Word("d", "file", "There is a folder of that name.", _file(lambda found: stat.S_ISDIR(found.st_mode))),
     Word("e", "file", "There is anything of that name.", _file(lambda _: True)),
@@ -173,7 +173,7 @@ for _word in (
     Word(
         "x",
         "file",
-        "There is something of that name that somebody may execute.",
+        "There is a file of that name that somebody may execute.",
         _file(lambda found: bool(found.st_mode & 0o111), follow=False),
     ),
     Word("F", "file", "The file would be served, as a subrequest finds.", _reachable(_file_is_reachable)),

@@ -181,16 +181,16 @@ TESTS: Words[Test] = Words(
     Word(
         "-x",
         "",
-        "Is the name of something that somebody may execute.",
+        "Is the name of a file that somebody may execute.",
         _files(lambda found: bool(found.st_mode & _EXECUTABLE)),
     ),
     Word("-F", "", "Is the name of a file that would be served, as a subrequest finds.", _file_is_allowed),
     Word("-U", "", "Is a path of this server that may be asked for, as a subrequest finds.", _url_is_allowed),
-    Word("<", "TEXT", "Comes before a text: a shorter one does before a longer one.", _texts(operator.lt)),
+    Word("<", "TEXT", "Comes before a text. A shorter text comes before a longer one.", _texts(operator.lt)),
     Word("<=", "TEXT", "Comes before a text, or is the same.", _texts(operator.le)),
     Word("=", "TEXT", 'Is the same as a text; ="" asks whether it is empty.', _texts(operator.eq)),
-    Word(">", "TEXT", "Comes behind a text.", _texts(operator.gt)),
-    Word(">=", "TEXT", "Comes behind a text, or is the same.", _texts(operator.ge)),
+    Word(">", "TEXT", "Comes after a text.", _texts(operator.gt)),
+    Word(">=", "TEXT", "Comes after a text, or is the same.", _texts(operator.ge)),
     Word("-lt", "NUMBER", "Begins with a number that is less.", _numbers(operator.lt)),
     Word("-le", "NUMBER", "Begins with a number that is less, or the same.", _numbers(operator.le)),
     Word("-eq", "NUMBER", "The number that it begins with is the same.", _numbers(operator.eq)),
@@ -202,9 +202,9 @@ TESTS: Words[Test] = Words(
 CONDITION_FLAGS: Words[str] = Words(  # to fields of `RuleCondition`
     "Flags of RewriteCond",
     "flag",
-    Word("NC", "", "Case does not matter.", "ignore_case", ("nocase",)),
+    Word("NC", "", "Compares in any case.", "ignore_case", ("nocase",)),
     Word("OR", "", "This condition or the next has to hold.", "or_next", ("ornext",)),
-    Word("NV", "", "Does not have the response vary by the fields that are looked at.", "no_vary", ("novary",)),
+    Word("NV", "", "Leaves the fields that are looked at out of Vary.", "no_vary", ("novary",)),
     any_case=True,
 )
 

@@ -33,10 +33,10 @@ class Option(Flag):
 OPTIONS: Words[Option] = Words(
     "Options of RewriteOptions",
     "option",
-    Word("Inherit", "", "Applies the outer scope's rules behind those here.", Option.INHERIT),
+    Word("Inherit", "", "Applies the outer scope's rules after those here.", Option.INHERIT),
     Word("InheritBefore", "", "Applies the outer scope's rules before those here.", Option.INHERIT_BEFORE),
-    Word("InheritDown", "", "Has all inner scopes inherit.", Option.INHERIT_DOWN),
-    Word("InheritDownBefore", "", "Has all inner scopes inherit before their own rules.", Option.INHERIT_DOWN_BEFORE),
+    Word("InheritDown", "", "Makes all inner scopes inherit.", Option.INHERIT_DOWN),
+    Word("InheritDownBefore", "", "Makes all inner scopes inherit before their own.", Option.INHERIT_DOWN_BEFORE),
     Word("IgnoreInherit", "", "Ignores an outer scope's InheritDown and InheritDownBefore.", Option.IGNORE_INHERIT),
     Word("AllowNoSlash", "", "Applies a folder's rules to its own path without a slash, too.", Option.ALLOW_NO_SLASH),
     Word(
@@ -47,7 +47,7 @@ OPTIONS: Words[Option] = Words(
         differs="Does nothing: every target is a path here.",
     ),
     Word("MergeBase", "", "Takes RewriteBase from the outer scope.", Option.MERGE_BASE),
-    Word("IgnoreContextInfo", "", "Does not find the path of a file by its Alias.", Option.IGNORE_CONTEXT_INFO),
+    Word("IgnoreContextInfo", "", "Does not look for the path of a file by its Alias.", Option.IGNORE_CONTEXT_INFO),
     Word(
         "LegacyPrefixDocRoot",
         "",
