@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from clock import Clock
 from encrypted import Sites
 from harness import World
 
@@ -31,13 +34,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts the real server: a file that knows `World`, a test that has a `world`."""
     for item in items:
-        if hasattr(getattr(item, "module", None), "World") or "world" in getattr(item, "fixturenames", ()):
+        fixtures = {*getattr(item, "fixturenames", ())}
+        if hasattr(getattr(item, "module", None), "World") or fixtures & {"world", "shared_world"}:
             item.add_marker("slow")
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     """A folder for owners' trees and servers over it; gone, and every process ended, after the test."""
+    yield from _world()
+
+
+@pytest.fixture(scope="module")
+def shared_world() -> Iterator[World]:
+    """The same for all tests of a file, where these only ask a server: most of a test's time is its server's start."""
+    yield from _world()
+
+
+def _world() -> Iterator[World]:
     assert os.geteuid() == 0, "these tests start the real server: run them as root (sudo ./scripts/test)"
     made = World()
     try:
@@ -50,3 +64,18 @@ def world() -> Iterator[World]:
 def sites(world: World) -> Sites:
     """Virtual hosts that speak TLS."""
     return Sites(world)
+
+
+@pytest.fixture(scope="module")
+def shared_sites(shared_world: World) -> Sites:
+    """The same in what a file's tests share."""
+    return Sites(shared_world)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time for whoever asks for the running loop's timers, or for monotonic seconds."""
+    made = Clock()  # type: ignore[abstract]
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
+    monkeypatch.setattr(time, "monotonic", made.time)
+    return made

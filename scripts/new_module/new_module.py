@@ -25,6 +25,7 @@ Usage: ./scripts/new-module mod_NAME
 NEXT = """
 Now:
   ./scripts/test fast {test}
+  ./scripts/test fast 'tests/oracle/test_recorded.py::test_virtual_hosts_answer_as_recorded[{name}]'
   sudo ./scripts/test 'tests/oracle/test_oracle.py::test_virtual_hosts_answer_alike[{name}]'
 Then make the directive yours: CONTRIBUTING.md, "Add a directive". At the end:
   .venv/bin/ownhost directives --markdown >docs/directives.md
@@ -65,6 +66,7 @@ def make(module: str) -> list[Path]:
         ROOT / f"tests/modules/test_{module}.py": "test.py.in",
         ROOT / f"tests/oracle/cases/{name}.conf": "case.conf.in",
         ROOT / f"tests/oracle/cases/{name}.txt": "case.txt.in",
+        ROOT / f"tests/oracle/cases/{name}.answers": "case.answers.in",
     }
     for path in files:
         if path.exists():

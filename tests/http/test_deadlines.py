@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from clock import Clock
 from ownhost.http.deadlines import Deadlines
 
 COARSE = 0.1
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()  # type: ignore[abstract]
 
 
 class Timed:

@@ -59,8 +59,7 @@ def host(world: World, name: str, uid: int) -> str:
     return text
 
 
-@pytest.fixture
-def two(world: World) -> Server:
+def started(world: World) -> Server:
     """alice.test and bob.test with programs of every kind; bob's run already."""
     text = 'LogFileMode 0640\nLogFormat "%h" c\n' + host(world, "alice", ALICE) + host(world, "bob", BOB)
     server = world.server(text)
@@ -68,6 +67,17 @@ def two(world: World) -> Server:
         assert inside(server, way, "print('here')", name="bob.test") == "here\n"
     eventually(lambda: not any("run.cgi" in command(process) for process in server.processes()))
     return server
+
+
+@pytest.fixture(scope="module")
+def two(shared_world: World) -> Server:
+    return started(shared_world)
+
+
+@pytest.fixture
+def fresh(world: World) -> Server:
+    """The same, with programs that have run nothing yet."""
+    return started(world)
 
 
 def command(process: Process) -> str:
@@ -260,19 +270,19 @@ print(json.dumps([{name: status[name].split() for name in wanted}, found]))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_is_the_owner_and_nothing_more(two: Server, way: str) -> None:
-    status, descriptors = json.loads(inside(two, way, LOOK))
+def test_a_program_is_the_owner_and_nothing_more(fresh: Server, way: str) -> None:
+    status, descriptors = json.loads(inside(fresh, way, LOOK))
     for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         assert int(status[name][0], 16) == 0, name
     assert status["Uid"] == status["Gid"] == [str(ALICE)] * 4
     assert status["Groups"] in ([], [str(ALICE)])
     # Programs may gain privileges, as sudo and sendmail do; those that read from the network may not.
     assert (status["NoNewPrivs"], status["Seccomp"]) == (["0"], ["0"])
-    worker = two.worker(ALICE)
+    worker = fresh.worker(ALICE)
     assert (worker.status["NoNewPrivs"], worker.status["Seccomp"]) == ("1", "2")
     # An application has the connection of the request beside its listening socket.
     more = {what.split(":")[0] for number, what in descriptors.items() if int(number) > 2}
-    of_php = {"socket", "pipe", f"{two.folder}/alice/by.php"}  # which it leaves to what it starts; no log
+    of_php = {"socket", "pipe", f"{fresh.folder}/alice/by.php"}  # which it leaves to what it starts; no log
     assert more <= {"run.cgi": set(), "run.wsgi": {"socket"}, "by.php": of_php}[way], descriptors
 
 

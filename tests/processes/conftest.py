@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from h2_pair import BIG, Pair
+from processes.offspring import Offspring
 
 
 @pytest.fixture
@@ -30,3 +31,11 @@ def make(tmp_path: Path) -> Iterator[Callable[[str], Pair]]:
 @pytest.fixture
 def pair(make: Callable[[str], Pair]) -> Pair:
     return make("")
+
+
+@pytest.fixture
+def offspring() -> Iterator[Offspring]:
+    """Children that are no processes."""
+    made = Offspring()
+    yield made
+    made.close()

@@ -15,8 +15,8 @@ from ownhost.processes.table import PROCESSES
 for process in PROCESSES.values():
     process.rehearse()
 before = set(sys.modules)
-from ownhost.processes.worker import worker
-worker.REHEARSED = (
+from ownhost.processes.worker import rehearsal
+rehearsal.REHEARSED = (
     "GET /worker.py HTTP/1.0\\r\\n\\r\\n",
     "HEAD /worker.py HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n",
     "OPTIONS * HTTP/1.1\\r\\n\\r\\n",
@@ -32,8 +32,8 @@ worker.REHEARSED = (
     "GET /" + "a" * 9000 + " HTTP/1.1\\r\\n\\r\\n",
     "\\x00\\r\\n\\r\\n",
 )
-worker.REHEARSED_PATHS = ("*", "//x/..", "/%zz", "/worker.py?" + "a" * 9000, "/worker.py") * 50
-worker.rehearse()
+rehearsal.REHEARSED_PATHS = ("*", "//x/..", "/%zz", "/worker.py?" + "a" * 9000, "/worker.py") * 50
+rehearsal.rehearse()
 print(sorted(set(sys.modules) - before))
 """
 

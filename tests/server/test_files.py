@@ -35,9 +35,19 @@ def age(root: Path) -> None:
         os.utime(path, (OLD, OLD), follow_symlinks=False)
 
 
-@pytest.fixture
-def one(world: World) -> Server:
+def some(world: World) -> Server:
     return site(world, {"a.txt": TEXT, "index.html": "index\n", "large.bin": os.urandom(3_000_000), "empty.txt": ""})
+
+
+@pytest.fixture(scope="module")
+def one(shared_world: World) -> Server:
+    return some(shared_world)
+
+
+@pytest.fixture
+def own(world: World) -> Server:
+    """For tests that change the files."""
+    return some(world)
 
 
 def test_fields_of_a_file(one: Server) -> None:
@@ -51,11 +61,11 @@ def test_fields_of_a_file(one: Server) -> None:
     assert response.content == TEXT.encode()
 
 
-def test_small_large_and_empty_files_are_sent_whole_again_and_again(one: Server, world: World) -> None:
+def test_small_large_and_empty_files_are_sent_whole_again_and_again(own: Server, world: World) -> None:
     for name in ("a.txt", "large.bin", "empty.txt"):
         content = (world.folder / "alice" / name).read_bytes()
         for _ in range(3):
-            assert one.get("alice.test", f"/{name}").content == content
+            assert own.get("alice.test", f"/{name}").content == content
 
 
 MODIFIED, BEFORE, AFTER = (
@@ -148,33 +158,33 @@ def test_if_range(one: Server, condition: str, status: int) -> None:
     assert one.get("alice.test", "/a.txt", Range="bytes=0-1", If_Range=condition).status == status
 
 
-def test_a_file_that_changes_is_noticed_at_once(one: Server, world: World) -> None:
+def test_a_file_that_changes_is_noticed_at_once(own: Server, world: World) -> None:
     path = world.folder / "alice" / "a.txt"
     for turn in range(20):
         content = f"turn {turn:3}\n"
         path.write_text(content)
-        assert one.get("alice.test", "/a.txt").content == content.encode()
+        assert own.get("alice.test", "/a.txt").content == content.encode()
     os.utime(path, (OLD, OLD))
     eventually(lambda: time.time() > path.stat().st_ctime + 1.1)  # settled, and remembered from now on
-    one.get("alice.test", "/a.txt")
-    one.get("alice.test", "/a.txt")
+    own.get("alice.test", "/a.txt")
+    own.get("alice.test", "/a.txt")
     path.write_text("other    \n")
     os.utime(path, (OLD, OLD))
-    assert one.get("alice.test", "/a.txt").content == b"other    \n"
+    assert own.get("alice.test", "/a.txt").content == b"other    \n"
     path.unlink()
-    assert one.get("alice.test", "/a.txt").status == 404
+    assert own.get("alice.test", "/a.txt").status == 404
     path.write_text("back\n")
     os.chown(path, ALICE, ALICE)
-    assert one.get("alice.test", "/a.txt").status == 200
+    assert own.get("alice.test", "/a.txt").status == 200
     path.chmod(0)
-    assert one.get("alice.test", "/a.txt").status == 403
+    assert own.get("alice.test", "/a.txt").status == 403
 
 
-def test_a_file_that_shrinks_while_it_is_sent_never_comes_with_a_wrong_length(one: Server, world: World) -> None:
+def test_a_file_that_shrinks_while_it_is_sent_never_comes_with_a_wrong_length(own: Server, world: World) -> None:
     path = world.folder / "alice" / "huge.bin"
     path.write_bytes(b"x" * 50_000_000)
     os.chown(path, ALICE, ALICE)
-    with one.connect() as sock:
+    with own.connect() as sock:
         sock.sendall(
             b"GET /huge.bin HTTP/1.1\r\nHost: alice.test\r\n\r\nGET /a.txt HTTP/1.1\r\nHost: alice.test\r\n\r\n"
         )
@@ -188,11 +198,11 @@ def test_a_file_that_shrinks_while_it_is_sent_never_comes_with_a_wrong_length(on
     assert set(body) <= set(b"x"), "nothing else may stand in for the missing bytes"
 
 
-def test_a_file_that_grows_while_it_is_sent_keeps_its_length(one: Server, world: World) -> None:
+def test_a_file_that_grows_while_it_is_sent_keeps_its_length(own: Server, world: World) -> None:
     path = world.folder / "alice" / "growing.bin"
     path.write_bytes(b"x" * 20_000_000)
     os.chown(path, ALICE, ALICE)
-    with one.connect() as sock:
+    with own.connect() as sock:
         sock.sendall(b"GET /growing.bin HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
         received = sock.recv(1000)
         with open(path, "ab") as file:
@@ -202,8 +212,8 @@ def test_a_file_that_grows_while_it_is_sent_keeps_its_length(one: Server, world:
     assert received.partition(b"\r\n\r\n")[2] == b"x" * 20_000_000
 
 
-def test_a_file_rewritten_all_the_time_is_never_sent_torn(one: Server, world: World) -> None:
-    """Every answer has the length it announces; http.client would complain of a short one."""
+def test_a_file_rewritten_all_the_time_is_never_sent_torn(own: Server, world: World) -> None:
+    """Every answer has the length it announces; http.client would complain of a short own."""
     path = world.folder / "alice" / "a.txt"
     stop = threading.Event()
 
@@ -216,7 +226,7 @@ def test_a_file_rewritten_all_the_time_is_never_sent_torn(one: Server, world: Wo
     writer = threading.Thread(target=rewrite)
     writer.start()
     try:
-        client = one.client()
+        client = own.client()
         for _ in range(300):
             client.request("GET", "/a.txt", headers={"Host": "alice.test"})
             response = client.getresponse()
@@ -227,9 +237,9 @@ def test_a_file_rewritten_all_the_time_is_never_sent_torn(one: Server, world: Wo
         writer.join()
 
 
-def test_many_slow_downloads_at_once(one: Server, world: World) -> None:
+def test_many_slow_downloads_at_once(own: Server, world: World) -> None:
     content = (world.folder / "alice" / "large.bin").read_bytes()
-    socks = [one.connect() for _ in range(20)]
+    socks = [own.connect() for _ in range(20)]
     for sock in socks:
         sock.sendall(b"GET /large.bin HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n")
     for sock in socks:

@@ -13,9 +13,9 @@ from waiting import eventually
 HOST = b"Host: alice.test\r\n"
 
 
-@pytest.fixture
-def one(world: World) -> Server:
-    return world.server(world.virtual_host("alice", ALICE))
+@pytest.fixture(scope="module")
+def one(shared_world: World) -> Server:
+    return shared_world.server(shared_world.virtual_host("alice", ALICE))
 
 
 def statuses(answer: bytes) -> list[int]:

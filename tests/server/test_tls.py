@@ -16,10 +16,16 @@ from waiting import eventually, is_silent
 GET = b"GET / HTTP/1.1\r\nHost: alice.test\r\nConnection: close\r\n\r\n"
 
 
-@pytest.fixture
-def two(world: World, sites: Sites) -> Server:
+@pytest.fixture(scope="module")
+def two(shared_world: World, shared_sites: Sites) -> Server:
     """alice.test and bob.test, each with a certificate of its own."""
-    return world.server(sites.virtual_host("alice", ALICE) + sites.virtual_host("bob", BOB))
+    return shared_world.server(shared_sites.virtual_host("alice", ALICE) + shared_sites.virtual_host("bob", BOB))
+
+
+@pytest.fixture
+def own(world: World, sites: Sites) -> Server:
+    """alice.test, for a test that stops it."""
+    return world.server(sites.virtual_host("alice", ALICE))
 
 
 def hello(sites: Sites, name: str | None, protocols: tuple[str, ...] = ()) -> bytes:
@@ -47,10 +53,10 @@ def shown(sites: Sites, server: Server, name: str | None) -> str:
 # Who answers
 
 
-def test_each_virtual_host_has_its_own_certificate_and_content(sites: Sites, two: Server) -> None:
+def test_each_virtual_host_has_its_own_certificate_and_content(shared_sites: Sites, two: Server) -> None:
     for name in ("alice", "bob"):
-        assert sites.get(two, f"{name}.test").content == f"{name}\n".encode()
-        done = curl(sites, two, f"{name}.test", "/")
+        assert shared_sites.get(two, f"{name}.test").content == f"{name}\n".encode()
+        done = curl(shared_sites, two, f"{name}.test", "/")
         assert (done.stdout, done.stderr) == (f"{name}\n".encode(), b"")
     assert {process.uid for process in two.processes("worker")} == {ALICE, BOB}
 
@@ -67,18 +73,18 @@ def test_each_virtual_host_has_its_own_certificate_and_content(sites: Sites, two
     ],
 )
 def test_the_certificate_is_the_named_virtual_hosts_or_the_address_defaults(
-    sites: Sites, two: Server, name: str | None, whose: str
+    shared_sites: Sites, two: Server, name: str | None, whose: str
 ) -> None:
-    assert shown(sites, two, name) == whose
+    assert shown(shared_sites, two, name) == whose
 
 
 @pytest.mark.parametrize("name", ["unknown.test", None])
-def test_who_is_served_without_a_name_that_is_known(sites: Sites, two: Server, name: str | None) -> None:
-    response = sites.get(two, "alice.test", name=name, context=sites.careless())
+def test_who_is_served_without_a_name_that_is_known(shared_sites: Sites, two: Server, name: str | None) -> None:
+    response = shared_sites.get(two, "alice.test", name=name, context=shared_sites.careless())
     assert (response.status, response.content) == (200, b"alice\n")
-    response = sites.get(two, "unknown.test", name=name, context=sites.careless())
+    response = shared_sites.get(two, "unknown.test", name=name, context=shared_sites.careless())
     assert (response.status, response.content) == (200, b"alice\n")
-    assert sites.get(two, "bob.test", name=name, context=sites.careless()).status == 421
+    assert shared_sites.get(two, "bob.test", name=name, context=shared_sites.careless()).status == 421
 
 
 def test_strict_sni(world: World, sites: Sites) -> None:
@@ -120,9 +126,9 @@ def test_a_virtual_host_without_tls_at_an_address_with_it_is_not_served(world: W
 
 @pytest.mark.parametrize("protocols", [(), tuple(f"protocol-{number}" for number in range(250))])
 @pytest.mark.parametrize("size", [1, 7, 250, 1_500])
-def test_a_client_hello_in_pieces(sites: Sites, two: Server, size: int, protocols: tuple[str, ...]) -> None:
+def test_a_client_hello_in_pieces(shared_sites: Sites, two: Server, size: int, protocols: tuple[str, ...]) -> None:
     """Without delays here: the kernel may join them; with them below."""
-    data = hello(sites, "bob.test", (*protocols, "http/1.1"))
+    data = hello(shared_sites, "bob.test", (*protocols, "http/1.1"))
     with two.connect() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(data), size):
@@ -130,8 +136,8 @@ def test_a_client_hello_in_pieces(sites: Sites, two: Server, size: int, protocol
         assert sock.recv(3) == b"\x16\x03\x03", "a ServerHello"
 
 
-def test_a_client_hello_byte_by_byte_with_delays(sites: Sites, two: Server) -> None:
-    data = hello(sites, "bob.test")
+def test_a_client_hello_byte_by_byte_with_delays(shared_sites: Sites, two: Server) -> None:
+    data = hello(shared_sites, "bob.test")
     with two.connect() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for place in range(len(data)):
@@ -141,16 +147,16 @@ def test_a_client_hello_byte_by_byte_with_delays(sites: Sites, two: Server) -> N
         assert sock.recv(3) == b"\x16\x03\x03"
 
 
-def test_clients_that_never_finish_a_client_hello_keep_nobody_out(sites: Sites, two: Server) -> None:
+def test_clients_that_never_finish_a_client_hello_keep_nobody_out(shared_sites: Sites, two: Server) -> None:
     """Among them some that say nothing at all."""
-    data = hello(sites, "alice.test")
+    data = hello(shared_sites, "alice.test")
     slow = []
     for number in range(200):
         sock = two.connect()
         sock.sendall(data[: number % len(data)])
         slow.append(sock)
     for name in ("alice.test", "bob.test"):
-        assert sites.get(two, name).status == 200
+        assert shared_sites.get(two, name).status == 200
     for sock in slow:
         sock.close()
 
@@ -208,15 +214,15 @@ def test_plain_http_where_tls_is_spoken_gets_a_400_that_says_so(two: Server) -> 
 @pytest.mark.parametrize(
     "data", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 64, b"\x16\x03\x01\x00\x05nonsense", b"\xff" * 4096]
 )
-def test_garbage_ends_with_an_alert_or_an_end(sites: Sites, two: Server, data: bytes) -> None:
+def test_garbage_ends_with_an_alert_or_an_end(shared_sites: Sites, two: Server, data: bytes) -> None:
     response = two.raw(data)
     assert response == b"" or response.startswith((b"\x15\x03", b"HTTP/1.1 400"))
-    assert sites.get(two).status == 200
+    assert shared_sites.get(two).status == 200
 
 
-def test_a_server_name_that_could_forge_a_message_is_none(sites: Sites, two: Server) -> None:
+def test_a_server_name_that_could_forge_a_message_is_none(shared_sites: Sites, two: Server) -> None:
     """A NUL ends a text in a mailbox: behind it a client could say who it is."""
-    data = bytearray(hello(sites, "x" * 60 + ".test"))
+    data = bytearray(hello(shared_sites, "x" * 60 + ".test"))
     name = b"x\0\x30" + b"127.0.0.1\0" + b"5\0" + b"127.0.0.1\0" + b"1\0" + b"1\0{}"
     at = data.index(b"x" * 60)
     data[at : at + len(name)] = name
@@ -224,19 +230,19 @@ def test_a_server_name_that_could_forge_a_message_is_none(sites: Sites, two: Ser
     assert response.startswith(b"\x15\x03"), response
     assert "relayed" not in two.log()
     assert "nonsense" not in two.log()
-    assert sites.get(two).status == 200
+    assert shared_sites.get(two).status == 200
 
 
-def test_a_client_that_leaves_in_the_midst_of_it(sites: Sites, two: Server) -> None:
+def test_a_client_that_leaves_in_the_midst_of_it(shared_sites: Sites, two: Server) -> None:
     for sent in (0, 10, 10_000):
         for _ in range(20):
             with two.connect() as sock:
-                sock.sendall(hello(sites, "alice.test")[:sent])
-    assert sites.get(two).status == 200
+                sock.sendall(hello(shared_sites, "alice.test")[:sent])
+    assert shared_sites.get(two).status == 200
     assert "bug" not in two.log()
 
 
-def test_what_follows_the_handshake_at_once_is_answered(sites: Sites, two: Server) -> None:
+def test_what_follows_the_handshake_at_once_is_answered(shared_sites: Sites, two: Server) -> None:
     """Finished and the first request in one packet, and a second one behind it."""
     done = s_client(
         two, "-servername", "alice.test", "-quiet", "-ign_eof", say=(GET.replace(b"close", b"x") + GET).decode()
@@ -244,18 +250,18 @@ def test_what_follows_the_handshake_at_once_is_answered(sites: Sites, two: Serve
     assert done.count("200 OK") == 2
 
 
-def test_the_end_is_said(sites: Sites, two: Server) -> None:
+def test_the_end_is_said(shared_sites: Sites, two: Server) -> None:
     """close_notify: without it a client cannot know that nothing was cut off (Python raises SSLEOFError)."""
-    context = sites.context()
+    context = shared_sites.context()
     with context.wrap_socket(two.connect(), server_hostname="alice.test", suppress_ragged_eofs=False) as sock:
         sock.sendall(GET)
         while data := sock.recv(65536):
             assert data
 
 
-def test_a_client_that_says_its_end_and_waits(sites: Sites, two: Server) -> None:
+def test_a_client_that_says_its_end_and_waits(shared_sites: Sites, two: Server) -> None:
     """close_notify while the server lingers over a body that nobody reads: nothing is left behind."""
-    with sites.connect(two) as sock:
+    with shared_sites.connect(two) as sock:
         sock.sendall(b"POST /none HTTP/1.1\r\nHost: alice.test\r\nContent-Length: 100000\r\nConnection: close\r\n\r\n")
         assert answer(sock).status in (404, 405)
         sock.unwrap()
@@ -266,21 +272,21 @@ def test_a_client_that_says_its_end_and_waits(sites: Sites, two: Server) -> None
 # A stop
 
 
-def test_a_graceful_stop_lets_handshakes_and_first_requests_finish(sites: Sites, two: Server) -> None:
+def test_a_graceful_stop_lets_handshakes_and_first_requests_finish(sites: Sites, own: Server) -> None:
     import signal
 
-    sites.get(two)
+    sites.get(own)
     context = sites.context()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname="alice.test")
-    with sites.connect(two) as quiet, two.connect() as sock:
+    with sites.connect(own) as quiet, own.connect() as sock:
         with pytest.raises(ssl.SSLWantReadError):
             client.do_handshake()
         sock.sendall(outgoing.read())
         incoming.write(sock.recv(65536))
-        assert two.process is not None
-        two.process.send_signal(signal.SIGWINCH)
-        eventually(lambda: not two.processes("gate"))
+        assert own.process is not None
+        own.process.send_signal(signal.SIGWINCH)
+        eventually(lambda: not own.processes("gate"))
         while True:
             try:
                 client.do_handshake()
@@ -296,7 +302,7 @@ def test_a_graceful_stop_lets_handshakes_and_first_requests_finish(sites: Sites,
                 data += client.read(65536)
         assert data.startswith(b"HTTP/1.1 200 ")
         assert ask(quiet, "alice.test").status == 200
-        two.process.wait(15)
+        own.process.wait(15)
 
 
 @pytest.mark.parametrize("name", ["carol.test"])

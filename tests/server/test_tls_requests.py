@@ -15,7 +15,7 @@ import pytest
 
 from encrypted import Sites, ask, curl, exchange, s_client
 from harness import ALICE, BOB, CAROL, Server, World, answer
-from waiting import Still, eventually, unread
+from waiting import Still, eventually, is_silent, unread
 
 BIG = os.urandom(1 << 20) * 20  # 20 MiB
 WHO = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u\n"
@@ -39,10 +39,16 @@ def choosing(world: World, sites: Sites, extra: str = "") -> str:
     )
 
 
-@pytest.fixture
-def chosen(world: World, sites: Sites) -> Server:
+@pytest.fixture(scope="module")
+def chosen(shared_world: World, shared_sites: Sites) -> Server:
     """all.test, part of which is bob's, and carol.test."""
-    return world.server(choosing(world, sites) + sites.virtual_host("carol", CAROL))
+    return shared_world.server(choosing(shared_world, shared_sites) + shared_sites.virtual_host("carol", CAROL))
+
+
+@pytest.fixture
+def own(world: World, sites: Sites) -> Server:
+    """all.test, for a test that stops it."""
+    return world.server(choosing(world, sites))
 
 
 class Stream:
@@ -123,8 +129,8 @@ def test_plain_http_does_not_reach_a_worker_by_a_name(world: World, sites: Sites
 # A virtual host of several identities
 
 
-def test_owners_take_turns_on_one_connection(sites: Sites, chosen: Server) -> None:
-    with sites.connect(chosen, "all.test") as sock:
+def test_owners_take_turns_on_one_connection(shared_sites: Sites, chosen: Server) -> None:
+    with shared_sites.connect(chosen, "all.test") as sock:
         for _ in range(4):
             assert ask(sock, "all.test", "/who.cgi").content == b"%d\n" % ALICE
             assert ask(sock, "all.test", "/").content == b"alice\n"
@@ -134,10 +140,10 @@ def test_owners_take_turns_on_one_connection(sites: Sites, chosen: Server) -> No
             assert ask(sock, "carol.test").status == 421
 
 
-def test_owners_take_turns_in_one_packet(sites: Sites, chosen: Server) -> None:
+def test_owners_take_turns_in_one_packet(shared_sites: Sites, chosen: Server) -> None:
     """Pipelined."""
     paths = ["/", "/bob/", "/who.cgi", "/bob/who.cgi", "/bob/", "/"] * 3
-    with sites.connect(chosen, "all.test") as sock:
+    with shared_sites.connect(chosen, "all.test") as sock:
         sock.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: all.test\r\n\r\n" for path in paths).encode())
         stream = Stream(sock)
         found = [answer(cast(socket.socket, stream)).content for _ in paths]
@@ -155,11 +161,11 @@ def test_an_expression_names_the_owner(world: World, sites: Sites) -> None:
         assert ask(sock, "all.test", "/who.cgi", X_Who="root").status == 500
 
 
-def test_owners_take_turns_over_http2(sites: Sites, chosen: Server) -> None:
+def test_owners_take_turns_over_http2(shared_sites: Sites, chosen: Server) -> None:
     """One connection, and each of its streams to whom it is for."""
     paths = ("/bob/who.cgi", "/", "/bob/", "/who.cgi", "/bob/none") * 4
     urls = [f"https://all.test:{chosen.port}{path}" for path in paths]
-    done = curl(sites, chosen, "all.test", "/bob/", "--http2", *urls)
+    done = curl(shared_sites, chosen, "all.test", "/bob/", "--http2", *urls)
     assert done.stdout.count(b"%d\n" % BOB) == 4, done
     assert done.stdout.count(b"%d\n" % ALICE) == 4
     assert done.stdout.count(b"bob\n") == 5
@@ -167,17 +173,17 @@ def test_owners_take_turns_over_http2(sites: Sites, chosen: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/echo.cgi", "/bob/echo.cgi"])
 @pytest.mark.parametrize("how", ["length", "expect"])
-def test_twenty_megabytes_there_and_back_over_http2(sites: Sites, chosen: Server, path: str, how: str) -> None:
+def test_twenty_megabytes_there_and_back_over_http2(shared_sites: Sites, chosen: Server, path: str, how: str) -> None:
     file = chosen.folder / "upload"
     file.write_bytes(BIG)
     more = {"length": ["-H", "Expect:"], "expect": ["-H", "Expect: 100-continue"]}
-    done = curl(sites, chosen, "all.test", path, "--http2", "--data-binary", f"@{file}", *more[how])
+    done = curl(shared_sites, chosen, "all.test", path, "--http2", "--data-binary", f"@{file}", *more[how])
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(BIG).digest(), done.stderr
 
 
 @pytest.mark.parametrize("path", ["/echo.cgi", "/bob/echo.cgi"])
 @pytest.mark.parametrize("how", ["length", "chunked", "expect"])
-def test_twenty_megabytes_there_and_back(sites: Sites, chosen: Server, path: str, how: str) -> None:
+def test_twenty_megabytes_there_and_back(shared_sites: Sites, chosen: Server, path: str, how: str) -> None:
     file = chosen.folder / "upload"
     file.write_bytes(BIG)
     more = {
@@ -185,13 +191,13 @@ def test_twenty_megabytes_there_and_back(sites: Sites, chosen: Server, path: str
         "chunked": ["-H", "Transfer-Encoding: chunked", "-H", "Expect:"],
         "expect": ["-H", "Expect: 100-continue"],
     }
-    done = curl(sites, chosen, "all.test", path, "--http1.1", "--data-binary", f"@{file}", *more[how])
+    done = curl(shared_sites, chosen, "all.test", path, "--http1.1", "--data-binary", f"@{file}", *more[how])
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(BIG).digest(), done.stderr
 
 
 @pytest.mark.parametrize("path", ["/big.bin", "/bob/big.bin"])
-def test_a_slow_reader_costs_no_memory(sites: Sites, chosen: Server, path: str) -> None:
-    with sites.connect(chosen, "all.test") as sock:
+def test_a_slow_reader_costs_no_memory(shared_sites: Sites, chosen: Server, path: str) -> None:
+    with shared_sites.connect(chosen, "all.test") as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: all.test\r\nConnection: close\r\n\r\n".encode())
         assert sock.recv(12) == b"HTTP/1.1 200"
         eventually(Still(lambda: unread(sock)))
@@ -208,8 +214,8 @@ def test_a_slow_reader_costs_no_memory(sites: Sites, chosen: Server, path: str) 
 
 
 @pytest.mark.parametrize("path", ["/big.bin", "/bob/big.bin", "/bob/who.cgi"])
-def test_head_and_ranges(sites: Sites, chosen: Server, path: str) -> None:
-    with sites.connect(chosen, "all.test") as sock:
+def test_head_and_ranges(shared_sites: Sites, chosen: Server, path: str) -> None:
+    with shared_sites.connect(chosen, "all.test") as sock:
         response = ask(sock, "all.test", path, "HEAD")
         assert (response.status, response.content) == (200, b"")
         if path.endswith("bin"):
@@ -234,9 +240,9 @@ def test_a_client_that_leaves_ends_its_program(world: World, sites: Sites, folde
     eventually(lambda: all("(0 connections)" in process.title for process in server.processes("worker")))
 
 
-def test_many_clients_that_change_owners(sites: Sites, chosen: Server) -> None:
+def test_many_clients_that_change_owners(shared_sites: Sites, chosen: Server) -> None:
     """No descriptor, no connection is left behind."""
-    for worker in (sites.get(chosen, "all.test"), sites.get(chosen, "all.test", "/bob/")):
+    for worker in (shared_sites.get(chosen, "all.test"), shared_sites.get(chosen, "all.test", "/bob/")):
         assert worker.status == 200
 
     def count() -> list[tuple[int, int]]:
@@ -244,7 +250,7 @@ def test_many_clients_that_change_owners(sites: Sites, chosen: Server) -> None:
 
     before = dict(count())  # the first two connections may still be among them
     for _ in range(3):
-        socks = [sites.connect(chosen, "all.test") for _ in range(30)]
+        socks = [shared_sites.connect(chosen, "all.test") for _ in range(30)]
         for sock in socks:
             assert ask(sock, "all.test", "/bob/").content == b"bob\n"
         for number, sock in enumerate(socks):
@@ -256,20 +262,20 @@ def test_many_clients_that_change_owners(sites: Sites, chosen: Server) -> None:
     assert max(gates) < 40
 
 
-def test_a_stop_ends_connections_that_are_passed_on(sites: Sites, chosen: Server) -> None:
+def test_a_stop_ends_connections_that_are_passed_on(sites: Sites, own: Server) -> None:
     import signal
 
-    with sites.connect(chosen, "all.test") as sock, sites.connect(chosen, "all.test") as begun:
+    with sites.connect(own, "all.test") as sock, sites.connect(own, "all.test") as begun:
         assert ask(sock, "all.test", "/bob/").content == b"bob\n"
         assert ask(begun, "all.test", "/bob/").content == b"bob\n"
         begun.sendall(b"POST /bob/echo.cgi HTTP/1.1\r\nHost: all.test\r\nContent-Length: 5\r\n\r\nhe")
-        eventually(lambda: [process for process in chosen.processes() if process.alive and not process.role])
-        assert chosen.process is not None
-        chosen.process.send_signal(signal.SIGWINCH)
+        assert is_silent(begun, 0.2)
+        assert own.process is not None
+        own.process.send_signal(signal.SIGWINCH)
         assert sock.recv(1) == b""
         begun.sendall(b"llo")
         assert answer(begun).content == b"hello"
-        chosen.process.wait(15)
+        own.process.wait(15)
 
 
 # Other protocols
@@ -340,14 +346,14 @@ def test_another_protocol_that_the_other_side_ends(world: World, sites: Sites, p
             assert sock.recv(1000) == b""
 
 
-def test_renegotiation_is_refused(sites: Sites, chosen: Server) -> None:
+def test_renegotiation_is_refused(shared_sites: Sites, chosen: Server) -> None:
     done = s_client(chosen, "-servername", "all.test", "-tls1_2", say="R\n")
     assert "RENEGOTIATING" in done
     assert "no renegotiation" in done
 
 
-def test_nothing_is_compressed(sites: Sites, chosen: Server) -> None:
-    context = sites.context()
+def test_nothing_is_compressed(shared_sites: Sites, chosen: Server) -> None:
+    context = shared_sites.context()
     context.options &= ~ssl.OP_NO_COMPRESSION
-    with sites.connect(chosen, "all.test", context) as sock:
+    with shared_sites.connect(chosen, "all.test", context) as sock:
         assert sock.compression() is None

@@ -1,6 +1,6 @@
-"""What each access rule says of a request: Require and its groups, and Order, Allow and Deny.
+"""The verdict of each access rule on a request: Require and its groups, and Order, Allow and Deny.
 
-The rules are asked one by one, by the code that decides about requests.
+Each rule is evaluated by the code that decides about requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WORDS = {Verdict.GRANTED: YES, Verdict.DENIED: NO, Verdict.NEEDS_USER: NO, Verd
 
 
 def rules_of(request: Request) -> list[Ruled]:
-    """The rules that hold for a request, and what they say of it, in the order in which they are asked."""
+    """The rules for a request, and their verdicts, in the order of evaluation."""
     found = []
     said = request.settings[COMPATIBLE]
     if said:
@@ -28,13 +28,14 @@ def rules_of(request: Request) -> list[Ruled]:
     group = request.settings[REQUIRE].group
     if group is not None:
         top = _require(group, request, within_all=True)
-        # Rules of one scope are an <RequireAny> that nobody wrote: one that has a single rule says nothing itself.
+        # Rules of one scope are an implicit <RequireAny>. If it has a single rule, it says nothing
+        # itself.
         found += top.rules if len(top.rules) == 1 and not top.declared else [top]
     return found
 
 
 def deciding(rules: Iterable[Ruled], verdict: str) -> Iterator[Ruled]:
-    """The single rules that a verdict comes from: the innermost ones that say the same."""
+    """The single rules that a verdict comes from: the innermost ones with the same verdict."""
     for one in rules:
         if one.verdict == NO_SAY and verdict == NO and one.rules:
             yield from deciding(one.rules, NO_SAY)
@@ -79,7 +80,7 @@ def _line(one: Statement, request: Request) -> Ruled:
 
 
 def _seen(clients: tuple[Client, ...], request: Request) -> str:
-    """What of the request a line looks at."""
+    """The part of the request that a line looks at."""
     if any(one.domain for one in clients):
         name = client.name(request)
         return f"the client is {client.address(request)}, {name or 'which has no name that leads back to it'}"

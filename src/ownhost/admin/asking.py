@@ -1,4 +1,4 @@
-"""What is asked: a URL as a request, the address that it comes to, and the virtual host that is chosen for it."""
+"""The question of `explain`: a URL as a request, its address, and the virtual host that is chosen for it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ownhost.modules.ssl.directives import SSL_ENGINE, policy_of
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, refuses
 from ownhost.request.request import Endpoints
 
-LOOPBACK = "127.0.0.1"  # who asks, and is asked, unless said otherwise
+LOOPBACK = "127.0.0.1"  # the default address of client and server
 CLIENT_PORT = 40_000
 PORTS = {"http": 80, "https": 443}
 
 
 class ExplainError(Exception):
-    """There is nothing to explain: the URL or a header field is none. One sentence."""
+    """There is nothing to explain: the URL or a header field is invalid. One sentence."""
 
 
 @dataclass(slots=True)
 class Question:
-    """What a person asks about: a request that no client sent."""
+    """A request to explain: one that no client sent."""
 
     url: str
     headers: Sequence[str] = ()
@@ -37,23 +37,24 @@ class Question:
 
 @dataclass(slots=True)
 class Asked:
-    """A question as the server would see it.
+    """The request as the server would see it.
 
-    `refused` says why the virtual host is not even asked, with `status`; "" where it is. Status 0 is no answer at all.
+    `refused` says why the virtual host does not get it, with `status`; "" if it does. Status 0 is
+    no response at all.
     """
 
     head: Head
     endpoints: Endpoints
     server: VirtualHost
     chosen: str  # why it is that virtual host
-    named: bool  # whether it goes by the name that was asked for
+    named: bool  # whether it has the requested name
     refused: str = ""
     status: int = 0
-    tls: str = ""  # what is spoken at the address
+    tls: str = ""  # the protocols at the address
 
 
 def read_question(config: Config, question: Question) -> Asked:
-    """Find out who would take a request. Raises ExplainError."""
+    """Find the virtual host that would get a request. Raises ExplainError."""
     parts = split_url(question.url)
     port = parts.port or PORTS[parts.scheme]
     head = _head(config.main, parts, question)
@@ -74,7 +75,7 @@ def read_question(config: Config, question: Question) -> Asked:
 
 
 def _agree_on_tls(asked: Asked, first: VirtualHost) -> None:
-    """Whether both sides speak TLS, or neither: the first virtual host at an address says so for all."""
+    """Whether both sides speak TLS, or neither: the first virtual host at an address decides for all."""
     if not asked.endpoints.secure:
         if first.settings[SSL_ENGINE]:
             asked.tls = "only TLS is spoken here (SSLEngine): use https:// instead"
@@ -106,7 +107,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def _not_listening(config: Config, local: str, port: int) -> str:
-    """Why nobody would take a connection to an address; "" where somebody does."""
+    """Why a connection to an address fails; "" if it succeeds."""
     if _listens(config, local, port):
         return ""
     listening = ", ".join(_shown(listener.address) for listener in config.listeners)
@@ -126,10 +127,10 @@ def _listens(config: Config, local: str, port: int) -> bool:
 
 
 def _local_address(config: Config, index: HostIndex, asked: str, host: str, port: int) -> str:
-    """The local address that a client of a URL comes to.
+    """The local address to which a client of a URL connects.
 
-    The URL's own, where it has one. Else one that is listened on: that of virtual hosts which know the name, that of
-    any virtual host, that of a Listen line; loopback where all is the same.
+    The URL's own, if it has one. Otherwise one with a listener: that of virtual hosts with the
+    name, that of any virtual host, that of a Listen line; loopback if all are equal.
     """
     if numeric(asked):
         return asked
@@ -140,7 +141,7 @@ def _local_address(config: Config, index: HostIndex, asked: str, host: str, port
 
 
 def _why(server: VirtualHost, default: int, host: str, at: str) -> tuple[str, bool]:
-    """Why a request came to a virtual host, and whether it goes by the name that was asked for."""
+    """Why a virtual host gets a request, and whether it has the requested name."""
     if server.id == 0:
         return f"no virtual host is at {at}: the main server", True
     if host == server.settings[SERVER_NAME].host:
@@ -168,7 +169,7 @@ def _head(main: VirtualHost, parts: SplitResult, question: Question) -> Head:
 
 
 def _spoken(policy: TLSPolicy) -> str:
-    """The versions, and whether clients are asked for certificates."""
+    """The versions of TLS, and whether clients are asked for certificates."""
     asked = {"none": "are not asked for", "optional": "are asked for", "require": "are required"}[policy.verify]
     return f"{' or '.join(_versions(policy))}; clients' certificates {asked}"
 

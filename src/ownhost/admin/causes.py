@@ -1,6 +1,6 @@
-"""Why a request ends in an error: each cause with the place that says it, and the smallest thing that changes it.
+"""Why a request ends in an error: each cause with its place in the configuration, and the smallest fix.
 
-Each finder knows one kind of error, and says nothing of the others.
+Each finder knows one kind of error, and ignores the others.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ _REWRITES = re.compile(r"(\[perdir .*\] )?rewrite '")  # the step of a rule that
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a walk through the phases came to, for the request that it ended with."""
+    """The result of a walk through the phases, for the request at its end."""
 
     request: Request
     response: Response
     error: HTTPError | None
-    module: str  # whose hook decided; "" where none did
+    module: str  # whose hook decided; "" if none did
     identity: Identity
     assigned: bool  # whether a directive gave the identity, and not User and Group
     origin: Callable[[str], Source]
 
     @property
     def lacks_handler(self) -> bool:
-        """Whether the request ended for want of its handler."""
+        """Whether the request ended because its handler is missing."""
         handlers = self.request.site.handlers
         return self.error is not None and self.error.status == 500 and self.request.handler not in handlers
 
     def place(self, name: str) -> str:
-        """Where a setting was said."""
+        """The place where a setting was set."""
         return str(self.origin(name))
 
 
 def behind(found: Explanation, outcome: Outcome) -> list[Cause]:
-    """The causes of an error: what the first says is the verdict's sentence."""
+    """The causes of an error. The first one gives the verdict's sentence."""
     for find in _FINDERS:
         causes = list(find(found, outcome))
         if causes:
@@ -67,7 +67,7 @@ def behind(found: Explanation, outcome: Outcome) -> list[Cause]:
 
 
 def _plain(error: HTTPError | None, status: int) -> str:
-    """An error's own words, without those that are for tools that read logs."""
+    """An error's own words, without those for tools that read logs."""
     text = (error.reason if error is not None else "") or reason(status)
     code, colon, rest = text.partition(": ")
     return rest if colon and code.startswith("AH") and code[2:].isdigit() else text
@@ -85,7 +85,7 @@ def _kernel(found: Explanation, outcome: Outcome) -> Iterator[Cause]:
 
 
 def explain_obstacle(found: Explanation, outcome: Outcome, obstacle: Obstacle) -> str:
-    """Add whom the kernel stops where, and how that can be changed; the verdict's words for it."""
+    """Add who is stopped where by the kernel, and a fix. Returns the verdict's words for it."""
     identity = outcome.identity
     fix = f"`{obstacle.command(identity)}`"
     owner = obstacle.status.st_uid
@@ -165,7 +165,7 @@ def _missing(_found: Explanation, outcome: Outcome) -> Iterator[Cause]:
 
 
 def _near(path: str) -> str:
-    """The name beside a missing one that is most like it, as something to try."""
+    """The existing name most like a missing one, as a suggestion."""
     folder, _, name = path.rpartition("/")
     try:
         names = [entry.name for entry in Path(folder or "/").iterdir()]
@@ -198,7 +198,7 @@ def _loop(found: Explanation, outcome: Outcome) -> Iterator[Cause]:
 
 
 def rule_behind(found: Explanation, outcome: Outcome, *, changed: bool) -> Cause:
-    """The last rule that was applied, as the steps have it; `changed`: that was applied and changed something."""
+    """The last rule that was applied, from the steps; `changed`: only one that changed something."""
     pattern = applied = ""
     for step in found.rewriting:
         if "applying pattern '" in step.text:
@@ -213,7 +213,7 @@ def rule_behind(found: Explanation, outcome: Outcome, *, changed: bool) -> Cause
 
 
 def redirect_of(request: Request) -> Redirect | None:
-    """The Redirect that is for a request: those of servers are asked first, as its own phase does."""
+    """The Redirect for a request. Those of servers come first, as in their phase."""
     for said in (request.site.settings[REDIRECTS], request.settings[REDIRECTS]):
         if said.here is not None:
             return said.here

@@ -1,4 +1,4 @@
-"""What commands of `ownhost` have in common: a configuration, and how they end and print."""
+"""The common parts of `ownhost` commands: reading a configuration, ending, printing."""
 
 from __future__ import annotations
 

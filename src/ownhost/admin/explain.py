@@ -1,7 +1,8 @@
 """What would happen to a request, and why: the phases, run on a request that no client sent.
 
-Nothing is served: programs are named, not run. What looks at files does so as the identity that would serve, in a
-process of its own, where the caller is root; else as the caller, and modes tell what the identity could see.
+Nothing is served: programs are named, not run. If the caller is root, files are looked at as the
+identity that would serve, in a process of its own. Otherwise they are looked at as the caller, and
+modes tell what the identity could see.
 """
 
 from __future__ import annotations
@@ -54,21 +55,21 @@ from ownhost.request.site import Site
 __all__ = ["ExplainError", "Question", "explain"]
 
 MAX_HOPS = 10  # redirects that are followed
-MAX_MOVES = 3  # identities that a request is passed on to
+MAX_MOVES = 3  # identities to which a request is passed on
 _SAME_METHOD = (307, 308)
 
 
 def explain(config: Config, question: Question) -> Explanation:
-    """Explain a request, and where its redirects lead. Raises ExplainError."""
+    """Explain a request, and the targets of its redirects. Raises ExplainError."""
     for file in config.files:
-        linecache.getlines(file)  # now, as not everybody may read them
+        linecache.getlines(file)  # now, as other identities may not be able to read them
     found = _explain(config, question)
     found.verdict += _follow(config, question, found)
     return found
 
 
 def _follow(config: Config, question: Question, found: Explanation) -> str:
-    """Follow redirects within this configuration. What the verdict says of where they lead, if anywhere."""
+    """Follow redirects within this configuration. Returns the verdict's words about their target, if any."""
     hops, seen, last = found.follows, [_key(question)], found
     while last.location and 300 <= last.status < 400:
         if len(hops) == MAX_HOPS:
@@ -83,14 +84,14 @@ def _follow(config: Config, question: Question, found: Explanation) -> str:
                 return f", which leads back to itself {count}: browsers give up"
             seen.append(_key(question))
             last = _explain(config, question)
-        except ExplainError:  # what is no URL for a server leads nowhere
+        except ExplainError:  # a target that is not a URL for a server leads nowhere
             break
         hops.append(Hop(question.url, last.status, last.verdict))
     return f"; there: {hops[-1].verdict}" if hops else ""
 
 
 def _is_ours(config: Config, before: Question, after: Question) -> bool:
-    """Whether a redirect stays with this server: at the same host, or at one that a server here goes by."""
+    """Whether a redirect stays with this server: at the same host, or at one that a server here has."""
     hosts = [split_url(one.url).hostname or "" for one in (before, after)]
     return hosts[0] == hosts[1] or any(
         wildcard(name).fullmatch(hosts[1])
@@ -100,7 +101,7 @@ def _is_ours(config: Config, before: Question, after: Question) -> bool:
 
 
 def _next(before: Question, found: Explanation) -> Question:
-    """What a browser asks for next."""
+    """The browser's next request."""
     base = before.url if "://" in before.url else f"http://{before.url}"
     url = urldefrag(urljoin(base, found.location)).url
     method = before.method if found.status in _SAME_METHOD or before.method == "HEAD" else "GET"
@@ -109,7 +110,7 @@ def _next(before: Question, found: Explanation) -> Question:
 
 
 def _key(question: Question) -> tuple[object, ...]:
-    """What makes two questions the same."""
+    """The key by which two questions are equal."""
     parts = split_url(question.url)
     host = next((one[5:].strip() for one in question.headers if one.lower().startswith("host:")), parts.hostname)
     return question.method, parts.scheme, host, parts.port or PORTS[parts.scheme], parts.path or "/", parts.query
@@ -158,7 +159,7 @@ class _Watched(Settings):
 
 
 class _Recorder(Sections):
-    """Sections that remember which of them gave a request its settings, and which settings are looked at."""
+    """Sections that remember which of them gave a request its settings, and which settings were read."""
 
     def __init__(self, sections: Sections, read: set[str]) -> None:
         self.__dict__.update(sections.__dict__)
@@ -176,10 +177,10 @@ class _Recorder(Sections):
 
 
 class _Explainer:
-    """One request on its way."""
+    """One request on its way through the phases."""
 
     def __init__(self, config: Config, asked: Asked, found: Explanation) -> None:
-        # Whoever asks is not to write into the owner's logs.
+        # A question must not write into the owner's logs.
         quiet = {name: value for name, value in asked.server.settings.values.items() if name != SCRIPT_LOG.name}
         self.server = replace(asked.server, settings=Settings(quiet))
         self.config = config
@@ -187,14 +188,14 @@ class _Explainer:
         self.found = found
         self.read: set[str] = set()
         self.decided: list[tuple[object, str, Request]] = []  # a response or an error, whose, of which request
-        self.ruled: list[Settings] = []  # of requests whose access rules were asked
+        self.ruled: list[Settings] = []  # of requests whose access rules were evaluated
         settings = config.main.settings
         self.default = Assignment(settings[USER], settings[GROUP])
         self.ranges = settings[LIMIT_UID_RANGE], settings[LIMIT_GID_RANGE]
         self.site = self.make_site()
 
     def make_site(self) -> Site:
-        """The virtual host, ready to serve, and to tell."""
+        """The virtual host, ready to serve and to report."""
         site = Site(self.server, lambda _: True, lambda _: None, [self.hear])
         site.sections = self.sections = _Recorder(site.sections, self.read)
         site.settings = _Watched(site.settings, self.read)
@@ -213,7 +214,7 @@ class _Explainer:
             self.decided.append((outcome, step.module, request))
 
     def request(self) -> Request:
-        """The request, anew: each look at it begins at the beginning."""
+        """A fresh copy of the request: each look at it starts from the beginning."""
         self.read.clear()
         self.ruled.clear()
         self.decided.clear()
@@ -225,7 +226,7 @@ class _Explainer:
         return request
 
     def log(self, level: Level, module: str, text: str) -> None:
-        """Take a message: steps of rewriting, and what the error log would have."""
+        """Take a message: steps of rewriting, and lines for the error log."""
         message = Message(module, level.name.lower(), text)
         if module == "rewrite" and level > Level.DEBUG:
             self.found.rewriting.append(message)
@@ -233,7 +234,7 @@ class _Explainer:
             self.found.messages.append(message)
 
     def run(self) -> None:
-        """Whose it is, then what it comes to. A file that turns out to be another identity's is looked at as that."""
+        """Find its identity, then its result. If the file turns out to be another identity's, look as that one."""
         request = self.request()
         assignment = resolve(request)
         self.found.identity_from = list(self.identity_sources(request, assignment))
@@ -278,14 +279,14 @@ class _Explainer:
                 yield Said(line_at(source, setting.name), str(source))
 
     def origins(self, settings: Settings) -> Callable[[str], Source]:
-        """Where each of a request's settings was said last, of the sections that gave them and the server."""
+        """The last place that set each of a request's settings, among the sections that apply and the server."""
         found = dict(self.server.origins)
         for section in self.sections.behind(settings):
             found |= section.origins
         return lambda name: found.get(name, self.server.source)
 
     def found_as(self, identity: Identity) -> None:
-        """Go on in a process that is the identity, and take what it found."""
+        """Go on in a process with the identity, and take over its result."""
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -310,7 +311,7 @@ class _Explainer:
         self.found = _take(self.found, json.loads(text))
 
     def serve(self, identity: Identity) -> None:
-        """All phases but the program's own."""
+        """All phases except the program's own."""
         self.site.is_mine = lambda wanted: is_assigned(identity, wanted.complete(self.default))
         request = self.request()
         error = None
@@ -336,7 +337,7 @@ class _Explainer:
         self.tell(request, response, error, identity)
 
     def tell(self, request: Request, response: Response, error: HTTPError | None, identity: Identity) -> None:
-        """Say what a request came to."""
+        """Report a request's result."""
         found, final = self.found, request.answered_by or request
         _, module, concerned = next((one for one in self.decided if one[0] is (error or response)), (None, "", request))
         found.status = response.status
@@ -364,7 +365,7 @@ class _Explainer:
         verdict.judge(found, causes.Outcome(subject, response, error, module, identity, assigned, origin))
 
     def overridden(self, sections: Sequence[Section], names: set[str]) -> Iterator[Overridden]:
-        """The directives of settings that sections further in took the place of: without them nothing would differ."""
+        """The directives whose settings inner sections have overridden: without them nothing would differ."""
         for name in sorted(names):
             scopes = [(self.server.settings, self.server.origins)] if name in self.server.origins else []
             scopes += [(section.settings, section.origins) for section in sections if name in section.origins]

@@ -1,4 +1,4 @@
-"""What `ownhost explain` finds out, as data: what --json prints, and what comes back from the process that looked."""
+"""The result of `ownhost explain`, as data: for --json, and for the way back from the process that looked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Said:
-    """A directive or section that had a say, and where it stands."""
+    """A directive or section that had an effect, and its place."""
 
     what: str
     declared: str
@@ -19,7 +19,7 @@ class Said:
 
 @dataclass(slots=True)
 class Overridden:
-    """A directive that had no say, as another one took its place."""
+    """A directive without effect, as another one overrides it."""
 
     what: str
     declared: str
@@ -28,7 +28,7 @@ class Overridden:
 
 @dataclass(slots=True)
 class Message:
-    """What a phase had to say: a step of rewriting, or a line for the error log."""
+    """What a phase reported: a step of rewriting, or a line for the error log."""
 
     module: str
     level: str
@@ -37,7 +37,7 @@ class Message:
 
 @dataclass(slots=True)
 class Cause:
-    """Why the verdict is what it is: one fact, where it was said, and the smallest thing that changes it."""
+    """One reason for the verdict: a fact, its place in the configuration, and the smallest fix."""
 
     what: str
     declared: str = ""
@@ -46,7 +46,7 @@ class Cause:
 
 @dataclass(slots=True)
 class Ruled:
-    """An access rule or a group of them, what it says of this request, and what of the request it looked at."""
+    """An access rule or a group of them, its verdict on this request, and what it looked at."""
 
     rule: str
     declared: str
@@ -63,12 +63,12 @@ class Program:
     command: str  # what would be run, or asked
     trouble: str = ""  # why it cannot be
     fix: str = ""
-    status: int = 200  # what comes of that
+    status: int = 200  # the consequence
 
 
 @dataclass(slots=True)
 class Hop:
-    """Where a redirect leads, and what the client gets there; status 0 where this configuration does not say."""
+    """A redirect's target, and the client's response there; status 0 if this configuration does not say."""
 
     url: str
     status: int
@@ -77,10 +77,10 @@ class Hop:
 
 @dataclass(slots=True)
 class Explanation:
-    """All there is to say about a request. What nobody got to is empty.
+    """Everything about a request. Steps that were not reached are empty.
 
-    `status` is 0 where there is no answer. `connection` says why the client's connection comes to nothing; `certain` is
-    False where root could see more.
+    `status` is 0 if there is no response. `connection` says why the client's connection fails;
+    `certain` is False if root could see more.
     """
 
     request: str
@@ -100,7 +100,7 @@ class Explanation:
     sections: list[Said] = field(default_factory=list)
     access: list[Ruled] = field(default_factory=list)
     settings: list[Said] = field(default_factory=list)  # all that hold here
-    looked_at: list[Said] = field(default_factory=list)  # those of them that this request depended on
+    looked_at: list[Said] = field(default_factory=list)  # those that this request depended on
     overridden: list[Overridden] = field(default_factory=list)
     uri: str = ""
     file: str = ""
@@ -109,13 +109,13 @@ class Explanation:
     program: Program | None = None
     status: int = 0
     location: str = ""
-    tls: str = ""  # what is spoken at the address; "" where that goes without saying
+    tls: str = ""  # the protocols at the address; "" if nothing is special
     environment: dict[str, str] = field(default_factory=dict)
-    elsewhere: list[Any] = field(default_factory=list)  # user, group and nice value that the file's folder asks for
+    elsewhere: list[Any] = field(default_factory=list)  # the user, group and nice value for the file's folder
 
 
 def restored(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass, back from what `asdict` and JSON made of it."""
+    """A dataclass from what `asdict` and JSON made of it."""
     hints = get_type_hints(kind)
     return kind(**{one.name: _restored(hints[one.name], values[one.name]) for one in fields(kind)})  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What `ownhost vhosts` shows: servers, their names, who they are served as, and where each was declared."""
+"""The output of `ownhost vhosts`: servers, their names, the users who serve them, and the lines that say so."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HEADERS = ("ADDRESSES", "NAME", "ALIASES", "USER", "GROUP", "UID", "GID", "DECLA
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who serves: user and group as the configuration says, and what that comes to.
+    """Who serves: user and group as configured, and their ids.
 
-    `uid` and `gid` are None where the kernel or LimitUIDRange would refuse: `refused` says why. `declared` is None
-    where nothing was said, and User and Group have their defaults.
+    `uid` and `gid` are None if the kernel or LimitUIDRange would refuse: `refused` says why.
+    `declared` is None if nothing is configured, and User and Group have their defaults.
     """
 
     user: str
@@ -62,7 +62,7 @@ class Host:
 def hosts(config: Config) -> list[Host]:
     """All servers of a configuration: the main server, then the virtual hosts in order of appearance.
 
-    A section that virtual hosts inherit from the main server is listed there alone.
+    A section that virtual hosts inherit from the main server is listed only there.
     """
     settings = config.main.settings
 
@@ -125,7 +125,7 @@ def _owner(assignment: Assignment, declared: Source | None, find: LookUp) -> Own
 
 
 def refusals(hosts: Iterable[Host]) -> list[Problem]:
-    """Each assignment that gives no identity, once, at the place that says it."""
+    """Each assignment without an identity, once, with its place."""
     found = {}
     for host in hosts:
         for declared, owner in [(host.declared, host.owner), *((s.declared, s.owner) for s in host.sections)]:

@@ -1,6 +1,7 @@
 """docs/directives.md: the reference page of all directives that are obeyed, made from their declarations.
 
-`ownhost directives --markdown` prints it. Every fact on it comes from an `Entry`; `GUIDES` alone is said here.
+`ownhost directives --markdown` prints it. Every fact on it comes from an `Entry`; only `GUIDES` is
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ directive are words of a table, such as the flags of `RewriteRule`, the table fo
 At the end are the names of directives that are accepted without effect, and of those that Ownhost
 knows but does not support. The latter are errors.
 """
-# The pages that say more of a module's directives, and what differs from Apache.
+# The pages with more about a module's directives, and their differences from Apache.
 GUIDES = {
     "mod_access_compat": "access.md",
     "mod_actions": "cgi.md",
@@ -62,12 +63,12 @@ GUIDES = {
     "mpm_common": "programs.md",
     "mpm_itk": "identities.md",
 }
-OWN = "ownhost"  # the module that Ownhost's own directives are declared as
-FIRST = ("core", OWN)  # before all others, which go by name
+OWN = "ownhost"  # the module name in the declarations of Ownhost's own directives
+FIRST = ("core", OWN)  # before all others, which are sorted by name
 
 
 def page(entries: Iterable[Entry], undeclared: Iterable[str] = ()) -> str:
-    """The whole page, as Markdown. `undeclared` are the names of Apache's directives that no entry has."""
+    """The whole page, as Markdown. `undeclared` are the names of Apache's directives without an entry."""
     known = sorted(entries, key=_place)
     obeyed = {
         module: list(found)
@@ -143,12 +144,12 @@ def _named(entries: Iterable[Entry], answer: Answer) -> list[str]:
 
 
 def _others(answer: Answer, names: Iterable[str]) -> Iterator[str]:
-    """Directives that get another answer: their names alone."""
+    """Directives with another answer: only their names."""
     yield from (f"## {answer.value.capitalize()}", "", *_wrapped(", ".join(sorted(names, key=str.lower))), "")
 
 
 def _plain(text: str) -> str:
-    """A text in which Markdown sees nothing of its own."""
+    """A text in which Markdown finds no markup."""
     return re.sub(r"([\\`*<>\[\]])", r"\\\1", text)
 
 

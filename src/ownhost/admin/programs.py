@@ -1,4 +1,4 @@
-"""Which program would answer a request, and whether it could: nothing is run, and nobody is asked."""
+"""Which program would answer a request, and whether it could. Nothing is run, and no server is asked."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ownhost.modules.mod_proxy import backend_of
 from ownhost.request.proxied import PROXIED, PROXY_HANDLER
 from ownhost.request.request import Request
 
-_SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where env(1) looks without a PATH
+_SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where env(1) searches without a PATH
 _LONGEST_LINE = 256  # bytes of a #! line (execve(2))
 
 
 def program_of(request: Request, identity: Identity) -> Program | None:
-    """The program that would answer a request at the end of its way; None where no program does."""
+    """The program that would answer a request; None if no program does."""
     is_proxied = request.is_proxied or request.handler.startswith(PROXIED)
     find = _PROGRAMS.get(PROXY_HANDLER if is_proxied else request.handler)
     if find is None:
         return None
     try:
         return find(request, identity)
-    except HTTPError as error:  # what runs it is not installed, or not said as it should be
+    except HTTPError as error:  # its runner is not installed, or wrongly configured
         return Program("the program", request.filename, error.reason, status=error.status)
 
 
@@ -62,7 +62,7 @@ def _cgi(request: Request, identity: Identity) -> Program:
 
 
 def _check_interpreter(program: Program, line: bytes, identity: Identity) -> None:
-    """Whether what a #! line names is there, and may be run."""
+    """Check that the interpreter of a #! line exists and may be run."""
     words = line[2:].decode("utf-8", "surrogateescape").split(" ")
     words = [word for word in words if word]
     if not words:
@@ -104,7 +104,7 @@ def _asgi(request: Request, identity: Identity) -> Program:
 
 
 def _check_python(program: Program, python: str, identity: Identity) -> bool:
-    """Whether a Python is not there, or may not be run."""
+    """Check whether a Python is missing, or may not be run."""
     if not os.access(python, os.F_OK) and find_obstacle(python, identity, Need.RUN) is None:
         _trouble(program, f"there is no {python}", "name a virtual environment that has it (python-home=)")
         return True

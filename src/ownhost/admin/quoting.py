@@ -1,4 +1,4 @@
-"""Words of the configuration itself, for people who look for them there."""
+"""Lines of the configuration as written, for people who look for them there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def title(section: Section) -> str:
 
 
 def line_at(source: Source, name: str) -> str:
-    """A directive as it stands in its file; its name where it stands in none."""
+    """A directive as it is in its file; its name if it is in none."""
     text = linecache.getline(source.file, source.line).strip()
     return text or name

@@ -1,4 +1,4 @@
-"""What is known of a directive, from its declaration."""
+"""The facts about a directive, from its declaration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Entry:
 
 
 def entry(directive: Directive) -> Entry:
-    """All about one directive."""
+    """All facts about one directive."""
     written = f"{directive.name} {directive.syntax}".rstrip()
     return Entry(
         name=f"<{directive.name}>" if directive.section else directive.name,
@@ -75,7 +75,7 @@ def _words(table: Words[Any]) -> Iterator[WordEntry]:
 
 
 def find(name: str) -> Directive:
-    """The directive of that name, in any case, in angle brackets or not. LookupError names nearby ones."""
+    """The directive of that name, in any case, with or without angle brackets. LookupError names similar ones."""
     wanted = name.strip("<>/ ").lower()
     if wanted in REGISTRY:
         return REGISTRY[wanted]
@@ -90,7 +90,7 @@ def line(entry: Entry) -> tuple[str, str, str, str]:
 
 
 def text(entry: Entry) -> str:
-    """All about one directive, for a person."""
+    """All facts about one directive, for a person."""
     facts = {
         "Syntax": entry.syntax,
         "Default": entry.default,

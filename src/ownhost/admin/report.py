@@ -1,4 +1,4 @@
-"""An explanation, for a person to read: the verdict, its causes, what led there."""
+"""An explanation, for a person: the verdict, its causes, and the steps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ownhost.admin.explanation import Cause, Explanation, Ruled, Said
 
-_WIDTH = 13  # of what stands in front of each line
-_LONGEST = 60  # characters of a directive that places stand in a column behind
+_WIDTH = 13  # of the label before each line
+_LONGEST = 60  # characters of a directive, after which places have their column
 
 
 def lines(found: Explanation, *, everything: bool = False) -> Iterator[str]:
@@ -54,7 +54,7 @@ def _to(location: str) -> str:
 
 
 def _cause(cause: Cause, verdict: str) -> Iterator[str]:
-    """A cause; one that is the verdict's own words is not said twice."""
+    """A cause. The verdict's own words are not repeated."""
     if cause.what not in verdict:
         yield _line("because", cause.what + (f"  {cause.declared}" if cause.declared else ""))
     elif cause.declared and cause.declared not in verdict:

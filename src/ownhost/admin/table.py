@@ -1,7 +1,7 @@
 """Tables: drawn for a person at a terminal, plain aligned columns for anything else.
 
-A cell is never folded in its middle, as a path would be that somebody wants to copy. Where a drawn table is wider
-than the terminal, the plain lines are printed, and only the terminal breaks them.
+A cell is never folded in the middle, so that a path can be copied. If a drawn table is wider than
+the terminal, plain lines are printed, and only the terminal breaks them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ _NARROWEST = 24  # characters of a column of sentences
 
 
 def print_table(headers: Row, rows: Sequence[Row], sentences: Collection[str] = ()) -> None:
-    """Print a table on standard output. A cell may not hold line breaks.
+    """Print a table on standard output. A cell may not contain line breaks.
 
-    `sentences` are the headers of columns whose cells may go on in a further line, between two words.
+    `sentences` are the headers of columns whose cells may continue on a further line, between two
+    words.
     """
     if not sys.stdout.isatty() or not _draw(headers, rows, sentences):
         for line in plain(headers, rows):

@@ -34,7 +34,7 @@ def judge(found: Explanation, outcome: Outcome) -> None:
 
 
 def judge_refusal(found: Explanation, refusal: Refusal) -> None:
-    """There is no such identity: nobody serves the request."""
+    """There is no such identity: no user serves the request."""
     found.status = 500
     found.verdict = f"500: nobody may serve it: {refusal.reason}"
     for said in found.identity_from:
@@ -48,7 +48,7 @@ def judge_refusal(found: Explanation, refusal: Refusal) -> None:
 
 
 def judge_fault(found: Explanation, fault: Fault) -> None:
-    """The virtual host has mistakes in it, and answers nothing else."""
+    """The virtual host has errors, and answers nothing else."""
     first, *more = fault.problems
     also = f", and {len(more)} more" if more else ""
     found.status = 500
@@ -62,7 +62,10 @@ def judge_fault(found: Explanation, fault: Fault) -> None:
 
 
 def _judge_by_modes(found: Explanation, outcome: Outcome) -> bool:
-    """Say what is not known, as this process is not the identity that would serve. Whether that is all to say."""
+    """Say what is not known, as this process does not have the identity that would serve.
+
+    Returns whether that is all.
+    """
     found.certain = False
     error = outcome.error
     refused = isinstance(error, AccessRefused)
@@ -70,7 +73,7 @@ def _judge_by_modes(found: Explanation, outcome: Outcome) -> bool:
     if not path.startswith("/") or outcome.request.is_proxied:
         return False
     if found.program is not None:
-        path = path.rpartition("/")[0]  # whether the file itself may be run is looked at already
+        path = path.rpartition("/")[0]  # whether the file itself may be run is checked already
     obstacle = find_obstacle(path, outcome.identity)
     if refused:
         found.messages = [one for one in found.messages if one.text != str(error)]
@@ -92,7 +95,7 @@ def _judge_by_modes(found: Explanation, outcome: Outcome) -> bool:
     return False
 
 
-# What comes of it
+# The result
 
 
 def _success(found: Explanation, outcome: Outcome) -> str:
@@ -153,7 +156,7 @@ def _add_error_document(found: Explanation, outcome: Outcome) -> None:
 
 
 def judge_certificate(found: Explanation, host: str, looked: Looked) -> None:
-    """Say what keeps a client of TLS from getting so far."""
+    """Say why a TLS client does not get that far."""
     if looked.unseen is not None:
         found.certain = False
         found.causes.append(Cause(f"not looked at: {looked.unseen.message}", str(looked.unseen.source), _ASK))

@@ -1,4 +1,4 @@
-"""What a program says, made into a response: its head first; what follows flows on while the client is sent to."""
+"""A program's output as a response: the head first; the rest flows while it is sent to the client."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ownhost.request.redirects import answer as answer_to
 from ownhost.request.redirects import redirected
 from ownhost.request.request import Level, Request
 
-_OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that are not for an error's page
-_running: set[asyncio.Task[None]] = set()  # tasks that nobody else holds on to
+_OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that an error's page does not have
+_running: set[asyncio.Task[None]] = set()  # tasks that no other object references
 
 
 class NoBody:
@@ -40,7 +40,7 @@ class NoBody:
 
 
 def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Have something done in the background, to its end."""
+    """Run a task in the background, to its end."""
     task = asyncio.create_task(work)
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -48,7 +48,7 @@ def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 def launcher_of(request: Request, module: str) -> Launcher:
-    """Who starts programs for a request. Raises HTTPError 500, logged in a module's name, where nobody does."""
+    """The starter of programs for a request. Raises HTTPError 500, logged in a module's name, if there is none."""
     launcher = request.site.launcher
     if launcher is None:
         raise HTTPError(500, "programs cannot be run here", module=module)
@@ -67,10 +67,10 @@ async def answer(
 ) -> Response:
     """The response that a program makes.
 
-    Raises HTTPError: 412, 500, 502 for a head that is none, 504 for one that is late.
+    Raises HTTPError: 412, 500, 502 for an invalid head, 504 for a late one.
 
-    `module` is the name under which complaints are logged; `timeout` is seconds without a word, 0 is Timeout's;
-    `broken` is the status where there is no head at all; `body` hears of interim responses.
+    `module` is the name for log messages; `timeout` is seconds without output, 0 is Timeout's;
+    `broken` is the status if there is no head at all; `body` gets interim responses.
     """
     parser = HeadParser(dialect, status=request.error_status or 200)
     timeout = timeout or request.site.settings[TIMEOUT]
@@ -103,9 +103,9 @@ async def answer(
 
 
 def _check_conditions(request: Request, response: Response, modified: float) -> None:
-    """Make a 304 of an answer that the client has already, as Apache does for programs that say no status.
+    """Make a 304 of a response that the client already has, as Apache does for programs that set no status.
 
-    What has no date is of now. Raises HTTPError 412.
+    Without a date, the response counts as new. Raises HTTPError 412.
     """
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return
@@ -127,7 +127,7 @@ def respond(
     timeout: float,
     length: int | None,
 ) -> Response:
-    """A response whose head is here: its body is what else the source says, behind `rest`; `length` if it is known.
+    """A response whose head is complete: its body is `rest` and what the source still sends; `length` if it is known.
 
     Raises HTTPError for an X-Sendfile that names no file, and for ranges that are not in the body.
     """

@@ -1,6 +1,6 @@
-"""TLS with servers behind this one: what a connection to one is encrypted with, as mod_ssl's SSLProxy... say.
+"""TLS to servers behind this one: the contexts of connections, from mod_ssl's SSLProxy... directives.
 
-Keys and authorities come from `Site.opened`: root may be alone in reading them.
+Keys and authorities come from `Site.opened`: it may be that only root can read them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _contexts: dict[tuple[int, ProxyTLS], ssl.SSLContext] = {}  # by server id
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a connection is to be encrypted, and whom the other side must be."""
+    """How a connection is encrypted, and what the other side must prove."""
 
     tls: ProxyTLS
     server: int  # the id of the virtual host whose keys are used
-    name: str  # that the other side is asked for
+    name: str  # that is sent as SNI
 
 
 def wanted(request: Request, backend: Backend) -> Wanted | None:
-    """What a request says of the connection to a backend; None where that is not encrypted. Raises HTTPError 500."""
+    """The TLS settings of a request's connection to a backend; None if it is not encrypted. Raises HTTPError 500."""
     if backend.scheme not in ENCRYPTED:
         return None
     settings = request.settings
@@ -42,7 +42,7 @@ def wanted(request: Request, backend: Backend) -> Wanted | None:
 
 
 def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
-    """What connections are encrypted with, made once. Raises HTTPError 500."""
+    """The context of connections, made once. Raises HTTPError 500."""
     key = (want.server, want.tls)
     if key not in _contexts:
         try:
@@ -58,6 +58,6 @@ def context_of(request: Request, want: Wanted) -> ssl.SSLContext:
 
 
 def read_credentials(tls: ProxyTLS, files: GivenFiles) -> ClientCredentials:
-    """What is in the files that settings name. Raises OSError."""
+    """The content of the files that settings name. Raises OSError."""
     named = (tls.authorities, tls.certificates, tls.chain)
     return ClientCredentials(*(b"\n".join(files.read(name) for name in names) for names in named))

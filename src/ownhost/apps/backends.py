@@ -1,4 +1,4 @@
-"""Connections to servers behind this one: opened as the identity that serves, kept where the protocol lets them be."""
+"""Connections to servers behind this one: opened as the identity that serves, kept if the protocol allows it."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ KEPT_FOR = 30.0  # seconds
 
 @dataclass(slots=True)
 class Peer:
-    """What is known of a server behind this one."""
+    """The state of a server behind this one."""
 
     idle: list[Connection] = field(default_factory=list)
     slots: asyncio.Semaphore | None = None  # for connections in use (max=)
-    failed: float = float("-inf")  # loop time at which it could not be reached
+    failed: float = float("-inf")  # loop time of the last failure to connect
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A connection to a backend. `used` has answered a request before: it may have been closed meanwhile."""
+    """A connection to a backend. `used` has answered a request before: it may have been closed since."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     peer: Peer
-    name: str = ""  # that the other side was asked for, where it is encrypted
+    name: str = ""  # sent as SNI, if it is encrypted
     used: bool = False
     since: float = 0.0  # loop time since which it is idle
 
     def close(self) -> None:
-        """Be through with it."""
+        """Close it."""
         self.writer.close()
         self._free_slot()
 
@@ -70,7 +70,7 @@ _peers: dict[_Key, Peer] = {}
 
 
 def timeout_of(request: Request, backend: Backend) -> float:
-    """Seconds that a backend may say nothing."""
+    """Seconds that a backend may be silent."""
     return backend.parameters.timeout or request.site.settings[PROXY_TIMEOUT] or request.site.settings[TIMEOUT]
 
 
@@ -100,7 +100,7 @@ async def connect(request: Request, backend: Backend, *, fresh: bool = False) ->
 
 
 def _peer(backend: Backend, want: Wanted | None) -> Peer:
-    """What is known of a backend; those that are spoken to in different ways are different ones."""
+    """The state of a backend; different ways to speak to it have different states."""
     maximum = backend.parameters.maximum
     server, tls = (want.server, want.tls) if want else (0, None)
     key = (backend.socket, backend.host, backend.port, maximum, server, tls)
@@ -110,7 +110,7 @@ def _peer(backend: Backend, want: Wanted | None) -> Peer:
 
 
 def _idle(peer: Peer, name: str) -> Connection | None:
-    """A connection that was kept, to who goes by that name, and that the other side has not closed."""
+    """A kept connection for that name that the other side has not closed."""
     now = asyncio.get_running_loop().time()
     others: list[Connection] = []
     found = None
@@ -145,7 +145,7 @@ async def _open(request: Request, backend: Backend, peer: Peer, want: Wanted | N
 
 
 async def _connected(request: Request, backend: Backend, limit: float) -> socket.socket:
-    """A socket that is connected to a backend, at the first of its addresses that takes it. Raises OSError."""
+    """A socket that is connected to the first of a backend's addresses that accepts. Raises OSError."""
     settings, said = request.site.settings, backend.parameters
     buffer = settings[RECEIVE_BUFFER] if said.receive_buffer is None else said.receive_buffer
     options: list[tuple[int, int]] = [(socket.SO_RCVBUF, buffer)] if buffer else []
@@ -165,7 +165,7 @@ async def _connected(request: Request, backend: Backend, limit: float) -> socket
 
 async def _addresses(host: str, port: int) -> Sequence[tuple[int, Any]]:
     """The addresses of a host. Raises gaierror."""
-    try:  # what is an address needs no thread
+    try:  # a numeric address needs no thread
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -195,7 +195,7 @@ async def _connected_to(
 async def _encrypted(
     request: Request, backend: Backend, sock: socket.socket, peer: Peer, want: Wanted, context: ssl.SSLContext
 ) -> Connection:
-    """The connection on a socket, once both sides have shaken hands. Raises HTTPError 500, as Apache does."""
+    """The connection on a socket, after the handshake. Raises HTTPError 500, as Apache does."""
     limit = timeout_of(request, backend)
     writer = None
     try:
@@ -204,7 +204,7 @@ async def _encrypted(
         why = objection(want.tls.policy, _shown_certificate(writer), want.name)
     except TimeoutError:
         why = f"no answer within {limit:.0f} s"
-    except (OSError, ValueError) as error:  # ValueError: the name is none
+    except (OSError, ValueError) as error:  # ValueError: the name is invalid
         why = _reason(error)
     if not why:
         assert writer is not None

@@ -23,9 +23,9 @@ from ownhost.request.module import Module, register
 from ownhost.request.programs import Execution
 from ownhost.request.request import Level, Request
 
-MOMENT = 0.5  # seconds until whatever still holds the output that nobody wants is ended
+MOMENT = 0.5  # seconds until processes that still hold unwanted output are ended
 CGI_TYPE = "application/x-httpd-cgi"  # the media type that stands for the handler
-GRACE = 3.0  # seconds that a program gets to end once it has said everything
+GRACE = 3.0  # seconds for a program to end after its output has ended
 
 
 def handle(request: Request) -> Response:
@@ -40,7 +40,7 @@ def handle(request: Request) -> Response:
 
 
 def check(request: Request) -> None:
-    """Refuse what may not be run. Raises HTTPError 403, 404."""
+    """Refuse files that may not be run. Raises HTTPError 403, 404."""
     stderr = f"stderr from {request.filename}"  # these are Apache's words
     if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
         raise HTTPError(403, f"AH02809: {stderr}: Options ExecCGI is off in this directory", module="cgi")
@@ -55,7 +55,7 @@ def check(request: Request) -> None:
 
 
 async def run(request: Request, body: RequestBody) -> Response:
-    """Run the program, and give what it answers. Raises HTTPError."""
+    """Run the program, and return its response. Raises HTTPError."""
     launcher = launcher_of(request, "cgi")
     content = await body.read() if request.head.has_body else None
     variables = environment(request, body_length=None if content is None else content.size)
@@ -80,7 +80,7 @@ async def run(request: Request, body: RequestBody) -> Response:
         response.as_sent = is_whole
         return response
     except HTTPError as error:
-        if heard is not None and error.status >= 500:  # what is the client's fault is none of the program's
+        if heard is not None and error.status >= 500:  # a client's error is not the program's
             await asyncio.wait((output.complaints,), timeout=GRACE)
             script_log.write_failed(request, error, content, heard)
         raise
@@ -89,24 +89,24 @@ async def run(request: Request, body: RequestBody) -> Response:
 
 
 def arguments(query: str | None) -> list[bytes]:
-    """What the program finds as its arguments: the words of a query without "=" (RFC 3875, 4.4)."""
+    """The program's arguments: the words of a query without "=" (RFC 3875, 4.4)."""
     if not query or "=" in query:
         return []
     return [unquote_to_bytes(word) for word in query.encode("latin-1").split(b"+") if b"%00" not in word]
 
 
 class Output:
-    """What a program says (answer.Source). Its complaints go to the error log."""
+    """A program's output (answer.Source). Its standard error goes to the error log."""
 
     def __init__(self, execution: Execution, request: Request, heard: Heard | None) -> None:
         self.execution = execution
         self.request = request
         self.ended = False
-        self.heard = heard  # what is kept for the ScriptLog, until the head is there
+        self.heard = heard  # kept for the ScriptLog, until the head is complete
         self.complaints = asyncio.ensure_future(pipes.read_lines(execution.errors, self.complain))
 
     def complain(self, line: str) -> None:
-        """Log what is meant for the error log."""
+        """Log a line of its standard error."""
         if self.heard is not None:
             self.heard.complain(line)
         self.request.log(Level.ERROR, "cgi", f"AH01215: stderr from {self.request.filename}: {line}")
@@ -120,7 +120,7 @@ class Output:
         return data
 
     def close(self) -> None:
-        """Let the program end, with what holds its output: in a moment."""
+        """Let the program end soon, with the processes that hold its output."""
         keep(self._end())
 
     async def _end(self) -> None:

@@ -28,7 +28,7 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t -~\x80-\xff]*)")
 _STATUS = re.compile(r"([2-5][0-9][0-9])(?:[\t ].*)?")
 _INTERIM = re.compile(rb"1(?!01)[0-9][0-9]")  # but not a switch of protocols
 _LENGTH = re.compile(r"[0-9]{1,18}")
-# What the server says itself, or what is put elsewhere in a Head.
+# Fields that the server sets itself, or that have their own place in a Head.
 _OURS = ("status", "content-length", "date", "server")
 _DATED = "last-modified"
 
@@ -36,20 +36,18 @@ Fields = list[tuple[str, str]]
 
 
 class Dialect(Enum):
-    """How a program says its status."""
+    """Where a program puts its status."""
 
-    CGI = "cgi"  # in Status; where it says none, the status is not its word
-    HTTP = "http"  # in a status line, as HTTP has it: nph- programs, servers that speak uwsgi
-    PHP = (
-        "php"  # in a status line where a script has written one; else in Status, which php-fpm always says (`apps.php`)
-    )
+    CGI = "cgi"  # in Status; without it, the program has not set one
+    HTTP = "http"  # in a status line, as in HTTP: nph- programs, servers that speak uwsgi
+    PHP = "php"  # in a status line if a script has written one; else in Status, which php-fpm always sends (`apps.php`)
 
 
 class MalformedHead(Exception):
     """A program's response has no proper head: why, in Apache's words."""
 
     def about(self, script: str) -> str:
-        """What the error log says of a program of this name."""
+        """The message for the error log about a program of this name."""
         return f"malformed header from script '{script}': {self}"
 
 
@@ -57,26 +55,26 @@ class NoHead(MalformedHead):
     """It ended before its head did."""
 
     def about(self, script: str) -> str:
-        """What the error log says of a program of this name."""
+        """The message for the error log about a program of this name."""
         return f"End of script output before headers: {script}"
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramHead:
-    """What a program says of its response. Texts are as in a request's head: ISO 8859-1.
+    """The head of a program's response. Texts are as in a request's head: ISO 8859-1.
 
-    `fields` are without Date, Server, Content-Length and those of a connection; they are remembered, and not to be
-    changed. A CGI program's Last-Modified is not among them, either: what it means is in `modified`. With a
-    `local_redirect`, a path and perhaps a query of this server, there is nothing else to the response: the answer is
-    what is there.
+    `fields` are without Date, Server, Content-Length and those of a connection; they are cached,
+    and must not be changed. A CGI program's Last-Modified is not among them; its meaning is in
+    `modified`. A `local_redirect` is a path of this server, perhaps with a query: its response
+    replaces the program's.
     """
 
     status: int
     fields: Fields
-    says_status: bool = True  # it is the program's own word
+    says_status: bool = True  # the program has set it itself
     modified: int | None = None  # seconds since the epoch
-    content_length: int | None = None  # None where it says none, or nonsense
-    chunked: bool = False  # what follows is in the chunked transfer coding
+    content_length: int | None = None  # None if there is none, or an invalid one
+    chunked: bool = False  # the body is in the chunked transfer coding
     local_redirect: str = ""
 
 
@@ -90,12 +88,12 @@ class HeadParser:
         self.head: ProgramHead | None = None  # until it is complete
         self.interims: list[ProgramHead] = []  # 1xx that came before it
         self.dialect = dialect
-        self.status = status  # where the program says none
+        self.status = status  # if the program sets none
         self._limit = limit
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes, and give those that are the body's. Raises MalformedHead."""
+        """Take bytes, and return those of the body. Raises MalformedHead."""
         if self.head is not None:
             return data
         searched = max(0, len(self._buffer) - 2)  # the end's first bytes may be there already
@@ -120,7 +118,7 @@ class HeadParser:
         return body
 
     def close(self) -> None:
-        """The program has said everything. Raises MalformedHead where the head is not complete."""
+        """The program's output has ended. Raises MalformedHead if the head is incomplete."""
         if self.head is None:
             for line in self._buffer.split(b"\n")[:-1]:
                 _field(bytes(line.removesuffix(b"\r")))
@@ -149,7 +147,7 @@ def _after_status_line(lines: list[bytes], dialect: Dialect) -> ProgramHead:
 
 
 def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """Lines, each with those that it goes on in (RFC 9112, 5.2)."""
+    """Lines, each joined with its continuation lines (RFC 9112, 5.2)."""
     found: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and found:
@@ -168,7 +166,7 @@ def _field(line: bytes) -> tuple[str, str]:
     if match is None:
         raise MalformedHead(f"Bad header: {_shown([line])}")
     name, value = match[1].decode(), match[2].decode("latin-1").rstrip("\t ")
-    if name.lower() == "content-type":  # Apache writes the type itself in small letters
+    if name.lower() == "content-type":  # Apache writes the type itself in lower case
         type_, semicolon, parameters = value.partition(";")
         value = f"{type_.lower()}{semicolon}{parameters}"
     return name, value
@@ -193,8 +191,9 @@ def _status(fields: Fields) -> int | None:
 def _cgi(fields: Fields, unsaid: int) -> ProgramHead:
     """The head of a CGI program.
 
-    Where the status is 200, Location means another page of this server's, or a redirect (RFC 3875, 6.2). Of the dates
-    that a Last-Modified may have, in any of their forms, the latest counts; what is none is not sent.
+    With status 200, Location means another page of this server, or a redirect (RFC 3875, 6.2). Of
+    several dates in Last-Modified fields, in any form, the latest counts; an invalid one is not
+    sent.
     """
     said = _status(fields)
     status = unsaid if said is None else said

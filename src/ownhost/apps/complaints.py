@@ -1,4 +1,4 @@
-"""What programs complain of: cut into messages, each of them a line of the error log, whatever a program writes."""
+"""Programs' standard error: cut into messages, each of them a line of the error log, whatever a program writes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Protocol
 
 from ownhost.request.request import Level, Request
 
-LONGEST = 8_192  # bytes of a line, as in Apache: what is longer goes on in another
+LONGEST = 8_192  # bytes of a line, as in Apache: a longer one continues in the next
 
 
 class Lines:
-    """Bytes in pieces of any size -> lines without their ends. What it keeps is shorter than LONGEST."""
+    """Bytes in pieces of any size -> lines without their ends. It keeps less than LONGEST."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that are complete by now."""
+        """The lines that are now complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         while len(self._rest) >= LONGEST:
             lines.append(self._rest[:LONGEST])
@@ -24,7 +24,7 @@ class Lines:
         return [text(piece) for line in lines for piece in _pieces(line)]
 
     def end(self) -> list[str]:
-        """There is no more: what is left of a line."""
+        """The end: the rest of a line."""
         rest, self._rest = self._rest, b""
         return [text(rest)] if rest else []
 
@@ -34,25 +34,25 @@ def _pieces(line: bytes) -> list[bytes]:
 
 
 def text(line: bytes) -> str:
-    """A line as the error log takes it; bytes that are no UTF-8 come out escaped there."""
+    """A line as the error log takes it; bytes that are not UTF-8 are escaped there."""
     return line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
 
 class Complaints(Protocol):
-    """Takes what a FastCGI program sends for the error log (STDERR) while it answers a request."""
+    """Takes what a FastCGI program sends for the error log (STDERR) during a request."""
 
     def take(self, data: bytes) -> None:
         """Some of it."""
 
     def pause(self) -> None:
-        """The program says something else."""
+        """The program sends something else."""
 
     def end(self) -> None:
-        """There is no more."""
+        """The end."""
 
 
 class LineComplaints:
-    """Each line is a message of a module's."""
+    """Each line is a message of a module."""
 
     def __init__(self, request: Request, module: str) -> None:
         self.request = request
@@ -68,13 +68,13 @@ class LineComplaints:
         """A line may go on."""
 
     def end(self) -> None:
-        """Log what is left."""
+        """Log the rest."""
         for line in self.lines.end():
             self.request.log(Level.ERROR, self.module, line)
 
 
 class RecordComplaints:
-    """Each record of another server's is a message, in the words of Apache's mod_proxy_fcgi."""
+    """Each record of another server is a message, in the words of Apache's mod_proxy_fcgi."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -86,7 +86,7 @@ class RecordComplaints:
             self.request.log(Level.ERROR, "proxy_fcgi", f"AH01071: Got error '{said}'")
 
     def pause(self) -> None:
-        """Nothing waits."""
+        """Nothing is buffered."""
 
     def end(self) -> None:
-        """Nothing waits."""
+        """Nothing is buffered."""

@@ -1,4 +1,4 @@
-"""The body of a program that sends it in the chunked transfer coding by itself: this server has framing of its own."""
+"""The body of a program that itself uses the chunked transfer coding: this server adds its own framing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ownhost.http.message import HTTPError
 
 
 class Dechunked:
-    """What another source says, out of its chunks (Source). `rest` was read of it already."""
+    """Another source's output without its chunks (Source). `rest` was read from it already."""
 
     def __init__(self, source: Source, rest: bytes, limits: HeadLimits) -> None:
         self._source = source
@@ -33,5 +33,5 @@ class Dechunked:
         return b""
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Stop it: the output is not wanted any more."""
         self._source.close()

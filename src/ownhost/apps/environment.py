@@ -1,7 +1,7 @@
-"""The variables that a program is told of a request: CGI/1.1 (RFC 3875, section 4), with Apache's additions.
+"""A program's variables for a request: CGI/1.1 (RFC 3875, section 4), with Apache's additions.
 
-All values are text, whatever they come from (`http.wire`): `encoded` gives the bytes to send, in which what a client
-sent is as it was sent. The names are those of Apache's ap_add_common_vars and ap_add_cgi_vars.
+All values are text (`http.wire`): `encoded` gives the bytes to send, in which a client's bytes are
+unchanged. The names are those of Apache's ap_add_common_vars and ap_add_cgi_vars.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ownhost.request.ways import known
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
 _NOT_IN_NAMES = re.compile(rb"[^A-Za-z0-9_]")
 _PASSWORDS = ("authorization", "proxy-authorization")
-# Content-Type and Content-Length have variables without HTTP_. HTTP_PROXY would be obeyed by many programs, which is
-# not for clients to say. A body is no longer chunked when a program gets it.
+# Content-Type and Content-Length have variables without HTTP_. Many programs would obey HTTP_PROXY,
+# and clients must not set that. A body is not chunked any more when a program gets it.
 _LEFT_OUT = ("content-type", "content-length", "proxy", "transfer-encoding")
-# Those that expressions know under the same name.
+# Those that have the same name in expressions.
 _SAME = (
     *("SERVER_SOFTWARE", "SERVER_ADDR", "SERVER_PORT", "SERVER_ADMIN", "SERVER_PROTOCOL"),
     *("REQUEST_SCHEME", "REQUEST_METHOD"),
@@ -39,11 +39,12 @@ MOST_NAMES = 1_024  # of fields, whose variables' names are remembered
 
 
 def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
-    """All variables of a request. `body_length` is that of the body as the program gets it; None where there is none.
+    """All variables of a request. `body_length` is that of the body as the program gets it; None if there is none.
 
-    A client that says itself that there are 0 bytes is believed, as in Apache.
+    A client that itself says that there are 0 bytes is believed, as in Apache.
 
-    What a request's phases set (SetEnv, SetEnvIf) is among them, but for names that mean something else here.
+    Variables from a request's phases (SetEnv, SetEnvIf) are among them, except names with another
+    meaning here.
     """
     head = request.head
     variables = dict(request.env)
@@ -54,7 +55,7 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     variables["REMOTE_PORT"] = str(request.endpoints.client_port)
     variables["QUERY_STRING"] = unwire(request.query or "")
     if head.major == 2:
-        variables.update(HTTP2="on", H2PUSH="off")  # as mod_http2 says it
+        variables.update(HTTP2="on", H2PUSH="off")  # in mod_http2's form
     if "content-type" in head.values:
         variables["CONTENT_TYPE"] = unwire(head.values["content-type"])
     if body_length is not None:
@@ -69,7 +70,7 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
 
 
 def _of_way(request: Request) -> dict[str, str]:
-    """The variables that say what is asked for, and where: the same for all requests that come one way."""
+    """The variables for the request's target: the same for all requests of one route."""
     variables = {name: VARIABLES[name].get(request) for name in _SAME}
     variables["SERVER_NAME"] = escape(names.server_name(request)[0])
     variables["SERVER_SIGNATURE"] = names.signature(request).removeprefix("<hr>\n")
@@ -84,12 +85,12 @@ def _of_way(request: Request) -> dict[str, str]:
 
 
 def encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    """Variables as the bytes that a protocol sends."""
+    """Variables as the bytes for a protocol."""
     return {to_bytes(name): to_bytes(value) for name, value in variables.items()}
 
 
 def for_execution(variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    """Variables as the environment of a process, where names are only letters, digits and _ (ap_create_environment)."""
+    """Variables as the environment of a process: names have only letters, digits and _ (ap_create_environment)."""
     return {_portable(to_bytes(name)): to_bytes(value) for name, value in variables.items()}
 
 
@@ -110,9 +111,10 @@ def _fields(request: Request) -> dict[str, str]:
 
 @functools.lru_cache(MOST_NAMES)
 def _variable(field: str) -> str:
-    """The variable for a header field; "" where there is none.
+    """The variable of a header field; "" if there is none.
 
-    Names with anything but letters, digits and - are left out, as in Apache: X_A would pass for X-A.
+    Names with anything but letters, digits and - are left out, as in Apache: X_A would look like
+    X-A.
     """
     if field in _LEFT_OUT or not _FIELD_NAME.fullmatch(field):
         return ""
@@ -120,15 +122,15 @@ def _variable(field: str) -> str:
 
 
 def _request_uri(request: Request) -> str:
-    """The target as it was sent, with all its slashes, or the path as it is by now (CGIVar)."""
+    """The target as it was sent, with all its slashes, or the current path (CGIVar)."""
     return request.uri if request.settings[CGI_VAR] == CURRENT else unwire(request.head.target)
 
 
 def script_name(uri: str, path_info: str) -> str:
-    """The part of a path in front of what leads to no file (RFC 3875, 4.1.13).
+    """The part of a path before its path info (RFC 3875, 4.1.13).
 
-    Several slashes stand for one there, as in Apache.
-    Where the two don't agree (rewriting may do that), as much as they don't have in common, up to a whole component.
+    Several slashes count as one there, as in Apache. If the two don't agree (rewriting may do
+    that), it is the part that they don't share, up to a whole component.
     """
     place, rest = len(uri), len(path_info)
     while place and rest and uri[place - 1] == path_info[rest - 1]:
@@ -141,15 +143,15 @@ def script_name(uri: str, path_info: str) -> str:
 
 
 def _translated(request: Request) -> str:
-    """The file name that PATH_INFO, taken for a path of this server, leads to; "" where it leads nowhere (4.1.6)."""
+    """The file name to which PATH_INFO, as a path of this server, leads; "" if it leads nowhere (4.1.6)."""
     inner = subrequest(request, request.path_info)
-    with contextlib.suppress(HTTPError):  # the name is told all the same: nothing is opened
+    with contextlib.suppress(HTTPError):  # the name is passed on all the same: nothing is opened
         advance(inner, Phase.WALK)
     return inner.filename + inner.path_info
 
 
 def _redirect(request: Request) -> dict[str, str]:
-    """What an internal redirect tells of the request that it stands in for (custom-error.html)."""
+    """The variables about the request before an internal redirect (custom-error.html)."""
     previous = request.previous
     if previous is None or request.is_subrequest:
         return {}

@@ -22,7 +22,7 @@ from ownhost.http.wire import to_bytes
 _HEADER = struct.Struct(">BBHHBx")
 _END = struct.Struct(">IB3x")
 _VERSION = 1
-_REQUEST_ID = 1  # there is one request on a connection
+_REQUEST_ID = 1  # the one request on a connection
 _RESPONDER = 1
 MAX_CONTENT = 0xFFF8  # bytes of a record, as they are sent: the most that needs no padding to a multiple of 8
 _LONGEST = 0x7FFFFFFF  # of a name or value
@@ -53,7 +53,7 @@ class ProtocolStatus(IntEnum):
 
 
 class FastCGIError(Exception):
-    """What came is not FastCGI, or no answer to this request. The message is one sentence for the error log."""
+    """The bytes are not FastCGI, or not a response to this request. The message is one sentence for the error log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Some of what the program has to say for the error log."""
+    """A piece of standard error, for the error log."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The request is done with. `app_status` is what the program would have exited with."""
+    """The request is finished. `app_status` is the program's exit status."""
 
     app_status: int
     protocol_status: ProtocolStatus
@@ -87,7 +87,7 @@ def begin(variables: Mapping[str, str], *, keep_connection: bool = False) -> byt
 
 
 def params(variables: Mapping[str, str]) -> bytes:
-    """All variables of a request, for one whose role is said. Raises ValueError."""
+    """All variables of a request whose role was sent. Raises ValueError."""
     pairs = [
         (_remembered if len(value) < _LONGEST_REMEMBERED else _pair)(name, value) for name, value in variables.items()
     ]
@@ -97,9 +97,7 @@ def params(variables: Mapping[str, str]) -> bytes:
 
 
 def _params(pairs: Iterable[bytes]) -> Iterator[bytes]:
-    """Records with variables. None begins in one record and ends in the next, unless it fits into no one: php-fpm does
-    not put it together again.
-    """
+    """Records with variables. Each variable is in one record, unless it is larger: php-fpm does not join them."""
     content = b""
     for pair in pairs:
         if len(content) + len(pair) > MAX_CONTENT:
@@ -115,12 +113,12 @@ def body(data: bytes) -> bytes:
 
 
 def end_of_body() -> bytes:
-    """What follows the body, also where there is none."""
+    """The end of the body, also without a body."""
     return _record(_Type.STDIN, b"")
 
 
 def abort() -> bytes:
-    """Tell the program that nobody waits for its answer any more."""
+    """Tell the program that its response is not wanted any more."""
     return _record(_Type.ABORT_REQUEST, b"")
 
 
@@ -150,30 +148,31 @@ def _length(length: int) -> bytes:
     return bytes((length,)) if length < 0x80 else struct.pack(">I", length | 0x80000000)
 
 
-# What a request begins with: of one whose connection ends with it, and of one whose connection stays.
+# The first record of a request, on a connection that ends with it, and on one that stays.
 ROLE = tuple(_record(_Type.BEGIN_REQUEST, struct.pack(">HB5x", _RESPONDER, keep)) for keep in (0, 1))
 _END_OF_PARAMS = _record(_Type.PARAMS, b"")
 
 
 class Responses:
-    """What a program answers on its connection.
+    """A program's response on its connection.
 
-    Output comes out as it comes in, not record by record: what is kept is at most one header, or the 8 bytes that end
-    a request. Invariant: whether there is an error doesn't depend on how the bytes were cut; where there is none,
-    nor do the output, the complaints (each put together) and the end. Records of types that are no part of an
-    answer are passed over, as Apache does; so are streams that go on after their end, which END_REQUEST is for.
+    Output is returned as it comes in, not record by record: at most one header is buffered, or the
+    8 bytes that end a request. Invariant: whether there is an error doesn't depend on how the bytes
+    were cut. Without an error, neither do the output, the standard error (each put together) and
+    the end. Records of types that do not belong to a response are skipped, as Apache does. So are
+    streams that go on after their end, as only END_REQUEST counts.
     """
 
     def __init__(self) -> None:
         self.ended = False
-        self.reusable = False  # a next request may begin on the connection, if it was asked to be kept
+        self.reusable = False  # a next request may begin on the connection, if keeping it was asked for
         self._kept = b""  # of a header, or of a record that is read whole
         self._type = 0  # of the record that is being read
         self._left = 0  # of its content
         self._padding = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take bytes, and give what is in them; nothing is taken after the end. Raises FastCGIError."""
+        """Take bytes, and return what is in them; nothing is taken after the end. Raises FastCGIError."""
         events: list[Event] = []
         buffer = self._kept + data if self._kept else data
         self._kept = b""
@@ -201,7 +200,7 @@ class Responses:
         return events
 
     def close(self) -> None:
-        """The program closed the connection. Raises FastCGIError where something is missing."""
+        """The program closed the connection. Raises FastCGIError if something is missing."""
         self.reusable = False
         if not self.ended:
             raise FastCGIError("the program closed the connection before its answer was complete")

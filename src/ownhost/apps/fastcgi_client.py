@@ -1,8 +1,9 @@
 """Asking a FastCGI program on a socket.
 
-A connection is for one request, but where an app keeps lines: there, the next request may have it, for as long as its
-lease is kept. That one's first record is sent right behind the answer. An app that has taken it waits for the rest; one
-that has said all, and is still at work (fastcgi_finish_request), leaves it, and the next request goes another way.
+A connection is for one request, unless an app keeps lines. Then the next request may use it, as
+long as its lease is kept. The first record of that request is sent right after the response. An app
+that has taken the record waits for the rest. One that has sent its response but still works
+(fastcgi_finish_request) leaves it, and the next request uses another connection.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ownhost.request.request import Request
 
 CONNECT = 10.0  # seconds
 _NEXT = fastcgi.ROLE[True]
-SMALL = 65_536  # bytes of a body that is sent together with what stands before it
+SMALL = 65_536  # bytes of a body that are sent together with the records before it
 
 
 async def ask_app(
@@ -38,10 +39,10 @@ async def ask_app(
     timeout: float = 0.0,
     dialect: Dialect = Dialect.CGI,
 ) -> Response:
-    """The response of an app, started if need be. Raises HTTPError 500, 503, 504."""
+    """The response of an app, which is started if needed. Raises HTTPError 500, 503, 504."""
     try:
         conversation = await _reach(request, launcher, app, variables, content)
-    except OSError:  # it has died since somebody asked it last, perhaps: the launcher knows
+    except OSError:  # it has died since the last request, perhaps: the launcher knows
         conversation = await _reach(request, launcher, app, variables, content, last=True)
     return await answer(request, conversation, app.module, dialect=dialect, timeout=timeout)
 
@@ -55,7 +56,7 @@ async def _reach(
     *,
     last: bool = False,
 ) -> Conversation:
-    """A conversation that has begun. Raises HTTPError; unless it is the last try, OSError where nobody listens."""
+    """A conversation that has begun. Raises HTTPError; unless it is the last try, OSError if no process listens."""
     lease = await launcher.lease(app)
     try:
         return await _begin(request, lease, app, fastcgi.params(variables), content)
@@ -70,12 +71,12 @@ async def _reach(
 
 
 def _complaints(request: Request, lease: Lease, app: App) -> Complaints:
-    """Who takes what an app complains of."""
+    """The consumer of an app's standard error."""
     return PHPComplaints(request, lease.repeat) if app.echoes else LineComplaints(request, app.module)
 
 
 async def _begin(request: Request, lease: Lease, app: App, params: bytes, content: Content | None) -> Conversation:
-    """Send a request to an app: on the line that a request before left, if it is still there. Raises OSError."""
+    """Send a request to an app: on the line that an earlier request left, if it still exists. Raises OSError."""
     line: SocketWire | None
     line, lease.line = lease.line, None
     if line is not None:
@@ -110,7 +111,7 @@ async def ask(
 
 
 class Conversation:
-    """One request and its answer (answer.Source)."""
+    """One request and its response (answer.Source)."""
 
     def __init__(
         self, wire: Wire | SocketWire, complaints: Complaints, lease: Lease | None = None, *, keeps: bool = False
@@ -120,11 +121,11 @@ class Conversation:
         self.lease = lease
         self.keeps = keeps  # the next request may have the connection
         self.responses = fastcgi.Responses()
-        self.sending: asyncio.Future[None] | None = None  # what did not go at once
+        self.sending: asyncio.Future[None] | None = None  # what could not be sent at once
         self.ended = False
 
     def begin(self, data: bytes, content: Content | None) -> None:
-        """Send the request, from `data` on: at once, as a rule; else while its answer may come already.
+        """Send the request, beginning with `data`: at once, as a rule; else while its response may already come.
 
         Raises OSError, before anything is sent.
         """
@@ -145,7 +146,7 @@ class Conversation:
                 await self.wire.send(fastcgi.end_of_body())
 
     async def read(self, deadline: float) -> bytes:
-        """Some more of the answer; b"" at its end."""
+        """A piece of the response; b"" at its end."""
         while not self.ended:
             data = await self.wire.read(deadline)
             try:
@@ -159,7 +160,7 @@ class Conversation:
         return b""
 
     def take(self, event: fastcgi.Event) -> bytes:
-        """What of an event is the answer's; complaints are logged."""
+        """The part of an event that belongs to the response. Standard error is logged."""
         match event:
             case fastcgi.Output(data=data):
                 self.complaints.pause()
@@ -174,7 +175,7 @@ class Conversation:
         return b""
 
     def close(self) -> None:
-        """Be through with it."""
+        """Close it."""
         self.complaints.end()
         if self.sending is not None and not self.sending.done():
             self.keeps = False  # the program has not taken all of the request

@@ -24,14 +24,14 @@ _PASSWORDS = ("authorization", "proxy-authorization")  # variables that `environ
 
 
 def wrapper_of(request: Request) -> Wrapper | None:
-    """What runs a request's script; None where the script is a program itself."""
+    """The program that runs a request's script; None if the script is a program itself."""
     wrappers = request.settings[mod_fcgid.WRAPPERS]
     _, dot, extension = request.filename.rpartition("/")[2].rpartition(".")
     return wrappers.get(dot + extension) or wrappers.get("")
 
 
 def check_script(request: Request, wrapper: Wrapper | None) -> None:
-    """What mod_fcgid refuses before it runs a script. Raises HTTPError 403, 404."""
+    """The refusals of mod_fcgid before it runs a script. Raises HTTPError 403, 404."""
     name = request.filename
     if Option.EXEC_CGI not in request.settings[OPTIONS] and request.alias != CGI:
         raise HTTPError(403, f"location of script {name} does not have ExecCGI enabled", module="fcgid")
@@ -67,7 +67,7 @@ def app_of(request: Request) -> App:
 
 
 def variables_of(request: Request, options: CommandOptions) -> tuple[tuple[str, str], ...]:
-    """The variables that a program finds when it starts."""
+    """The program's environment at its start."""
     settings = request.site.settings
     initial = settings[mod_fcgid.INITIAL_ENV]
     found = {**initial, **dict(options.environment)}
@@ -79,7 +79,7 @@ def variables_of(request: Request, options: CommandOptions) -> tuple[tuple[str, 
 
 
 async def run(request: Request, launcher: Launcher, app: App, body: RequestBody) -> Response:
-    """What the program answers. Raises HTTPError."""
+    """The program's response. Raises HTTPError."""
     check_length(request, request.head.content_length)
     content = await content_of(request, body)
     size = None if content is None else content.size
@@ -95,7 +95,7 @@ def check_length(request: Request, size: int) -> None:
 
 
 def fcgid_environment(request: Request, body_length: int | None) -> dict[str, str]:
-    """The variables of a request: those of CGI, and fields under their own names where FcgidPassHeader says so."""
+    """The variables of a request: those of CGI, and fields under their own names for FcgidPassHeader."""
     variables = environment(request, body_length=body_length)
     variables["FCGI_ROLE"] = "RESPONDER"
     if request.site.settings[mod_fcgid.FIX_PATHINFO]:

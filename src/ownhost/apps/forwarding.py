@@ -1,6 +1,7 @@
-"""What a server behind this one is told of a request: header fields for HTTP, variables for FastCGI, SCGI and uwsgi.
+"""What a server behind this one is told about a request: header fields for HTTP, variables for FastCGI, SCGI and uwsgi.
 
-Sources: RFC 9110, 7.6; Apache's ap_proxy_create_hdrbrgd, mod_proxy_fcgi, mod_proxy_scgi and mod_proxy_uwsgi.
+Sources: RFC 9110, 7.6; Apache's ap_proxy_create_hdrbrgd, mod_proxy_fcgi, mod_proxy_scgi and
+mod_proxy_uwsgi.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from ownhost.request.proxied import PROXIED
 from ownhost.request.request import Request
 
 Fields = list[tuple[str, str]]
-# What is said anew: the length is the body's, which is here already, and so is nothing to expect.
+# Fields that are replaced: the body has arrived, so its length is known, and an expectation is met.
 _OURS = ("host", "content-length", "expect", "max-forwards")
 
 
 def request_fields(request: Request, backend: Backend) -> Fields:
-    """The header fields for a HTTP server, without the body's length."""
+    """The header fields for an HTTP server, without the body's length."""
     settings = request.settings
     host = request.head.values.get("host", "")
     preserves = settings[PROXY_PRESERVE_HOST] and host
@@ -53,12 +54,12 @@ def keeps_connection(request: Request, backend: Backend) -> bool:
 
 
 def hears_of_interims(request: Request) -> bool:
-    """Whether a client is told of interim responses: the variable proxy-interim-response may have them left out."""
+    """Whether a client gets interim responses: the variable proxy-interim-response may suppress them."""
     return request.env.get("proxy-interim-response", "RFC").lower() == "rfc"
 
 
 def forwards_left(request: Request) -> int | None:
-    """The Max-Forwards that goes on: one less than came (RFC 9110, 7.6.2); None for none. Raises HTTPError 400.
+    """The Max-Forwards to send: one less than came (RFC 9110, 7.6.2); None for none. Raises HTTPError 400.
 
     As in Apache, it counts for each method.
     """
@@ -74,7 +75,7 @@ def forwards_left(request: Request) -> int | None:
 
 
 def asked_upgrade(request: Request, backend: Backend) -> str:
-    """The protocol that a client asks to switch to, where the backend may do that; "" otherwise (RFC 9110, 7.8)."""
+    """The protocol that a client asks to switch to, if the backend may do that; "" otherwise (RFC 9110, 7.8)."""
     asked = request.head.values.get("upgrade", "")
     options = {option.strip().lower() for option in request.head.values.get("connection", "").split(",")}
     allowed = backend.parameters.upgrade.lower()
@@ -82,7 +83,7 @@ def asked_upgrade(request: Request, backend: Backend) -> str:
 
 
 def via(request: Request, fields: Fields, version: str) -> Fields:
-    """Fields of a message in this version of HTTP ("1.1"), with what ProxyVia says of them (RFC 9110, 7.6.3)."""
+    """Fields of a message in this version of HTTP ("1.1"), with Via according to ProxyVia (RFC 9110, 7.6.3)."""
     level = request.settings[PROXY_VIA]
     if level == "Off":
         return fields
@@ -97,7 +98,7 @@ def via(request: Request, fields: Fields, version: str) -> Fields:
 
 
 def _merged(fields: Fields, name: str, value: str) -> Fields:
-    """One field with all values there are, and one more behind them."""
+    """One field with all its values, and one more appended."""
     if not value:
         return fields
     there = [said for field, said in fields if field.lower() == name.lower()]
@@ -108,8 +109,9 @@ def _merged(fields: Fields, name: str, value: str) -> Fields:
 def variables(request: Request, backend: Backend, body_length: int | None) -> dict[str, str]:
     """The variables for a server that speaks FastCGI, SCGI or uwsgi.
 
-    FastCGI servers are told the URL's path as SCRIPT_FILENAME, php-fpm with what Apache puts in front: then it looks
-    which part of it is the file. To the others it is what follows the program's own path.
+    FastCGI servers get the URL's path as SCRIPT_FILENAME, php-fpm with Apache's prefix: then it
+    finds out which part of it is the file. The others get it as the part after the program's own
+    path.
     """
     found = environment(request, body_length=body_length)
     forwards = forwards_left(request)

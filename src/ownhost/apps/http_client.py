@@ -1,6 +1,6 @@
 """One HTTP/1.1 request to a server behind this one, and its response, without input or output (RFC 9112).
 
-h11 does the parsing: its grammar is RFC 9112's. What is here is what of it matters to a server in front.
+h11 does the parsing: its grammar is RFC 9112's. This file has the rules for a server in front.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Fields = list[tuple[str, str]]
 
 
 class BackendError(Exception):
-    """What the other server says is not HTTP, or breaks off. The message is one sentence for the error log.
+    """The other server's bytes are not HTTP, or end too early. The message is one sentence for the error log.
 
-    `status` is what clients are told: as in Apache, 500 where it is but a field that nobody may be sent.
+    `status` is for the client: as in Apache, 500 if only a field is invalid.
     """
 
     def __init__(self, message: str, status: int = 502) -> None:
@@ -31,7 +31,7 @@ class BackendError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Interim:
-    """A response in between (1xx but 101), for whoever passes it on: never the last one."""
+    """An interim response (1xx except 101) to pass on: never the last one."""
 
     status: int
     fields: Fields
@@ -60,7 +60,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """101: from here on both sides speak another protocol. `leftover` are its first bytes."""
+    """101: from here on both sides speak another protocol. `leftover` has its first bytes."""
 
     protocol: str
     fields: Fields
@@ -90,8 +90,8 @@ class Exchange:
     ) -> bytes:
         """The request's head. Host is among the fields, which are as in a client's head (ISO 8859-1); no length is.
 
-        `target` is ASCII. `body_length` None is a body of unknown length, sent chunked. Raises ValueError for what HTTP
-        cannot say.
+        `target` is ASCII. `body_length` None is a body of unknown length, sent chunked. Raises
+        ValueError if HTTP cannot express it.
         """
         framing = ("Transfer-Encoding", "chunked") if body_length is None else ("Content-Length", str(body_length))
         said = [*fields, framing] if body_length != 0 or method in ("POST", "PUT", "PATCH") else fields
@@ -107,17 +107,17 @@ class Exchange:
         return self._h11.send(h11.Data(data=data)) or b""
 
     def end_of_body(self) -> bytes:
-        """What ends the request, also where it has no body."""
+        """The end of the request, also without a body."""
         return self._h11.send(h11.EndOfMessage()) or b""
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection is where a next request may begin, with a new Exchange."""
+        """Whether a next request may begin on the connection, with a new Exchange."""
         done = self._h11.our_state is self._h11.their_state is h11.DONE
         return done and self._h11.trailing_data == (b"", False)
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take bytes. Those behind the end are no part of the response, and spoil the connection.
+        """Take bytes. Those after the end do not belong to the response, and make the connection unusable.
 
         Raises BackendError.
         """
@@ -172,7 +172,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def _status(error: str) -> int:
-    """What clients are told where h11 does not take a response."""
+    """The status for clients when h11 refuses a response."""
     line = error.removeprefix("illegal header line: ")
     return 500 if line != error and ":" in line and "\\x00" not in line else 502
 

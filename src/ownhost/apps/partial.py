@@ -1,4 +1,6 @@
-"""Byte ranges of what a program or another server answers whole (RFC 9110, 14.2; Apache's ap_byterange_filter)."""
+"""Byte ranges of a response that a program or another server sends whole (RFC 9110, 14.2; Apache's
+ap_byterange_filter).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from ownhost.request.request import Request
 
 
 def cut(request: Request, response: Response, size: int | None, *, is_here: bool) -> Parts | None:
-    """Make a 206 of a response whose body will have so many bytes: the parts that its body is then.
+    """Make a 206 of a response whose body will have so many bytes: returns the parts of its body.
 
-    None where all of the body is to be sent: as a rule because no range was asked for. Of a body that is not here yet,
-    only ranges in their order can be cut without keeping it. Raises HTTPError 416.
+    None if all of the body is to be sent: usually because no range was asked for. While a body is
+    arriving, only ranges in ascending order can be cut without storing it. Raises HTTPError 416.
     """
     if size is None or response.status != 200 or request.error_status or _has_own_word(response):
         return None
@@ -35,7 +37,7 @@ def cut(request: Request, response: Response, size: int | None, *, is_here: bool
 
 
 def _has_own_word(response: Response) -> bool:
-    """Whether who answers has dealt with ranges, or wants none."""
+    """Whether the handler has handled ranges, or wants none."""
     return (
         response.header("content-range") is not None
         or (response.header("content-type") or "").lower().startswith("multipart/byteranges")
@@ -44,7 +46,7 @@ def _has_own_word(response: Response) -> bool:
 
 
 def joined(whole: bytes, parts: Parts | None) -> bytes:
-    """The parts of a body that is here; None for all of it."""
+    """The parts of a body that has arrived; None for all of it."""
     if parts is None:
         return whole
     return b"".join(part if isinstance(part, bytes) else whole[part[0] : sum(part)] for part in parts)

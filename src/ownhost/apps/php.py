@@ -1,9 +1,9 @@
 """PHP: a php-fpm for each identity, and for each different set of PHP settings that an identity has.
 
-What php-fpm is told of a setting with a request (PHP_VALUE, PHP_ADMIN_VALUE) stays in the process that served it, where
-later requests find it; an admin's value can never be taken back there. So nothing is told with requests: settings stand
-in the pool's configuration, and whatever differs in them is another `App`, with processes and an opcode cache of its
-own. Most sites come to one or two.
+A setting that php-fpm gets with a request (PHP_VALUE, PHP_ADMIN_VALUE) stays in the process that
+served it, for later requests; an admin's value can never be taken back there. So no settings are
+sent with requests. They are in the pool's configuration, and scripts with different settings have
+another `App`, with its own processes and opcode cache. Most sites need one or two.
 
 Sources: php-fpm's configuration (manual, "FastCGI Process Manager"), and php-fpm 8.2 itself.
 """
@@ -39,16 +39,19 @@ CHILD_IDLE = 10  # seconds that a process without a request stays
 LONGEST_REQUEST = 3_600  # seconds; a script that waits for ever uses no processor time, so max_execution_time lets it
 CONFIG = "fpm.conf"
 
-# php.ini's word does not count for these. mod_php knows no .user.ini; and PHP_SELF is right only with fix_pathinfo.
+# php.ini does not count for these. mod_php knows no .user.ini; and PHP_SELF is right only with
+# fix_pathinfo.
 _FIXED = (
     *("-d", "user_ini.filename="),
     *("-d", "cgi.fix_pathinfo=1"),
     *("-d", "fastcgi.logging=1"),
-    # A status line that a script has written comes as it is, and Status else, even for 200 (cgi_head.Dialect).
+    # A status line that a script has written arrives unchanged; otherwise Status, even for 200
+    # (cgi_head.Dialect).
     *("-d", "cgi.nph=1"),
     *("-d", "cgi.rfc2616_headers=1"),
 )
-# A variable of one of these names, set by SetEnv or out of a client's field, would be a setting for php-fpm.
+# A variable with one of these names, from SetEnv or a client's field, would be a setting for
+# php-fpm.
 _SETTINGS = frozenset(("PHP_VALUE", "PHP_ADMIN_VALUE"))
 
 
@@ -60,7 +63,7 @@ def handle(request: Request) -> Response:
 
 
 async def run(request: Request, body: RequestBody) -> Response:
-    """What php-fpm answers. Raises HTTPError."""
+    """php-fpm's response. Raises HTTPError."""
     launcher = launcher_of(request, "php")
     content = await body.read() if request.head.has_body else None
     base = environment(request, body_length=None if content is None else content.size)
@@ -69,7 +72,7 @@ async def run(request: Request, body: RequestBody) -> Response:
 
 
 def app_of(request: Request) -> App:
-    """The php-fpm that runs a request's script. Raises HTTPError 500 where none is installed."""
+    """The php-fpm that runs a request's script. Raises HTTPError 500 if none is installed."""
     settings = request.settings
     return _app(
         php_server(request),
@@ -110,11 +113,11 @@ def _app(
 
 
 def process_manager(most: int, first: int, spare: int, most_spare: int) -> tuple[str, ...]:
-    """The lines that say how many processes there are: on demand, unless StartServers or MinSpareServers is said."""
-    lines = (f"pm.max_children = {most + 1}",)  # one to spare, or php-fpm warns of a limit that is kept elsewhere
+    """The lines for the number of processes: on demand, unless StartServers or MinSpareServers is set."""
+    lines = (f"pm.max_children = {most + 1}",)  # one spare, or php-fpm warns about a limit that is kept elsewhere
     if not first and not spare:
         return ("pm = ondemand", f"pm.process_idle_timeout = {CHILD_IDLE}s", *lines)
-    spare = min(max(spare, 1), most)  # php-fpm refuses 0; prefork, too, takes it for 1
+    spare = min(max(spare, 1), most)  # php-fpm refuses 0; prefork, too, treats it as 1
     most_spare = min(max(most_spare, spare + 1), most + 1)
     return (
         "pm = dynamic",
@@ -126,10 +129,10 @@ def process_manager(most: int, first: int, spare: int, most_spare: int) -> tuple
 
 
 def fpm_config(values: Values, manager: tuple[str, ...], max_requests: int) -> str:
-    """php-fpm's configuration. It has no user: php-fpm runs as the owner from the start."""
+    """php-fpm's configuration. It names no user: php-fpm runs as the owner from the start."""
     lines = (
         "[global]",
-        "error_log = /dev/null",  # must be a file that the owner may open; --force-stderr has it unused
+        "error_log = /dev/null",  # must be a file that the owner may open; with --force-stderr it is not used
         "log_level = warning",
         "log_limit = 8192",  # bytes of a message, as in Apache
         "[php]",
@@ -157,19 +160,21 @@ def setting_lines(values: Values) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """A text that PHP's ini parser reads back as it is, whatever is in it.
+    """A text that PHP's ini parser reads back unchanged.
 
-    In single quotes nothing is special but their end; strings side by side are one, so a quote comes in double quotes.
-    Braces stand alone, for the launcher to find no placeholder. Backslashes before double quotes mean too many things.
+    In single quotes only their end is special. Adjacent strings are joined, so a quote is put into
+    double quotes. Braces stand alone, so that the launcher finds no placeholder. Backslashes before
+    double quotes have too many meanings.
     """
     parts = re.findall(r"[^'{]+|'|\{", text)
     return "".join(f'"{part}"' if part == "'" else f"'{part}'" for part in parts) or '""'
 
 
 def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]:
-    """The variables for php-fpm, from those that any program is given, so that scripts find what mod_php shows them.
+    """The variables for php-fpm, from those for any program, so that scripts find what mod_php shows them.
 
-    php-fpm makes PHP_AUTH_USER, PHP_AUTH_PW and PHP_AUTH_DIGEST of HTTP_AUTHORIZATION, which other programs don't get.
+    php-fpm makes PHP_AUTH_USER, PHP_AUTH_PW and PHP_AUTH_DIGEST from HTTP_AUTHORIZATION, which
+    other programs don't get.
     """
     variables = dict(base)
     for name in _SETTINGS:
@@ -179,8 +184,9 @@ def php_environment(base: Mapping[str, str], request: Request) -> dict[str, str]
     if authorization:
         variables["HTTP_AUTHORIZATION"] = authorization
     if request.path_info and "REDIRECT_URL" in variables:
-        # php-fpm takes these two together for an Action's, and would hide PATH_INFO or run PATH_TRANSLATED. With the
-        # whole path for a file name it looks for the script itself, and finds both again.
+        # php-fpm takes these two together for an Action's, and would hide PATH_INFO or run
+        # PATH_TRANSLATED. If the file name is the whole path, it looks for the script itself, and
+        # finds both again.
         variables["SCRIPT_FILENAME"] += request.path_info
         variables.pop("PATH_TRANSLATED", None)
     return variables

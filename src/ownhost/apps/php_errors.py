@@ -1,8 +1,8 @@
-"""PHP's errors: as php-fpm sends them with an answer, and as they stand on its standard error.
+"""PHP's errors: as php-fpm sends them with a response, and as it writes them on its standard error.
 
-php-fpm says each message twice: in the request's FCGI_STDERR, where it is known whose request it was, and on standard
-error, among whatever else scripts and their programs write there. The first is logged, as mod_php would; of the other,
-what the first had is left out (`Echoes`).
+php-fpm says each message twice: in the request's FCGI_STDERR, where the request is known, and on
+standard error, among anything that scripts and their programs write there. The first is logged, as
+mod_php would. In the second, the same messages are left out (`Echoes`).
 
 Sources: php-fpm 8.2 (fpm_main.c, zlog.c), mod_php 8.2 (sapi_apache2.c).
 """
@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from ownhost.request.request import Level, Request
 
-SAID = "PHP message: "  # how a message begins
+SAID = "PHP message: "  # the beginning of a message
 MOST = 65_536  # bytes of messages that are kept until they are complete
 MOST_HELD = 1_000  # lines
 _BETWEEN = re.compile(r"; (?=PHP message: )|(?<=\n)(?=PHP message: )")
 _BEFORE = re.compile(f"(?={SAID})")
-# As main.c gives them to a SAPI: what is none of these is notice, as error_log() is.
+# As main.c gives them to a SAPI: all others are notice, as error_log() is.
 _LEVELS = {
     "Fatal error": Level.ERROR,
     "Recoverable fatal error": Level.ERROR,
@@ -48,7 +48,7 @@ def level_of(message: str) -> Level:
 
 
 def of_line(line: str) -> tuple[Level, str]:
-    """What a line of php-fpm's standard error is: its own words, a message of PHP's, or anything."""
+    """The kind of a line of php-fpm's standard error: its own words, a message of PHP's, or anything."""
     own = _OWN.fullmatch(line)
     if own:
         return _OWN_LEVELS[own[1]], own[2]
@@ -59,7 +59,7 @@ def of_line(line: str) -> tuple[Level, str]:
 
 
 def _parts(line: str) -> list[str]:
-    """A line, cut where a message begins behind something else."""
+    """A line, cut before a message that begins within it."""
     return [part for part in _BEFORE.split(line) if part] or [line]
 
 
@@ -72,13 +72,13 @@ class PHPComplaints:
         self.kept = b""
 
     def take(self, data: bytes) -> None:
-        """Keep it until it is complete: only what follows a message tells its end."""
+        """Keep it until it is complete: only what follows a message shows its end."""
         self.kept += data
         if len(self.kept) >= MOST:
             self.pause()
 
     def pause(self) -> None:
-        """What is there is complete: PHP ends a record before it says something else."""
+        """The messages so far are complete: PHP ends a record before it sends something else."""
         if not self.kept:
             return
         said, self.kept = self.kept.decode("utf-8", "surrogateescape"), b""
@@ -89,15 +89,16 @@ class PHPComplaints:
         self.repeat("\n".join(messages))
 
     def end(self) -> None:
-        """There is no more."""
+        """The end."""
         self.pause()
 
 
 class Echoes:
-    """Of the lines of php-fpm's standard error, those that no answer had (`say`).
+    """The lines of php-fpm's standard error that no response had (`say`).
 
-    A message is held back until the worker has said (`hear`) that it was in an answer; so are lines behind it, which
-    may be the rest of it. What is never heard of is said after all (`settle`): it is of no request.
+    A message is held back until the worker has said (`hear`) that it was in a response; so are
+    lines after it, which may be the rest of it. If that never comes, it belongs to no request, and
+    is said after all (`settle`).
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -111,7 +112,7 @@ class Echoes:
         return bool(self.held or self.heard)
 
     def take(self, line: str) -> None:
-        """A line of standard error. What stood before a message on its line did not end in a newline."""
+        """A line of standard error. Text before a message on its line did not end in a newline."""
         for part in _parts(line):
             if self.heard[part] > 0:
                 self.heard -= Counter((part,))
@@ -123,7 +124,7 @@ class Echoes:
             self.settle()
 
     def hear(self, messages: str) -> None:
-        """Messages that were in an answer."""
+        """Messages that were in a response."""
         for part in (part for line in messages.split("\n") for part in _parts(line)):
             if part in self.held:
                 self.held.remove(part)

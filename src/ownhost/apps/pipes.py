@@ -18,7 +18,7 @@ _READ_ONCE = select.EPOLLIN | select.EPOLLONESHOT
 
 
 class _Wait:
-    """Somebody who waits for a descriptor."""
+    """A task that waits for a descriptor."""
 
     __slots__ = ("future",)
 
@@ -26,16 +26,17 @@ class _Wait:
         self.future = future
 
     def check_time(self) -> None:
-        """It has waited for long enough."""
+        """It has waited long enough."""
         if not self.future.done():
             self.future.set_exception(TimeoutError())
 
 
 class Waiting:
-    """What one event loop waits for, beside its own: descriptors that are waited for once, as a rule, and then closed.
+    """The descriptors that one event loop waits for, usually once each before they are closed.
 
-    The loop watches an epoll instance, and that the descriptors. One more is one system call, and one that was closed
-    is gone by itself; to add a reader to the loop and to remove it takes seven, for the loop cannot rely on either.
+    The loop watches an epoll instance, which watches the descriptors. Adding one is one system
+    call, and a closed one disappears by itself. To add a reader to the loop and remove it takes
+    seven calls, as the loop cannot rely on either.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -62,7 +63,10 @@ class Waiting:
             raise
 
     def _watch(self, descriptor: int) -> None:
-        """Have the kernel tell once. It forgets what is closed, without a word: a number may be another one by now."""
+        """Have the kernel report once.
+
+        It silently forgets closed descriptors, so a number may mean another one by now.
+        """
         if descriptor in self._known:
             with contextlib.suppress(FileNotFoundError):
                 self._epoll.modify(descriptor, _READ_ONCE)
@@ -91,7 +95,7 @@ async def readable(descriptor: int, deadline: float = NEVER) -> None:
 
 
 async def read(descriptor: int, deadline: float = NEVER) -> bytes:
-    """Some bytes of a non-blocking descriptor; b"" at its end. Raises OSError, TimeoutError at a deadline."""
+    """A piece from a non-blocking descriptor; b"" at its end. Raises OSError, TimeoutError at a deadline."""
     while True:
         try:
             return os.read(descriptor, SIZE)
@@ -100,11 +104,11 @@ async def read(descriptor: int, deadline: float = NEVER) -> bytes:
 
 
 async def closes(descriptor: int, patience: float) -> bool:
-    """Whether whoever writes into a pipe closes it within so many seconds. Nothing is read."""
+    """Whether the writer of a pipe closes it within so many seconds. Nothing is read."""
     loop = asyncio.get_running_loop()
     end = loop.time() + patience
     poll = select.poll()
-    poll.register(descriptor, 0)  # the other end's closing is told without being asked for
+    poll.register(descriptor, 0)  # the other end's closing is reported without being asked for
     while not poll.poll(0):
         if loop.time() >= end:
             return False
@@ -113,7 +117,7 @@ async def closes(descriptor: int, patience: float) -> bool:
 
 
 async def read_lines(descriptor: int, take: Callable[[str], None]) -> None:
-    """Hand on each line of a descriptor, until its end."""
+    """Pass on each line of a descriptor, until its end."""
     lines = Lines()
     while data := await read(descriptor):
         for line in lines.feed(data):

@@ -21,10 +21,11 @@ from ownhost.request.proxied import PROXY_HANDLER
 from ownhost.request.request import Request
 
 READ = 65_536
-TOO_MANY = 10  # interim responses of a server that never comes to the point (AP_MAX_INTERIM_RESPONSES)
+TOO_MANY = 10  # interim responses of a server that sends no other (AP_MAX_INTERIM_RESPONSES)
 _OURS = ("server", "date")  # said by this server
-# A connection that was kept may be closed by the other side just when it is used. What may have been done then is not
-# done twice: other methods get a new one (RFC 9110, 9.2.2; RFC 9112, 9.3.1).
+# The other side may close a kept connection just when it is used. The request may have been acted
+# on, so it must not be repeated: other methods get a new connection (RFC 9110, 9.2.2; RFC 9112,
+# 9.3.1).
 _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 
 
@@ -41,7 +42,7 @@ def handle(request: Request) -> Response:
 
 
 async def run(request: Request, backend: Backend, body: RequestBody) -> Response:
-    """What the other server answers. Raises HTTPError 502, 503, 504."""
+    """The other server's response. Raises HTTPError 502, 503, 504."""
     content = await body.read() if request.head.has_body else None
     timeout = timeout_of(request, backend)
     if backend.scheme in SPEAK_HTTP:
@@ -66,7 +67,7 @@ async def run(request: Request, backend: Backend, body: RequestBody) -> Response
 
 
 def _seen(request: Request, response: Response) -> Response:
-    """A response as this server says it. Raises HTTPError where ProxyErrorOverride has a page of its own for it."""
+    """The response as this server sends it. Raises HTTPError if ProxyErrorOverride has an own page for it."""
     if response.deferred is None:
         if response.status in request.settings[PROXY_ERROR_OVERRIDE]:
             if not isinstance(response.body, bytes):
@@ -78,7 +79,7 @@ def _seen(request: Request, response: Response) -> Response:
 
 
 class Bytes:
-    """A program's answer that ends with the connection (answer.Source)."""
+    """A program's response that ends with the connection (answer.Source)."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -101,7 +102,7 @@ class Bytes:
         return data
 
     def close(self) -> None:
-        """Be through with it."""
+        """Close it."""
         self.connection.close()
 
 
@@ -117,7 +118,7 @@ async def ask_http(
     timeout: float,
     body: RequestBody,
 ) -> Response:
-    """What a HTTP server answers; `body` hears of its interim responses. Raises HTTPError 502, 503, 504."""
+    """An HTTP server's response; `body` gets its interim responses. Raises HTTPError 502, 503, 504."""
     connection = await connect(request, backend, fresh=request.method not in _REPEATABLE)
     try:
         return await _ask_http(request, backend, connection, target, fields, content, timeout, body)
@@ -127,7 +128,7 @@ async def ask_http(
 
 
 class _Stale(Exception):
-    """A kept connection had been closed by the other side: nothing was answered, so nothing was done."""
+    """The other side had closed a kept connection: nothing was answered, so nothing was done."""
 
 
 async def _ask_http(
@@ -153,7 +154,7 @@ async def _ask_http(
     except ValueError as error:
         conversation.close()
         raise HTTPError(500, f"{request.uri}: {error}", module="proxy_http") from None
-    except (http_client.BackendError, OSError) as error:  # OSError: of TLS, too
+    except (http_client.BackendError, OSError) as error:  # OSError: also of TLS
         conversation.close()
         if connection.used and not conversation.heard:
             raise _Stale from None
@@ -172,21 +173,24 @@ async def _ask_http(
 
 
 class Conversation:
-    """One request to a HTTP server, and its response (answer.Source: the response's body)."""
+    """One request to an HTTP server, and its response (answer.Source: the response's body)."""
 
     def __init__(self, connection: Connection, *, reuses: bool) -> None:
         self.connection = connection
         self.reuses = reuses
         self.exchange = http_client.Exchange()
         self.sending: asyncio.Future[None] | None = None
-        self.heard = False  # anything at all was answered
+        self.heard = False  # whether any byte of a response came
         self.ended = False
-        self.content: list[bytes] = []  # of the body, come with the head
+        self.content: list[bytes] = []  # of the body, received with the head
 
     def begin(
         self, method: str, target: str, fields: list[tuple[str, str]], content: Content | None, version: str
     ) -> None:
-        """Begin to send the request, while its answer may come already. Raises ValueError for what no head can say."""
+        """Begin to send the request, while its response may already come.
+
+        Raises ValueError if HTTP cannot express it.
+        """
         size = 0 if content is None else content.size
         self.connection.writer.write(self.exchange.request(method, target, fields, size, version))
         self.sending = asyncio.ensure_future(self._send(content))
@@ -232,7 +236,7 @@ class Conversation:
             self.ended = True
 
     def take(self) -> bytes:
-        """What of the body is here."""
+        """The part of the body that has arrived."""
         data = b"".join(self.content)
         self.content.clear()
         return data
@@ -252,7 +256,7 @@ class Conversation:
         return b""
 
     def close(self) -> None:
-        """Be through with it: keep the connection if it can be used again."""
+        """Close it, or keep the connection if it can be used again."""
         sent = self.sending is None or self.sending.done()
         if self.sending is not None:
             self.sending.cancel()
@@ -263,7 +267,7 @@ class Conversation:
 
 
 async def _pass_on(interim: http_client.Interim, body: RequestBody) -> None:
-    """Have the client hear of an interim response. 100 is meant for who sends the body: this server, which has it."""
+    """Send an interim response to the client. 100 is for the sender of the body: this server, which has it."""
     if interim.status != 100:
         await body.tell(interim.status, [field for field in interim.fields if field[0].lower() not in _OURS])
 
@@ -272,7 +276,7 @@ async def _pass_on(interim: http_client.Interim, body: RequestBody) -> None:
 
 
 def _check_protocol(protocol: str, asked: str) -> None:
-    """See that a server that switches to another protocol was asked to. Raises BackendError."""
+    """Check that a server that switches to another protocol was asked to. Raises BackendError."""
     if protocol.lower() not in [name.strip().lower() for name in asked.split(",") if name.strip()]:
         raise http_client.BackendError(f"it switches to the protocol {protocol!r}, which was not asked for")
 

@@ -1,4 +1,4 @@
-"""What Python applications have in common, WSGI's and ASGI's: whose they are, what runs them, how they are asked."""
+"""What WSGI and ASGI applications have in common: their owner, their Python, how they are asked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ownhost.request.programs import Launcher
 from ownhost.request.request import Request
 from ownhost.request.ways import known
 
-IDLE_TIMEOUT = 60  # seconds, where inactivity-timeout= does not say it
-# The one below Ownhost's own virtual environment, not that: what is installed there is no owner's business. It may be
-# root's alone (/root/.pyenv): then the system's.
+IDLE_TIMEOUT = 60  # seconds, if inactivity-timeout= does not set it
+# The Python below Ownhost's own virtual environment, not the environment: owners must not see what
+# is installed there. It may be root's alone (/root/.pyenv): then the system's.
 PYTHONS = tuple(dict.fromkeys((os.path.realpath(sys.executable), "/usr/bin/python3", "/usr/local/bin/python3")))
 
 Run = Callable[[Request, Launcher, App, RequestBody], Awaitable[Response]]  # has an app answer a request
@@ -29,7 +29,7 @@ Run = Callable[[Request, Launcher, App, RequestBody], Awaitable[Response]]  # ha
 def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[Request], Response]:
     """A handler that has the app of a request answer; errors are logged in the name of `kind`.
 
-    It raises what `app_of` and `run` do, and HTTPError 500 where no programs can be run.
+    It raises what `app_of` and `run` do, and HTTPError 500 if no programs can be run.
     """
 
     def handle(request: Request) -> Response:
@@ -44,12 +44,12 @@ def handler(kind: str, app_of: Callable[[Request], App], run: Run) -> Callable[[
 
 
 async def content_of(request: Request, body: RequestBody) -> Content | None:
-    """All of a request's body; None where it has none. Raises HTTPError, ClientGone."""
+    """All of a request's body; None if it has none. Raises HTTPError, ClientGone."""
     return await body.read() if request.head.has_body else None
 
 
 def python_of(folder: str) -> str:
-    """The Python of a virtual environment; where there is none, the first that this process's identity may run."""
+    """The Python of a virtual environment. Without one, the first that this process's identity may run."""
     return python_in(folder) if folder else default_python()
 
 
@@ -60,7 +60,7 @@ def python_in(folder: str) -> str:
 
 @functools.cache
 def default_python() -> str:
-    """The first Python that this process's identity may run; Ownhost's own where it may run none."""
+    """The first Python that this process's identity may run; Ownhost's own if it may run none."""
     return next((python for python in PYTHONS if os.access(python, os.X_OK)), PYTHONS[0])
 
 
@@ -72,12 +72,12 @@ def max_requests(request: Request, daemon: Daemon) -> int:
 
 
 def environment_of(daemon: Daemon) -> tuple[tuple[str, str], ...]:
-    """The variables that a group's processes have."""
+    """The environment of a group's processes."""
     return tuple((name, value) for name, value in (("LANG", daemon.lang), ("LC_ALL", daemon.locale)) if value)
 
 
 def check_owner(daemon: Daemon, directive: str) -> None:
-    """See that a group's user= and group= are this process's own: it starts nothing as another. Raises HTTPError."""
+    """Check that a group's user= and group= are this process's own: it starts nothing as another. Raises HTTPError."""
     for option, name, found, own in (
         ("user", daemon.user, _uid, os.geteuid()),
         ("group", daemon.group, _gid, os.getegid()),
@@ -101,7 +101,7 @@ def home_of(uid: int) -> str:
 
 @functools.cache
 def _uid(name: str) -> int:
-    """The uid of a name or #uid; -1 where there is none."""
+    """The uid of a name or #uid; -1 if there is none."""
     if name.startswith("#"):
         return int(name[1:]) if name[1:].isdecimal() else -1
     try:
@@ -112,7 +112,7 @@ def _uid(name: str) -> int:
 
 @functools.cache
 def _gid(name: str) -> int:
-    """The gid of a name or #gid; -1 where there is none."""
+    """The gid of a name or #gid; -1 if there is none."""
     if name.startswith("#"):
         return int(name[1:]) if name[1:].isdecimal() else -1
     try:

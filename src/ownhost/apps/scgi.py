@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 
 def request_head(variables: Mapping[bytes, bytes], body_length: int) -> bytes:
-    """What stands before the body. No variable may have a NUL in it: there is no way to say one.
+    """The part before the body. A variable with a NUL in it cannot be expressed.
 
     Raises ValueError.
     """

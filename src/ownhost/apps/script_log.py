@@ -1,6 +1,7 @@
-"""The ScriptLog: what a program that failed was told and said (Apache's "Apache Tutorial: Dynamic Content with CGI").
+"""The ScriptLog: what a failing program was told and said (Apache's "Apache Tutorial: Dynamic Content with CGI").
 
-It is opened for each entry, as the owner who serves: Apache's children do that, too, with their one account.
+It is opened for each entry, as the owner who serves. Apache's children do so, too, with their one
+account.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from ownhost.request.request import Level, Request
 
 MODE = 0o666  # less the umask
 LONGEST = 65_536  # bytes of a program's output that are kept; a head may not be longer
-MOST = 1_000  # lines of its complaints
+MOST = 1_000  # lines of its standard error
 
 
 @dataclass(slots=True)
 class Heard:
-    """What a program has said so far."""
+    """A program's output so far."""
 
     output: bytearray = field(default_factory=bytearray)
     errors: list[str] = field(default_factory=list)
@@ -32,7 +33,7 @@ class Heard:
         self.output += data[: LONGEST - len(self.output)]
 
     def complain(self, line: str) -> None:
-        """Keep a complaint."""
+        """Keep a line of its standard error."""
         if len(self.errors) < MOST:
             self.errors.append(line)
 
@@ -43,7 +44,7 @@ def write_refused(request: Request, error: HTTPError) -> None:
 
 
 def write_failed(request: Request, error: HTTPError, content: Content | None, heard: Heard) -> None:
-    """Note all of a program's failure."""
+    """Write down all of a program's failure."""
     _append(request, error, _failure(request, content, heard))
 
 

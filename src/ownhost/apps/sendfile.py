@@ -1,4 +1,4 @@
-"""X-Sendfile: a file that a program's response names, in the stead of its body."""
+"""X-Sendfile: a file that a program's response names, sent instead of its body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELD = "x-sendfile"
 
 
 def file_named(request: Request, response: Response) -> str:
-    """What a response says in X-Sendfile, where that is obeyed; "" for nothing."""
+    """The value of X-Sendfile in a response, if it is obeyed; "" for none."""
     return (request.settings[X_SEND_FILE] and response.header(FIELD)) or ""
 
 
@@ -48,13 +48,13 @@ def send_instead(request: Request, response: Response, name: str) -> Response:
 
 
 def _replaced(request: Request) -> list[str]:
-    """Fields of the program's that the file's own replace."""
+    """Fields of the program that the file's own replace."""
     ignored = {"etag": request.settings[IGNORE_ETAG], "last-modified": request.settings[IGNORE_LAST_MODIFIED]}
     return ["content-encoding", *(name for name, is_ignored in ignored.items() if is_ignored)]
 
 
 def _locate(request: Request, name: str) -> str:
-    """The whole name of a file in one of the folders that it may be in. Raises HTTPError 404."""
+    """The absolute name of a file in one of the allowed folders. Raises HTTPError 404."""
     name = unwire(name)
     if request.settings[UNESCAPE]:
         name = unquote(name, errors="surrogateescape")

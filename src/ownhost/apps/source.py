@@ -1,4 +1,4 @@
-"""What a program says, as whoever makes a response of it reads it."""
+"""A program's output, as the maker of a response reads it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Source(Protocol):
-    """What a program says, as it says it."""
+    """A program's output."""
 
-    ended: bool  # there is no more, without asking
+    ended: bool  # there is no more: no read is needed
 
     async def read(self, deadline: float) -> bytes:
         """Some more; b"" at the end. Raises OSError, SourceError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
-        """Nobody listens any more."""
+        """Stop it: the output is not wanted any more."""
 
 
 class SourceError(Exception):
-    """A program's answer ends before it is complete, or is none. One sentence for the error log."""
+    """A program's response ends too early, or is invalid. One sentence for the error log."""

@@ -1,4 +1,4 @@
-"""Bytes on their way, bounded in memory: what is more goes into a file, within what `spooling` lets a process keep."""
+"""Bytes in transit, limited in memory: more than that goes into a file, within what `spooling` lets a process keep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Spool:
         self._file: SpoolFile | None = None
 
     def write(self, data: bytes) -> None:
-        """Add some bytes. Raises OSError where the disk is full, HTTPError 503 and 413 where too much is kept."""
+        """Add some bytes. Raises OSError if the disk is full, HTTPError 503 and 413 if too much is kept."""
         size = self.size + len(data)
         if self._file is None and size <= MEMORY:
             self._parts.append(data)
@@ -43,7 +43,7 @@ class Spool:
         raise HTTPError(503, why, (("Retry-After", "10"),))
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, in pieces. Whoever has begun gets to the end, though it is closed meanwhile."""
+        """All of it, in pieces. A reader that has begun gets to the end, even if it is closed meanwhile."""
         if self._file is None:
             yield from tuple(self._parts)
             return
@@ -54,13 +54,13 @@ class Spool:
                 place += len(piece)
 
     def fileno(self) -> int:
-        """A file with all of it, at its beginning: open for as long as this is."""
+        """A file with all of it, at its beginning: open as long as this object."""
         file = self._as_file()
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return file.fileno()
 
     def close(self) -> None:
-        """Let the file go."""
+        """Release the file."""
         self._parts.clear()
         if self._file is not None:
             self._file.close()
@@ -76,12 +76,12 @@ class Spool:
 class Flow:
     """A response's body, between a program that writes and a client that reads at its own pace.
 
-    The program goes on though the client is slow: what is not read yet waits here, up to SpoolMaxAnswer. Then the
-    program waits, too. An error ends the flow for whoever reads, as an exception.
+    The program goes on if the client is slow: unread bytes wait here, up to SpoolMaxAnswer. Then
+    the program waits, too. An error ends the flow for the reader, as an exception.
     """
 
     def __init__(self, length: int | None = None) -> None:
-        self.length = length  # bytes that are read of it in all, where that is known before
+        self.length = length  # bytes to be read in total, if known in advance
         self._whole = length  # bytes that are put in
         self._cutter: Cutter | None = None
         self._waiting: deque[bytes] = deque()
@@ -92,11 +92,11 @@ class Flow:
         self._error: BaseException | None = None
         self._delivered = 0  # bytes that were read
         self._changed = asyncio.Event()
-        self.abandoned = False  # nobody reads any more
+        self.abandoned = False  # it is not read any more
         self._at_close: list[Callable[[], object]] = []
 
     async def put(self, data: bytes) -> bool:
-        """Add some bytes, waiting while too many are here. False where nobody reads them any more."""
+        """Add some bytes, waiting while too many are here. False if they are not wanted any more."""
         while not (self.abandoned or self._takes(len(data))):
             self._changed.clear()
             await self._changed.wait()
@@ -114,22 +114,25 @@ class Flow:
         return True
 
     def _fits_in_memory(self, size: int) -> bool:
-        """Whether so many bytes may wait in memory: what is in the file comes before them."""
+        """Whether so many bytes may wait in memory: bytes in the file come before them."""
         return not self._written and (not self._in_memory or self._in_memory + size <= MEMORY)
 
     def _takes(self, size: int) -> bool:
-        """Whether so many bytes may wait here at all. A flow that is empty takes any, for a program to get on."""
+        """Whether so many bytes may wait here at all.
+
+        An empty flow takes any number, so that a program makes progress.
+        """
         return self._fits_in_memory(size) or (
             self._in_memory + self._written + size <= SPOOLING.most_of_answer and SPOOLING.has_room(size)
         )
 
     def end(self, error: BaseException | None = None) -> None:
-        """There is no more; with an error, because something went wrong."""
+        """The end; with an error, because something failed."""
         self._ended, self._error = True, error
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """What was put in, or the parts of it that are wanted, as it comes."""
+        """The bytes that were put in, or the wanted parts of them, as they come."""
         while True:
             data = self._next()
             if data:
@@ -139,7 +142,7 @@ class Flow:
                 elif wanted := self._cutter.feed(data):
                     yield wanted
                 else:
-                    await asyncio.sleep(0)  # there may be a lot of what nobody wants
+                    await asyncio.sleep(0)  # there may be many unwanted bytes
             elif self._ended:
                 if self._error is not None:
                     raise self._error
@@ -154,16 +157,16 @@ class Flow:
         return self._whole is not None and self._delivered >= self._whole
 
     def cut(self, parts: Parts) -> None:
-        """Have only parts of it read, whose ranges are in order. The rest is passed over."""
+        """Have only parts read, with ranges in ascending order. The rest is skipped."""
         self._cutter = Cutter(parts)
         self.length = parts_length(parts)
 
     def when_closed(self, call: Callable[[], object]) -> None:
-        """Have something done once nobody reads any more."""
+        """Register a function to call when reading stops."""
         self._at_close.append(call)
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Stop: it is not read any more."""
         self.abandoned = True
         while self._at_close:
             self._at_close.pop()()

@@ -1,8 +1,8 @@
-"""How much of requests and responses may wait in files, and where: what a program has said and its client has not
-read, and what a client has sent for a program.
+"""How much of requests and responses may wait in files, and where: program output that the client
+has not read, and clients' bodies for programs.
 
-The files have no name and are their owner's, so that his quota counts them, and nothing is left when a process is
-killed. /run would be memory, on most systems.
+The files have no name and belong to their owner. So the owner's quota counts them, and nothing is
+left when a process is killed. On most systems, /run would be memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ for _directive in (
 
 @dataclass(slots=True)
 class Spooling:
-    """What a process may keep in files, and what it does. Sizes are bytes."""
+    """What a process may keep in files, and what it keeps. Sizes are bytes."""
 
     folder: str = "/var/tmp"  # noqa: S108 - see above
     most_of_answer: int = 32 << 20
@@ -76,7 +76,7 @@ class Spooling:
 
 
 def spooling(settings: Settings) -> Spooling:
-    """What settings say."""
+    """The limits in settings."""
     return Spooling(settings[SPOOL_DIRECTORY], settings[SPOOL_MAX_ANSWER], settings[SPOOL_MAX_SIZE])
 
 
@@ -84,12 +84,12 @@ SPOOLING = Spooling()  # this process's own
 
 
 def begin(told: Spooling) -> None:
-    """Do as this process is told from now on."""
+    """Set this process's limits."""
     SPOOLING.folder, SPOOLING.most_of_answer, SPOOLING.most = told.folder, told.most_of_answer, told.most
 
 
 class SpoolFile:
-    """A file that is counted. Raises OSError where it cannot be made, or the disk is full."""
+    """A file that is counted. Raises OSError if it cannot be made, or the disk is full."""
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.TemporaryFile(buffering=0, dir=SPOOLING.folder)  # noqa: SIM115 - see `close`
@@ -109,7 +109,7 @@ class SpoolFile:
         self.count(max(self.size, place))
 
     def empty(self) -> None:
-        """Give up what is in it."""
+        """Release its content."""
         os.ftruncate(self.file.fileno(), 0)
         self.count(0)
 
@@ -119,6 +119,6 @@ class SpoolFile:
         self.size = size
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         self.count(0)
         self.file.close()

@@ -1,15 +1,15 @@
-"""Connecting to a path, without waiting in the kernel."""
+"""Connecting to a path without blocking in the kernel."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 
-FULL = 0.005  # seconds until another try where too many connections wait
+FULL = 0.005  # seconds until another try if too many connections wait
 
 
 async def connect(sock: socket.socket, path: str, patience: float) -> None:
-    """Connect a socket that does not block. Raises OSError, TimeoutError."""
+    """Connect a non-blocking socket. Raises OSError, TimeoutError."""
     give_up = 0.0
     while True:
         try:

@@ -15,7 +15,7 @@ MAX_VARS = 0xFFFF  # bytes
 
 
 def request_head(variables: Mapping[bytes, bytes], *, modifier1: int = 0, modifier2: int = 0) -> bytes:
-    """What stands before the body. Raises ValueError where there is more to say than the protocol has room for."""
+    """The part before the body. Raises ValueError if the variables exceed the protocol's limits."""
     size = sum(4 + len(name) + len(value) for name, value in variables.items())
     if size > MAX_VARS:
         raise ValueError(f"the request's variables are {size} bytes, and uwsgi has room for {MAX_VARS}")

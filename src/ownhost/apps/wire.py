@@ -1,5 +1,5 @@
-"""Connections that a FastCGI request goes over: to apps a bare socket, as most of their exchanges are one send and one
-read; to other servers the streams that proxying has.
+"""Connections for FastCGI requests: to apps a bare socket, as most exchanges are one send and one
+read; to other servers the streams of proxying.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Wire(Protocol):
     """A connection to a program."""
 
     def send_now(self, data: bytes) -> bytes:
-        """Send what goes at once; the rest. Raises OSError."""
+        """Send as much as possible at once; returns the rest. Raises OSError."""
 
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises OSError."""
@@ -30,7 +30,7 @@ class Wire(Protocol):
         """Some bytes; b"" at the end. Raises OSError, TimeoutError at the deadline (monotonic time)."""
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
 
 
 class SocketWire:
@@ -38,10 +38,10 @@ class SocketWire:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._heard = False  # nothing is here right after a request: the first look would be in vain
+        self._heard = False  # right after a request nothing is here: a first look would be in vain
 
     def send_now(self, data: bytes) -> bytes:
-        """Send what goes at once; the rest. Raises OSError."""
+        """Send as much as possible at once; returns the rest. Raises OSError."""
         try:
             return data[self._sock.send(data) :]
         except BlockingIOError:
@@ -59,9 +59,11 @@ class SocketWire:
         return await pipes.read(self._sock.fileno(), deadline)
 
     def leave(self, data: bytes) -> bool:
-        """Send the start of the next request, which tells by and by whether the program waits for it. Whether it went.
+        """Send the start of the next request.
 
-        One that has said all may still be at work, for itself.
+        Later, the kernel tells whether the program waits for it. Returns whether it went.
+
+        A program that has sent its response may still be at work.
         """
         self._heard = False
         try:
@@ -77,7 +79,7 @@ class SocketWire:
     def is_free(self) -> bool:
         """Whether the program has taken all that was sent (unix(7): SIOCOUTQ), to answer it.
 
-        One that ends the connection may take it, too, but says first that it has no more to say.
+        A program that ends the connection may take it, too, but first sends its end.
         """
         if not self.is_taken():
             return False
@@ -87,10 +89,10 @@ class SocketWire:
             return True
         except OSError:
             pass
-        return False  # the end, or words that nobody asked for
+        return False  # the end, or unexpected bytes
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         self._sock.close()
 
 
@@ -101,7 +103,7 @@ class StreamWire:
         self._connection = connection
 
     def send_now(self, data: bytes) -> bytes:
-        """Have it sent: there is no rest, as the stream keeps it."""
+        """Send it: there is no rest, as the stream keeps it."""
         self._connection.writer.write(data)
         return b""
 
@@ -116,7 +118,7 @@ class StreamWire:
             return await self._connection.reader.read(READ)
 
     def close(self) -> None:
-        """End it."""
+        """Close it."""
         self._connection.close()
 
 

@@ -29,7 +29,8 @@ from ownhost.request.request import Request
 
 RUNNER = "wsgi_runner.py"
 PROCESSES = 4  # at most, where no WSGIDaemonProcess says it
-# Written for each program, and not run from here: an owner need not be able to read where Ownhost is installed.
+# Written for each program, and not run from here: an owner may not be able to read where Ownhost is
+# installed.
 _FILES = tuple(
     (name, (Path(__file__).parent / "runner" / name).read_text(encoding="utf-8"))
     for name in (RUNNER, "fastcgi_responder.py")
@@ -79,12 +80,12 @@ def app_of(request: Request) -> App:
 
 
 def title_of(daemon: Daemon) -> str:
-    """What the processes of a group are called."""
+    """The name of a group's processes."""
     return f"(wsgi:{daemon.name})" if daemon.display_name == "%{GROUP}" else daemon.display_name
 
 
 async def run(request: Request, launcher: Launcher, app: App, body: RequestBody) -> Response:
-    """What the application answers. Raises HTTPError."""
+    """The application's response. Raises HTTPError."""
     content = await content_of(request, body)
     variables = wsgi_environment(request, None if content is None else content.size)
     return await ask_app(request, launcher, app, variables, content, app.request_timeout)

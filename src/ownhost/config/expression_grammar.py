@@ -1,7 +1,7 @@
 """Text to expressions: the grammar of Apache 2.4's ap_expr (expr.html), as a Lark grammar.
 
-What a name means is checked here, too: a variable, function or operator that there is not is an error of the
-configuration, not of a request. Messages point at the column.
+Names are checked here, too: an unknown variable, function or operator is an error of the
+configuration, not of a request. Messages name the column.
 
 Invariant: any text is an expression or an `ArgumentError`.
 """
@@ -45,8 +45,9 @@ VARIABLES = frozenset(
 )
 
 _OID = re.compile(r"[0-2](?:\.[0-9]{1,39}){1,40}")
-_OIDS = {"nsComment": "2.16.840.1.113730.1.13"}  # those of texts that OpenSSL has a name for
-# What X.509 itself defines, and certificate policies and the like: OpenSSL has a way of its own to print each.
+_OIDS = {"nsComment": "2.16.840.1.113730.1.13"}  # those of texts for which OpenSSL has a name
+# Those that X.509 itself defines, such as certificate policies: OpenSSL has a special way to print
+# each.
 _STRUCTURED = ("2.5.29.", "1.3.6.1.5.5.7.")
 
 # /.../ and m#...#: nothing escapes the delimiter; the flag i makes case not matter.
@@ -55,8 +56,8 @@ _REGEX = "|".join(
     for mark in "/#$%^|?!'\",;:.-"
 ).replace("/", "\\/")
 
-# cond, comp, word, words as in expr.html. Inside of quotes, white space and all else is text; the contextual lexer
-# knows where it is. Precedence: ! before && before ||.
+# cond, comp, word, words as in expr.html. In quotes, white space and all else is text; the
+# contextual lexer knows where it is. Precedence: ! before && before ||.
 _GRAMMAR = r"""
     ?condition: disjunction
     ?disjunction: conjunction (_OR conjunction)*      -> any_of
@@ -119,7 +120,7 @@ def _parser() -> Lark:
 
 
 def parse(text: str, start: str, restricted: bool, source: Source | None = None, *, like_ssl: bool = False) -> Any:
-    """Parse a "condition" or a "string", or with `like_ssl` what SSLRequire takes. Raises ArgumentError."""
+    """Parse a "condition" or a "string", or with `like_ssl` the argument of SSLRequire. Raises ArgumentError."""
     if len(text) > LONGEST:
         raise ArgumentError(f"an expression of {len(text)} characters is longer than any may be ({LONGEST})")
     if start == "condition" and text.count("(") + text.count("!") > DEEPEST:
@@ -144,7 +145,7 @@ def parse(text: str, start: str, restricted: bool, source: Source | None = None,
 
 
 def _check_levels(root: e.Node | e.Word) -> None:
-    """Refuse what is nested so deeply that evaluating it could exhaust the stack."""
+    """Refuse nesting so deep that evaluating it could exhaust the stack."""
     level = [root]
     for _ in range(MOST_LEVELS):
         level = [child for node in level for child in e.children(node)]
@@ -153,7 +154,7 @@ def _check_levels(root: e.Node | e.Word) -> None:
     raise ArgumentError(f"an expression with more than {MOST_LEVELS} levels is not read")
 
 
-# What a terminal looks like to whoever writes an expression.
+# The words for a terminal in error messages.
 _SHOWN = {
     "$END": "its end",
     "TRUE": "true",
@@ -185,7 +186,7 @@ _WORD = {"DIGITS", "_BEGIN", "BACKREFERENCE", "NAME", "QUOTE", "DBLQUOTE"}
 
 
 def _unexpected(text: str, position: int, expected: Iterable[str]) -> ArgumentError:
-    """The sentence for what is not an expression: the column, what stands there, what was expected."""
+    """The sentence for an invalid expression: the column, the text there, what was expected."""
     names = set(expected)
     if {"TRUE", "UNARY"} <= names:
         names = set()
@@ -235,14 +236,14 @@ class _Builder(Transformer[Token, Any]):
         return _wrong(self.written, token.start_pos or 0, what)
 
     def word(self, words: Words[T], token: Token, name: str) -> Word[T]:
-        """What stands there, from its table."""
+        """The entry of a word in its table."""
         try:
             return known_word(words, name)
         except ArgumentError as error:
             raise self.wrong(token, str(error)) from None
 
     def check_files(self, token: Token, *, of_files: bool) -> None:
-        """Refuse what looks at files where that is not allowed."""
+        """Refuse functions that look at files, if they are not allowed."""
         if self.restricted and of_files:
             raise self.wrong(token, f"{token} looks at files, which is not allowed here")
 

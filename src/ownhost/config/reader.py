@@ -1,8 +1,9 @@
 """From configuration files to a checked `Config`: the two steps of `read`.
 
-The first (`tree`) reads files, and obeys what steers the reading. The second, here, checks each directive that is
-left against its declaration and lets it say its setting. Every problem is collected, so that one run shows all.
-What is wrong within a virtual host can be that virtual host's `Fault`, and the rest of the configuration holds.
+The first (`tree`) reads files, and obeys directives that control the reading. The second, here,
+checks each remaining directive against its declaration and stores its setting. All problems are
+collected, so that one run shows all. An error within a virtual host can be that virtual host's
+`Fault`, and the rest of the configuration is valid.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ def read(
 ) -> Config:
     """Read a configuration: Apache's -f, -d, -D, -C and -c.
 
-    `server_root` None is the folder of `file`, until ServerRoot says otherwise. `environ` None is the process's
-    own. Raises `ConfigError` with all problems, in order; OSError where `file` itself cannot be read. Unless `strict`,
-    what is wrong within a virtual host is only its `fault`, as long as nothing else is wrong. `passes_over`: of an
-    included file that this process may not read, only a note is made.
+    `server_root` None is the folder of `file`, until ServerRoot sets another. `environ` None is the
+    process's own. Raises `ConfigError` with all problems, in order; OSError if `file` itself cannot
+    be read. Unless `strict`, an error within a virtual host is only its `fault`, if there is no
+    other error. `passes_over`: an included file that this process may not read gives only a note.
     """
     file = str(Path.cwd() / file)
     root = str(Path.cwd() / server_root) if server_root else str(Path(file).parent)
@@ -66,7 +67,7 @@ def read(
 
 @dataclass(slots=True)
 class _Scope:
-    """Where directives are being read: a server or a section, whose own parts these are."""
+    """The current scope: a server or a section, and its parts."""
 
     where: Where
     values: dict[str, object]
@@ -74,7 +75,7 @@ class _Scope:
     sections: list[Section]
     kind: SectionKind | None = None
     methods: Methods = EVERY
-    subject: str = ""  # what a section is for, as its directives are told
+    subject: str = ""  # the argument of a section, for its directives
 
 
 def _server_scope(server: VirtualHost, where: Where) -> _Scope:
@@ -83,7 +84,7 @@ def _server_scope(server: VirtualHost, where: Where) -> _Scope:
 
 @dataclass(slots=True)
 class _Damage:
-    """What cannot be read of a virtual host."""
+    """The unreadable parts of a virtual host."""
 
     spoiled: set[str] = field(default_factory=set)  # settings
     unknown: bool = False
@@ -104,7 +105,7 @@ class _Builder:
     virtual_hosts: list[VirtualHost] = field(default_factory=list)
     without_effect: list[Problem] = field(default_factory=list)
     listen_places: dict[Source, int] = field(default_factory=dict)
-    damage: _Damage = field(default_factory=_Damage)  # to the virtual host that is being built
+    damage: _Damage = field(default_factory=_Damage)  # for the virtual host that is being built
 
     def build(self, nodes: list[Node]) -> Config:
         loaded = self.tree.modules.loaded
@@ -158,7 +159,7 @@ class _Builder:
                 self.say(node, directive, scope)
 
     def directive(self, node: Node) -> Directive | None:
-        """The declaration of a directive or section; None, and a problem, where it is not to be had."""
+        """The declaration of a directive or section; None, and a problem, if there is none."""
         directive = REGISTRY.get(node.name.lower())
         if directive is None or directive.section != (node.children is not None):
             self.problem(node, known.directive_problem(node.name, section=node.children is not None))
@@ -173,7 +174,7 @@ class _Builder:
         return None
 
     def say(self, node: Node, directive: Directive, scope: _Scope) -> None:
-        """Let a directive say its setting."""
+        """Store a directive's setting."""
         try:
             value = self.value(node, directive, scope)
         except ArgumentError:
@@ -192,7 +193,7 @@ class _Builder:
             self.without_effect.append(Problem(node.source, message))
 
     def spoil(self, node: Node, directive: Directive, scope: _Scope) -> None:
-        """Note that nobody knows what a virtual host's own line was to say, but for what is readable of it."""
+        """Note that a virtual host's own line is unreadable, except for some part of it."""
         if scope.where is not Where.VIRTUAL_HOST or directive.setting is None:
             return
         name, readable = directive.setting.name, directive.setting.readable
@@ -202,7 +203,10 @@ class _Builder:
             scope.origins[name] = node.source
 
     def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
-        """What one use of a directive, or of a module's section, says. `outer` is the section of a module around it."""
+        """The value of one use of a directive, or of a module's section.
+
+        `outer` is the section of a module around it.
+        """
         if not directive.where & scope.where:
             raise ArgumentError(_misplaced(directive, scope))
         call = Call(
@@ -230,7 +234,7 @@ class _Builder:
         return value
 
     def inside(self, nodes: list[Node], outer: Directive, scope: _Scope) -> object:
-        """What directives and sections in a module's section say together: they speak for its setting alone."""
+        """The combined value of directives and sections in a module's section: they have its setting."""
         said: object = None
         for node in nodes:
             try:
@@ -268,7 +272,7 @@ class _Builder:
             self.walk(children, inner)
 
     def limit(self, node: Node, directive: Directive, scope: _Scope) -> None:
-        """<Limit>: what stands in it speaks for the section around it; access rules note the methods."""
+        """<Limit>: its content belongs to the section around it; access rules note the methods."""
         kind = SectionKind(directive.name)
         inner = replace(scope, kind=kind)
         try:
@@ -283,7 +287,7 @@ class _Builder:
         self.damage = _Damage(unknown=any(host is node for _, _, host in self.tree.problems))
         self.walk(node.children or [], _server_scope(server, directive.opens))
         if not directive.where & scope.where:
-            self.tree.host = None  # nobody can tell where one ends and the other begins
+            self.tree.host = None  # it is unknown where one ends and the other begins
             self.problem(node, f"{_written(node)}: {_misplaced(directive, scope)}")
         places = self.places(node, server)
         problems = [(place, problem) for place, problem, host in self.tree.problems if host is node]
@@ -294,7 +298,7 @@ class _Builder:
         self.tree.host = outside
 
     def places(self, node: Node, server: VirtualHost) -> int:
-        """Note the addresses of a virtual host. Gives how many of the arguments say one."""
+        """Note the addresses of a virtual host. Returns how many of the arguments are valid ones."""
         arguments = words(node.raw)
         if not arguments:
             self.argument_problem(node, ArgumentError("expected an address, got none"))
@@ -311,7 +315,7 @@ class _Builder:
         return len(arguments) - wrong
 
     def place_the_placeless(self) -> None:
-        """Give each virtual host whose address cannot be read those of all others, and what is left of the rest."""
+        """Give each virtual host with an unreadable address the addresses of all others, and its own readable ones."""
         places = [address for server in self.virtual_hosts for address in server.addresses]
         everywhere = tuple(dict.fromkeys((*places, ListenAddress("", 0))))
         for server in self.virtual_hosts:
@@ -319,7 +323,7 @@ class _Builder:
                 server.addresses = everywhere
 
     def addresses(self, node: Node, argument: str) -> list[tuple[ListenAddress, str]]:
-        """What an argument of a virtual host's section stands for, each with its host as written."""
+        """The addresses of an argument of a virtual host's section, each with its host as written."""
         name = Settings(self.main.settings.values)[SERVER_NAME]
         try:
             found = addresses.virtual_addresses(argument, name.port, self.resolver)
@@ -341,7 +345,7 @@ class _Builder:
 
 
 def _with_rest(node: Node, children: list[Node], name: str) -> tuple[Node, list[Node]]:
-    """A section with one argument alone: what follows it is said by a directive of that name within, instead."""
+    """A section with only one argument: a directive of that name inside has the rest."""
     first, rest = next_word(node.raw)
     if not rest or first == "~":
         return node, children
@@ -350,12 +354,12 @@ def _with_rest(node: Node, children: list[Node], name: str) -> tuple[Node, list[
 
 
 def _is_forbidden(error: BaseException | None) -> bool:
-    """Whether an error came of a file that this process may not look at."""
+    """Whether the cause of an error is a file that this process may not look at."""
     return error is not None and (isinstance(error, PermissionError) or _is_forbidden(error.__context__))
 
 
 def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
-    """A virtual host with what the main server says merged in."""
+    """A virtual host merged with the main server's settings."""
     return VirtualHost(
         server.id,
         server.source,
@@ -370,7 +374,7 @@ def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
 
 
 def _misplaced(directive: Directive, scope: _Scope) -> str:
-    """That a directive stands in the wrong place."""
+    """The message for a directive in a wrong place."""
     here = f"<{scope.kind}>" if scope.kind else places(scope.where)[0]
     return f"cannot stand in {here}; expected in {either(places(directive.where))}"
 

@@ -14,7 +14,8 @@ LAYERS = ("config", "identity", "http", "request", "modules", "apps")
 def load() -> None:
     """Import every file of these layers, so that every directive and every module is declared. Once is enough.
 
-    But for the grammar of expressions: it declares nothing, and whoever serves does without it.
+    The grammar of expressions is not imported: it declares nothing, and processes that serve do not
+    need it.
     """
     for layer in LAYERS:
         package = importlib.import_module(f"ownhost.{layer}")

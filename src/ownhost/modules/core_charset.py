@@ -1,6 +1,7 @@
-"""AddDefaultCharset: the character set of texts that name none, whoever made them: the last thing that fields are told.
+"""AddDefaultCharset: the character set of texts that name none, whichever handler made them. It is applied last.
 
-Source: ap_make_content_type of Apache 2.4, which looks for "text/plain", "text/html" and "charset=" anywhere in a type.
+Source: ap_make_content_type of Apache 2.4, which looks for "text/plain", "text/html" and "charset="
+anywhere in a type.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def with_default_charset(content_type: str, settings: Settings) -> str:
 
 
 def finish(request: Request, response: Response) -> None:
-    """Say the character set, unless it is a program's own whole head (nph-)."""
+    """Add the character set, except to a program's own whole head (nph-)."""
     if response.as_sent:
         return
     settings = request.settings or request.site.settings
@@ -62,7 +63,7 @@ def finish(request: Request, response: Response) -> None:
                 response.headers[place] = (name, said)
 
 
-# Last: what mod_headers makes of a type has no character set yet.
+# Last: before this, the type that mod_headers sees has no character set.
 register(
     Module(
         name="core_charset",

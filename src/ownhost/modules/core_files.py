@@ -30,15 +30,15 @@ from ownhost.request.request import Level, Request
 from ownhost.request.walk import OURS, AccessRefused
 
 ETAG_PARTS = ("inode", "mtime", "size")
-METHODS = "GET, HEAD, POST, OPTIONS"  # what the default handler answers
+METHODS = "GET, HEAD, POST, OPTIONS"  # the methods of the default handler
 _ALLOWED = (("Allow", METHODS),)
-TRIES = 3  # to read a small file between two changes of it
+TRIES = 3  # attempts to read a small file between two changes of it
 RECENT = 1.0  # seconds: a file changed this lately may change again with the same time, so its ETag is weak
 
 
 @dataclass(frozen=True, slots=True)
 class ETagParts:
-    """What FileETag says: a list of its own (`listed`), or changes to that of the scope around it."""
+    """The value of FileETag: a list (`listed`), or changes to that of the scope around it."""
 
     listed: frozenset[str] | None = None
     added: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ class ETagParts:
 
     @property
     def effective(self) -> frozenset[str]:
-        """The parts, where no scope is around this one."""
+        """The parts, if there is no scope around this one."""
         return ((frozenset(("mtime", "size")) if self.listed is None else self.listed) | self.added) - self.removed
 
 
@@ -60,7 +60,7 @@ def merge_etag(outer: ETagParts, inner: ETagParts) -> ETagParts:
 
 
 def parse_etag(call: Call) -> ETagParts:
-    """All, None, or INode, MTime and Size, perhaps with + or - in front."""
+    """All, None, or INode, MTime and Size, perhaps with + or - before them."""
     found = [word.lower() for word in words(1)(call)]
     if found in (["all"], ["none"]):
         return ETagParts(frozenset(ETAG_PARTS if found == ["all"] else ()))
@@ -78,7 +78,7 @@ def parse_etag(call: Call) -> ETagParts:
 
 
 def parse_allow_override(call: Call) -> None:
-    """None. Anything else would promise that .htaccess is read; ignoring one could open what it closes."""
+    """None. Any other value would promise that .htaccess is read; ignoring one could open what it closes."""
     if [word.lower() for word in words(1)(call)] != ["none"]:
         raise ArgumentError(f".htaccess is not read yet: expected None, not {call.raw!r}")
 
@@ -183,7 +183,7 @@ def send_file(request: Request) -> Response:
 
 
 def _open(request: Request) -> int:
-    """The open file; `request.stat` becomes what it is now. Raises HTTPError."""
+    """The open file; `request.stat` is brought up to date. Raises HTTPError."""
     try:
         descriptor = os.open(request.filename, OPEN)
     except OSError as error:
@@ -196,7 +196,7 @@ def _open(request: Request) -> int:
 
 
 def _refusal(request: Request, error: OSError) -> HTTPError:
-    """What it means to the client that a file cannot be opened."""
+    """The error for a file that cannot be opened."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return HTTPError(404, f"AH00128: File does not exist: {request.filename}")
     if error.errno == errno.EACCES:
@@ -228,7 +228,8 @@ def _respond(request: Request, descriptor: int) -> Response:
         content = os.pread(descriptor, LARGEST_FILE, 0)
         if len(content) == stat.st_size and same(os.fstat(descriptor), stat):
             return Response(200, fields, content)
-    # Somebody keeps writing to it: what was read is as good as any state, but no tag or date belongs to it.
+    # Another process keeps writing to it: this content is as good as any, but no tag or date
+    # belongs to it.
     request.pure = False
     return Response(200, [field for field in fields if field[0] not in ("ETag", "Last-Modified")], content)
 
@@ -261,7 +262,7 @@ def _etag(request: Request, stat: os.stat_result) -> str | None:
 
 
 def wanted_ranges(request: Request, size: int, etag: str | None, modified: float | None) -> ranges.Ranges | None:
-    """The ranges that are asked for of so many bytes; None for all of them. Raises HTTPError 416.
+    """The requested ranges of so many bytes; None for all of them. Raises HTTPError 416.
 
     `etag` and `modified` (seconds since the epoch) are what If-Range is compared with.
     """

@@ -1,4 +1,4 @@
-"""What programs are told of a request: the core's directives about their environment."""
+"""What programs are told about a request: the core's directives about their environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CGI_VAR = Setting("CGIVar", ORIGINAL)  # of REQUEST_URI, the only variable that 
 
 
 def parse_variable(call: Call) -> str:
-    """REQUEST_URI and where it comes from."""
+    """The variable REQUEST_URI and its source."""
     variable, rule = words(2, 2)(call)
     if variable.upper() != "REQUEST_URI":
         raise ArgumentError(f"expected REQUEST_URI, not {variable!r}")
@@ -60,7 +60,7 @@ declare(
 )
 
 
-Limit = tuple[int, int] | None  # soft and hard, as setrlimit(2) takes them; None: the server's own
+Limit = tuple[int, int] | None  # soft and hard, in the form of setrlimit(2); None: the server's own
 NO_LIMIT = -1  # RLIM_INFINITY
 
 RLIMIT_CPU: Setting[Limit] = Setting("RLimitCPU", None)
@@ -69,7 +69,7 @@ RLIMIT_NPROC: Setting[Limit] = Setting("RLimitNPROC", None)
 
 
 def parse_limit(call: Call) -> Limit:
-    """A soft limit, and a hard one, which is the same where it is not said; "max" is none."""
+    """A soft limit, and a hard one, which is the same by default; "max" is none."""
     found = [NO_LIMIT if word.lower() == "max" else number(word, 0) for word in words(1, 2)(call)]
     soft, hard = found[0], found[-1]
     if hard != NO_LIMIT and (soft == NO_LIMIT or soft > hard):

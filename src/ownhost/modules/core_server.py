@@ -1,4 +1,4 @@
-"""Directives of Apache's core about the server as a whole: its own files, what it speaks, what it looks up."""
+"""Directives of Apache's core about the server as a whole: its own files, its protocols, its look-ups."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ownhost.config.directive import (
 
 RUNTIME_FOLDER = Setting("DefaultRuntimeDir", "")  # an absolute path; "" for the usual one
 PID_FILE = Setting("PidFile", "")  # an absolute path; "" for none
-PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))  # those that are served, best first
-PROTOCOLS_HONOR_ORDER = Setting("ProtocolsHonorOrder", True)  # otherwise it is the client's order that counts
+PROTOCOLS: Setting[tuple[str, ...]] = Setting("Protocols", ("http/1.1",))  # the protocols served, best first
+PROTOCOLS_HONOR_ORDER = Setting("ProtocolsHonorOrder", True)  # otherwise the client's order counts
 
 
 def parse_lookups(call: Call) -> None:
@@ -29,7 +29,7 @@ def parse_lookups(call: Call) -> None:
 
 
 def parse_protocols(call: Call) -> tuple[str, ...]:
-    """Parse Protocols: those that are served, in lower case and in the order given. At least one must be."""
+    """Parse Protocols: those that are served, in lower case and in the order given. There must be at least one."""
     asked = [name.lower() for name in words(1)(call)]
     unknown = [name for name in asked if name not in ("http/1.1", "h2", "h2c", "acme-tls/1")]
     if unknown:

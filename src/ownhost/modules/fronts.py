@@ -1,4 +1,4 @@
-"""Front proxies: who of them is listed, and where they begin with the PROXY protocol. One pure value."""
+"""Front proxies: which ones are listed, and where they use the PROXY protocol. One pure value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ANYWHERE = ("", 0)
 
 @dataclass(frozen=True, slots=True)
 class Fronts:
-    """The proxies that the main server lists, whichever virtual host they are asked for. False where there are none.
+    """The proxies that the main server lists, for all virtual hosts. False if there are none.
 
-    `announced` says where connections begin with the PROXY protocol: by address ("" is any) and port (0 is any), as
-    virtual hosts are found. `exceptions` never do.
+    `announced` says where connections begin with the PROXY protocol: by address ("" is any) and
+    port (0 is any), as virtual hosts are found. `exceptions` never use it.
     """
 
     listed: Networks = field(default_factory=Networks)
@@ -32,7 +32,7 @@ class Fronts:
         return self.listed.covers(client)
 
     def announces(self, client: str, local: str, port: int) -> bool:
-        """Whether a connection begins with the PROXY protocol: nobody else may say who he is."""
+        """Whether a connection begins with the PROXY protocol. Only listed proxies may use it."""
         places = ((local, port), (local, 0), ("", port), ANYWHERE)
         said = next((self.announced[place] for place in places if place in self.announced), False)
         return said and self.has(client) and not self.exceptions.covers(client)
@@ -41,8 +41,8 @@ class Fronts:
 def fronts_of(config: Config) -> Fronts:
     """The front proxies of a configuration.
 
-    Where virtual hosts share an address, the one that differs from the main server counts: what an address speaks has
-    to be known before anything was said.
+    If virtual hosts share an address, the one that differs from the main server counts: the
+    protocol of an address must be known before the first byte.
     """
     main = config.main.settings
     everywhere = main[PROXY_PROTOCOL]

@@ -1,6 +1,7 @@
-"""http_core: variables by which a configuration steers the protocol, for clients that get it wrong.
+"""http_core: variables with which a configuration adapts the protocol to faulty clients.
 
-Debian's setenvif.conf sets them for browsers of the 1990s (env.html, "Special Purpose Environment Variables").
+Debian's setenvif.conf sets them for browsers of the 1990s (env.html, "Special Purpose Environment
+Variables").
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 NO_KEEP_ALIVE = "nokeepalive"
-DOWNGRADE = "downgrade-1.0"  # take a request as HTTP/1.0
+DOWNGRADE = "downgrade-1.0"  # treat a request as HTTP/1.0
 FORCE_RESPONSE = "force-response-1.0"  # answer HTTP/1.0 with HTTP/1.0, not with 1.1
 
 
 def finish(request: Request, response: Response) -> None:
-    """Obey the variables, now that everybody has set theirs."""
+    """Obey the variables, after all modules have set theirs."""
     env, head = request.env, request.head
     if DOWNGRADE in env and head.minor > 0:
         request.head = head = replace(head, minor=0)

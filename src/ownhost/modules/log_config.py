@@ -1,7 +1,7 @@
 """mod_log_config: access logs.
 
-LogFormat names formats, CustomLog and TransferLog say where lines of which format go. A virtual host with logs of its
-own does not write to the main server's; GlobalLog is written whatever else there is.
+LogFormat names formats. CustomLog and TransferLog say where lines of which format go. A virtual
+host with logs of its own does not write to the main server's. GlobalLog is always written.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def _merge_formats(outer: dict[str, str], inner: dict[str, str]) -> dict[str, st
     return {**outer, **inner}
 
 
-# "" is the format that LogFormat without a nickname sets for the TransferLogs after it.
+# "" is the format of a LogFormat without a nickname, for the TransferLogs after it.
 LOG_FORMATS: Setting[dict[str, str]] = Setting("LogFormat", {"": COMMON, "common": COMMON}, _merge_formats)
 CUSTOM_LOGS: Setting[tuple[CustomLog, ...]] = Setting("CustomLog", ())
 GLOBAL_LOGS: Setting[tuple[CustomLog, ...]] = Setting("GlobalLog", (), outer_then_inner)
 
 
 def parse_format(call: Call) -> dict[str, str]:
-    """A format, and the nickname it gets."""
+    """A format and its nickname."""
     found = words(1, 2)(call)
     if len(found) == 2:
         if "%" in found[1]:
@@ -89,9 +89,9 @@ def _parse_log_condition(word: str, source: Source) -> str | Condition:
 
 
 def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
-    """Whether an exchange is to be logged. What was no request has no variables, and is logged whatever is asked.
+    """Whether an exchange is to be logged. An invalid request has no variables, and is always logged.
 
-    So is what nobody can say of whether it is.
+    So is one for which the condition fails.
     """
     request = exchange.request
     if isinstance(condition, str):
@@ -106,7 +106,7 @@ def _is_logged(condition: str | Condition, exchange: Exchange) -> bool:
 
 
 def _sent(exchange: Exchange) -> Response:
-    """The response as it has left, with the fields of its framing."""
+    """The response as it was sent, with the fields of its framing."""
     return Response(exchange.response.status, exchange.response_headers)
 
 
@@ -180,7 +180,7 @@ def logs_of(server: VirtualHost) -> tuple[CustomLog, ...]:
 
 
 def _format_of(log: CustomLog, formats: dict[str, str]) -> str:
-    """The format of a log, among those that have names."""
+    """The format of a log, looked up among those with names."""
     name = "" if log.format is None else log.format
     if name == "":
         # LogFormat NICKNAME makes an earlier format the default.
@@ -189,13 +189,13 @@ def _format_of(log: CustomLog, formats: dict[str, str]) -> str:
 
 
 def starts_of_lines(server: VirtualHost, target: LogTarget) -> list[str]:
-    """What a virtual host's lines in a log start with, whatever the request is: for each format of it there, or ""."""
+    """The fixed start of a virtual host's lines in a log: one for each format of it there, or ""."""
     formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
     return [constant_start(_format_of(log, formats), server) for log in logs_of(server) if log.target == target]
 
 
 class AccessLog:
-    """A virtual host's access logs, formats compiled. `writer` gives what takes the lines for a place."""
+    """A virtual host's access logs, with compiled formats. `writer` returns the writer of lines for a place."""
 
     def __init__(self, server: VirtualHost, writer: Callable[[LogTarget], Callable[[str], None]]) -> None:
         formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
@@ -209,7 +209,7 @@ class AccessLog:
         ]
 
     def record(self, exchange: Exchange) -> None:
-        """Log one exchange wherever it belongs."""
+        """Log one exchange in all its logs."""
         for write, format_, condition in self.logs:
             if not condition or _is_logged(condition, exchange):
                 write(format_(exchange))

@@ -1,7 +1,8 @@
 """LogFormat: a format string, compiled once, to a function from an exchange to a line.
 
-Source: the tables in Apache's manual: mod_log_config ("Custom Log Formats"), mod_logio (%I %O %S %^FB), mod_ssl (%x).
-What a client, or an owner's configuration, put into a value is escaped: one exchange is one line, whatever it says.
+Source: the tables in Apache's manual: mod_log_config ("Custom Log Formats"), mod_logio (%I %O %S
+%^FB), mod_ssl (%x). Values from a client, or from an owner's configuration, are escaped: one
+exchange is one line, whatever it contains.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ownhost.request.ssl_variables import of_connection
 from ownhost.request.variables import of_mod_ssl
 
 Getter = Callable[[Exchange], str]
-NOBODY = VirtualHost(0, Source("", 0))  # a server that says nothing of itself: for checking a format
+NOBODY = VirtualHost(0, Source("", 0))  # a server without settings: for checking a format
 
 # One directive: %, then in any order a condition, < or >, and an argument in braces, then the letter.
 _ITEM = re.compile(
@@ -38,9 +39,10 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\v": "\\v", "\f":
 
 
 def escape(text: str) -> str:
-    """What a client sent, so that it cannot end the line or a quoted field (Apache's ap_escape_logitem).
+    """A client's text, so that it cannot end the line or a quoted field (Apache's ap_escape_logitem).
 
-    Text of the wire is ISO 8859-1, and its bytes are shown; text with anything beyond that is UTF-8.
+    Text of the wire is ISO 8859-1, and its bytes are shown; text with anything beyond that is
+    UTF-8.
     """
     if _is_plain(text):
         return text
@@ -48,7 +50,7 @@ def escape(text: str) -> str:
 
 
 def escape_name(text: str) -> str:
-    """The same for file names, paths and configured text, which are decoded as UTF-8 already."""
+    """The same for file names, paths and configured text, which are decoded as UTF-8."""
     return text if _is_plain(text) else _UNSAFE.sub(_escaped, _utf8_bytes(text))
 
 
@@ -69,7 +71,10 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def compile_format(text: str, server: VirtualHost = NOBODY) -> Getter:
-    """A format, as a function to a line with its newline, for a virtual host's exchanges. Raises ArgumentError."""
+    """A format, as a function that makes a line with its newline, for a virtual host's exchanges.
+
+    Raises ArgumentError.
+    """
     template: list[str] = []
     getters: list[Getter] = []
     position = 0
@@ -87,9 +92,9 @@ def compile_format(text: str, server: VirtualHost = NOBODY) -> Getter:
 
 
 def constant_start(text: str, server: VirtualHost) -> str:
-    """What every line of a virtual host's starts with: text, and what only its configuration says (%v, %p)."""
+    """The fixed beginning of a virtual host's lines: text, and values that only its configuration sets (%v, %p)."""
     start = ""
-    position = 0 if r"\n" not in text else len(text)  # one that makes several lines of a request: each starts anew
+    position = 0 if r"\n" not in text else len(text)  # one that makes several lines of a request: each begins with it
     while position < len(text):
         if (match := _ITEM.match(text, position)) is not None:
             constant = _constant(match, server)
@@ -105,7 +110,7 @@ def constant_start(text: str, server: VirtualHost) -> str:
 
 
 def _constant(match: re.Match[str], server: VirtualHost) -> str:
-    """What a format code shows whatever the request is; "" where that cannot be said."""
+    """The value of a format code if it is the same for every request; "" otherwise."""
     code, argument = match["code"], match["argument"] or ""
     if match["status"]:
         return ""
@@ -116,7 +121,7 @@ def _constant(match: re.Match[str], server: VirtualHost) -> str:
 
 
 def _what_is_wrong(text: str, position: int) -> str:
-    """Why no format code stands at a %."""
+    """Why the text at a % is not a format code."""
     rest = text[position:]
     where = f"at column {position + 1}: {rest[:12]!r}"
     if "{" in rest and "}" not in rest:
@@ -215,7 +220,7 @@ def _configured_port(server: VirtualHost) -> int:
 
 
 def _port(item: Item) -> Getter:
-    """%p: what ServerName or <VirtualHost> says, else where the client came in."""
+    """%p: the port of ServerName or <VirtualHost>, else the one at which the client connected."""
     configured, argument = _configured_port(item.server), item.argument
     if argument in ("", "canonical"):
         return (lambda _: str(configured)) if configured else (lambda exchange: str(exchange.endpoints.local_port))
@@ -295,7 +300,7 @@ def _from(table: str) -> Callable[[str], Getter]:
 
 
 def _asked(get: Callable[[Request], str]) -> Make:
-    """A code without argument, for something that only a parsed request has."""
+    """A code without argument, for a value that only a parsed request has."""
     return lambda _: lambda exchange: get(exchange.request) if exchange.request is not None else "-"
 
 
@@ -321,7 +326,7 @@ def _ssl_variable(name: str) -> Getter:
     return get
 
 
-_CRYPTOGRAPHY = {  # what %{...}c asks for, by its old names
+_CRYPTOGRAPHY = {  # the old names of %{...}c
     "version": "SSL_PROTOCOL",
     "cipher": "SSL_CIPHER",
     "subjectdn": "SSL_CLIENT_S_DN",
@@ -332,19 +337,19 @@ _CRYPTOGRAPHY = {  # what %{...}c asks for, by its old names
 
 
 def _cryptography(name: str) -> Getter:
-    """%{NAME}c: the same, by the names of long ago. What is none of them is shown as -, as errors are."""
+    """%{NAME}c: the same, by old names. Unknown ones are shown as -, as errors are."""
     return _ssl_variable(_CRYPTOGRAPHY[name]) if name in _CRYPTOGRAPHY else _nothing(name)
 
 
 def _variable(name: str) -> Getter:
-    """%{NAME}e. The name of a handshake is the connection's, whatever else an answer was remembered with."""
+    """%{NAME}e. The name in a handshake is the connection's, even if a response was remembered with another."""
     if name == "SSL_TLS_SNI":
         return _ssl_variable(name)
     return _from("env")(name)
 
 
 def _nothing(_: str) -> Getter:
-    """What this server never knows: trailers, a user by identd, the time of the first byte."""
+    """Values that this server never knows: trailers, a user by identd, the time of the first byte."""
     return lambda _: "-"
 
 
@@ -357,7 +362,7 @@ def _always(get: Getter) -> Make:
 
 
 def _named(make: Callable[[str], Getter]) -> Make:
-    """A code that depends on its argument alone."""
+    """A code that depends only on its argument."""
     return lambda item: make(item.argument)
 
 

@@ -1,4 +1,4 @@
-"""Media types where no TypesConfig says any: /etc/mime.types, and where that is missing, what the web is made of."""
+"""Media types without a TypesConfig: /etc/mime.types, and if that is missing, the types of the web."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import functools
 SYSTEM = "/etc/mime.types"
 Table = dict[str, str]  # an extension in lower case, without a dot -> a type
 
-# As Debian's package media-types has them, where it has them. Source: IANA's registry; RFC 9239 for JavaScript.
+# From Debian's package media-types, as far as it has them. Source: IANA's registry; RFC 9239 for
+# JavaScript.
 _OWN = """\
 application/atom+xml            atom
 application/epub+zip            epub
@@ -99,7 +100,7 @@ def parse_types(text: str) -> Table:
 
 @functools.cache
 def default_types(file: str = SYSTEM) -> Table:
-    """The types that hold where no TypesConfig is said. The file is read once, before anybody's request."""
+    """The types without a TypesConfig. The file is read once, before the first request."""
     try:
         with open(file, encoding="utf-8", errors="surrogateescape") as system:
             return parse_types(system.read())

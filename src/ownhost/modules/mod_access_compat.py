@@ -1,7 +1,7 @@
-"""mod_access_compat: Order, Allow, Deny and Satisfy, as Apache 2.2 had them.
+"""mod_access_compat: Order, Allow, Deny and Satisfy, as in Apache 2.2.
 
-The scopes' rules are not joined: what any of these directives says in an inner scope takes the place of all that the
-outer ones say.
+The scopes' rules are not joined: any of these directives in an inner scope replaces all of the
+outer ones.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ownhost.request.request import Request
 
 
 class Order(StrEnum):
-    """Which lines are looked at first; what the last ones say counts, else the default."""
+    """Which lines are evaluated first; the last matching ones count, else the default."""
 
-    DENY_ALLOW = "Deny,Allow"  # whom no line names is let in
-    ALLOW_DENY = "Allow,Deny"  # whom no line names is refused
-    MUTUAL_FAILURE = "Mutual-failure"  # only who is allowed and not denied
+    DENY_ALLOW = "Deny,Allow"  # a client that no line names is let in
+    ALLOW_DENY = "Allow,Deny"  # a client that no line names is refused
+    MUTUAL_FAILURE = "Mutual-failure"  # only clients that are allowed and not denied
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Whom a line names: all, those in a network, those in a domain, or requests with or without a variable."""
+    """The clients of a line: all, those in a network, those in a domain, or requests with or without a variable."""
 
     everybody: bool = False
     network: Network | None = None
@@ -131,7 +131,7 @@ _declare(
 
 
 def access(request: Request) -> Response | None:
-    """Refuse who is denied; with Satisfy Any, leave that to Require, and let in who is not denied."""
+    """Refuse denied clients. With Satisfy Any, leave that to Require, and let in clients that are not denied."""
     said = request.settings[COMPATIBLE]
     if not said:
         return None
@@ -147,7 +147,7 @@ def access(request: Request) -> Response | None:
 
 
 def concerned(said: Statements, request: Request) -> list[Statement]:
-    """The lines that are for a request's method."""
+    """The lines for a request's method."""
     return [statement for statement in said if request.method in statement.methods]
 
 
@@ -157,7 +157,7 @@ def order_of(here: list[Statement]) -> Order:
 
 
 def is_let_in(request: Request, here: list[Statement]) -> bool:
-    """What the last Order makes of all lines that name the client."""
+    """The verdict of the last Order over all lines that name the client."""
     order = order_of(here)
     allowed = any(is_meant(request, one) for statement in here for one in statement.allows)
     denied = any(is_meant(request, one) for statement in here for one in statement.denies)

@@ -1,4 +1,4 @@
-"""mod_actions: programs that answer in the stead of files of a type, and for methods that nobody else answers."""
+"""mod_actions: programs that answer instead of files of a type, and for methods without a handler."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ownhost.request.module import Module, register
 from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Request
 
-ACTION = "action-script"  # the handler that has a program answer
-PROGRAM = "action-program"  # the note that says which: its path
+ACTION = "action-script"  # the handler for which a program answers
+PROGRAM = "action-program"  # the note with that program's path
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program's path on this server, and whether it answers where there is no file."""
+    """A program's path on this server, and whether it also answers if there is no file."""
 
     path: str
     virtual: bool = False
@@ -87,7 +87,7 @@ declare(
 
 
 def fixup(request: Request) -> Response | None:
-    """Leave the answer to a program, where one is named and no handler is there. Raises HTTPError 404."""
+    """Leave the response to a program, if one is named and there is no handler. Raises HTTPError 404."""
     if request.is_proxied or request.handler in request.site.handlers:
         return None
     name = request.handler or request.content_type.partition(";")[0].strip().lower()
@@ -106,7 +106,7 @@ def fixup(request: Request) -> Response | None:
 
 
 def _script(request: Request) -> Program | None:
-    """The program for the method. As it may be no program but a file: none where it would answer for itself again."""
+    """The program for the method. It may be a file instead of a program: none if it would answer for itself again."""
     if request.method in ("GET", "HEAD") and request.query is None:
         return None
     method = "GET" if request.method == "HEAD" else request.method
@@ -115,14 +115,14 @@ def _script(request: Request) -> Program | None:
 
 
 def act(request: Request) -> Response:
-    """The handler that asks a program, with the file's path behind its own. Raises HTTPError."""
+    """The handler that asks a program, with the file's path appended to its own. Raises HTTPError."""
     path, mark, query = request.notes[PROGRAM].partition("?")
     queries = [text for text in (query if mark else None, request.query) if text is not None]
     target = request.site.clean(path + quote(request.uri, errors="surrogateescape"))
     return answer_as(request, redirected(request, target, "?".join(queries) if queries else None))
 
 
-# Last: all others who may name a handler have done so.
+# Last: all other modules that may name a handler have done so.
 register(
     Module(
         name="mod_actions",

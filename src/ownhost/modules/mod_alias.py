@@ -1,7 +1,7 @@
 """mod_alias: URIs that lead out of DocumentRoot, and redirects.
 
-Those of a server name the path that they are for. One in a section may leave that to the section: then it is for
-all that the section is for, and says where that leads in an expression.
+Those of a server name their path. One in a section may leave out the path: then it is for
+everything that the section is for, and its target is an expression.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _STATUS_NAMES = {"permanent": 301, "temp": 302, "seeother": 303, "gone": 410}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # URL = [ scheme ":" [ "//" authority ] ] path [ "?" query ] [ "#" fragment ]  (RFC 3986, appendix B)
 _PARTS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?)?)([^?#]*)(.*)", re.DOTALL)
-# What stays as it is in a URL as written: reserved and unreserved characters, and escapes (RFC 3986, 2).
+# Characters that stay in a URL as written: reserved and unreserved ones, and escapes (RFC 3986, 2).
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
-_PATH_SAFE = "!$&'()*+,/:;=@~"  # and in a path that is not escaped yet
-_HERE = ("Location", "LocationMatch")  # where an Alias may leave its path to the section
+_PATH_SAFE = "!$&'()*+,/:;=@~"  # and those in a path that is not escaped yet
+_HERE = ("Location", "LocationMatch")  # where an Alias may leave out its path
 CGI = "cgi-script"
 
 Target = str | StringExpression  # an expression is computed for each request
@@ -56,15 +56,15 @@ P = TypeVar("P", "Alias", "Redirect")
 class Alias:
     """One Alias, ScriptAlias or Match form of them.
 
-    `prefix` or `regex` says what it is for; with neither, it is for all that the section around it is for, and `prefix`
-    is that section's path.
+    `prefix` or `regex` says what it is for. With neither, it is for everything that the section
+    around it is for, and `prefix` is that section's path.
     """
 
     target: Target
     handler: str = ""
     prefix: str = ""
     regex: Pattern | None = None
-    server_root: str = ""  # where relative results of an expression begin
+    server_root: str = ""  # the folder at which relative results of an expression start
     source: Source | None = field(default=None, compare=False)
 
 
@@ -79,7 +79,7 @@ class Redirect:
     source: Source | None = field(default=None, compare=False)
 
     def location(self, uri: str) -> str | None:
-        """Where a URI is sent to, if this redirect is for it."""
+        """The target of a URI, if this redirect is for it."""
         assert isinstance(self.target, str)
         if self.regex is not None:
             found = self.regex.search(uri)
@@ -90,7 +90,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Said(Generic[T]):
-    """What a scope says: those that name their paths, and the one that does not (`here`)."""
+    """The values of a scope: those with a path, and the one without (`here`)."""
 
     listed: tuple[T, ...] = ()
     here: T | None = None
@@ -106,9 +106,9 @@ def _fold(before: Said[T] | None, more: Said[T]) -> Said[T]:
 
 
 def below(uri: str, prefix: str) -> str | None:
-    """What of a URI is behind a prefix; None where the prefix is not the URI's, or ends within a component.
+    """The part of a URI after a prefix; None if the URI does not have the prefix, or it ends within a component.
 
-    As Apache's alias_matches: a slash in the prefix stands for several. What is behind it is left as it is.
+    As in Apache's alias_matches, a slash in the prefix stands for several. The rest is not changed.
     """
     end = len(prefix)
     if "//" in uri or "//" in prefix:
@@ -126,7 +126,7 @@ def _with_any_slashes(prefix: str) -> re.Pattern[str]:
 
 
 def escape(url: str) -> str:
-    """A URL made of unescaped parts: its path is escaped, and what cannot stand in a field."""
+    """A URL from unescaped parts: its path is escaped, and so is what a field cannot contain."""
     match = _PARTS.fullmatch(url)
     assert match is not None  # it matches anything
     before, path, behind = match.groups()
@@ -181,7 +181,10 @@ def _alias_match(handler: str) -> Callable[[Call], Said[Alias]]:
 
 
 def parse_redirect(call: Call) -> Said[Redirect]:
-    """A status or none, a path, a URL; in a section the path may be left out, anywhere for a status without a URL."""
+    """A status or none, a path, a URL.
+
+    In a section the path may be left out. A status without a URL may stand anywhere.
+    """
     found = list(words(1, 3)(call))
     status = _take_status(found)
     code = status or 302
@@ -215,7 +218,7 @@ def _path_redirect(code: int, found: list[str]) -> Redirect:
 
 
 def _placed(parse: Callable[[Call], Said[P]]) -> Callable[[Call], Said[P]]:
-    """Have what is said know where that was."""
+    """Remember the place of a redirect in the redirect."""
 
     def placed(call: Call) -> Said[P]:
         said = parse(call)
@@ -226,7 +229,7 @@ def _placed(parse: Callable[[Call], Said[P]]) -> Callable[[Call], Said[P]]:
 
 
 def _take_status(found: list[str]) -> int | None:
-    """The status in front, taken away; None where there is none."""
+    """The status at the beginning, removed from the rest; None if there is none."""
     word = found[0].lower()
     status = number(word, 300, 599) if word.isascii() and word.isdigit() else _STATUS_NAMES.get(word)
     if status is None:
@@ -323,7 +326,7 @@ declare(
 
 
 def locate(request: Request) -> Place | None:
-    """Where the first alias that is for a request's URI leads."""
+    """The target of the first alias that is for a request's URI."""
     aliases = request.settings[ALIASES]
     if aliases.here is not None:
         filename = _file_here(request, aliases.here)
@@ -344,7 +347,7 @@ def locate(request: Request) -> Place | None:
 
 
 def _file_here(request: Request, alias: Alias) -> str:
-    """The file that all of a Location leads to; with AliasPreservePath the file below it that the URI names."""
+    """The file to which all of a Location leads. With AliasPreservePath, the file below it that the URI names."""
     target = alias.target if isinstance(alias.target, str) else expressions.value(alias.target, request)
     if not target:
         return ""
@@ -364,7 +367,7 @@ def translate(request: Request) -> Response | None:
 
 
 def fixup(request: Request) -> Response | None:
-    """Redirects of sections; those of the server are through already."""
+    """Redirects of sections. Those of the server have been handled."""
     redirects, of_server = request.settings[REDIRECTS], request.site.settings[REDIRECTS]
     if redirects is of_server:
         return None
@@ -389,7 +392,7 @@ def _redirected(request: Request, redirects: Iterable[Redirect]) -> Response | N
 
 
 def _answer(request: Request, redirect: Redirect, location: str) -> Response:
-    """The redirect to a location, or the status that is answered instead. Raises HTTPError."""
+    """The redirect to a location, or the status that replaces it. Raises HTTPError."""
     if not _has_location(redirect.status):
         why = f"{request.uri} is answered with {redirect.status} by Redirect"
         raise HTTPError(redirect.status, why, module="alias", level=Level.INFO)

@@ -1,6 +1,6 @@
-"""mod_asgi: which requests are for an asynchronous Python application (ASGI 3.0). Ownhost's own, after mod_wsgi.
+"""mod_asgi: which requests are for an asynchronous Python application (ASGI 3.0). Ownhost's own, modelled on mod_wsgi.
 
-An application is served by uvicorn out of the owner's virtual environment: python-home names it.
+uvicorn from the owner's virtual environment serves an application: python-home names it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import Place, Request
 
 HANDLER = "asgi-script"
-APPLICATION = "application"  # what an application is called where nothing else is said
-_ALIAS = "mod_asgi.alias"  # the note that has the prefix of the alias that is for a request
+APPLICATION = "application"  # the default name of an application
+_ALIAS = "mod_asgi.alias"  # the note with the prefix of the alias for a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ScriptAlias:
     prefix: str  # "" is every path
     script: str
     name: str = APPLICATION
-    process_group: str = ""  # "" is what ASGIProcessGroup says
+    process_group: str = ""  # "" is the value of ASGIProcessGroup
 
 
 def parse_alias(call: Call) -> tuple[ScriptAlias, ...]:
@@ -121,7 +121,7 @@ def locate(request: Request) -> Place | None:
 
 
 def alias_of(request: Request) -> ScriptAlias:
-    """The alias that led to a request's application. Raises HTTPError 404, 500 where there is none."""
+    """The alias that led to a request's application. Raises HTTPError 404, or 500 if there is none."""
     prefix = request.notes.get(_ALIAS)
     for alias in request.site.settings[ALIASES]:
         if alias.prefix == prefix and request.alias == HANDLER:
@@ -132,7 +132,7 @@ def alias_of(request: Request) -> ScriptAlias:
 
 
 def daemon_of(request: Request, alias: ScriptAlias) -> Daemon:
-    """The group of processes that a request's application is in. Raises HTTPError 500 where there is none."""
+    """The process group of a request's application. Raises HTTPError 500 if there is none."""
     name = alias.process_group or request.settings[PROCESS_GROUP]
     if name == GLOBAL:
         return Daemon()
@@ -143,7 +143,7 @@ def daemon_of(request: Request, alias: ScriptAlias) -> Daemon:
     return daemon
 
 
-# Beside mod_wsgi, behind mod_alias: an Alias for /static leaves the rest to an application at /.
+# Like mod_wsgi, after mod_alias: an Alias for /static leaves the rest to an application at /.
 register(
     Module(
         name="mod_asgi",

@@ -1,6 +1,6 @@
 """mod_authz_core: who may see what, by rules (Require) and groups of them (RequireAll, RequireAny, RequireNone).
 
-Other modules add providers to `PROVIDERS`; each answers for one kind of rule.
+Other modules add providers to `PROVIDERS`; each evaluates one kind of rule.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IN_SECTIONS = Where.DIRECTORY | Where.HTACCESS
 
 
 class Verdict(StrEnum):
-    """What a rule or a group says of a request."""
+    """The verdict of a rule or a group on a request."""
 
     GRANTED = "granted"
     DENIED = "denied"
@@ -58,9 +58,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One kind of rule: how the words behind its name are read, and what it says of a request.
+    """One kind of rule: how its words are parsed, and how it is evaluated for a request.
 
-    `seen` is for people: what of the request decides, such as "the client is 127.0.0.1".
+    `seen` is for people: the part of the request that decides, such as "the client is 127.0.0.1".
     """
 
     parse: Callable[[Call], Any]
@@ -69,7 +69,7 @@ class Provider:
 
 
 PROVIDERS: Words[Provider] = Words("Providers of Require", "provider")
-# These ask who the user is.
+# These need to know who the user is.
 _OF_USERS = frozenset(
     """
     user group valid-user file-owner file-group dbm-group dbm-file-group dbd-group dbd-login dbd-logout ldap-user
@@ -78,7 +78,7 @@ _OF_USERS = frozenset(
 )
 
 
-# What rules say, as data
+# Rules as data
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that count together: all of them, or any. `methods` None: those of what is in it."""
+    """Rules that are combined: all of them, or any. `methods` None: those of its content."""
 
     name: str
     children: tuple[Rule | Group, ...]
     any_of: bool = True
     negated: bool = False
     methods: Methods | None = None
-    source: Source | None = field(default=None, compare=False)  # None where nobody wrote it down
+    source: Source | None = field(default=None, compare=False)  # None for an implicit group
 
     def __str__(self) -> str:
         return self.name
@@ -113,14 +113,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What one scope says: its rules, and how they count together with those of the scope around it (AuthMerging)."""
+    """The rules of one scope, and how they combine with those of the scope around it (AuthMerging)."""
 
     group: Group | None = None
-    merging: str = ""  # "Off", "And", "Or"; "" where it is not said
+    merging: str = ""  # "Off", "And", "Or"; "" if it is not set
 
 
 def fold(before: Requirement | None, after: Requirement) -> Requirement:
-    """Rules of one scope: whoever one of them lets in is let in."""
+    """Rules of one scope: one of them is enough to let a client in."""
     if before is None:
         return after
     children = [child for group in (before.group, after.group) if group is not None for child in group.children]
@@ -128,7 +128,7 @@ def fold(before: Requirement | None, after: Requirement) -> Requirement:
 
 
 def merge(outer: Requirement, inner: Requirement) -> Requirement:
-    """Rules of an inner scope replace those around it, unless AuthMerging has them count together."""
+    """Rules of an inner scope replace those around it, unless AuthMerging combines them."""
     if inner.merging in ("", "Off"):
         return inner
     groups = [group for group in (outer.group, inner.group) if group is not None]
@@ -144,7 +144,7 @@ _ANY, _ALL, _NONE = "<RequireAny>", "<RequireAll>", "<RequireNone>"
 
 
 def parse_require(call: Call) -> Requirement:
-    """[not] provider and its words. What is not understood is refused: a wrong guess would open a door."""
+    """[not] provider and its words. Unknown words are refused: a wrong guess would let clients in."""
     name, rest = next_word(call.raw)
     negated = name.lower() == "not"
     if negated:
@@ -239,7 +239,7 @@ declare(
 
 
 def access(request: Request) -> Response | None:
-    """Refuse who is not let in. Where no Require speaks, everybody is (as in Apache)."""
+    """Refuse a client that is not let in. Without any Require, every client is (as in Apache)."""
     group = request.settings[REQUIRE].group
     if group is None or request.permitted:
         return None
@@ -253,7 +253,7 @@ def access(request: Request) -> Response | None:
 
 
 def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict:
-    """What a rule or a group says. One that is for other methods stays out of it."""
+    """The verdict of a rule or a group. One for other methods is neutral."""
     if not concerns(node, request.method):
         return Verdict.GRANTED if within_all else Verdict.NEUTRAL
     if isinstance(node, Rule):
@@ -261,7 +261,7 @@ def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict
     else:
         verdict = _any_of(node.children, request) if node.any_of else _all_of(node.children, request)
     if node.negated:
-        # Not to be refused by name is no reason yet to be let in.
+        # A client that a negated rule does not refuse is not yet let in.
         verdict = Verdict.DENIED if verdict is Verdict.GRANTED else Verdict.NEUTRAL
     if request.settings[LOG_LEVEL].of("authz_core") >= Level.DEBUG:
         request.log(Level.DEBUG, "authz_core", f"authorization result of {node}: {verdict}")
@@ -269,7 +269,7 @@ def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict
 
 
 def concerns(node: Rule | Group, method: str) -> bool:
-    """Whether a rule or a group is for requests with a method: so says the <Limit> around it."""
+    """Whether a rule or a group is for requests with a method, by the <Limit> around it."""
     if isinstance(node, Group) and node.methods is None:
         return any(concerns(child, method) for child in node.children)
     assert node.methods is not None
@@ -360,7 +360,8 @@ _BUILT_IN = Source("built in", 0)
 _DENIED = Requirement(
     Group(_ANY, (Rule("all denied", "all", argument=False, negated=False, methods=EVERY, source=_BUILT_IN),))
 )
-# .htaccess, .htpasswd and their like are for no client, as Apache's own configuration says, unless this one does.
+# .htaccess, .htpasswd and the like are for no client, as Apache's own configuration says, unless
+# this one overrides it.
 SECRETS = Section(
     SectionKind.FILES_MATCH,
     r"^\.ht",

@@ -1,4 +1,4 @@
-"""mod_authz_host: rules about where a client comes from: Require ip, host, forward-dns, local."""
+"""mod_authz_host: rules about the client's address or name: Require ip, host, forward-dns, local."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _parse_names(call: Call) -> StringExpression:
 
 
 def is_in_domain(host: str, domain: str) -> bool:
-    """Whether a host's name is a domain's, or one in it: whole components only."""
+    """Whether a host's name is a domain's, or within it: whole components only."""
     host, domain = host.lower(), domain.lower()
     if host == domain:
         return True

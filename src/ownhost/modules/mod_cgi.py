@@ -1,4 +1,4 @@
-"""mod_cgi: what is written down of programs that fail. They are run in `apps.cgi`."""
+"""mod_cgi: the log of failing programs. `apps.cgi` runs them."""
 
 from __future__ import annotations
 

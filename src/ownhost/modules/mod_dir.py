@@ -1,4 +1,4 @@
-"""mod_dir: what is sent for a folder, and the slash at its end."""
+"""mod_dir: the response for a folder, and the slash at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ownhost.request.redirects import answer, subrequest
 from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance
 
-REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that cannot follow a redirect but of GET
+REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that can follow a redirect only of GET
 _NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
 
 
@@ -93,7 +93,7 @@ for _directive in (
 
 
 def fixup(request: Request) -> Response | None:
-    """Find the index of a folder, or the fallback for what is missing. Raises HTTPError."""
+    """Find the index of a folder, or the fallback for a missing file. Raises HTTPError."""
     if request.is_folder:
         return _folder(request)
     fallback = request.settings[FALLBACK_RESOURCE]
@@ -104,7 +104,7 @@ def fixup(request: Request) -> Response | None:
 
 
 def _leads_elsewhere(request: Request) -> bool:
-    """Whether rules have found what answers: another URI of this server, or another server."""
+    """Whether rules have chosen another URI of this server, or another server."""
     return request.handler == REDIRECT or request.is_proxied
 
 
@@ -125,12 +125,12 @@ def _folder(request: Request) -> Response | None:
     return response
 
 
-# Why there is no listing, by whether Options has Indexes.
+# Why there is no listing: whether Options has Indexes.
 _NO_LISTING = ("server-generated directory index forbidden by Options directive", "no listing is made here")
 
 
 def _refuse_listing(request: Request) -> None:
-    """Refuse to show what is in a folder, unless its handler does. Raises HTTPError 403."""
+    """Refuse to list a folder, unless its handler does. Raises HTTPError 403."""
     if not request.handler and request.method in ("GET", "HEAD"):
         names: tuple[str, ...] = request.settings[DIRECTORY_INDEX]
         listed = Option.INDEXES in request.settings[OPTIONS]
@@ -144,9 +144,9 @@ def _with_slash(request: Request) -> Response:
 
 
 def _first(request: Request, names: Iterable[str]) -> Response | None:
-    """Go on as the first of some files that there is; None where there is none.
+    """Go on as the first of some files that exists; None if there is none.
 
-    One that may not be seen counts for nothing as long as another is found. Raises HTTPError.
+    A file that the client may not see is skipped if another is found. Raises HTTPError.
     """
     refused: HTTPError | None = None
     for place, name in enumerate(names):
@@ -158,11 +158,11 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
             refused = refused if error.status == 404 else error
             continue
         if response is not None and response.own_page:
-            return response  # a redirect is none of a file, but is answered all the same
+            return response  # a redirect has no file, but is a response
         if response is None and not _is_file(inner):
             continue
         request.become(inner)
-        request.pure = request.pure and place == 0  # a file of an earlier name may come to be
+        request.pure = request.pure and place == 0  # a file of an earlier name may appear
         return answer(request) if response is None else response
     if refused is not None:
         raise refused
@@ -170,15 +170,16 @@ def _first(request: Request, names: Iterable[str]) -> Response | None:
 
 
 def _is_file(request: Request) -> bool:
-    """Whether there is something to send: a file, or what another server has at this path.
+    """Whether there is a response: a file, or another server for this path.
 
-    A handler "proxy:URL" is for a file as any other is: what is not here is not asked for there.
+    A file with a handler "proxy:URL" must exist like any other: the other server is not asked for a
+    missing one.
     """
     return request.handler == PROXY_HANDLER or (request.stat is not None and not request.is_folder)
 
 
 def _absolute(request: Request, name: str) -> tuple[str, str | None]:
-    """The path and the query that a name stands for, beside what was asked for. Raises HTTPError."""
+    """The path and the query of a name, relative to the request's. Raises HTTPError."""
     path, mark, query = name.partition("?")
     queries = [text for text in (query if mark else None, request.query) if text is not None]
     if _NEEDS_CLEANING.search(path):
@@ -189,5 +190,5 @@ def _absolute(request: Request, name: str) -> tuple[str, str | None]:
     return path, "?".join(queries) if queries else None
 
 
-# Late: an index is served with all its own fixups, and the folder's are of no use.
+# Late: an index runs all its own fixups, and the folder's are of no use.
 register(Module(name="mod_dir", identifier="dir_module", order=90, fixup=fixup))

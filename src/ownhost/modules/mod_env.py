@@ -10,7 +10,7 @@ from ownhost.http.message import Response
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
-Changes = dict[str, str | None]  # None takes away what SetEnv and PassEnv said in the scopes around
+Changes = dict[str, str | None]  # None removes the variable from the scopes around
 
 
 def parse_set(call: Call) -> Changes:
@@ -58,7 +58,7 @@ for _name, _syntax, _help, _parse in (
 
 
 def fixup(request: Request) -> Response | None:
-    """Put the variables into the request's environment. As in Apache, one that a request has already stays as it is."""
+    """Put the variables into the request's environment. As in Apache, existing variables stay unchanged."""
     for name, value in request.settings[ENVIRONMENT].items():
         if value is not None:
             request.env.setdefault(name, value)

@@ -1,7 +1,7 @@
 """mod_fcgid: FastCGI programs that are started for scripts, as panels run PHP (mod_fcgid 2.3.9).
 
-How many run, and for how long, the launcher decides as for all programs that stay; what only tunes mod_fcgid's own ways
-of doing that has no effect. The programs are asked in `apps.fcgid`.
+The launcher decides how many run and for how long, as for all programs that stay. Directives that
+tune only mod_fcgid's own process manager have no effect. `apps.fcgid` asks the programs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HANDLER = "fcgid-script"
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """What is started in the place of scripts. `virtual`: also of those that are not there."""
+    """The program for scripts. `virtual`: also for scripts that do not exist."""
 
     command: tuple[str, ...]
     virtual: bool = False
@@ -42,7 +42,7 @@ class Wrapper:
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
-    """What FcgidCmdOptions says of one command, where that is another thing than for all; None is not said."""
+    """The values of FcgidCmdOptions for one command, if they differ from those for all; None is not set."""
 
     environment: tuple[tuple[str, str], ...] = ()
     processes: int | None = None
@@ -75,7 +75,7 @@ def parse_wrapper(call: Call) -> Wrappers:
     except (FileNotFoundError, NotADirectoryError):
         call.notes.append(f"{call.name}: there is no {command[0]}")
     except OSError:
-        pass  # it is the owner's, and for no one else to see
+        pass  # it is the owner's, and other users may not see it
     return {extension: Wrapper(command, virtual)}
 
 
@@ -287,7 +287,7 @@ for _names, _where, _text in _TUNING:
     for _name in _names.split():
         declare(Directive(_name, "mod_fcgid", "value", _where, _text, single, answer=Answer.NO_EFFECT))
 
-# Who may see a page is none of what may be left out.
+# A directive that says who may see a page must not be ignored.
 for _kind in ("AccessChecker", "Authenticator", "Authorizer"):
     for _name in (f"Fcgid{_kind}", f"FastCgi{_kind}", f"Fcgid{_kind}Authoritative", f"FastCgi{_kind}Authoritative"):
         declare(

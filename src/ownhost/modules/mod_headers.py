@@ -1,8 +1,9 @@
 """mod_headers: fields of responses and requests, changed by the configuration.
 
-Apache keeps two tables of response fields, and so do we. `Header always` works on `Request.fields`, which go out with
-whatever the response comes to be; plain `Header` on the fields of a handler's response. A page of the server's own (an
-error, a redirect) has neither of them to be changed: there `Header always` begins with nothing.
+As in Apache, there are two tables of response fields. `Header always` changes `Request.fields`,
+which every response gets; plain `Header` changes the fields of a handler's response. A page of the
+server's own (an error, a redirect) has no fields in either: there `Header always` begins with
+nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What is not the configuration's to say: framing and the connection are the server's, and its own two fields.
+# Fields that the configuration cannot set: framing and the connection are the server's, and so are
+# its own two fields.
 _SERVERS_OWN = frozenset(("content-length", "transfer-encoding", "keep-alive", "date", "server"))
 
 
@@ -62,7 +64,7 @@ def parse_request_header(call: Call) -> Change:
 
 
 def _parse_change(found: list[str], actions: Words[Action], source: Source) -> Change:
-    """An action, its arguments, and what may follow. Raises ArgumentError."""
+    """An action, its arguments, and its options. Raises ArgumentError."""
     action = known_word(actions, found[0] if found else "")
     wanted = action.arguments.split()
     said = dict(zip(wanted, found[1:], strict=False))
@@ -83,7 +85,7 @@ def _parse_change(found: list[str], actions: Words[Action], source: Source) -> C
 
 
 def _conditional(change: Change, rest: list[str], source: Source) -> Change:
-    """What follows the value: early, env= or expr=."""
+    """The options after the value: early, env= or expr=."""
     if not rest:
         return change
     kind, equals, condition = rest[0].partition("=")
@@ -169,7 +171,7 @@ def _change_response(fields: Fields, changes: Iterable[Change], request: Request
 
 
 def _early_fields(request: Request, response: Response) -> Fields:
-    """What plain `Header ... early` put there before any handler."""
+    """The fields that `Header ... early` set before any handler."""
     fields: Fields = []
     for change in request.site.settings[HEADERS]:
         if change.early and not change.always:
@@ -178,17 +180,17 @@ def _early_fields(request: Request, response: Response) -> Fields:
 
 
 def _put_below(fields: Fields, earlier: Fields) -> None:
-    """Add fields that later ones of the same name replace."""
+    """Add fields. Later ones of the same name replace earlier ones."""
     names = {name.lower() for name, _ in fields}
     fields[:0] = [field for field in earlier if field[0].lower() not in names]
 
 
 def _settle(request: Request, response: Response) -> None:
-    """Put right what changes cannot touch: the type that is known, the file's encodings, the server's own fields."""
+    """Restore what changes cannot affect: a known type, the file's encodings, the server's own fields."""
     headers, fields = response.headers, request.fields
     content_type = request.content_type
     if response.status == 304:
-        content_type = ""  # nothing is sent that has one
+        content_type = ""  # no response is sent with one
     elif not response.own_page:
         _put_of_file(request, headers)
     for table in (headers, fields):
@@ -203,7 +205,7 @@ def _settle(request: Request, response: Response) -> None:
 
 
 def _put_of_file(request: Request, headers: Fields) -> None:
-    """The file's own encodings are what is sent, whatever was set; its languages stay among those that were."""
+    """The file's own encodings are sent, whatever was set; its languages are kept among those that were."""
     if request.encodings:
         put(headers, "Content-Encoding", ", ".join(request.encodings))
     if request.languages:
@@ -213,7 +215,7 @@ def _put_of_file(request: Request, headers: Fields) -> None:
 
 
 def _read_connection(response: Response) -> None:
-    """Obey `Connection: close`. What the connection does apart from that is the server's to say."""
+    """Obey `Connection: close`. The server decides everything else about the connection."""
     found = response.header("connection")
     if found is None:
         return
@@ -229,7 +231,7 @@ def _read_connection(response: Response) -> None:
 
 
 def early(request: Request) -> None:
-    """Change what is marked early, before anything asks."""
+    """Make the changes marked early, before any other hook."""
     settings = request.site.settings
     _change_request(request, [change for change in settings[REQUEST_HEADERS] if change.early])
     for change in settings[HEADERS]:
@@ -238,7 +240,7 @@ def early(request: Request) -> None:
 
 
 def fixup(request: Request) -> Response | None:
-    """Change the fields of a request, behind all that asked them."""
+    """Change the fields of a request, after all hooks that read them."""
     _change_request(request, [change for change in request.settings[REQUEST_HEADERS] if not change.early])
     return None
 
@@ -253,11 +255,11 @@ def _change_request(request: Request, changes: list[Change]) -> None:
         values: dict[str, str] = {}
         for name, value in fields:
             values.setdefault(name.lower(), value)
-        # Heads share what was read of them with other requests: a changed one is a new one.
+        # Requests share heads that were read: a changed head is a new one.
         request.head = replace(request.head, fields=fields, values=values)
 
 
-# Behind every other fixup, as in Apache: types and variables are known, and an index has been found.
+# After every other fixup, as in Apache: types and variables are known, and an index has been found.
 register(
     Module(
         name="mod_headers",

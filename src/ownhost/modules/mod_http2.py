@@ -1,4 +1,4 @@
-"""mod_http2's directives: how much of a HTTP/2 connection there may be at a time (`processes.worker.http2`).
+"""mod_http2's directives: limits for an HTTP/2 connection (`processes.worker.http2`).
 
 Source: https://httpd.apache.org/docs/2.4/mod/mod_http2.html
 """
@@ -32,13 +32,13 @@ H2_STREAM_TIMEOUT = Setting("H2StreamTimeout", 0.0)  # seconds; 0: Timeout
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What a virtual host says of HTTP/2. Sizes are bytes."""
+    """A virtual host's settings for HTTP/2. Sizes are bytes."""
 
     streams: int  # at a time
-    window: int  # of a request's body that may be on its way
+    window: int  # of a request's body in transit
     buffered: int  # of a response's that wait for the client
     frame: int  # of content in one frame
-    modern: bool  # whether TLS must be as RFC 9113 has it
+    modern: bool  # whether TLS must be as RFC 9113 requires
 
 
 def stream_limits(settings: Settings) -> StreamLimits:

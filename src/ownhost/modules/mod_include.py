@@ -60,7 +60,7 @@ for _name, _where, _override in (
 
 
 def uses(server: VirtualHost) -> bool:
-    """Whether Options let any file have includes."""
+    """Whether Options allow server-side includes in any file."""
     return _lets(server.settings) or any(map(_section_lets, server.sections))
 
 
@@ -74,7 +74,7 @@ def _lets(settings: Settings) -> bool:
 
 
 def fixup(request: Request) -> Response | None:
-    """Refuse what Options let have includes, and something asks to be parsed for them. Raises HTTPError 403."""
+    """Refuse a file that Options allow to have includes, if it would be parsed for them. Raises HTTPError 403."""
     settings = request.settings
     if request.stat is None or request.is_folder or request.is_proxied or Option.INCLUDES not in settings[OPTIONS]:
         return None

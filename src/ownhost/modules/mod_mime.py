@@ -1,4 +1,4 @@
-"""mod_mime: what a file's name says of it: type, language, character set, encoding, handler."""
+"""mod_mime: what a file's name says about it: type, language, character set, encoding, handler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import Request
 
 _TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:\s*;.*)?")
-Table = dict[str, str]  # an extension in lower case, without a dot; "" where Remove... took it away
+Table = dict[str, str]  # an extension in lower case, without a dot; "" if Remove... removed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def parse_types_config(call: Call) -> Table:
 
 
 def parse_default_type(call: Call) -> None:
-    """DefaultType, of which 2.4 knows only "none"."""
+    """DefaultType. 2.4 knows only "none"."""
     if single(call).lower() != "none":
         raise ArgumentError(f"expected none, not {call.args[0]!r}: use ForceType for a folder or Files section")
 
@@ -110,7 +110,7 @@ def parse_force_type(call: Call) -> str:
 
 
 def parse_handler(call: Call) -> str | StringExpression:
-    """A handler's name, expr= and an expression that gives one, or none. Which there are shows when a file asks."""
+    """A handler's name, expr= and an expression that gives one, or none. Whether it exists is checked per request."""
     word = single(call)
     if word.lower().startswith("expr="):
         return parse_string(word[5:])
@@ -118,7 +118,7 @@ def parse_handler(call: Call) -> str | StringExpression:
 
 
 def _handler_name(word: str) -> str:
-    """A handler's name in lower case, but for a socket's path; "" for none."""
+    """A handler's name in lower case, except a socket's path; "" for none."""
     name = word if word.startswith("proxy:unix:") else word.lower()
     return "" if name == "none" else name
 
@@ -223,7 +223,7 @@ for _directive in (
 
 @dataclass(slots=True)
 class Facts:
-    """What a name says of its file."""
+    """What a file's name says about it."""
 
     type: str = ""
     charset: str = ""
@@ -233,7 +233,7 @@ class Facts:
 
 
 def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
-    """What the extensions of a file name say, together: index.html.de.gz has three."""
+    """The combined values of a file name's extensions: index.html.de.gz has three."""
     facts = Facts()
     for part in name.lstrip(".").split(".")[1:]:
         extension = part.lower()

@@ -1,7 +1,7 @@
-"""mod_php: which requests are PHP's, and what the configuration says of PHP's own settings.
+"""mod_php: which requests are PHP's, and the configuration of PHP's own settings.
 
-PHP itself is no part of a worker: `apps.php` starts a php-fpm for each identity. Sources: "How to change configuration
-settings" in PHP's manual, and what mod_php 8.2 does under Apache.
+A worker does not contain PHP: `apps.php` starts a php-fpm for each identity. Sources: "How to
+change configuration settings" in PHP's manual, and the behaviour of mod_php 8.2 under Apache.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FOLDER = Path("/usr/sbin")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a directive says of one of PHP's settings. Nothing further inside, and no script, changes an admin's."""
+    """A directive's value for one of PHP's settings. No inner section and no script changes an admin's."""
 
     text: str
     admin: bool = False
@@ -54,7 +54,7 @@ Values = Mapping[str, Value]
 
 
 def _merge(outer: Values, inner: Values) -> Values:
-    """The inner scope's values, but for those that an admin's value of the outer scope forbids."""
+    """The inner scope's values, except those that an admin's value of the outer scope forbids."""
     allowed = {name: value for name, value in inner.items() if value.admin or not outer.get(name, value).admin}
     return {**outer, **allowed}
 
@@ -90,7 +90,7 @@ def _parse(*, admin: bool, flag: bool) -> Callable[[Call], Values]:
 
 
 def _flag(word: str, call: Call) -> str:
-    """On and 1 are yes. All else is no, as in mod_php, even "true"."""
+    """On and 1 are true. All else is false, as in mod_php, even "true"."""
     if word.lower() not in ("on", "off", "0", "1"):
         call.notes.append(f"{call.name} {call.args[0]}: {word!r} is neither On nor Off, and counts as Off")
     return "1" if word.lower() in ("on", "1") else "0"
@@ -150,7 +150,7 @@ declare(
 
 
 def find_newest(folder: Path) -> str:
-    """The php-fpm of the highest version in a folder; "" where there is none."""
+    """The php-fpm with the highest version in a folder; "" if there is none."""
     found = [(_version(entry.name), str(entry)) for entry in folder.glob("php-fpm*") if _VERSION.fullmatch(entry.name)]
     return max(found, default=((), ""))[1]
 
@@ -163,12 +163,12 @@ def _version(name: str) -> tuple[int, ...]:
 
 @functools.cache
 def newest_server() -> str:
-    """The php-fpm that serves where PHPServer says nothing; "" where none is installed."""
+    """The php-fpm that serves without a PHPServer; "" if none is installed."""
     return find_newest(_FOLDER)
 
 
 def is_there(module: str, loaded: bool) -> bool:
-    """Whether PHP is there under a module's name. Up to PHP 7, the names had its major version in them."""
+    """Whether PHP is available under a module's name. Up to PHP 7, the names contain its major version."""
     server = newest_server()
     names = ("php", *(f"php{major}" for major in _version(Path(server).name)[:1]))
     return bool(server) and (loaded or module in names)
@@ -183,7 +183,7 @@ def is_on(values: Values) -> bool:
 
 
 def php_server(request: Request) -> str:
-    """The php-fpm for a request. Raises HTTPError 500 where there is none: a script's source is never sent instead."""
+    """The php-fpm for a request. Raises HTTPError 500 if there is none: a script's source is never sent instead."""
     server = request.settings[PHP_SERVER] or newest_server()
     if not server:
         raise HTTPError(500, f"{request.filename}: no php-fpm is installed to run it; see PHPServer", module="php")
@@ -191,7 +191,7 @@ def php_server(request: Request) -> str:
 
 
 def check_script(request: Request) -> None:
-    """What mod_php refuses before it runs a script. Raises HTTPError 403, 404."""
+    """The refusals of mod_php before it runs a script. Raises HTTPError 403, 404."""
     if request.path_info and request.settings[ACCEPT_PATH_INFO] == "Off":
         raise HTTPError(
             404, f"{request.filename}: AcceptPathInfo is Off, and {request.path_info} follows", module="php"
@@ -204,19 +204,19 @@ def check_script(request: Request) -> None:
 
 
 def refuse_source(request: Request) -> Response:
-    """Highlighted source, which is not made here. Raises HTTPError."""
+    """Refuse to show highlighted source. Raises HTTPError."""
     raise HTTPError(403, f"{request.filename}: {SOURCE_HANDLER} is not served", module="php")
 
 
 def refuse_script(request: Request) -> Response:
-    """A script where the engine is off. Raises HTTPError."""
+    """Refuse a script whose engine is off. Raises HTTPError."""
     raise HTTPError(403, f"{request.filename}: PHP's engine is off here, and its source is not sent", module="php")
 
 
 def fixup(request: Request) -> Response | None:
-    """See whether the file is PHP's. A media type of that name counts as the handler, as in Apache.
+    """Check whether the file is PHP's. A media type of that name counts as the handler, as in Apache.
 
-    Where the engine is off, it is refused; Apache would send its source.
+    If the engine is off, the file is refused; Apache would send its source.
     """
     if not request.handler:
         media_type = request.content_type.partition(";")[0].strip().lower()
@@ -227,7 +227,7 @@ def fixup(request: Request) -> Response | None:
     return None
 
 
-# Late: all others who may name a handler have done so.
+# Late: all other modules that may name a handler have done so.
 register(
     Module(
         name="mod_php",

@@ -1,6 +1,6 @@
-"""mod_proxy: requests that other servers answer. What goes where, and what is said on the way; nothing is sent here.
+"""mod_proxy: requests that other servers answer: which ones, and how they are changed. Nothing is sent here.
 
-As in Apache, a request that another server is to answer has "proxy:" and a URL for its file name, and the handler
+As in Apache, a request for another server has "proxy:" and a URL as its file name, and the handler
 "proxy-server". Sections for files don't apply to it.
 """
 
@@ -37,7 +37,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.proxied import PROXIED, PROXY_HANDLER
 from ownhost.request.request import Hook, Request, SiteFacts
 
-ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, as Apache names it
+ENCODED = "proxy-nocanon"  # the note that a URL's path is encoded already, with Apache's name
 WITHOUT_QUERY = "proxy-noquery"
 
 PROXY_PASS: Setting[Passes] = Setting("ProxyPass", Passes(), passes.merge)
@@ -194,12 +194,12 @@ for _directive in (
 
 
 def uses(server: VirtualHost) -> bool:
-    """Whether any ProxyPass is said, for the server or in a section."""
+    """Whether there is any ProxyPass, for the server or in a section."""
     return server.says(PROXY_PASS)
 
 
 def pretranslate(server: VirtualHost) -> Hook | None:
-    """The look at the path while it is encoded, where any ProxyPass has a mapping."""
+    """The hook that sees the encoded path, if any ProxyPass has a mapping."""
     said = (settings[PROXY_PASS].all for settings in _scopes(server.settings, server.sections))
     return _pretranslate if any(one.mapping for passes in said for one in passes) else None
 
@@ -217,13 +217,13 @@ def _pretranslate(request: Request) -> Response | None:
 
 
 def translate(request: Request) -> Response | None:
-    """Have another server answer what a ProxyPass says: a Location's own first, then the server's in order."""
+    """Have another server answer, if a ProxyPass says so: a Location's own first, then the server's in order."""
     _translate(request, is_encoded=False)
     return None
 
 
 def _translate(request: Request, *, is_encoded: bool) -> None:
-    """Each ProxyPass looks at the path while it is encoded, if it has a mapping, or at the decoded one."""
+    """Each ProxyPass compares the encoded path if it has a mapping, otherwise the decoded one."""
     if "no-proxy" in request.env:
         return
     here, listed = request.settings[PROXY_PASS].here, request.site.settings[PROXY_PASS].listed
@@ -242,7 +242,7 @@ def _translate(request: Request, *, is_encoded: bool) -> None:
 
 
 def _is_for_websockets(request: Request, one: Pass) -> bool:
-    """Whether a pass is for who asks for WebSocket alone, which a request does not do."""
+    """Whether a pass is only for requests for WebSocket, and this is not one."""
     if request.settings[WEBSOCKET_FALLBACK] or not without_socket(one.url).lower().startswith(("ws:", "wss:")):
         return False
     request.pure = False
@@ -250,7 +250,7 @@ def _is_for_websockets(request: Request, one: Pass) -> bool:
 
 
 def forward(request: Request, url: str, *, is_encoded: bool) -> None:
-    """Leave the answer to another server. `url` has no query: the request's own goes along."""
+    """Leave the response to another server. `url` has no query: the request's own is appended."""
     request.filename = PROXIED + url
     request.handler = PROXY_HANDLER
     request.pure = False
@@ -259,10 +259,10 @@ def forward(request: Request, url: str, *, is_encoded: bool) -> None:
 
 
 def backend_of(request: Request) -> Backend | None:
-    """The server that is to answer a request, and what it is asked for; None where none is but this one.
+    """The server for a request, and the URL to ask for; None if this server answers.
 
-    A handler "proxy:URL" (SetHandler, AddHandler) sends the file's name along, as the path behind the URL's. Raises
-    HTTPError 500 for a URL that is none.
+    A handler "proxy:URL" (SetHandler, AddHandler) appends the file's name to the URL's path. Raises
+    HTTPError 500 for an invalid URL.
     """
     if request.is_proxied:
         url, behind = request.filename.removeprefix(PROXIED), ""
@@ -291,7 +291,7 @@ def backend_of(request: Request) -> Backend | None:
 
 
 def _checked(backend: Backend) -> Backend:
-    """A backend that can be asked what it is to be asked. Raises HTTPError 403, as Apache does."""
+    """A backend that may be asked. Raises HTTPError 403, as Apache does."""
     if backend.scheme in SPEAK_HTTP:
         for what, text in (("path", backend.path if backend.is_encoded else ""), ("query string", backend.query or "")):
             if _UNFIT.search(text):
@@ -304,7 +304,7 @@ _UNFIT = re.compile(r"[\x00-\x20\x7f]")
 
 
 def _workers(request: Request) -> tuple[Worker, ...]:
-    """All that is said of servers behind this one in a virtual host, wherever it stands."""
+    """All settings for servers behind this one in a virtual host, and in all its sections."""
     site = request.site
     if site not in _known_workers:
         found: list[Worker] = []
@@ -320,7 +320,7 @@ _known_workers: WeakKeyDictionary[SiteFacts, tuple[Worker, ...]] = WeakKeyDictio
 
 
 def response_fields(request: Request, fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Another server's fields as this server says them: ProxyPassReverse and its like."""
+    """Rewrite another server's fields to this server's: ProxyPassReverse and similar directives."""
     settings = request.settings
     return reverse.reversed_fields(
         fields,
@@ -331,7 +331,7 @@ def response_fields(request: Request, fields: list[tuple[str, str]]) -> list[tup
     )
 
 
-# Behind mod_rewrite and before mod_alias, as in Apache.
+# After mod_rewrite and before mod_alias, as in Apache.
 register(
     Module(
         name="mod_proxy",

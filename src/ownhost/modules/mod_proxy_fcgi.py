@@ -24,7 +24,7 @@ from ownhost.request.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One ProxyFCGISetEnvIf: where the condition holds, a variable is set, or taken away (None)."""
+    """One ProxyFCGISetEnvIf: if the condition is true, a variable is set, or removed (None)."""
 
     condition: Condition
     name: str
@@ -32,7 +32,7 @@ class Change:
 
 
 def parse_change(call: Call) -> Change:
-    """A condition, a name with or without ! in front, and the value's expression."""
+    """A condition, a name with or without a leading !, and the value's expression."""
     condition, name, *value = words(2, 3)(call)
     if name.startswith("!"):
         if value or len(name) == 1:
@@ -73,9 +73,9 @@ declare(
 
 
 def changed(request: Request, variables: dict[str, str]) -> dict[str, str]:
-    """The variables with what ProxyFCGISetEnvIf says of them. Conditions and values see them, as the request's own.
+    """The variables, changed by ProxyFCGISetEnvIf. Conditions and values see them as the request's own.
 
-    $1 in a value is what the condition's last regular expression has found.
+    $1 in a value is a group of the condition's last regular expression.
     """
     found = dict(variables)
     before, request.env = request.env, found

@@ -1,10 +1,10 @@
-"""mod_remoteip: front proxies that the administrator lists, and the clients that they speak for.
+"""mod_remoteip: front proxies that the administrator lists, and their clients.
 
-A listed proxy says in a field of the request (RemoteIPHeader) or before all else (the PROXY protocol) who its client
-is. That is the request's client from then on, for access rules, logs and programs; only %{c}a and CONN_REMOTE_ADDR
-still name the proxy.
+A listed proxy names its client in a field of the request (RemoteIPHeader) or at the beginning of
+the connection (the PROXY protocol). From then on, that is the request's client, for access rules,
+logs and programs. Only %{c}a and CONN_REMOTE_ADDR still name the proxy.
 
-Unlike in Apache, nobody is believed who is not listed.
+Unlike in Apache, only listed proxies are believed.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from ownhost.request.request import Endpoints, Level, Request
 
 PROXY_IPS = "remoteip-proxy-ip-list"  # the note, as in Apache
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What no proxy outside of the own network can have for a client (RFC 1918, RFC 3927, loopback).
+# Addresses that no client of a proxy outside of the own network can have (RFC 1918, RFC 3927,
+# loopback).
 _PRIVATE = tuple(map(parse_network, ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")))
 _GLOBAL = parse_network("2000::/3")  # RFC 4291: global unicast
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The proxies of one network. What an internal one says is believed even of private addresses.
+    """The proxies of one network. An internal proxy is believed even about private addresses.
 
-    That ends where an external one has passed it on.
+    That ends once an external proxy is in the chain.
     """
 
     network: Network
@@ -44,18 +45,21 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proxies:
-    """All that a scope lists, first to last."""
+    """All proxies of a scope, first to last."""
 
     listed: tuple[Proxy, ...] = ()
 
     def find(self, address: Address) -> Proxy | None:
-        """The first that an address is of."""
+        """The first that contains an address."""
         return next((one for one in self.listed if address in one.network), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whom a request is from. `left` is what of the field was not believed; `via`, the external proxies on the way."""
+    """The client of a request.
+
+    `left` is the part of the field that was not believed; `via`, the external proxies on the way.
+    """
 
     client: str
     left: str
@@ -64,12 +68,12 @@ class Found:
 
 @functools.lru_cache(maxsize=256)  # fields may be long
 def walk(peer: str, said: str, proxies: Proxies) -> Found | None:
-    """Follow a list of addresses from its end, for as long as each is a listed proxy's word. None: nothing is believed.
+    """Follow a list of addresses from its end, while each was added by a listed proxy. None: no one is believed.
 
-    `peer` is the connection's client, `said` the field: the last in it is whom the peer speaks for.
+    `peer` is the connection's client, `said` the field: its last address is the client of the peer.
     """
     address, client, via, left = parse_address(peer), "", [], said
-    internal = True  # until somebody from outside has passed it on
+    internal = True  # until an external proxy is in the chain
     while left and (proxy := proxies.find(address)) is not None:
         internal = internal and proxy.internal
         before, _, last = left.rpartition(",")
@@ -84,7 +88,7 @@ def walk(peer: str, said: str, proxies: Proxies) -> Found | None:
 
 
 def _address(text: str) -> Address | None:
-    """An address as it is written, without a zone, or None. Names are not looked up, as all others would wait."""
+    """A numeric address without a zone, or None. Names are not looked up, as all other requests would wait."""
     try:
         return None if "%" in text else parse_address(text)
     except ValueError:
@@ -92,7 +96,7 @@ def _address(text: str) -> Address | None:
 
 
 def _is_public(address: Address) -> bool:
-    """Whether a proxy outside of the own network can have a client of that address."""
+    """Whether a proxy outside of the own network can have a client with that address."""
     if address.version == 6:
         return address in _GLOBAL
     return not any(address in network for network in _PRIVATE)
@@ -110,7 +114,7 @@ def parse_field_name(call: Call) -> str:
 
 
 def networks_of(found: Iterable[str]) -> tuple[Network, ...]:
-    """What words name: addresses, networks, and hosts, which are looked up now. Raises ArgumentError."""
+    """The meaning of words: addresses, networks, and hosts, which are looked up now. Raises ArgumentError."""
     networks: list[Network] = []
     for word in found:
         if is_network(word) or "/" in word:
@@ -228,11 +232,11 @@ declare(
 
 
 def arrive(request: Request) -> None:
-    """Find out whom a request is from, before anything is asked of it."""
+    """Find out the client of a request, before any other decision."""
     settings, endpoints = request.site.settings, request.endpoints
     name = settings[HEADER]
     said = request.head.values.get(name.lower())
-    if said is None or endpoints.peer:  # who began with the PROXY protocol has said it
+    if said is None or endpoints.peer:  # a proxy that used the PROXY protocol has already said it
         return
     found = walk(endpoints.client, said, settings[PROXIES])
     if found is None:
@@ -248,7 +252,7 @@ def arrive(request: Request) -> None:
 
 
 def from_proxy(endpoints: Endpoints, client: str) -> Endpoints:
-    """The ends of a connection whose request is from somebody else than its client, who is the peer from then on."""
+    """The ends of a connection for a request from another client. The connection's client is the peer from then on."""
     ends = endpoints.client, endpoints.client_port
     return replace(endpoints, client=client, peer=ends[0], peer_port=ends[1], known=endpoints.tls)
 

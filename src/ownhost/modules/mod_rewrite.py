@@ -1,7 +1,8 @@
 """mod_rewrite: URLs by rules, for a whole server and per folder.
 
-The rules of a server see the path before anything is known of files; those of a section see the file's name, and lead
-to an internal redirect. What they do is in `rewriting.engine`; here is when they run and what becomes of the result.
+The rules of a server see the path before anything is known about files. Those of a section see the
+file's name, and lead to an internal redirect. `rewriting.engine` applies them; this file says when
+they run and what happens to the result.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ownhost.request.redirects import answer_as, redirected
 from ownhost.request.request import Level, Request
 
 REDIRECT = "redirect-handler"  # the handler that answers with another URI of this server
-TARGET = "rewrite-target"  # the note that holds it
+TARGET = "rewrite-target"  # the note with that URI
 
 for _directive in (
     Directive(
@@ -111,7 +112,7 @@ for _directive in (
 
 
 def uses(server: VirtualHost) -> bool:
-    """Whether anything is said of rewriting, for the server or in a section."""
+    """Whether rewriting is configured, for the server or in a section."""
     return REWRITE in server.settings or any(map(_speaks, server.sections))
 
 
@@ -120,7 +121,7 @@ def _speaks(section: Section) -> bool:
 
 
 def programs(server: VirtualHost) -> set[tuple[str, ...]]:
-    """The programs that a server's rules, or those of its sections, ask by maps."""
+    """The programs of maps in a server's rules, or those of its sections."""
     maps = [one for one in server.settings[REWRITE].maps.values() if one.command]
     if not maps:
         return set()
@@ -140,7 +141,7 @@ def _rules(settings: Settings, sections: Iterable[Section]) -> Iterator[Rule]:
 def translate(request: Request) -> Response | None:
     """Apply the server's rules to the path. Raises HTTPError."""
     said = request.site.settings[REWRITE]
-    if said.silent or not request.settings[REWRITE].engine:  # a Location may say otherwise than the server
+    if said.silent or not request.settings[REWRITE].engine:  # a Location may override the server
         return None
     engine = Engine(request, said.rules, said.maps, None)
     if _has_ended(request):
@@ -168,9 +169,10 @@ def _has_ended(request: Request) -> bool:
 
 
 def _set_script_variables(request: Request) -> None:
-    """SCRIPT_URL and SCRIPT_URI: what was asked for, before any rule.
+    """SCRIPT_URL and SCRIPT_URI: the request's target, before any rule.
 
-    They take no request its purity: logs alone would show that an answer was remembered from another name of the host.
+    They do not prevent that a response is remembered: only logs would show that it was for another
+    name of the host.
     """
     env = request.env
     if not request.is_subrequest or "SCRIPT_URL" not in env:
@@ -179,7 +181,7 @@ def _set_script_variables(request: Request) -> None:
 
 
 def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Response | None:
-    """What becomes of the path that the server's rules came to."""
+    """Handle the path that results from the server's rules."""
     if engine.proxies or not urls.scheme_of(request.filename):
         _check_query(request)
     if engine.proxies:
@@ -204,7 +206,7 @@ def _translated(request: Request, engine: Engine, said: RewriteConfig) -> Respon
 
 
 def _resolved(path: str, *, clamp: bool = False) -> str:
-    """A path without dots. Raises HTTPError 403 for one that climbs above the root, unless that is to stop there."""
+    """A path without dots. Raises HTTPError 403 for one that climbs above the root, unless it must stop there."""
     resolved = urls.resolve_dots(path, clamp=clamp)
     if resolved is None or "\0" in resolved:
         raise HTTPError(403, f"a rule came to {path!r}, which is above the root or no file name", module="rewrite")
@@ -225,10 +227,10 @@ def _expand_home(request: Request) -> str:
 
 
 def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
-    """Whether a path is a file name already, and not one below DocumentRoot: so says its first component.
+    """Whether a path is a file name already, and not one below DocumentRoot. Its first component decides.
 
-    That must be in the root directory, and written in the rule itself, lest a client choose it; but any path below
-    DocumentRoot will do.
+    It must be in the root directory, and literally in the rule, so that a client cannot choose it;
+    but any path below DocumentRoot counts.
     """
     root = request.site.settings[DOCUMENT_ROOT].rstrip("/")
     if root and f"{name}/".startswith(f"{root}/"):
@@ -245,7 +247,7 @@ def _is_file_name(request: Request, name: str, rule: Rule | None) -> bool:
 
 
 def fixup(request: Request) -> Response | None:
-    """Apply the rules of sections to the file name, and what [T] and [H] say to the result. Raises HTTPError."""
+    """Apply the rules of sections to the file name, and [T] and [H] to the result. Raises HTTPError."""
     if request.is_proxied:
         return None
     said = request.settings[REWRITE]
@@ -258,7 +260,7 @@ def fixup(request: Request) -> Response | None:
 
 
 def _lacks_slash(request: Request, said: RewriteConfig, directory: str) -> bool:
-    """Whether the folder itself is asked for, without a slash: that is for mod_dir to put right first."""
+    """Whether the folder itself was requested without a slash: mod_dir redirects that first."""
     return not said.has(Option.ALLOW_NO_SLASH) and f"{request.filename}/" == directory
 
 
@@ -300,14 +302,14 @@ def _rewrite_file(request: Request, said: RewriteConfig, directory: str) -> Resp
 
 
 def _forward(request: Request, engine: Engine, url: str, is_encoded: bool) -> None:
-    """[P]: leave the answer to another server. Rules of sections have encoded the URL, unless [NE] says not to."""
+    """[P]: leave the response to another server. Rules of sections have encoded the URL, unless [NE] is set."""
     forward(request, url, is_encoded=is_encoded)
     query = f"?{request.query}" if request.query else ""
     engine.trace(1, "go-ahead with proxy request %s%s [OK]", request.filename, query)
 
 
 def _with_base(url: str, directory: str, base: str | None) -> str:
-    """A URL whose path begins with the folder's name, with the path that leads there instead."""
+    """A URL whose path begins with the folder's name, with the folder's URL path instead."""
     if base is None:
         return url
     scheme = urls.scheme_of(url)
@@ -316,7 +318,7 @@ def _with_base(url: str, directory: str, base: str | None) -> str:
 
 
 def _go_on(request: Request, engine: Engine, target: str) -> None:
-    """Leave the answer to another URI of this server: the handler asks for it, once all fixups are through."""
+    """Leave the response to another URI of this server: the handler asks for it, after all fixups."""
     engine.trace(1, "internal redirect with %s [INTERNAL REDIRECT]", target)
     request.pure = False
     request.notes[TARGET] = target
@@ -324,7 +326,7 @@ def _go_on(request: Request, engine: Engine, target: str) -> None:
 
 
 def _path_of(request: Request, engine: Engine, said: RewriteConfig, name: str) -> str:
-    """The path that leads to a file name: by RewriteBase, DocumentRoot, or the Alias by which the request came."""
+    """The path that leads to a file name: by RewriteBase, DocumentRoot, or the Alias of the request."""
     root = request.document_root or request.site.settings[DOCUMENT_ROOT]
     if said.base is not None:
         engine.trace(2, "trying to replace prefix %s with %s", engine.directory, said.base)
@@ -383,12 +385,12 @@ def _redirect(request: Request, engine: Engine, location: str) -> Response:
 
 
 def _check_query(request: Request) -> None:
-    """Refuse a query that rules put spaces or control characters into. Raises HTTPError 403."""
+    """Refuse a query with spaces or control characters from rules. Raises HTTPError 403."""
     if request.query and not urls.is_fit_for_query(request.query):
         raise HTTPError(403, "the rewritten query has control characters or spaces in it", module="rewrite")
 
 
-# Before mod_env and mod_alias, as in Apache; behind mod_mime, whose types [T] and [H] replace.
+# Before mod_env and mod_alias, as in Apache; after mod_mime, whose types [T] and [H] replace.
 register(
     Module(
         name="mod_rewrite",

@@ -1,7 +1,7 @@
-"""mod_setenvif: variables by what a request is: its fields, addresses, method, path.
+"""mod_setenvif: variables by properties of a request: its fields, addresses, method, path.
 
-A server's rules look at the request before anything else does, and so see its path as it was sent. Those of sections
-follow once it is known which file is asked for.
+A server's rules run before anything else, and so see the path as it was sent. Those of sections run
+when the file is known.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ from ownhost.request import expressions
 from ownhost.request.module import IsException, Module, register
 from ownhost.request.request import Request
 
-MOST_KNOWN = 4_096  # combinations of what rules look at
+MOST_KNOWN = 4_096  # combinations of the properties that rules look at
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NO_REGEX = re.compile(r"(?:[^][^.$()|*+?{}\\]|\\[^0-9A-Za-z])*")
 
-Assignments = tuple[tuple[str, str | None], ...]  # None takes a variable away
+Assignments = tuple[tuple[str, str | None], ...]  # None removes a variable
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One SetEnvIf or its like: an attribute and what it must match, or a condition; and what is set then.
+    """One SetEnvIf or similar directive: an attribute and its pattern, or a condition; and the variables to set.
 
-    Attributes that Apache knows are in lower case; fields are by their name, or by a regular expression for it.
+    Attributes that Apache knows are in lower case; fields are by their name, or by a regular
+    expression for it.
     """
 
     assignments: Assignments
@@ -51,17 +52,17 @@ class Rule:
     names: Pattern | None = None
     regex: Pattern | None = None
     condition: Condition | None = None
-    refers: bool = False  # whether $0 to $9 in values stand for what was found: not so for a plain text, as in Apache
+    refers: bool = False  # whether $0 to $9 in values are replaced: not for a plain text, as in Apache
 
     def find(self, request: Request) -> Sequence[str] | None:
-        """The match and its groups; None where the rule says no."""
+        """The match and its groups; None if the rule does not match."""
         if self.condition is not None:
             return expressions.groups(self.condition, request)
         assert self.regex is not None
         return self.regex.search(self.looked_at(request)) or None
 
     def looked_at(self, request: Request) -> str:
-        """The value of the attribute; "" where there is none."""
+        """The value of the attribute; "" if there is none."""
         known = _ATTRIBUTES.get(self.attribute)
         if known is not None:
             return known(request)
@@ -73,7 +74,7 @@ class Rule:
 
     @property
     def singles_out(self) -> bool:
-        """Whether it tells GET requests for one path apart. Conditions see to what follows from that themselves."""
+        """Whether it distinguishes GET requests for one path. Conditions handle that themselves."""
         return self.condition is None and self.attribute not in ("request_uri", "request_method")
 
 
@@ -111,7 +112,7 @@ def _parse(*, ignore_case: bool, browser: bool) -> Callable[[Call], Rule]:
 
 
 def parse_expression(call: Call) -> Rule:
-    """A condition, and the variables that are set where it holds."""
+    """A condition, and the variables that are set if it is true."""
     if len(call.args) < 2:
         raise ArgumentError("expected an expression and variables")
     return Rule(_assignments(call.args[1:]), condition=parse_condition(call.args[0], call.source), refers=True)
@@ -182,14 +183,14 @@ for _name, _syntax, _parser, _help in (
 
 
 def early(request: Request) -> None:
-    """Obey the rules of the server. A request that one singled out is no model for others."""
+    """Obey the rules of the server. A request that one singles out is not remembered for others."""
     for rule in request.site.settings[SET_ENV_IF]:
         if _obey(rule, request) and rule.singles_out:
             request.pure = False
 
 
 def prepare(request: Request) -> None:
-    """Obey the rules of sections; those of the server are through already."""
+    """Obey the rules of sections. Those of the server have run."""
     if request.is_subrequest:
         return
     of_server = request.site.settings[SET_ENV_IF]
@@ -199,7 +200,7 @@ def prepare(request: Request) -> None:
 
 
 def exceptions(server: VirtualHost) -> IsException:
-    """A test whether a rule of the server singles a request out. Most configurations do that to old browsers only."""
+    """A test whether a rule of the server singles out a request. Most configurations do that only to old browsers."""
     rules = tuple(rule for rule in server.settings[SET_ENV_IF] if rule.singles_out)
     if _depend_on_more(server, rules):
         return lambda _: True
@@ -219,14 +220,14 @@ def exceptions(server: VirtualHost) -> IsException:
 
 
 def _depend_on_more(server: VirtualHost, rules: Sequence[Rule]) -> bool:
-    """Whether rules may look at what other rules, or RequestHeader, made: not at the request as it was sent alone."""
+    """Whether rules may look at what other rules, or RequestHeader, made, not only at the request as it was sent."""
     made = {name.lower() for rule in server.settings[SET_ENV_IF] for name, _ in rule.assignments}
     made |= {change.name.lower() for change in server.settings[REQUEST_HEADERS] if change.early}
     return any(any(map(rule.names.search, made)) if rule.names else rule.attribute.lower() in made for rule in rules)
 
 
 def _obey(rule: Rule, request: Request) -> bool:
-    """Set what a rule says, if its attribute matches; whether it did."""
+    """Set a rule's variables, if its attribute matches. Returns whether it did."""
     found = rule.find(request)
     if found is None:
         return False
@@ -238,7 +239,7 @@ def _obey(rule: Rule, request: Request) -> bool:
     return True
 
 
-# Behind mod_headers, whose early changes it sees.
+# After mod_headers, whose early changes it sees.
 register(
     Module(
         name="mod_setenvif",

@@ -1,7 +1,8 @@
 """mod_ssl: encrypted connections, and what requests over them may do.
 
-The handshake is a worker's (processes.worker.handshake), with its own virtual hosts' keys and no other. A virtual host
-with SSLEngine answers nothing but TLS, and one without it never does: so answers that depend on no more are remembered.
+A worker does the handshake (processes.worker.handshake), with the keys of its own virtual hosts
+only. A virtual host with SSLEngine answers only over TLS, and one without it never does. So
+responses that depend on nothing more are remembered.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ PASSWORD = "password"  # noqa: S105 - what FakeBasicAuth has every certificate s
 
 
 def uses(server: VirtualHost) -> bool:
-    """Whether a virtual host says anything that hooks here obey."""
+    """Whether a virtual host has anything that the hooks here obey."""
     return server.settings[SSL_ENGINE] or server.says(SSL_REQUIRE_SSL, SSL_REQUIRE, SSL_VERIFY_CLIENT, SSL_OPTIONS)
 
 
 def exceptions(server: VirtualHost) -> IsException:
-    """Requests that come another way than all others of the virtual host do."""
+    """Requests that arrive in another way than all others of the virtual host."""
     engine = server.settings[SSL_ENGINE]
     return lambda request: request.endpoints.secure != engine
 
 
-# Who is let in
+# Which clients are let in
 
 
 def access(request: Request) -> Response | None:
-    """SSLRequireSSL, SSLVerifyClient and SSLRequire. As in Apache, the last two ask nothing of clients without TLS."""
+    """SSLRequireSSL, SSLVerifyClient and SSLRequire. As in Apache, the last two do not apply to clients without TLS."""
     settings, endpoints = request.settings, request.endpoints
     if settings[SSL_REQUIRE_SSL]:
         request.pure = False
@@ -60,7 +61,7 @@ def access(request: Request) -> Response | None:
 
 
 def _check_certificate(request: Request) -> None:
-    """A section may require a certificate. One that cannot be read lets nobody in: what it says could matter."""
+    """A section may require a certificate. An unreadable one does not count: its content could matter."""
     tls = request.endpoints.tls
     required = request.settings[SSL_VERIFY_CLIENT] == "require"
     if required:
@@ -82,13 +83,13 @@ def _check_certificate(request: Request) -> None:
 
 
 def _is_too_deep(request: Request, depth: int) -> bool:
-    """Whether more certificates are behind a client's than may be, where the handshake has not asked for just that."""
+    """Whether more certificates are above a client's than allowed, unless the handshake has checked exactly that."""
     most = request.settings[SSL_VERIFY_DEPTH]
     return depth > most or (depth < 0 and most < request.site.settings[SSL_VERIFY_DEPTH])
 
 
 def _check_cipher(request: Request) -> None:
-    """A section may want other ciphers than the server does. It has none to say for TLS 1.3, as in Apache."""
+    """A section may want other ciphers than the server. It cannot do so for TLS 1.3, as in Apache."""
     ciphers, endpoints = request.settings[SSL_CIPHERS], request.endpoints
     if ciphers is request.site.settings[SSL_CIPHERS]:
         return
@@ -108,7 +109,7 @@ def _refused(request: Request, reason: str) -> HTTPError:
 
 
 def prepare(request: Request) -> None:
-    """Have a client's certificate stand for a user name and a password. Raises HTTPError for one that is made up."""
+    """Turn a client's certificate into a user name and a password. Raises HTTPError for invented ones."""
     if request.is_subrequest or "FakeBasicAuth" not in request.settings[SSL_OPTIONS]:
         return
     request.pure = False
@@ -117,7 +118,7 @@ def prepare(request: Request) -> None:
     if given and given != own and _is_made_up(given):
         raise _refused(request, "the name of a certificate was sent as a user name")
     if own and "REMOTE_USER" not in request.env:
-        # Heads share what was read of them with other requests: a changed one is a new one.
+        # Requests share heads that were read: a changed head is a new one.
         fields = [field for field in request.head.fields if field[0].lower() != "authorization"]
         values = {**request.head.values, "authorization": own}
         request.head = replace(request.head, fields=[*fields, ("Authorization", own)], values=values)
@@ -132,7 +133,7 @@ def _credentials(tls: TLSFacts | None) -> str:
 
 
 def _is_made_up(value: str) -> bool:
-    """Whether a client has sent itself what only a certificate may say, or what programs may take for that."""
+    """Whether a client has itself sent what only a certificate may say, or what programs may take for that."""
     scheme, *rest = value.split(None, 1)
     if scheme.lower() != "basic":
         return False
@@ -171,7 +172,7 @@ def fixup(request: Request) -> Response | None:
 
 
 def _name_user(request: Request, variable: str) -> None:
-    """SSLUserName: REMOTE_USER is what a variable says, by way of the client's certificate."""
+    """SSLUserName: REMOTE_USER is the value of a variable, through the client's certificate."""
     name = ssl_variables.lookup(request, variable)
     if name:
         request.env["REMOTE_USER"] = name

@@ -1,4 +1,4 @@
-"""mod_userdir: /~user/ leads to a folder of that user's own."""
+"""mod_userdir: /~user/ leads to a folder of that user."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ _ENABLE = ("enabled", "enable")
 
 @dataclass(frozen=True, slots=True)
 class UserFolder:
-    """One form of a user's folder. "*" in `pattern` stands for the user, who else comes behind it.
+    """One form of a user's folder. "*" in `pattern` stands for the user, who is otherwise appended.
 
-    `kind` is "home" for a folder in the user's home, "path" for an absolute path, "url" for another server's.
+    `kind` is "home" for a folder in the user's home, "path" for an absolute path, "url" for another
+    server's.
     """
 
     kind: str
     pattern: str
 
     def of(self, user: str) -> str:
-        """The folder or URL of a user; for a folder in a home its place there."""
+        """The folder or URL of a user; for a folder in a home, its place there."""
         if self.kind == "home":
             return self.pattern
         before, star, after = self.pattern.partition("*")
         if self.kind == "url" and star:
-            return before + user  # as in Apache, what is behind the star does not count in URLs
+            return before + user  # as in Apache, the part after the star does not count in URLs
         return before + user + after if star else f"{before.rstrip('/')}/{user}"
 
 
 @dataclass(frozen=True, slots=True)
 class UserDir:
-    """What the UserDir lines of one scope say. None and empty ones: nothing."""
+    """The UserDir lines of one scope. None and empty ones are not set."""
 
     folders: tuple[UserFolder, ...] = ()
-    everybody: bool | None = None  # whether users have folders who are in neither list
-    enabled: frozenset[str] = field(default_factory=frozenset)  # in small letters: case does not matter here
+    everybody: bool | None = None  # whether users in neither list have folders
+    enabled: frozenset[str] = field(default_factory=frozenset)  # in lower case: case does not matter here
     disabled: frozenset[str] = field(default_factory=frozenset)
 
     def serves(self, user: str) -> bool:
@@ -76,7 +77,7 @@ def _folder(word: str) -> UserFolder:
 
 
 def fold(before: UserDir | None, after: UserDir) -> UserDir:
-    """Lines of one scope: lists grow, of all else the last line counts."""
+    """The lines of one scope: lists grow; of all else the last line counts."""
     if before is None:
         return after
     return UserDir(
@@ -88,7 +89,7 @@ def fold(before: UserDir | None, after: UserDir) -> UserDir:
 
 
 def merge(outer: UserDir, inner: UserDir) -> UserDir:
-    """A virtual host's lines over the server's. As in Apache, the lists of users are not inherited."""
+    """A virtual host's lines over the server's. As in Apache, it does not inherit the lists of users."""
     return replace(
         inner,
         folders=inner.folders or outer.folders,
@@ -136,7 +137,7 @@ def locate(request: Request) -> Place | Response | None:
 
 
 def _of(request: Request, form: UserFolder, user: str) -> str:
-    """The folder or URL of a user; "" where it would be in a home that nobody knows of."""
+    """The folder or URL of a user; "" if it would be in a home that does not exist."""
     if form.kind == "url":
         return form.of(user)
     if form.kind == "path":
@@ -146,7 +147,7 @@ def _of(request: Request, form: UserFolder, user: str) -> str:
 
 
 def _home(request: Request, user: str) -> str:
-    """A user's home folder; "" where there is no such account. Accounts change without any file's knowing."""
+    """A user's home folder; "" if there is no such account. Accounts can change without any change of a file."""
     request.pure = False
     try:
         return pwd.getpwnam(user).pw_dir
@@ -155,7 +156,7 @@ def _home(request: Request, user: str) -> str:
 
 
 def _may_be_there(request: Request, folder: str) -> bool:
-    """Whether there is such a folder. What this process may not look into is left to who may."""
+    """Whether there is such a folder. One that this process may not look into is left to a process that may."""
     request.pure = False
     try:
         os.stat(folder)
@@ -166,7 +167,7 @@ def _may_be_there(request: Request, folder: str) -> bool:
     return True
 
 
-# Behind mod_alias: an Alias for one user's path comes first.
+# After mod_alias: an Alias for one user's path comes first.
 register(
     Module(
         name="mod_userdir",

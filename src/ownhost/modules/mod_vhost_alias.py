@@ -22,7 +22,7 @@ from ownhost.request.request import Place, Request
 
 CGI_PREFIX = "/cgi-bin"
 CGI = "cgi-script"
-MISSING = "_"  # stands for a label or a character that there is not
+MISSING = "_"  # replaces a label or a character that does not exist
 
 _FORMAT = re.compile(r"%(?:([%p])|(-?)([0-9])(\+?)(?:\.(-?)([0-9])(\+?)|(?!\.)))|[^%]+")
 
@@ -36,7 +36,7 @@ class Part:
     beyond: bool = False
 
     def of(self, items: Sequence[str]) -> Sequence[str]:
-        """The items that are meant; none where there are too few."""
+        """The chosen items; none if there are too few."""
         if self.number == 0:
             return items
         if self.number > len(items):
@@ -67,13 +67,13 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """How a folder is made of a name, or of the address that a connection came in at."""
+    """How a folder is computed from a name, or from the local address of a connection."""
 
     pieces: tuple[str | Name | Port, ...]
     by_address: bool
 
     def folder(self, name: str, port: int) -> str:
-        """The folder for a name. Raises HTTPError for a name that would lead out of where it belongs."""
+        """The folder for a name. Raises HTTPError for a name that would lead out of it."""
         texts = [_text(piece, name, port) for piece in self.pieces]
         folder = "".join(texts).removesuffix("/")
         components = folder.split("/")
@@ -165,7 +165,7 @@ def _folder(request: Request, template: Template) -> str:
     return folder
 
 
-# Behind mod_alias and mod_userdir: they know better of single paths.
+# After mod_alias and mod_userdir, which handle single paths.
 register(
     Module(
         name="mod_vhost_alias",

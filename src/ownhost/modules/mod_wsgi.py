@@ -1,6 +1,7 @@
-"""mod_wsgi: which requests are for a Python application (PEP 3333), and how it is run.
+"""mod_wsgi: which requests are for a Python application (PEP 3333), and how it runs.
 
-Source: mod_wsgi's manual. Each script has processes of its own: there are no interpreters within processes here.
+Source: mod_wsgi's manual. Each script has its own processes: there are no interpreters within
+processes here.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ from ownhost.request.request import Level, Place, Request
 HANDLER = "wsgi-script"
 RESOURCE = "%{RESOURCE}"
 _ENV = re.compile(r"%\{ENV:([^}]+)\}")
-# What an alias's own options are remembered as, from where the file is found to where it is run.
+# The notes with an alias's own options, from the point where the file is found to the one where it
+# runs.
 _PROCESS_GROUP = "mod_wsgi.process_group"
 _APPLICATION_GROUP = "mod_wsgi.application_group"
 _CALLABLE = "mod_wsgi.callable_object"
@@ -73,17 +75,17 @@ class ScriptAlias:
 
     @property
     def process_group(self) -> str:
-        """What process-group= says; "" where it says nothing."""
+        """The value of process-group=; "" if it is not set."""
         return dict(self.notes).get(_PROCESS_GROUP, "")
 
     def locate(self, uri: str) -> str | None:
-        """The file name for a URI, if this alias is for it: the script, and what follows it in the path."""
+        """The file name for a URI, if this alias is for it: the script, and the rest of the path."""
         if self.regex is not None:
             parts = self.regex.split(uri)
             if parts is None or parts[2] == uri:
                 return None
             before, found, behind = parts
-            # The slash that is all of an application's prefix is its path, too.
+            # If an application's prefix is only a slash, the slash belongs to its path, too.
             return substitute(self.target, found) + (uri if before + found[0] == "/" else behind)
         if self.prefix == "/":
             return self.target + uri
@@ -259,7 +261,8 @@ for _directive in (
 ):
     declare(_directive)
 
-# How Apache's own processes run Python, which none of ours do, and how mod_wsgi's talk to each other.
+# How Apache's own processes run Python, which none of ours do, and how mod_wsgi's processes
+# communicate.
 _NO_EFFECT = {
     SERVERS: """
         WSGIAcceptMutex WSGICaseSensitivity WSGILazyInitialization WSGIPythonHashSeed WSGIPythonOptimize
@@ -294,7 +297,7 @@ def locate(request: Request) -> Place | None:
 
 
 def check_script(request: Request) -> None:
-    """What mod_wsgi refuses before it runs a script. Raises HTTPError 403, 404."""
+    """The refusals of mod_wsgi before it runs a script. Raises HTTPError 403, 404."""
     if request.alias != HANDLER and Option.EXEC_CGI not in request.settings[OPTIONS]:
         raise HTTPError(403, f"Options ExecCGI is off in this directory: {request.filename}", module="wsgi")
     if request.stat is None:
@@ -310,7 +313,7 @@ def check_script(request: Request) -> None:
 
 
 def daemon_of(request: Request) -> Daemon:
-    """The group of processes that a request's application is in. Raises HTTPError 500 where there is none."""
+    """The process group of a request's application. Raises HTTPError 500 if there is none."""
     name = _note_or(request, _PROCESS_GROUP, lambda: request.settings[PROCESS_GROUP])
     name = expand_group(request, name)
     if not name:
@@ -323,18 +326,18 @@ def daemon_of(request: Request) -> Daemon:
 
 
 def application_group(request: Request) -> str:
-    """The name of the application group that a request's application is in."""
+    """The application group of a request's application."""
     name = _note_or(request, _APPLICATION_GROUP, lambda: request.settings[APPLICATION_GROUP])
     return expand_group(request, name)
 
 
 def callable_of(request: Request) -> str:
-    """What a request's application is called in its script."""
+    """The name of a request's application in its script."""
     return _note_or(request, _CALLABLE, lambda: request.settings[CALLABLE])
 
 
 def passes_authorization(request: Request) -> bool:
-    """Whether a request's application is to see the Authorization field."""
+    """Whether a request's application may see the Authorization field."""
     said = request.notes.get(_PASSES)
     return request.settings[PASS_AUTHORIZATION] if said is None else said.lower() == "on"
 
@@ -345,9 +348,10 @@ def _note_or(request: Request, note: str, setting: Callable[[], str]) -> str:
 
 
 def expand_group(request: Request, name: str) -> str:
-    """A group's name with what stands for the request put in.
+    """A group's name with its variables replaced.
 
-    A client cannot choose it by its Host field, nor by paths: it could have any number of processes started.
+    A client cannot choose it by its Host field, nor by paths: it could start any number of
+    processes.
     """
     variable = _ENV.fullmatch(name)
     if variable:
@@ -359,7 +363,7 @@ def expand_group(request: Request, name: str) -> str:
     return {GLOBAL: "", "%{SERVER}": known, "%{HOST}": known, RESOURCE: f"{known}|{request.filename}"}.get(name, name)
 
 
-# Behind mod_alias, as in Apache: an Alias for /static leaves the rest to an application at /.
+# After mod_alias, as in Apache: an Alias for /static leaves the rest to an application at /.
 register(
     Module(
         name="mod_wsgi",

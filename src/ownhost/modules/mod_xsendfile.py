@@ -1,6 +1,7 @@
-"""mod_xsendfile: whether a program's response may name a file that is sent in its stead (N. Maier's module, 1.0).
+"""mod_xsendfile: whether a program's response may name a file to send instead (N. Maier's module, 1.0).
 
-The file is sent in `apps.sendfile`, by the owner's process: nobody's files but those that the owner may read.
+`apps.sendfile` sends the file, in the owner's process: it can only be a file that the owner may
+read.
 """
 
 from __future__ import annotations

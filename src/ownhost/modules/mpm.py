@@ -1,7 +1,7 @@
-"""The directives of Apache's process models (mpm_common, prefork, worker, event) that mean something here.
+"""The directives of Apache's process models (mpm_common, prefork, worker, event) that have a meaning here.
 
-What they say of processes holds for each identity's own: the owner's programs, which serve one request at a time, as
-prefork's processes do. Workers come on demand, and have no threads.
+Their numbers of processes are per identity: they limit the owner's programs, which serve one
+request at a time, like prefork's processes. Workers start on demand, and have no threads.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from ownhost.config.arguments import duration, ignored, integer
 from ownhost.config.directive import SERVER_ONLY, Answer, Directive, Setting, declare
 
 MAX_REQUEST_WORKERS = Setting("MaxRequestWorkers", 256)  # requests at a time, over all of an identity's programs
-MAX_CONNECTIONS_PER_CHILD = Setting("MaxConnectionsPerChild", 0)  # requests before a process leaves; 0: no limit
+MAX_CONNECTIONS_PER_CHILD = Setting("MaxConnectionsPerChild", 0)  # requests before a process ends; 0: no limit
 START_SERVERS = Setting("StartServers", 0)  # processes of a program that start at once
 MIN_SPARE_SERVERS = Setting("MinSpareServers", 0)  # idle processes of a program that are kept
-MAX_SPARE_SERVERS = Setting("MaxSpareServers", 10)  # idle processes of a program that may be
+MAX_SPARE_SERVERS = Setting("MaxSpareServers", 10)  # idle processes of a program that are allowed
 LISTEN_BACKLOG = Setting("ListenBacklog", 511)  # connections that the kernel queues; requests that wait for programs
 SEND_BUFFER_SIZE = Setting("SendBufferSize", 0)  # bytes; 0: the system's default
 RECEIVE_BUFFER_SIZE = Setting("ReceiveBufferSize", 0)  # bytes; 0: the system's default

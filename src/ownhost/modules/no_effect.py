@@ -1,6 +1,6 @@
-"""Directives of modules that are not provided, which may stand in a configuration and do nothing.
+"""Directives of modules that do not exist here. A configuration may contain them, and they do nothing.
 
-Nothing that protects anything is in this table: leaving out what it says must be safe.
+No directive that protects anything is in this table: it must be safe to ignore it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Filters for what is sent: which are asked for. None is there yet.
+"""Filters for responses: which ones are configured. None exists yet.
 
-DEFLATE and BROTLI_COMPRESS may just be left out. INCLUDES may not: `mod_include`.
+DEFLATE and BROTLI_COMPRESS can simply be left out. INCLUDES cannot: `mod_include`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ownhost.config.arguments import words
 from ownhost.config.directive import ANYWHERE, Answer, ArgumentError, Call, Directive, Override, Setting, declare
 
 Names = tuple[str, ...]  # in capitals
-Table = Mapping[str, Names]  # by extension or media type, in lower case; () where Remove... took it away
+Table = Mapping[str, Names]  # by extension or media type, in lower case; () if Remove... removed it
 
 KNOWN = ("DEFLATE", "BROTLI_COMPRESS", "INCLUDES")
 
@@ -26,7 +26,7 @@ def parse_names(word: str) -> Names:
 
 
 def parse_set(call: Call) -> Names:
-    """The filters of all files here."""
+    """The filters for all files here."""
     return parse_names(words(1)(call)[0])
 
 
@@ -37,13 +37,13 @@ def parse_by_extension(call: Call) -> Table:
 
 
 def parse_by_type(call: Call) -> Table:
-    """Filters, and the media types of what has them."""
+    """Filters, and the media types that have them."""
     names, *types = words(2)(call)
     return dict.fromkeys(map(str.lower, types), parse_names(names))
 
 
 def parse_remove(call: Call) -> Table:
-    """Extensions that have no filters any more."""
+    """Extensions without filters from now on."""
     return dict.fromkeys(map(_extension, words(1)(call)), ())
 
 
@@ -125,5 +125,5 @@ for _directive in (
 
 
 def of_extensions(name: str, table: Table) -> Iterable[str]:
-    """The filters that the extensions of a file's name ask for."""
+    """The filters of the extensions of a file's name."""
     return (filter_ for part in name.lstrip(".").split(".")[1:] for filter_ in table.get(part.lower(), ()))

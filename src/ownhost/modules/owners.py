@@ -1,4 +1,4 @@
-"""Ownhost's own directives about owners' processes: how many there may be, and what they start with."""
+"""Ownhost's own directives about owners' processes: how many there may be, and their umask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse_processes(call: Call) -> int:
 
 
 def processes_of(most: int, servers: list[VirtualHost]) -> tuple[int, int]:
-    """RLIMIT_NPROC of who serves these, soft and hard: RLimitNPROC of a program may be more than the default."""
+    """RLIMIT_NPROC of the owner's processes, soft and hard. RLimitNPROC of a program may exceed the default."""
     said = [most]
     for server in servers:
         said += _said(server)

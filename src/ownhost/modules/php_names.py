@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# Changed by php.ini and by an admin's directives only (PHP_INI_SYSTEM): php-fpm itself would let php_value set them.
+# Only php.ini and an admin's directives change these (PHP_INI_SYSTEM): php-fpm itself would let
+# php_value set them.
 _SYSTEM = """
     allow_url_fopen allow_url_include apc.coredump_unmap apc.enable_cli apc.enabled apc.entries_hint apc.gc_ttl
     apc.mmap_file_mask apc.preload_path apc.serializer apc.shm_segments apc.shm_size apc.slam_defense apc.smart
@@ -27,5 +28,5 @@ _SYSTEM = """
 """
 SYSTEM = frozenset(_SYSTEM.split())
 
-LOADS_CODE = frozenset(("extension", "zend_extension"))  # mean nothing to mod_php, but php-fpm would load a library
+LOADS_CODE = frozenset(("extension", "zend_extension"))  # without effect in mod_php, but php-fpm would load a library
 OF_MOD_PHP = frozenset(("engine", "last_modified", "xbithack"))  # mod_php's own, which php-fpm does not know

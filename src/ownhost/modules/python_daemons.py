@@ -1,4 +1,4 @@
-"""What WSGIDaemonProcess and ASGIDaemonProcess say: how the processes of Python applications are run.
+"""WSGIDaemonProcess and ASGIDaemonProcess: how the processes of Python applications run.
 
 Source: mod_wsgi's manual, "WSGIDaemonProcess".
 """
@@ -20,7 +20,7 @@ _NAME = re.compile(r"([^\s=]+)=", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """One group of processes. What is "" or None was not said."""
+    """One group of processes. "" or None means not set."""
 
     name: str = ""
     user: str = ""
@@ -43,14 +43,15 @@ Daemons = dict[str, Daemon]
 _NUMBERS = {"processes": 1, "maximum_requests": 0, "request_timeout": 0, "inactivity_timeout": 0}  # the least
 _FOLDERS = ("home", "python_home")
 _OBEYED = tuple(field.name.replace("_", "-") for field in fields(Daemon) if field.name != "name")
-# How mod_wsgi's processes talk to Apache and are watched: other ones here, or the launcher's business.
+# Options for how mod_wsgi's processes talk to Apache and are watched. Here that is different, or
+# the launcher does it.
 _NO_EFFECT = """
     connect-timeout cpu-priority deadlock-timeout eviction-timeout graceful-timeout header-buffer-size
     interrupt-timeout listen-backlog proxy-buffer-size python-eggs queue-timeout receive-buffer-size
     response-buffer-size response-socket-timeout restart-interval send-buffer-size server-metrics shutdown-timeout
     socket-timeout socket-user stack-size startup-timeout switch-interval
 """
-# What protects something, and would be missed.
+# Options that protect something, so that ignoring them would be dangerous.
 _UNSUPPORTED = """
     chroot cpu-time-limit memory-limit script-group script-user supplementary-groups virtual-memory-limit
 """
@@ -96,7 +97,7 @@ def _option(call: Call, key: str, value: str) -> str | int | None:
 
 
 def fold_daemons(before: Daemons | None, more: Daemons) -> Daemons:
-    """One more in the same scope. Raises ArgumentError for a name that is taken."""
+    """Add one to the same scope. Raises ArgumentError for a name that exists."""
     for name in more:
         if before and name in before:
             raise ArgumentError(f"there is a group of processes called {name} already")
@@ -109,9 +110,9 @@ def merge_daemons(outer: Daemons, inner: Daemons) -> Daemons:
 
 
 def cut_options(text: str, expected: str) -> Iterator[tuple[str, str]]:
-    """The options in a text, cut as mod_wsgi cuts them: NAME=word, and the word may be in quotes, the whole not.
+    """The options in a text, split as mod_wsgi does: NAME=word. The word may be in quotes, the whole may not.
 
-    Raises ArgumentError for what is none, saying that `expected` was.
+    Raises ArgumentError for an invalid one, with `expected` in the message.
     """
     while text:
         match = _NAME.match(text)
@@ -135,5 +136,5 @@ def parse_options(text: str, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def behind_two(text: str) -> str:
-    """What follows the first two words of a text: the options of a script alias."""
+    """The rest of a text after two words: the options of a script alias."""
     return next_word(next_word(text)[1])[1]

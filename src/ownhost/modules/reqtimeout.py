@@ -24,7 +24,7 @@ class Stage:
     rate: int = 0
 
     def deadline(self, begun: float, received: int) -> float:
-        """When the time is up, on the clock of `begun` (seconds)."""
+        """When the time ends, on the clock of `begun` (seconds)."""
         if not self.first:
             return inf
         if not self.rate:
@@ -35,22 +35,22 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class ReadTimeout:
-    """What RequestReadTimeout says."""
+    """The value of RequestReadTimeout."""
 
     header: Stage = Stage(20, 40, 500)
     body: Stage = Stage(20, 0, 500)
     handshake: Stage = Stage()
 
     def head_deadline(self, begun: float, received: int) -> float:
-        """When a head that began at `begun` must be complete, `received` bytes into it."""
+        """When a head that began at `begun` must be complete, after `received` bytes of it."""
         return self.header.deadline(begun, received)
 
     def body_deadline(self, begun: float, received: int) -> float:
-        """When the same holds for a body."""
+        """The same for a body."""
         return self.body.deadline(begun, received)
 
 
-TOO_LONG = "AH01382: Request {} read timeout"  # what the log says, in Apache's words
+TOO_LONG = "AH01382: Request {} read timeout"  # the line in the log, in Apache's words
 
 REQUEST_READ_TIMEOUT = Setting("RequestReadTimeout", ReadTimeout())
 

@@ -1,4 +1,4 @@
-"""mod_so. LoadModule is obeyed while the configuration is read: `config.tree`."""
+"""mod_so. `config.tree` obeys LoadModule while it reads the configuration."""
 
 from __future__ import annotations
 

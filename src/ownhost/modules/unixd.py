@@ -1,11 +1,11 @@
-"""mod_unixd: the identity of requests that no AssignUserID speaks for."""
+"""mod_unixd: the identity of requests without an AssignUserID."""
 
 from __future__ import annotations
 
 from ownhost.config.arguments import ignored, one_word
 from ownhost.config.directive import SERVER_ONLY, Answer, Directive, Setting, declare
 
-# Apache's own defaults name nobody: a server that is to serve must say whom as.
+# Apache's own defaults name no user: a server that is to serve must name one.
 USER = Setting("User", "#-1")
 GROUP = Setting("Group", "#-1")
 

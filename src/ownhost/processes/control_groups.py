@@ -1,13 +1,15 @@
-"""Control groups of our own: what is in one is ended as a whole, however fast it forks.
+"""Our own control groups: all processes in one can be ended at once, however fast they fork.
 
-Where the server's control group (version 2) was delegated to it, each launcher and each program is put into a group of
-its own below it, before it is its owner, and the kernel ends all of that group at once (`cgroup.kill`, from Linux
-5.14). Only root may write there, so nobody leaves. Elsewhere `descendants` ends them in rounds.
+If the server's control group (version 2) was delegated to it, each launcher and each program gets a
+group below it, before it becomes its owner. The kernel ends all of that group at once
+(`cgroup.kill`, from Linux 5.14). Only root may write there, so no process leaves. Elsewhere
+`descendants` ends them in rounds.
 
-Delegated is what its manager has marked so: systemd does where a unit says Delegate=yes. Nobody else's group is
-touched.
+A group is delegated if its manager has marked it: systemd does for a unit with Delegate=yes. No
+other group is touched.
 
-Sources: cgroups(7); Documentation/admin-guide/cgroup-v2.rst of Linux; systemd's "Control Group APIs and Delegation".
+Sources: cgroups(7); Documentation/admin-guide/cgroup-v2.rst of Linux; systemd's "Control Group APIs
+and Delegation".
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import os
 import time
 from pathlib import Path
 
-MARKS = ("user.delegate", "trusted.delegate")  # extended attributes that systemd sets on what it delegates
+MARKS = ("user.delegate", "trusted.delegate")  # extended attributes that systemd sets on delegated groups
 FOLDER = "ownhost"  # below the delegated group
-MOMENT = 0.005  # seconds for the killed to end
+MOMENT = 0.005  # seconds for killed processes to end
 
 
 def delegated() -> Path | None:
-    """The folder of this process's control group, where that is ours to divide; None where it is not."""
+    """The folder of this process's control group, if it was delegated; None otherwise."""
     try:
         folder = own_group(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
     except OSError:
@@ -34,7 +36,7 @@ def delegated() -> Path | None:
 
 
 def own_group(groups: str, mounts: str) -> Path | None:
-    """From /proc/self/cgroup and /proc/self/mountinfo, where this process's group of version 2 is: see proc(5)."""
+    """From /proc/self/cgroup and /proc/self/mountinfo: the place of this process's group of version 2. See proc(5)."""
     group = next((line[3:] for line in groups.splitlines() if line.startswith("0::/")), None)
     if group is None:
         return None
@@ -55,24 +57,24 @@ def _is_marked(folder: Path) -> bool:
 
 
 class ControlGroups:
-    """The groups of our children, by number. Where nothing is delegated, none is ever made."""
+    """The groups of our children, by number. Without delegation, none is ever made."""
 
     def __init__(self, delegated: Path | None) -> None:
         self.folder = delegated / FOLDER if delegated is not None else None
         self.ended: set[Path] = set()  # that could not be removed yet
 
     def begin(self) -> None:
-        """Be ready for children. What a server left here that was killed is ended first."""
+        """Prepare for children. Processes that a killed server left here are ended first."""
         if self.folder is not None:
             self.end()
             self.folder.mkdir(exist_ok=True)
 
     def name(self, number: int) -> Path | None:
-        """The folder of a child's group, which the child makes; None where there are none."""
+        """The folder of a child's group, which the child makes; None without delegation."""
         return self.folder / str(number) if self.folder is not None else None
 
     def end_one(self, number: int) -> None:
-        """End all in one group, and remove it as soon as nothing of it is left."""
+        """End all processes in one group, and remove it once it is empty."""
         if self.folder is not None:
             group = self.folder / str(number)
             _kill(group)
@@ -82,7 +84,10 @@ class ControlGroups:
                 self.ended.discard(group)
 
     def end(self, seconds: float = 1.0) -> bool:
-        """End all in all of them, and remove them. Whether that is done: it takes `seconds` at most."""
+        """End all processes in all groups, and remove them.
+
+        Returns whether that is done: it takes at most `seconds`.
+        """
         if self.folder is None:
             return True
         until = time.monotonic() + seconds
@@ -101,13 +106,13 @@ class ControlGroups:
 
 
 def _kill(group: Path) -> None:
-    """Have the kernel end all in a group and below it. Nothing happens where there is no such group."""
+    """Have the kernel end all processes in a group and below it. Nothing happens if the group does not exist."""
     with contextlib.suppress(OSError):
         (group / "cgroup.kill").write_text("1")
 
 
 def _remove(group: Path) -> bool:
-    """Whether a group is gone: one with processes stays."""
+    """Whether a group is gone. A group with processes stays."""
     try:
         group.rmdir()
     except FileNotFoundError:

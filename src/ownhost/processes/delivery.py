@@ -1,4 +1,7 @@
-"""The way into mailboxes, of gates and fronts: in order. A full one never blocks anybody, and waiting has an end."""
+"""How gates and fronts put connections into mailboxes, in order.
+
+A full mailbox blocks no process, and no connection waits for ever.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,36 @@ from ownhost.processes.mailbox import Broken, Full, Handover, send_handover
 
 MAX_WAITING = 1_024  # connections per identity waiting for its mailbox, or for room in it
 MAX_WAIT = 10.0  # seconds that one waits before it is answered 503
-ASK_AGAIN = 1.0  # seconds between two looks for mailboxes that have not come, or that the kernel let nothing into
+ASK_AGAIN = 1.0  # seconds between checks for mailboxes that have not come, or that the kernel let nothing into
 
 
 class Parcel(Protocol):
-    """A socket that is to be put into a mailbox."""
+    """A socket on its way into a mailbox."""
 
     since: float  # monotonic seconds: since when it waits
 
     def fileno(self) -> int:
-        """The socket's descriptor; -1 once nobody wants it delivered any more."""
+        """The socket's descriptor; -1 if it is not to be delivered any more."""
 
     def handover(self) -> Handover:
-        """What goes with it."""
+        """The data that goes with it."""
 
     def kept(self) -> None:
-        """Its mailbox takes nothing for now: it waits."""
+        """Its mailbox is full for now: it waits."""
 
     def taken(self) -> None:
-        """It is in the mailbox: close what is here of it."""
+        """It is in the mailbox: close the local copy."""
 
 
 P = TypeVar("P", bound=Parcel)
 
 
 class Delivery(Generic[P]):
-    """The mailboxes that are here, and who waits for one, or for room in it.
+    """The known mailboxes, and the connections that wait for one, or for room in it.
 
-    `want` asks the supervisor for an identity's mailbox, `overloaded` answers a client that cannot be passed on. At
-    most `most` wait in all: where there are more, it is the identity with the longest queue whose clients don't.
+    `want` asks the supervisor for an identity's mailbox; `overloaded` answers a client that cannot
+    be passed on. At most `most` wait in all. Beyond that, clients of the identity with the longest
+    queue are refused.
     """
 
     def __init__(
@@ -68,9 +72,9 @@ class Delivery(Generic[P]):
             self.wait(parcel, identity, now)
 
     def open(self, identity: int, box: SocketType) -> bool:
-        """The mailbox that was asked for is here; it may be full of what other gates put into it.
+        """The requested mailbox has arrived; other gates may have filled it already.
 
-        Whether it is of use: one that was asked for twice is closed.
+        Returns whether it is used: a duplicate is closed.
         """
         if identity in self.mailboxes:
             box.close()
@@ -88,7 +92,7 @@ class Delivery(Generic[P]):
             self.deliver_waiting(identity)
 
     def lose(self, identity: int) -> None:
-        """A mailbox takes nothing any more: ask for the one that takes its place, if anybody waits."""
+        """A mailbox is broken: ask for its replacement, if a connection waits."""
         box = self.mailboxes.pop(identity, None)
         if box is None:
             return
@@ -98,7 +102,7 @@ class Delivery(Generic[P]):
             self.want(identity)
 
     def deliver_waiting(self, identity: int) -> None:
-        """Put the connections that wait into their mailbox, oldest first, as far as there is room."""
+        """Put waiting connections into their mailbox, oldest first, while there is room."""
         queue = self.waiting.get(identity)
         if queue is None:
             return
@@ -113,7 +117,7 @@ class Delivery(Generic[P]):
         self.epoll.modify(self.mailboxes[identity].fileno(), 0)
 
     def put(self, parcel: P, identity: int) -> bool:
-        """Put a connection into its mailbox. False where that takes nothing for now."""
+        """Put a connection into its mailbox. False if the mailbox is full for now."""
         descriptor = parcel.fileno()
         if descriptor < 0:
             return True
@@ -130,7 +134,7 @@ class Delivery(Generic[P]):
         return True
 
     def wait(self, parcel: P, identity: int, now: float) -> None:
-        """Queue a connection until its mailbox is here, or takes it: a full one must never block a gate."""
+        """Queue a connection until its mailbox arrives or has room: a full one must never block a gate."""
         queue = self.waiting.get(identity)
         if queue is None:
             queue = self.waiting[identity] = deque()
@@ -150,7 +154,7 @@ class Delivery(Generic[P]):
             self.give_up(greediest)
 
     def give_up(self, identity: int) -> None:
-        """Wait no longer with the connection that has waited longest for an identity."""
+        """Give up the connection that has waited longest for an identity."""
         parcel = self.waiting[identity].popleft()
         self.count -= 1
         self.overloaded(parcel, identity)
@@ -158,8 +162,9 @@ class Delivery(Generic[P]):
     def expire(self, now: float) -> None:
         """End connections that have waited too long: their owner's processes don't take them.
 
-        A mailbox that is not here yet is asked for again: the supervisor may have been short of descriptors. One that
-        is here is tried again: what the kernel lets be in flight in all may have kept it from taking anything.
+        A missing mailbox is requested again: the supervisor may have been short of descriptors. A
+        known one is tried again: the kernel's limit on descriptors in flight may have kept it from
+        taking anything.
         """
         again = now >= self.asks_again
         if again:

@@ -1,12 +1,13 @@
-"""What programs start and leave behind: collected by whoever has adopted it, and ended with it.
+"""Processes that programs start and leave behind: collected by the process that adopted them, and ended with it.
 
-A process that has adopted orphans (PR_SET_CHILD_SUBREAPER) becomes the parent of every process below it whose own
-parent ended. So a launcher knows all that its programs left running, and the forkserver what a launcher did.
+A process that adopts orphans (PR_SET_CHILD_SUBREAPER) becomes the parent of every process below it
+whose own parent has ended. So a launcher knows all that its programs left running, and the
+forkserver what a launcher did.
 
-Processes may fork and leave faster than they can be counted. So they are ended in rounds: all that are found are
-stopped, parents first, until a round finds none that still runs; only then are they killed, so that none sees
-another's end and starts a new one. A stopped process counts for RLIMIT_NPROC, and may start nothing any more where
-the kernel lets us say so; so rounds come to an end.
+Processes may fork and exit faster than they can be counted. So they are ended in rounds: all that
+are found are stopped, parents first, until a round finds no running one. Only then are they killed,
+so that none sees another's end and starts a new one. A stopped process counts for RLIMIT_NPROC, and
+may start nothing any more if the kernel allows us to set that. So the rounds end.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-MOMENT = 0.001  # seconds for the killed to end
-NO_MORE = (0, 0)  # of RLIMIT_NPROC: who has it never starts another process
+MOMENT = 0.001  # seconds for killed processes to end
+NO_MORE = (0, 0)  # of RLIMIT_NPROC: a process with this limit never starts another
 
 
 def children() -> list[int]:
-    """The pids of this process's children, those that it adopted among them."""
+    """The pids of this process's children, including adopted ones."""
     return _children_of(os.getpid())
 
 
 def _children_of(pid: int) -> list[int]:
-    """The children of all threads of a process; none where it is gone."""
+    """The children of all threads of a process; none if it is gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -39,9 +40,10 @@ def _children_of(pid: int) -> list[int]:
 
 
 def strangers(*known: Collection[int]) -> list[int]:
-    """The children that nobody here started and that still run. Those that ended are collected.
+    """The running children that this process did not start. Ended ones are collected.
 
-    Whoever was seen may have left, with a child that comes to us instead: then it is looked for again.
+    A process may have exited since the look, and its child has come to us instead. So the look is
+    repeated.
     """
     while True:
         seen = [pid for pid in children() if not any(pid in ones for ones in known)]
@@ -51,9 +53,11 @@ def strangers(*known: Collection[int]) -> list[int]:
 
 
 def end_all(seconds: float) -> bool:
-    """End everything below this process. Whether that is done: it takes `seconds` at most, and some milliseconds.
+    """End everything below this process.
 
-    What this process may not end is left: a set-user-id program.
+    Returns whether that is done: it takes at most `seconds`, and a few milliseconds.
+
+    A process that this one may not end is left: a set-user-id program.
     """
     until = time.monotonic() + seconds
     immune: set[int] = set()
@@ -66,10 +70,11 @@ def end_all(seconds: float) -> bool:
 
 
 def end_below(parent: int, known: Collection[int], seconds: float) -> set[int]:
-    """End all below a process but those that are known, and what is below these. Those that may not be ended.
+    """End all processes below one, except the known ones and what is below these. Returns those that may not be ended.
 
-    All are stopped first. None is collected meanwhile: who has ended counts for RLIMIT_NPROC until then, and
-    leaves less room for others. So whoever calls this for its own children has to collect them, and to look again.
+    All are stopped first. Meanwhile none is collected: a zombie counts for RLIMIT_NPROC, and leaves
+    less room for others. So a caller that does this for its own children must collect them and look
+    again.
     """
     until = time.monotonic() + seconds
     passed = set(known)
@@ -77,7 +82,8 @@ def end_below(parent: int, known: Collection[int], seconds: float) -> set[int]:
     immune: set[int] = set()
     unexplored: set[int] = set()  # whose own children were not looked for since they were stopped
     while time.monotonic() < until:
-        # The youngest first: they stand last in the list, and who forks and leaves is not there for long.
+        # The youngest first: they are last in the list, and a process that forks and exits does not
+        # stay long.
         new = [pid for pid in reversed(_children_of(parent)) if pid not in passed]
         if not new:
             new = [child for pid in unexplored for child in _children_of(pid) if child not in passed]
@@ -90,7 +96,7 @@ def end_below(parent: int, known: Collection[int], seconds: float) -> set[int]:
                 resource.prlimit(pid, resource.RLIMIT_NPROC, NO_MORE)
         halted.update(stopped)
         passed.update(new)
-        unexplored.update(new)  # also below what is immune
+        unexplored.update(new)  # also below an immune one
     for pid in halted:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
@@ -98,7 +104,7 @@ def end_below(parent: int, known: Collection[int], seconds: float) -> set[int]:
 
 
 def _stop(pid: int, immune: set[int]) -> bool:
-    """Stop a process that was just seen: pids are given in turn, so it is no other one yet."""
+    """Stop a process that was just seen. Pids are assigned in turn, so it is not another one yet."""
     try:
         os.kill(pid, signal.SIGSTOP)
     except ProcessLookupError:

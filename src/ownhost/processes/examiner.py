@@ -44,7 +44,7 @@ MOST_NAMES = 30_000  # characters of a certificate's names together
 
 
 def main(channel: Channel) -> NoReturn:
-    """Look at everything, and say what was seen: see the head of this file."""
+    """Check everything, and report what was seen: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
     assert isinstance(slice_, ExaminerSlice)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -66,13 +66,13 @@ def main(channel: Channel) -> NoReturn:
 
 
 def rehearse() -> None:
-    """Have the filter, and what reads certificates, ready."""
+    """Prepare the filter, and load the library that reads certificates."""
     seccomp.compiled(seccomp.EXAMINER)
     certificates.load()
 
 
 def examine(server: VirtualHost, files: GivenFiles) -> Iterator[Message]:
-    """What is in a virtual host's certificates, then perhaps what keeps it from speaking TLS."""
+    """The content of a virtual host's certificates, then perhaps why it cannot speak TLS."""
     try:
         credentials = _read(server, files)
         yield from _certified(server, credentials)
@@ -92,7 +92,7 @@ def _read(server: VirtualHost, files: GivenFiles) -> Credentials:
 
 
 def _try(server: VirtualHost, credentials: Credentials) -> None:
-    """Raise KeyProblem where anything does not fit."""
+    """Raise KeyProblem if something does not fit."""
     names: tuple[str, ...] = server.settings[SSL_CERTIFICATES]
     try:
         make_context(policy_of(server), credentials)
@@ -125,7 +125,7 @@ def _load(server: VirtualHost, name: str, pem: bytes) -> x509.Certificate:
 
 
 def _certified(server: VirtualHost, credentials: Credentials) -> Iterator[Certified]:
-    """Whom each certificate is for, and when, as far as it can be read."""
+    """The names and times of each certificate, as far as it can be read."""
     names: tuple[str, ...] = server.settings[SSL_CERTIFICATES]
     for place, (name, pair) in enumerate(zip(names, credentials.pairs, strict=True)):
         with contextlib.suppress(KeyProblem, ValueError):
@@ -146,7 +146,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def examine_backends(server: VirtualHost, places: tuple[int, ...], files: GivenFiles) -> Iterator[Message]:
-    """What keeps it from speaking TLS with servers behind it, in the scopes that are asked for."""
+    """Why it cannot speak TLS with servers behind it, in the scopes that are asked for."""
     for place, scope in enumerate(scopes(server)):
         if place not in places:
             continue

@@ -1,8 +1,8 @@
-"""A virtual host with a fault: what is left of it.
+"""A virtual host with an error: what is left of it.
 
-It is chosen as before, by its addresses and names. It is answered by its owner, with 500, and logged where it says; it
-speaks TLS with its keys. Nothing else of it counts: half of what somebody says of access may say the opposite. Where
-its owner cannot be told, it is answered by no owner, and nobody gets its keys.
+It is chosen as before, by its addresses and names. Its owner answers with 500, and it writes its
+own logs. It speaks TLS with its keys. Nothing else counts: half of a set of access rules may mean
+the opposite. If its owner is not known, no owner answers it, and no process gets its keys.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _COMPUTED = (ASSIGN_USER_ID_EXPR, ASSIGN_GROUP_ID_EXPR)
 
 
 def reduce(config: Config) -> Config:
-    """A configuration in which nothing but what is above is left of virtual hosts with faults."""
+    """A configuration in which virtual hosts with errors are reduced to the above."""
     hosts = [_reduced(config.main, server) if server.fault else server for server in config.virtual_hosts]
     return replace(config, virtual_hosts=hosts)
 
 
 def blame(config: Config, problems: Collection[tuple[int, Setting[Any], Problem]]) -> Config:
-    """A configuration whose virtual hosts have one more fault: server id, what it cannot say after all, and why."""
+    """A configuration with one more error in some virtual hosts: server id, what it cannot set after all, and why."""
     hosts = list(config.virtual_hosts)
     for id_, setting, problem in problems:
         server = hosts[id_ - 1]
@@ -62,7 +62,7 @@ def blame(config: Config, problems: Collection[tuple[int, Setting[Any], Problem]
 
 
 def is_ownerless(main: VirtualHost, server: VirtualHost) -> bool:
-    """Whether nobody can tell whom a virtual host with a fault is to be served as."""
+    """Whether it is unknown which owner a virtual host with an error has."""
     fault = server.fault
     if fault is None:
         return False
@@ -71,14 +71,14 @@ def is_ownerless(main: VirtualHost, server: VirtualHost) -> bool:
 
 
 def tls_problem(server: VirtualHost) -> Problem | None:
-    """Why a virtual host with a fault cannot speak TLS, whatever its keys are: it says of TLS what nobody can read."""
+    """Why a virtual host with an error cannot speak TLS, whatever its keys are: its TLS lines are unreadable."""
     if server.fault is None or server.fault.spoiled.isdisjoint(setting.name for setting in _TLS):
         return None
     return server.fault.problems[0]
 
 
 def _says(main: VirtualHost, server: VirtualHost, setting: Setting[Any]) -> bool:
-    """Whether a virtual host says a setting itself."""
+    """Whether a virtual host itself sets a setting."""
     return server.origins.get(setting.name) != main.origins.get(setting.name)
 
 
@@ -90,7 +90,8 @@ def _reduced(main: VirtualHost, server: VirtualHost) -> VirtualHost:
     origins = main.origins | {name: server.origins[name] for name in kept}
     for setting in _COMPUTED:
         values.pop(setting.name, None)
-    # What names a certificate was to speak TLS, even where the line that says so cannot be read.
+    # A virtual host that names a certificate is meant to speak TLS, even if the line that says so
+    # cannot be read.
     engine, certificates = ssl.SSL_ENGINE.name, ssl.SSL_CERTIFICATES.name
     if engine not in kept and certificates in kept:
         values[engine], origins[engine] = True, origins[certificates]

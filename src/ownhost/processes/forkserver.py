@@ -36,20 +36,28 @@ from ownhost.identity.identity import Identity
 from ownhost.identity.shedding.line import Before, Wanted
 from ownhost.identity.shedding.surroundings import CONTROL
 from ownhost.identity.shedding.walk import shed
-from ownhost.processes import control_groups, pulse
+from ownhost.processes import control_groups, heap, pulse
 from ownhost.processes.control_groups import ControlGroups
 from ownhost.processes.descendants import end_all, end_below, strangers
 from ownhost.processes.descriptors import close_all, raise_limit
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Exited, Failed, Fork, Message, Signal, Started
 from ownhost.processes.spare import Spare
 from ownhost.processes.table import PROCESSES
-from ownhost.processes.worker import worker
+from ownhost.processes.worker import rehearsal
 
 END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
 HIGHEST = -20  # of nice values: the most that a process gets of a processor
 ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
 REHEARSALS = 10  # looks at itself, as each child will take one: after some, Python is faster at it
 SPARES = 3  # spare processes in a row that may end unasked before there are none any more
+# The modules of what a worker runs before it serves, which the forkserver cannot rehearse.
+BEFORE_THAT = (
+    "__main__",
+    "ownhost.identity.",
+    "ownhost.processes.messages",
+    "ownhost.processes.slices",
+    "ownhost.processes.spare",
+)
 AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
 
 
@@ -75,26 +83,26 @@ def main() -> NoReturn:
     groups.begin()
     for process in PROCESSES.values():
         process.rehearse()
+    _kept = arrange()  # this never returns
     if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
         become.limit_forkserver()
-    gc.collect()
-    _gaps = fill_gaps()  # kept: this never returns
-    gc.freeze()
     if confined := fork_confined(confined_control):
         Forkserver(channel, groups, confined).run()
     Forkserver(channel, ControlGroups(None), spares=True).run()
 
 
-def fill_gaps() -> list[object]:
-    """Objects of every size, some megabytes of them, that take the places which freed ones have left all over the heap.
-
-    They are to be kept. A child's first objects would go there, and each such place costs it a page of memory of its
-    own: 0.3 MiB less for each worker. Sizes and steps are pymalloc's, then malloc's (512 bytes and more).
-    """
-    overhead = sys.getsizeof(b"")
-    small = [bytes(size - overhead) for size in range(48, 513, 16) for _ in range(500)]
-    large = [bytes(size - overhead) for size in range(528, 4_200, 64) for _ in range(20)]
-    return [small, large, [object() for _ in range(500)], [number + 0.5 for number in range(500)]]
+def arrange() -> list[list[object]]:
+    """Have what workers use lie side by side in memory, for as long as what this returns is kept. Then fork only."""
+    first_request = heap.executed(rehearsal.rehearse_first_request)
+    gc.collect()
+    gaps = [heap.fill_gaps()]
+    heap.gather(first_request, BEFORE_THAT)
+    sys._clear_type_cache()  # it holds names that workers never use, and writes to each name whose place it gives away
+    rehearsal.rehearse_first_request()
+    gc.collect()
+    gaps.append(heap.fill_gaps())
+    gc.freeze()
+    return gaps
 
 
 def fork_confined(control: int) -> int:
@@ -208,7 +216,7 @@ class Forkserver:
     def fork_spare(self) -> None:
         """Have a spare process for the next worker, now that nothing else is asked."""
         try:
-            self.spare = Spare(worker.warm_up, partial(self.be, os.getpid()))
+            self.spare = Spare(rehearsal.warm_up, partial(self.be, os.getpid()))
         except OSError:
             self.spares = 0  # workers are forked when they are asked for
 

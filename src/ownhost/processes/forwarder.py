@@ -1,4 +1,4 @@
-"""What gates and fronts have in common: a bare epoll loop, a channel to the supervisor, and mailboxes to deliver to.
+"""The common part of gates and fronts: a bare epoll loop, a channel to the supervisor, and mailboxes.
 
 They do so little per connection that an event-loop library would cost more than all of it.
 """
@@ -27,11 +27,11 @@ from ownhost.request.errorlog import ErrorLog
 from ownhost.request.request import Level
 
 SAY_AGAIN = 0.01  # seconds until a full channel is tried again
-LOOK_AGAIN = 0.25  # seconds between two looks at who has waited for too long: there may be thousands, in each turn
+LOOK_AGAIN = 0.25  # seconds between checks for connections that wait too long: there may be thousands
 
 
 def run_fenced(forwarder: Forwarder[P], policy: Policy) -> None:
-    """Run a gate or a front, which need no file and no other process, with no system calls but a policy's."""
+    """Run a gate or a front. It needs no file and no other process, and may make only a policy's system calls."""
     gc.collect()
     gc.freeze()
     landlock.restrict(landlock.NOTHING)
@@ -40,17 +40,17 @@ def run_fenced(forwarder: Forwarder[P], policy: Policy) -> None:
 
 
 class Forwarder(ABC, Generic[P]):
-    """The loop, and what it knows. `main` has the main server's settings; `handover` is the size of one."""
+    """The loop and its state. `main` has the main server's settings; `handover` is the size of one."""
 
     def __init__(self, channel: Channel, main: VirtualHost, handover: int, log: int) -> None:
         self.channel = channel
         self.epoll = select.epoll()
         self.handlers: dict[int, Callable[[int], None]] = {}
-        self.quarter = getrlimit(RLIMIT_NOFILE)[0] // 4  # half of what may be open is for who is in flight
+        self.quarter = getrlimit(RLIMIT_NOFILE)[0] // 4  # half of the open files are for connections in flight
         self.delivery: Delivery[P] = Delivery(
             self.epoll, handover, self.quarter, lambda one: self.say(Want(one)), self.overloaded
         )
-        self.unsaid: deque[Message] = deque()  # what the channel has no room for yet
+        self.unsaid: deque[Message] = deque()  # messages for which the channel has no room yet
         self.turn_end: list[Callable[[], None]] = []
         self.log = ErrorLog(main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.next_look = 0.0  # monotonic seconds
@@ -68,7 +68,7 @@ class Forwarder(ABC, Generic[P]):
             ready = self.epoll.poll(self.patience)
             pulse.busy_since = time.monotonic()
             for descriptor, events in ready:
-                # A handler earlier in this turn may have closed what this event was for.
+                # A handler earlier in this turn may have closed this event's descriptor.
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler(events)
@@ -81,11 +81,11 @@ class Forwarder(ABC, Generic[P]):
 
     @abstractmethod
     def begin(self) -> None:
-        """Take connections from now on."""
+        """Start to accept connections."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Take no more connections; finish with those that are here."""
+        """Accept no more connections; finish those that are here."""
 
     @property
     @abstractmethod
@@ -94,24 +94,24 @@ class Forwarder(ABC, Generic[P]):
 
     @abstractmethod
     def expire(self, now: float) -> None:
-        """End whatever takes too long."""
+        """End connections that take too long."""
 
     @abstractmethod
     def overloaded(self, parcel: P, identity: int) -> None:
-        """Somebody has waited for too long, or too many wait."""
+        """A connection has waited too long, or too many wait."""
 
     def end_turn(self) -> None:
-        """Do what waits for the end of a turn."""
+        """Do the work that waits for the end of a turn."""
         while self.turn_end:
             self.turn_end.pop()()
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for something to happen; -1 is for ever."""
+        """Seconds to wait for an event; -1 is for ever."""
         return SAY_AGAIN if self.unsaid else 1.0 if self.holds_clients else -1
 
     def say(self, message: Message) -> None:
-        """Tell the supervisor something, in order: a burst of new names may be more than the channel takes at once."""
+        """Send the supervisor a message, in order: a burst of new names may be more than the channel takes at once."""
         if self.unsaid or not self.said(message):
             self.unsaid.append(message)
 
@@ -124,7 +124,7 @@ class Forwarder(ABC, Generic[P]):
         return True
 
     def take_message(self, _events: int) -> None:
-        """Take one message; the end of the channel is the end of this process."""
+        """Handle one message. The end of the channel is the end of this process."""
         received = self.channel.receive()
         if received is None:
             self.end_turn()
@@ -140,7 +140,7 @@ class Forwarder(ABC, Generic[P]):
                 self.stop()
 
     def open_mailbox(self, identity: int, descriptor: int) -> None:
-        """The mailbox that was asked for is here."""
+        """The requested mailbox has arrived."""
         box = SocketType(-1, -1, -1, descriptor)
         if self.delivery.open(identity, box):
             self.handlers[descriptor] = lambda events: self.delivery.attend(identity, events)
@@ -153,7 +153,7 @@ class Forwarder(ABC, Generic[P]):
             self.log.log(Level.WARN, "core", message)
 
     def watch(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
-        """Have a handler called with what happens to a descriptor."""
+        """Register a handler for a descriptor's events."""
         self.handlers[descriptor] = handler
         self.epoll.register(descriptor, events)
 

@@ -1,4 +1,4 @@
-"""What a virtual host names for TLS: which files, and what is made of them. Pure, but for the reading."""
+"""The TLS files of a virtual host: their names, and the credentials in them. Pure, except for the reading."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class KeyProblem(Exception):
 
 
 def check_lines(server: VirtualHost) -> None:
-    """Raise KeyProblem where a virtual host's own lines do not go together, whatever is in the files."""
+    """Raise KeyProblem if a virtual host's own lines contradict each other, whatever is in the files."""
     certificates, keys = server.settings[SSL_CERTIFICATES], server.settings[SSL_KEYS]
     if not certificates:
         raise KeyProblem(server, SSL_ENGINE.name, "SSLEngine is on, and there is no SSLCertificateFile")
@@ -58,7 +58,7 @@ def check_lines(server: VirtualHost) -> None:
 
 
 def named(settings: Settings) -> Iterator[tuple[Setting[Any], str]]:
-    """The files and folders that settings name, each with the setting that does."""
+    """The files and folders that settings name, each with its setting."""
     for several in (SSL_CERTIFICATES, SSL_KEYS):
         yield from ((several, name) for name in settings[several])
     for one in (SSL_CHAIN, *_AUTHORITIES, *_NAMED):
@@ -67,13 +67,13 @@ def named(settings: Settings) -> Iterator[tuple[Setting[Any], str]]:
 
 
 def unreadable(files: Iterable[tuple[Setting[Any], str]], error: OSError) -> tuple[str, str]:
-    """The setting of a file that could not be read, and the sentence that says so. The error has the file's name."""
+    """The setting of an unreadable file, and a sentence about it. The error has the file's name."""
     setting = next(one.name for one, name in files if name == error.filename)
     return setting, f"{setting} {error.filename} cannot be read: {error.strerror}"
 
 
 def read_credentials(settings: Settings, files: GivenFiles) -> Credentials:
-    """What is in the files. A certificate without a key of its own has it in its file. Raises OSError."""
+    """The content of the files. A certificate without a key of its own has it in its file. Raises OSError."""
     certificates, keys = settings[SSL_CERTIFICATES], settings[SSL_KEYS]
     chain = _read_all(settings, files, SSL_CHAIN)
     return Credentials(

@@ -1,8 +1,9 @@
-"""Writing log lines from a worker or a gate: whole lines, many at a time, never waiting.
+"""Writing log lines from a worker or a gate: whole lines, many at a time, without blocking.
 
-The same code writes to a file opened for appending, to a pipe and to the logger's socket: one write is one
-batch of whole lines, and none is torn, whoever else writes there. What the other end does not take in time is dropped,
-and counted: a file has a line that says so, the logger is told (`tell_logger`) and says whose lines they were.
+The same code writes to a file opened for appending, to a pipe and to the logger's socket. One write
+is one batch of whole lines, and none is torn, even if other processes write there. Lines that the
+other end does not take in time are dropped, and counted. A file gets a line about it. The logger is
+told (`tell_logger`), and writes whose lines they were.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ from ownhost.processes.budget import Budget
 
 BATCH = 32_768  # bytes per write: a message that the logger takes, a pipe takes, a file takes
 LONGEST_LINE = 16_384  # bytes
-MOST_WAITING = 262_144  # bytes kept while the other end does not take them
-PATIENCE = 1.0  # seconds that the other end gets for the last lines
+MOST_WAITING = 262_144  # bytes kept while the other end takes none
+PATIENCE = 1.0  # seconds for the other end to take the last lines
 TRY_AGAIN = 0.1  # seconds
 NOTE_EVERY = 1.0  # seconds
 LOST = b"(%d lines are lost: the log was not taken in time)\n"
-IS_LOST = b"\0"  # begins what tells the logger how many lines are lost: no line begins with it
+IS_LOST = b"\0"  # begins the note to the logger about lost lines: no line begins with it
 RETRY = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS)
 
 
 def is_loggers(fd: int) -> bool:
-    """Whether a log is written by the logger: what is open is a socket then."""
+    """Whether the logger writes a log: then its descriptor is a socket."""
     return stat.S_ISSOCK(os.fstat(fd).st_mode)
 
 
 def say_lost(lines: int) -> bytes:
-    """What a log itself says of lines that are lost."""
+    """A log's own line about lost lines."""
     return LOST % lines
 
 
 def tell_logger(lines: int) -> bytes:
-    """What the logger is told of them."""
+    """The note to the logger about them."""
     return IS_LOST + b"%d\n" % lines
 
 
 class LogWriter:
     """Collects lines and writes them when the event loop's turn is over (`schedule`).
 
-    `later` has something done in so many seconds: where it is there, what the other end does not take is tried again.
-    What is more than `budget`, where there is one, is dropped. `note` is what is written of lines that are lost.
-    `to_logger`: the other end is the logger's.
+    `later` calls a function in so many seconds: with it, lines that the other end does not take are
+    tried again. Lines beyond `budget`, if there is one, are dropped. `note` makes the line about
+    lost lines. `to_logger`: the other end is the logger's.
     """
 
     __slots__ = (
@@ -84,8 +85,8 @@ class LogWriter:
         self.budget: Budget | None = None
         self.lines: list[bytes] = []
         self.size = 0  # bytes in `lines`
-        self.lost = 0  # lines, since the log last said so
-        self.torn = False  # what was written last ends within a line, whose rest is lost
+        self.lost = 0  # lines, since the last report in the log
+        self.torn = False  # the last write ended within a line, whose rest is lost
         self.next_note = 0.0  # monotonic seconds
         self.due = False
         self.retrying = False
@@ -106,7 +107,7 @@ class LogWriter:
             self.schedule(self.flush)
 
     def _affords(self, size: int) -> bool:
-        """Whether the budget has so many bytes, which are spent then."""
+        """Whether the budget has so many bytes. They are spent then."""
         if self.budget is None:
             return True
         now = time.monotonic()
@@ -116,7 +117,7 @@ class LogWriter:
         return True
 
     def flush(self) -> None:
-        """Write what there is. What the other end does not take now waits for the next line."""
+        """Write the lines. Those that the other end does not take now wait for the next line."""
         self.due = False
         written = False
         while self.lines:
@@ -127,19 +128,19 @@ class LogWriter:
                 if error.errno in RETRY:
                     self._try_again()
                     return
-                self._remove(count)  # the disk is full, the logger is gone: there is nobody to tell
+                self._remove(count)  # the disk is full, or the logger is gone: there is no one to tell
                 self.lost += count
                 continue
             written = True
             self._remove(count)
             self.torn = bool(rest)
-            if rest:  # the disk is full, almost; somebody else's line may stand behind the torn one by now
+            if rest:  # the disk is almost full; another process's line may follow the torn one by now
                 self.lost += rest.count(b"\n")
         if self.lost and (written or self.budget is not None):
             self._say_what_is_lost()
 
     def finish(self) -> None:
-        """Write the rest at the end of the process, for which the other end gets a moment."""
+        """Write the rest at the end of the process; the other end gets a moment for it."""
         end = time.monotonic() + PATIENCE
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
@@ -158,7 +159,7 @@ class LogWriter:
         self.flush()
 
     def _say_what_is_lost(self) -> None:
-        """Say it, at most once in a while."""
+        """Report lost lines, with a limited rate."""
         now = time.monotonic()
         if now < self.next_note:
             self._try_again(self.next_note - now)

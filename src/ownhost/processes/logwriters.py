@@ -1,6 +1,6 @@
 """The logs of a process that serves an identity, as its slice names them.
 
-Some are its own, open or in a folder of its owner's; others the logger writes.
+Some are its own, open or in a folder of its owner's. The logger writes the others.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TOO_MANY = "%d lines are lost: more than LogRateLimit %.0f, or the log was not t
 
 
 class LogWriters:
-    """What writes error logs, and what writes access logs.
+    """The writers of error logs and of access logs.
 
-    `servers` are those that the process serves. In the first one's name it says in the main error log what keeps it
-    from opening a log of its own; in that of `main`, where it serves none.
+    `servers` are those that the process serves. Errors about its own logs go to the main error log,
+    in the name of the first server, or of `main` if it serves none.
     """
 
     def __init__(
@@ -63,7 +63,10 @@ class LogWriters:
         log.log(Level.ERROR, "core", reason)
 
     def error_log(self, server: VirtualHost) -> ErrorLog:
-        """A virtual host's error log. What the logger does for shared ones is done here for one's own: LogRateLimit."""
+        """A virtual host's error log.
+
+        LogRateLimit, which the logger applies to shared logs, is applied here to its own.
+        """
         writer = self._error[server.settings[ERROR_LOG]]
         if writer.to_logger:
             return ErrorLog(server, writer.write, shared=True)
@@ -75,5 +78,5 @@ class LogWriters:
         return log
 
     def all(self) -> list[LogWriter]:
-        """All that write."""
+        """All writers."""
         return [*self._error.values(), *self.access.values()]

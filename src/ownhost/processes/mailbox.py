@@ -1,16 +1,18 @@
-"""The mailbox of an identity: how connections come to its workers. It is one-way, from above to below.
+"""The mailbox of an identity: how connections get to its workers. It is one-way, downward.
 
-A mailbox is one SOCK_SEQPACKET socket pair. Gates and the supervisor write to one end, every worker of the identity
-reads from the other. A gate writes a client's socket, the virtual host that it chose, and what the kernel said of both
-ends. The supervisor and fronts write one end of a pair on which another worker, or a front, relays requests (see
-`processes.relay`). Fronts have a mailbox, too, into which gates put the connections of proxies that are listed.
+A mailbox is one SOCK_SEQPACKET socket pair. Gates and the supervisor write to one end; every worker
+of the identity reads from the other. A gate writes a client's socket, the virtual host that it
+chose, and the kernel's word about both ends. The supervisor and fronts write one end of a pair on
+which another worker, or a front, relays requests (see `processes.relay`). Fronts have a mailbox,
+too, into which gates put the connections of listed proxies.
 
-Nothing comes back: the upper end is shut down for reading before anybody has the lower one, so the kernel answers EPIPE
-to a worker that writes (unix(7), shutdown(2)).
+Nothing comes back: the upper end is shut down for reading before any process has the lower one, so
+a worker that writes gets EPIPE from the kernel (unix(7), shutdown(2)).
 
-A mailbox takes a number of handovers, and not one more. They are in flight until a worker takes them, and the kernel
-counts what is in flight by the sender's uid, for all mailboxes together, against RLIMIT_NOFILE. All handovers have the
-same size, so the kernel's own limit on a socket's memory (SO_SNDBUF) is that number.
+A mailbox takes a fixed number of handovers. They are in flight until a worker takes them. The
+kernel counts what is in flight for the sender's uid, over all mailboxes together, against
+RLIMIT_NOFILE. All handovers have the same size, so the kernel's own limit on a socket's memory
+(SO_SNDBUF) is that number.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from ownhost.processes.messages import ProtocolError
 
 MOST = 64  # handovers in flight in one mailbox
 SMALL, LARGE = 512, 4_096  # bytes of a handover: a socket's smallest buffer takes four small ones, and one large one
-LONGEST_HOST = 255  # characters of a host's name that are passed on
+LONGEST_HOST = 255  # characters of a host's name in a handover
 
 _HANDOVER = struct.Struct("<IBHHHH")
 _RELAY, _TLS, _FRONT = 1, 2, 4  # flags
@@ -48,20 +50,20 @@ _VIEW = memoryview(_BUFFER)
 
 
 class Full(Exception):
-    """A mailbox takes nothing more for now, or the kernel lets nothing more be in flight."""
+    """A mailbox is full for now, or the kernel lets nothing more be in flight."""
 
 
 class Broken(Exception):
-    """A mailbox will never take anything again: somebody who holds its lower end has shut it down."""
+    """A mailbox is broken for good: a process with its lower end has shut it down."""
 
 
 @dataclass(slots=True)
 class Handover:
-    """above -> worker. Addresses are numeric. `host` is what the virtual host was chosen by, at most LONGEST_HOST long.
+    """above -> worker. Addresses are numeric. `host` chose the virtual host; it has at most LONGEST_HOST characters.
 
-    `peer` is the front proxy that has the connection, where it has said who its client is.
+    `peer` is the front proxy of the connection, if it has said who its client is.
 
-    Of a relay there is nothing but the virtual host: what comes on it says the rest.
+    For a relay there is only the virtual host: the records on the pair say the rest.
     """
 
     server: int
@@ -70,15 +72,15 @@ class Handover:
     local: str = ""
     local_port: int = 0
     host: str = ""
-    encrypted: bool = False  # TLS is to be spoken
+    encrypted: bool = False  # TLS is spoken
     relay: bool = False
-    front: bool = False  # of a relay: a front has its other end, no worker
+    front: bool = False  # of a relay: a front has its other end, not a worker
     peer: str = ""
     peer_port: int = 0
 
 
 def credits_for(identities: int) -> int:
-    """How many handovers each of so many mailboxes may hold: all together half of what may be in flight, at most."""
+    """How many handovers each of so many mailboxes may hold: all together at most half of what may be in flight."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(MOST, limit // 2 // max(1, identities)))
 
@@ -100,7 +102,7 @@ def handover_size(capacity: int) -> int:
 
 @cache
 def _cost(size: int) -> int:
-    """What the kernel counts for a message of so many bytes, all that it needs for it included (SIOCOUTQ)."""
+    """The kernel's charge for a message of so many bytes, including its overhead (SIOCOUTQ)."""
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with one, other:
         one.send(bytes(size))
@@ -108,7 +110,7 @@ def _cost(size: int) -> int:
 
 
 def is_broken(upper: socket.socket) -> bool:
-    """Whether somebody below has shut a mailbox down."""
+    """Whether a worker has shut down a mailbox."""
     return bool(_poll(upper, 0) & select.POLLHUP)
 
 
@@ -144,7 +146,7 @@ def send_handover(mailbox: socket.SocketType, descriptor: int, handover: Handove
 
 
 def receive_handover(mailbox: socket.SocketType) -> tuple[Handover, int] | None:
-    """Take the next connection; None at the end of the mailbox. Raises BlockingIOError where it is empty."""
+    """Take the next connection; None at the end of the mailbox. Raises BlockingIOError if it is empty."""
     size, ancillary, flags, _ = mailbox.recvmsg_into((_BUFFER,), _FDS, _RECEIVE)
     descriptors = [one for _, _, data in ancillary for (one,) in _FD.iter_unpack(data[: len(data) // 4 * 4])]
     if not size and not descriptors:

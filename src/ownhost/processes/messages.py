@@ -1,10 +1,10 @@
 """The whole vocabulary between the supervisor and its processes, and who may say what.
 
-Control messages travel over SOCK_SEQPACKET socket pairs, one JSON object each, with descriptors beside them
-(SCM_RIGHTS). A receiver says which messages it takes; anything else, anything malformed and any surplus
-descriptor is a `ProtocolError`, upon which the channel is closed. Descriptors go down only: a channel on which none may
-come refuses them (`passrights`). Nothing received is ever unpickled, except a `Begin` slice, which comes from the
-supervisor alone.
+Control messages travel over SOCK_SEQPACKET socket pairs, one JSON object each, with descriptors
+beside them (SCM_RIGHTS). A receiver lists the messages that it takes. Any other message, any
+malformed one and any surplus descriptor is a `ProtocolError`, and the channel is closed.
+Descriptors go down only: a channel on which none may come refuses them (`passrights`). Nothing
+received is ever unpickled, except a `Begin` slice, which comes from the supervisor alone.
 
 Connections travel in mailboxes, which have a binary form of their own: see `mailbox`.
 """
@@ -26,7 +26,7 @@ MAX_DESCRIPTORS = 200  # in one message; Linux allows 253 (SCM_MAX_FD)
 
 
 class ProtocolError(Exception):
-    """A peer said something that it may not say."""
+    """A peer sent something that it may not send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Signal(Message):
 
 @dataclass(frozen=True, slots=True)
 class Started(Message):
-    """forkserver -> supervisor: the answer to a `Fork`; pid 0 where the fork failed."""
+    """forkserver -> supervisor: the answer to a `Fork`; pid 0 if the fork failed."""
 
     serial: int
     pid: int
@@ -93,7 +93,7 @@ class Descriptors(Message):
 
 @dataclass(frozen=True, slots=True)
 class Want(Message):
-    """gate, front -> supervisor: I have a connection for this identity, and no mailbox of it that takes any.
+    """gate, front -> supervisor: I have a connection for this identity, but no working mailbox.
 
     For gates, FRONTS is one, too.
     """
@@ -110,16 +110,18 @@ class Mailbox(Message):
 
 @dataclass(frozen=True, slots=True)
 class Shut(Message):
-    """supervisor -> gate: nobody is left to read this identity's mailbox: forget it, and ask for it again."""
+    """supervisor -> gate: no worker reads this identity's mailbox any more: forget it, and ask for it again."""
 
     identity: int
 
 
 @dataclass(frozen=True, slots=True)
 class Relay(Message):
-    """worker -> supervisor: make a pair with whoever serves a virtual host of mine as this. "" is User or Group.
+    """worker -> supervisor: make a pair with the identity that serves a virtual host of mine as this.
 
-    Answered by `Relayed` or by `NotRelayed`, in any order; `serial` says to which question.
+    "" is User or Group.
+
+    Answered by `Relayed` or by `NotRelayed`, in any order; `serial` names the question.
     """
 
     serial: int
@@ -138,7 +140,7 @@ class Relayed(Message):
 
 @dataclass(frozen=True, slots=True)
 class NotRelayed(Message):
-    """supervisor -> worker: nobody may be asked, and why. "" is for a mailbox that is full: try again."""
+    """supervisor -> worker: there is no such identity, and why. "" is for a full mailbox: try again."""
 
     serial: int
     reason: str
@@ -155,7 +157,7 @@ class Resolve(Message):
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Message):
-    """resolver -> supervisor: what the user and group databases say (`identity.accounts.Found`)."""
+    """resolver -> supervisor: the answer of the user and group databases (`identity.accounts.Found`)."""
 
     serial: int
     name: str
@@ -166,10 +168,11 @@ class Resolved(Message):
 
 @dataclass(frozen=True, slots=True)
 class Sender(Message):
-    """supervisor -> logger: one more process writes to this log. One descriptor: where its lines arrive.
+    """supervisor -> logger: one more process writes to this log. One descriptor: the socket for its lines.
 
-    `log` is its number, `kind` "error" or "access", `identity` the number of whose process it is, -1 for a gate.
-    `server` is the one virtual host that it may speak for, -1 where the logger's slice says for which.
+    `log` is its number, `kind` "error" or "access", `identity` the number of the process's
+    identity, -1 for a gate. `server` is the one virtual host that it may speak for, -1 if the
+    logger's slice says which.
     """
 
     log: int
@@ -191,19 +194,19 @@ class Ready(Message):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Message):
-    """gate, front, worker, logger -> supervisor: my last words, for the log. Nothing else of me is to be read."""
+    """gate, front, worker, logger -> supervisor: my last words, for the log. Nothing else of mine will be read."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop(Message):
-    """supervisor -> gate, front, worker, logger: finish what is begun, then exit. (A hard stop is a signal.)"""
+    """supervisor -> gate, front, worker, logger: finish active work, then exit. (A hard stop is a signal.)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave(Message):
-    """supervisor -> worker: others need your place. Leave, unless you have a connection: then nothing was said."""
+    """supervisor -> worker: others need your place. Leave, unless you have a connection; then ignore this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +266,7 @@ MESSAGES: dict[str, type[Message]] = {
     )
 }
 
-# Who may say what: the messages that each kind of receiver takes from each kind of sender.
+# The messages that each kind of receiver takes from each kind of sender.
 FROM_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "forkserver": (Fork, Signal),
     "gate": (Begin, Descriptors, Mailbox, Shut, Stop),
@@ -289,7 +292,7 @@ TO_SUPERVISOR: dict[str, tuple[type[Message], ...]] = {
     "sweeper": (Failed,),
 }
 
-# Descriptors that go with a message: so many; with `Descriptors`, up to so many.
+# The number of descriptors with a message; with `Descriptors`, the highest number.
 _DESCRIPTORS_TAKEN = {Fork: 2, Begin: 1, Mailbox: 1, Relayed: 1, Sender: 1, Descriptors: MAX_DESCRIPTORS}
 
 # The roles whose programs may gain privileges (sudo, sendmail): the forkserver forks them. All others are forked by the
@@ -303,7 +306,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes, allowed: Sequence[type[Message]]) -> Message:
-    """Bytes as one of the allowed messages. Raises ProtocolError on anything else."""
+    """Bytes as one of the allowed messages. Raises ProtocolError for all others."""
     try:
         name, values = json.loads(data)
         kind = MESSAGES[name]
@@ -326,7 +329,7 @@ def _has_type(value: Any, wanted: str) -> bool:
 
 
 class Channel:
-    """One end of a control channel. `allowed` is what the other end may say."""
+    """One end of a control channel. `allowed` are the messages that the other end may send."""
 
     def __init__(self, sock: socket.socket, allowed: Sequence[type[Message]]) -> None:
         self.sock = sock
@@ -343,7 +346,7 @@ class Channel:
         passrights.end(self.sock, refuses=self.refuses or not self.guarded)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send one message. Raises BlockingIOError where a non-blocking channel is full."""
+        """Send one message. Raises BlockingIOError if a non-blocking channel is full."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         self.sock.sendmsg([encode(message)], rights, socket.MSG_NOSIGNAL)
 
@@ -370,7 +373,7 @@ class Channel:
         return message, descriptors
 
     def _receive_bare(self) -> tuple[Message, list[int]] | None:
-        """The next message of somebody who may send no descriptors."""
+        """The next message from a peer that may send no descriptors."""
         try:
             data, sender = passrights.receive(self.sock, MAX_MESSAGE + 1)
         except passrights.DescriptorsCame:

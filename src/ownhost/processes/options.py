@@ -1,4 +1,4 @@
-"""What the command line says about the configuration, and reading it: shared by `run`, `check` and `vhosts`."""
+"""The command line's options about the configuration, and reading it: shared by `run`, `check` and `vhosts`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 class Options:
     """Apache's own options: -f, -d, -D, -C and -c.
 
-    `before` and `after` are directives processed before and after the configuration file's. `server_root` None
-    leaves it to ServerRoot in the file. `strict`: what is wrong within a virtual host is an error of the configuration.
-    Picklable, so that a reload can read the same configuration again.
+    `before` and `after` are directives processed before and after the configuration file's.
+    `server_root` None leaves it to ServerRoot in the file. `strict`: an error within a virtual host
+    is an error of the configuration. Picklable, so that a reload can read the same configuration
+    again.
     """
 
     file: str
@@ -29,8 +30,8 @@ class Options:
 def read_config(options: Options, *, passes_over: bool = False) -> Config:
     """The configuration that the options name, checked. Raises `ConfigError` with every problem found.
 
-    What is wrong within a virtual host is that virtual host's fault, of which little is left then (`faulty`).
-    `passes_over`: included files that this process may not read are noted, and passed over.
+    An error within a virtual host is that virtual host's fault, and little is left of it then
+    (`faulty`). `passes_over`: included files that this process may not read are noted and skipped.
     """
     from ownhost import modules  # here: a server that starts has something to do first
     from ownhost.config import reader

@@ -1,14 +1,14 @@
 """What workers ask of their identity's launcher: one SEQPACKET message each, with descriptors beside it.
 
-Both ends are the same owner's: a launcher runs whatever it is told to, as that owner. So the form is checked, and
-nothing more.
+Both ends are the same owner's: a launcher runs whatever it is told to, as that owner. So only the
+form is checked.
 
     Run  descriptors: standard input, output, error, and the lease
     Use  descriptor: the lease
 
-A lease is a socket. An answer comes on it once the request's turn has come: {"error": why} where it never does. The
-program is in use until either end is closed. {"wanted": "back"}, later, asks for that to be soon. What a worker says
-on it begins with one of the bytes below.
+A lease is a socket. An answer comes on it when the request's turn has come: {"error": why} if it
+never will. The program is in use until either end is closed. A later {"wanted": "back"} asks for
+that to be soon. A worker's message on it begins with one of the bytes below.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ownhost.processes.messages import ProtocolError
 from ownhost.request.programs import Limits
 
 MAX_ORDER = 180_000  # bytes: what fits into a socket's buffer by Linux's default
-MAX_WORD = 65_536  # bytes of what a worker says on a lease
+MAX_WORD = 65_536  # bytes of a worker's message on a lease
 
-HEARD_ALL = b"\1"  # of a program that ran for one request: its output was heard to the end
+HEARD_ALL = b"\1"  # of a program that ran for one request: its output was read to the end
 WAITS = b"\2"  # of an app: no process has taken the request
-REPEATED = b"\3"  # of an app, messages follow: an answer had them, and standard error has them, too
+REPEATED = b"\3"  # of an app, messages follow: a response had them, and standard error has them, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Have an app ready, and answer `{"socket": path}`. What it complains of is in this server's error log."""
+    """Have an app ready, and answer `{"socket": path}`. Its standard error goes to this server's error log."""
 
     app: App
     server: int
 
 
 def send_order(sock: socket.socket, order: Run | Use, descriptors: Sequence[int]) -> None:
-    """Send an order. Raises OSError; ValueError where it is too large."""
+    """Send an order. Raises OSError; ValueError if it is too large."""
     data = json.dumps(_as_json(order)).encode()
     if len(data) > MAX_ORDER:
         raise ValueError(f"a program's variables of {len(data)} bytes are more than fit ({MAX_ORDER})")

@@ -1,7 +1,7 @@
-"""A log in a folder that others than root may write to: opened by whoever writes it, as himself, and tried again.
+"""A log in a folder that others than root may write to: its writer opens it as itself, and tries again.
 
-Whatever stands in the way there (a link, a FIFO that nobody reads, no folder, no room) costs lines of this log. Their
-number is said in it once it can be written again.
+An obstacle there (a link, a FIFO without a reader, no folder, no room) costs lines of this log.
+Their number is logged in it once it can be written again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ NEITHER = "it is neither a file nor a terminal"
 
 
 class OwnLog(LogWriter):
-    """Collects lines, and opens the log when there is one to be written.
+    """Collects lines, and opens the log when there is one to write.
 
-    `complain` is told why the log cannot be opened, once for each
-    reason, and that it can be again.
+    `complain` is told why the log cannot be opened, once for each reason, and when it can be again.
     """
 
     __slots__ = ("complain", "mode", "not_before", "path", "reason")
@@ -48,7 +47,7 @@ class OwnLog(LogWriter):
         self.reason = ""  # why the last attempt failed
 
     def flush(self) -> None:
-        """Write what there is, if the log can be opened."""
+        """Write the lines, if the log can be opened."""
         self.due = False
         if self.fd >= 0 or self._open():
             super().flush()
@@ -82,16 +81,16 @@ class OwnLog(LogWriter):
 
 
 def open_own(path: str, mode: int | None) -> int:
-    """Open a log as who we are, for appending, without waiting for anybody. Raises OSError."""
+    """Open a log as this process's user, for appending, without blocking. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         return _open(path)
-    with contextlib.suppress(FileExistsError):  # another process of ours was there before
+    with contextlib.suppress(FileExistsError):  # another process of this owner was faster
         return make(path, mode)
     return _open(path)
 
 
 def trouble(path: str) -> str:
-    """What keeps us from opening a log, as far as that shows without making one; "" for nothing."""
+    """Why a log cannot be opened, as far as that shows without making one; "" if nothing prevents it."""
     try:
         try:
             os.close(_open(path))
@@ -106,7 +105,7 @@ def trouble(path: str) -> str:
 
 
 def _open(path: str) -> int:
-    """Open what is there. Raises OSError."""
+    """Open an existing log. Raises OSError."""
     descriptor = os.open(path, FLAGS)
     kind = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
@@ -116,16 +115,16 @@ def _open(path: str) -> int:
 
 
 def make(name: str, mode: int | None, folder: int | None = None) -> int:
-    """Make a log that is not there. Raises OSError."""
+    """Make a new log. Raises OSError."""
     descriptor = os.open(name, FLAGS | os.O_CREAT | os.O_EXCL, MODE if mode is None else mode, dir_fd=folder)
     if mode is not None:
-        with contextlib.suppress(OSError):  # file systems that know no modes
+        with contextlib.suppress(OSError):  # file systems without modes
             os.fchmod(descriptor, mode)
     return descriptor
 
 
 def why(path: str, error: OSError) -> str:
-    """Why a log cannot be opened, in words that go behind a colon."""
+    """Why a log cannot be opened, in words that follow a colon."""
     folder = Path(path).parent
     match error.errno:
         case errno.ENOENT:

@@ -1,12 +1,13 @@
-"""Reading from a socket whose other end may be hostile: bytes come, and no descriptor with them.
+"""Reading from a socket whose other end may be hostile: bytes come, and no descriptors with them.
 
-Whoever is passed a descriptor (SCM_RIGHTS) has to close it, and a close can hang for as long as its sender likes: a
-socket that lingers, a file of a file system that the sender runs himself (FUSE). That holds for descriptors that there
-is no room for, too: the kernel closes those in the reader's name.
+A process that is passed a descriptor (SCM_RIGHTS) must close it, and a close can hang as long as
+its sender likes: a socket that lingers, a file of a file system that the sender itself runs (FUSE).
+That is also true for descriptors without room: the kernel closes those in the reader's name.
 
-Linux 6.16 and later refuse them at the sender (SO_PASSRIGHTS, socket(7)). Under an older kernel the reader makes room
-for as many as one message can hold, and keeps what comes for good: neither the descriptors nor the socket that they
-came on are closed before the process ends. That costs a few numbers, and nobody's time.
+Linux 6.16 and later refuse them at the sender (SO_PASSRIGHTS, socket(7)). On an older kernel the
+reader has room for as many as one message can hold, and keeps them for good: neither the
+descriptors nor their socket are closed before the process ends. That costs a few numbers, and no
+time.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ kept: list[int] = []  # descriptors that must not be closed by this process
 
 
 class DescriptorsCame(Exception):
-    """Somebody sent descriptors where none are taken. The socket is not to be read again, nor closed but by `end`."""
+    """A process sent descriptors where none are taken.
+
+    The socket must not be read again, nor closed except by `end`.
+    """
 
 
 def guard(sock: socket.socket) -> bool:
-    """Have the kernel say who sends (`receive`), and refuse descriptors. False where it is too old for the latter."""
+    """Have the kernel say who sends (`receive`), and refuse descriptors. False if it is too old for the latter."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
@@ -60,9 +64,9 @@ def receive(sock: socket.socket, most: int) -> tuple[bytes, int]:
 
 
 def end(sock: socket.socket, *, refuses: bool) -> None:
-    """Close a guarded socket for good, unread messages with it. `refuses` is what `guard` has said.
+    """Close a guarded socket for good, with its unread messages. `refuses` is the result of `guard`.
 
-    Where descriptors may wait in it, it is closed only once it is empty, and kept if there are any.
+    If descriptors may wait in it, it is closed only if it is empty, and kept if there are any.
     """
     if refuses:
         sock.close()
@@ -82,5 +86,5 @@ def end(sock: socket.socket, *, refuses: bool) -> None:
 
 
 def too_many() -> bool:
-    """Whether so much is kept that this process should leave, and another one take its place."""
+    """Whether so much is kept that this process should leave, and another one replace it."""
     return bool(kept) and len(kept) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2

@@ -1,7 +1,8 @@
-"""A page for each process, on which it says what its loop does: the supervisor reads, and need not ask.
+"""A page for each process, on which it notes what its loop does. The supervisor reads it, and need not ask.
 
-The process alone writes on its page, and the supervisor maps it for reading. The process may be hostile: what it writes
-may be anything, and concerns itself alone. Times are monotonic seconds, which all processes share.
+Only the process writes on its page; the supervisor maps it for reading. The process may be hostile:
+its entries may be anything, and concern only itself. Times are monotonic seconds, which all
+processes share.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import os
 from ownhost.processes.shared_memory import READ, WRITE, map_shared, unmap
 
 PAGE = mmap.PAGESIZE
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL  # its reader is to find all of it
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL  # its reader must find all of it
 
 
 class Pulse(ctypes.Structure):
-    """What a process says. 0 is no time."""
+    """A process's entries. 0 is no time."""
 
     _fields_ = (
-        # Since when its loop is at one thing; 0 while it waits. A worker's says now and then that it goes on.
+        # Since when its loop is busy with one thing; 0 while it waits. A worker's is renewed now
+        # and then.
         ("busy_since", ctypes.c_double),
         ("idle_since", ctypes.c_double),  # of a worker: since when it has no connection
     )
@@ -59,16 +61,16 @@ class Watched:
             unmap(self._address, PAGE)
 
     def busy_for(self, now: float) -> float:
-        """Seconds that its loop is at one thing already; 0 while it waits."""
+        """For how many seconds its loop is busy with one thing; 0 while it waits."""
         return _since(self._pulse.busy_since, now) if self._pulse is not None else 0.0
 
     def idle_for(self, now: float) -> float:
-        """Seconds that a worker has no connection already; 0 while it has one."""
+        """For how many seconds a worker has no connection; 0 while it has one."""
         return _since(self._pulse.idle_since, now) if self._pulse is not None else 0.0
 
 
 def _since(then: float, now: float) -> float:
-    """What a hostile process writes may be no number."""
+    """A hostile process's entry may not be a number."""
     return now - then if math.isfinite(then) and 0.0 < then <= now else 0.0
 
 

@@ -22,7 +22,7 @@ from ownhost.processes.slices import receive_slice
 
 
 def main(channel: Channel) -> NoReturn:
-    """Answer one question after the other: see the head of this file."""
+    """Answer one question after another: see the head of this file."""
     receive_slice(channel)  # there is nothing to be told
     landlock.restrict(landlock.reading_only(()))
     seccomp.install(seccomp.RESOLVER)
@@ -37,7 +37,7 @@ def main(channel: Channel) -> NoReturn:
 
 
 def rehearse() -> None:
-    """Have the filter ready, and the libraries of the databases: later nothing can be loaded."""
+    """Prepare the filter, and load the libraries of the databases: later nothing can be loaded."""
     seccomp.compiled(seccomp.RESOLVER)
     name_services.load()
     find("rehearsal", "rehearsal")

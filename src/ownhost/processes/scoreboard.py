@@ -1,9 +1,9 @@
-"""How many clients a virtual host has (MaxClientsVHost), over all workers, whoever dies.
+"""How many clients a virtual host has (MaxClientsVHost), over all workers, even if some die.
 
-A `Board` is shared memory of one virtual host: a page for each of its workers, and a first page that says how many
-are in use. A worker maps its own page for writing and the rest for reading, closes both descriptors before it
-reads from the network, and from then on can change nobody's count but its own. The supervisor, which maps all for
-writing, clears the page of a worker that is gone.
+A `Board` is shared memory of one virtual host: a page for each of its workers, and a first page
+that says how many are in use. A worker maps its own page for writing and the rest for reading, and
+closes both descriptors before it reads from the network. From then on it can change only its own
+count. The supervisor, which maps all for writing, clears the page of a worker that is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import struct
 from ownhost.processes.shared_memory import READ, WRITE, map_shared
 
 PAGE = mmap.PAGESIZE
-MOST_WORKERS = 4_095  # of one virtual host at the same time; pages that nobody uses take no memory
+MOST_WORKERS = 4_095  # of one virtual host at the same time; unused pages take no memory
 _COUNT = struct.Struct("<I")
 
 
@@ -32,7 +32,7 @@ class Board:
         self.used: set[int] = set()
 
     def take(self) -> int:
-        """A page for a new worker. Raises OverflowError where there is none left."""
+        """A page for a new worker. Raises OverflowError if none is left."""
         page = next((page for page in range(1, MOST_WORKERS + 1) if page not in self.used), 0)
         if not page:
             raise OverflowError("too many workers count clients of one virtual host")
@@ -65,9 +65,9 @@ class Clients:
         self.all = memoryview((ctypes.c_char * size).from_address(map_shared(reading, size, READ)))
 
     def enter(self, limit: int) -> bool:
-        """Count one more client; False, and not counted, where that would be more than `limit` (0: no limit).
+        """Count one more client. False, and not counted, if that would exceed `limit` (0: no limit).
 
-        It is counted first and looked at then: two workers that both take the last place may both find it
+        It counts first and checks then: two workers that both take the last place may both find it
         taken, but never both get it.
         """
         self.own.value += 1

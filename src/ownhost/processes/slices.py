@@ -1,9 +1,9 @@
-"""A slice: what one process is told of the configuration, and how it gets there.
+"""A slice: the part of the configuration that one process is told, and how it gets there.
 
-The supervisor pickles a slice into a sealed memory file and sends that, with the descriptors that the slice names by
-number. The forkserver only ever sees the channel's end: no owner's setting passes through it, so no process
-forked later can have it in memory. Unpickling is safe in this one direction: the supervisor is more trusted
-than whoever reads.
+The supervisor pickles a slice into a sealed memory file and sends that, with the descriptors that
+the slice names by number. The forkserver only ever sees the channel's end: no owner's setting
+passes through it, so no process that is forked later can have it in memory. Unpickling is safe in
+this one direction: the supervisor is more trusted than the reader.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ownhost.request.errorlog import LogTarget
 from ownhost.request.hosts import HostIndex
 
 DEFAULT_IDENTITY = 0  # the identity number of User and Group
-NO_IDENTITY = -1  # stands for gates and fronts, which speak for the main server alone
+NO_IDENTITY = -1  # stands for gates and fronts, which speak only for the main server
 FRONTS = -1  # what gates call the fronts' mailbox, among those of identities
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -38,9 +38,9 @@ SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 @dataclass(slots=True)
 class LoggerSlice:
-    """What the logger is told: the logs, whose descriptors come with it in order, and who may say what in them.
+    """The logger's part: the logs, whose descriptors come with it in order, and who may write what in them.
 
-    Nothing of it is an owner's secret: names and formats.
+    Nothing in it is an owner's secret: names and formats.
     """
 
     names: list[str]  # of the logs
@@ -49,29 +49,29 @@ class LoggerSlice:
     serves: dict[int, list[int]]  # identity number -> ids of servers it speaks for
     # log -> server id -> what each of its access logs' lines there starts with, whatever the request
     starts: dict[int, dict[int, list[str]]]
-    rate: float  # bytes a second that an identity may have written; infinite where there is no limit
+    rate: float  # bytes a second that an identity may write; infinite without a limit
     burst: float  # bytes
 
 
 @dataclass(slots=True)
 class GateSlice:
-    """What a gate is told: where to listen, which name belongs to whom. Nothing that is an owner's secret.
+    """A gate's part: where to listen, and which identity has which name. It has no owner's secret.
 
-    Its descriptors: the listeners in order, then where its own log lines go.
+    Its descriptors: the listeners in order, then the socket for its own log lines.
     """
 
     listeners: list[ListenAddress]
     index: HostIndex
     own: dict[int, int]  # server id -> the identity that gets its connections
     tls: frozenset[int]  # servers whose connections are encrypted
-    fronts: Fronts  # proxies whose connections go to fronts, and that are believed of whom these are from
+    fronts: Fronts  # listed proxies: their connections go to fronts, and they are believed about their clients
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost  # the main server's own settings: limits and log level before a virtual host is known
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a virtual host's configuration says of heads, and of connections, in seconds."""
+    """A virtual host's limits on heads, and its time limits on connections, in seconds."""
 
     head: HeadLimits
     read_timeout: ReadTimeout
@@ -81,9 +81,9 @@ class Limits:
 
 @dataclass(slots=True)
 class FrontSlice:
-    """What a front is told: which name belongs to whom, and how long connections last. Nothing that is an owner's.
+    """A front's part: which identity has which name, and the time limits of connections. It has no owner's secret.
 
-    Its descriptors: where connections come from, then where its own log lines go.
+    Its descriptors: the mailbox, then the socket for its own log lines.
     """
 
     index: HostIndex
@@ -95,9 +95,9 @@ class FrontSlice:
 
 @dataclass(slots=True)
 class LogPlaces:
-    """Where lines of error logs and of access logs go, as numbers of descriptors.
+    """The places of error and access logs, as numbers of descriptors.
 
-    `rate` is how much a process may write to error logs of its own: bytes a second, and at once.
+    `rate` is how much a process may write to its own error logs: bytes a second, and at once.
     """
 
     error: dict[LogTarget, int] = field(default_factory=dict)
@@ -108,10 +108,10 @@ class LogPlaces:
 
 @dataclass(slots=True)
 class WorkerSlice:
-    """What a worker is told: the virtual hosts that its identity may serve, whole, and nothing of any other.
+    """A worker's part: the virtual hosts that its identity may serve, whole, and nothing of any other.
 
-    The first descriptor is the workers' end of its mailbox, the second where orders for its launcher go; `logs`,
-    `counts` and `programs` name others by number.
+    The first descriptor is the workers' end of its mailbox, the second is for orders to its
+    launcher; `logs`, `counts` and `programs` name others by number.
     """
 
     identity: Identity
@@ -119,15 +119,15 @@ class WorkerSlice:
     mine: dict[int, frozenset[Assignment]]  # server id -> its assignments that come to this identity
     default: Assignment  # what User and Group say
     main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
-    names: HostIndex = field(default_factory=lambda: HostIndex({}))  # as far as they are this identity's
-    in_range: bool = True  # expressions may name it: LimitUIDRange and LimitGIDRange are not against it
-    refused: dict[int, str] = field(default_factory=dict)  # server id -> why nobody may serve it
+    names: HostIndex = field(default_factory=lambda: HostIndex({}))  # if they are this identity's
+    in_range: bool = True  # expressions may name it: LimitUIDRange and LimitGIDRange allow it
+    refused: dict[int, str] = field(default_factory=dict)  # server id -> why no identity may serve it
     left_over: list[int] = field(default_factory=list)  # mailboxes that were shut down: what is in them is served, too
     logs: LogPlaces = field(default_factory=LogPlaces)
     counts: list[Count] = field(default_factory=list)
-    # command -> where it is talked to, and where it complains
+    # command -> the sockets to talk to it and for its standard error
     programs: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
-    tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> what it speaks TLS with
+    tls: dict[int, TLSGiven] = field(default_factory=dict)  # server id -> its TLS settings and keys
     opened: dict[int, dict[str, list[int]]] = field(default_factory=dict)  # server id -> file or folder -> descriptors
     idle_timeout: float = 60.0  # seconds without a connection before the worker leaves
     spooling: Spooling = field(default_factory=Spooling)  # what it may keep in files
@@ -137,7 +137,7 @@ class WorkerSlice:
 class TLSGiven:
     """What a worker needs to speak TLS for one virtual host.
 
-    `opened` has the descriptors of its files and folders, by name, as far as they are root's to open.
+    `opened` has the descriptors of its files and folders, by name, if root opened them.
     """
 
     opened: dict[str, list[int]]
@@ -158,7 +158,7 @@ class Count:
 
 @dataclass(slots=True)
 class LauncherSlice:
-    """What a launcher is told. Its first descriptor is where workers' orders arrive; `logs` names others by number."""
+    """A launcher's part. Its first descriptor is for workers' orders; `logs` names others by number."""
 
     name: str
     at_once: int  # requests that the identity's programs serve at the same time
@@ -171,25 +171,25 @@ class LauncherSlice:
 
 @dataclass(slots=True)
 class ExaminerSlice:
-    """What an examiner is told: one owner's virtual hosts, and which of their files are to be looked at."""
+    """An examiner's part: one owner's virtual hosts, and which of their files to check."""
 
     servers: list[VirtualHost]
     tls: set[int]  # ids of those that speak TLS with clients
     backends: dict[int, tuple[int, ...]]  # server id -> its scopes (proxy_directives.scopes) that do with other servers
     opened: dict[str, list[int]]  # file or folder -> descriptors, where root opened it
-    logs: dict[int, list[str]]  # server id -> logs that its own processes are going to open
+    logs: dict[int, list[str]]  # server id -> logs that its own processes will open
 
 
 @dataclass(slots=True)
 class SweeperSlice:
-    """What a sweeper is told: the folder to be emptied."""
+    """A sweeper's part: the folder to empty."""
 
     folder: str
 
 
 @dataclass(slots=True)
 class ProgramSlice:
-    """What a program's process is told: the command. Its descriptors: standard input and output, standard error."""
+    """The part of a program's process: the command. Its descriptors: standard input and output, standard error."""
 
     command: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""What a program writes on its standard error, until nobody holds it any more: line by line, whatever it is."""
+"""A program's standard error, until the last process with it has closed it: line by line, whatever it is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from ownhost.apps.complaints import Lines
 
-SIZE = 16_384  # bytes of one turn: a flood delays nobody else's
+SIZE = 16_384  # bytes of one turn: a flood does not delay others
 
 
 class StandardError:
-    """The reading end of a pipe, which it owns; `say` gets each line, and `ended` this once it is read to its end."""
+    """The reading end of a pipe, which it owns; `say` gets each line, and `ended` this object after the last one."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class StandardError:
         loop.add_reader(reading, self.read)
 
     def read(self) -> bool:
-        """Take what is there, of one turn; whether there may be more."""
+        """Read what is there, within one turn. Returns whether there may be more."""
         try:
             data = os.read(self.reading, SIZE)
         except BlockingIOError:

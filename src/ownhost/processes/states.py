@@ -1,8 +1,9 @@
-"""States that are written down: one field says where somebody stands, and a literal table what follows. Pure.
+"""State machines as data: one field has the state, and a literal table says what follows. Pure.
 
     TABLE: dict[tuple[State, Event], ...]  # state, event -> next state, or next state and what is done
 
-The table stands above the class whose states they are. State and Event are IntEnum: those are cheap to look up.
+The table is above the class with these states. State and Event are IntEnum: those are cheap to look
+up.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ T = TypeVar("T")
 
 
 class Standing(Protocol[S_co]):
-    """Somebody with a state; `repr` shows it."""
+    """An object with a state; `repr` shows it."""
 
     @property
     def state(self) -> S_co:
-        """Where it stands."""
+        """Its state."""
 
 
 class Unexpected(Exception):
@@ -30,7 +31,7 @@ class Unexpected(Exception):
 
 
 def follow(table: Mapping[tuple[S, E], T], whose: Standing[S], event: E) -> T:
-    """What the table says of an event in somebody's state. Raises Unexpected where that is nothing."""
+    """The table's entry for an event in an object's state. Raises Unexpected if there is none."""
     try:
         return table[whose.state, event]
     except KeyError:

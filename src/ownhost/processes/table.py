@@ -1,4 +1,4 @@
-"""The processes, as a table: what each role runs. Who may say what to whom stands in `messages`.
+"""The processes, as a table: what each role runs. `messages` has who may say what to whom.
 
 Only the forkserver imports this: gate, worker and logger never import each other.
 """
@@ -15,18 +15,19 @@ from ownhost.processes.gate import gate
 from ownhost.processes.launcher import launcher
 from ownhost.processes.logger import logger
 from ownhost.processes.messages import UNCONFINED, Channel
-from ownhost.processes.worker import worker
+from ownhost.processes.worker import rehearsal, worker
 
-modules.load()  # so that every process forked later has all of them, already imported
+modules.load()  # imported here, so that every process forked later has all of them
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """A role that the forkserver can fork.
 
-    `main` runs it on its channel, as its identity, and returns at its end. `rehearse` makes the forkserver warm for it.
-    `owners`: it runs for an owner, or for sites that have none; else everybody depends on it. Everybody on the machine
-    can read titles, so they name an owner's account, and say nothing else of anybody.
+    `main` runs it on its channel, as its identity, and returns at its end. `rehearse` prepares it
+    in the forkserver. `owners`: it runs for an owner, or for sites without one; otherwise it serves
+    all owners. Every user of the machine can read titles. So they contain an owner's account, and
+    nothing else about owners.
     """
 
     role: str
@@ -45,7 +46,7 @@ PROCESSES: dict[str, Process] = {
     for process in (
         Process("gate", gate.main, gate.rehearse, owners=False),
         Process("front", front.main, front.rehearse, owners=False),
-        Process("worker", worker.main, worker.rehearse),
+        Process("worker", worker.main, rehearsal.rehearse),
         Process("logger", logger.main, logger.rehearse, owners=False),
         Process("resolver", resolver.main, resolver.rehearse, owners=False),
         Process("launcher", launcher.main, launcher.rehearse),

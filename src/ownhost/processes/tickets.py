@@ -1,7 +1,7 @@
-"""Keys of session tickets: the same in all workers of one virtual host and identity, and nobody else's.
+"""Keys of session tickets: the same in all workers of one virtual host and identity, and in no others.
 
-A key is made of the one before it, each day, and that one is forgotten: who takes a process over learns nothing of
-sessions of the days before.
+Each day, a key is made from the one before, which is forgotten. So an attacker who takes over a
+process learns nothing about sessions of earlier days.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIFETIME = 86_400  # seconds that a key is used
 
 @dataclass(slots=True)
 class TicketSecret:
-    """What the keys of one day are made of."""
+    """The secret of one day's keys."""
 
     secret: bytes
     day: int  # since the epoch
@@ -29,13 +29,13 @@ class TicketSecret:
         return cls(secrets.token_bytes(32), today())
 
     def advance(self) -> None:
-        """Go on to today's, and forget those before."""
+        """Go on to today's, and forget earlier ones."""
         while self.day < today():
             self.secret = hashlib.blake2b(self.secret, person=b"next day", digest_size=32).digest()
             self.day += 1
 
     def keys(self) -> bytes:
-        """Today's keys, as OpenSSL takes them."""
+        """Today's keys, in OpenSSL's form."""
         self.advance()
         return hashlib.shake_256(self.secret + b"keys").digest(TICKET_KEY_SIZE)
 

@@ -1,7 +1,8 @@
-"""What expressions come to for a request (expr.html).
+"""Evaluating expressions for a request (expr.html).
 
-Each expression is made into functions once; they are kept with it. A back-reference belongs to one evaluation.
-An expression that has no value (a file that cannot be read) is logged, and holds for nobody.
+Each expression is compiled into functions once; they are kept with it. A back-reference belongs to
+one evaluation. An expression without a value (a file that cannot be read) is logged, and counts as
+false.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from ownhost.request.expression_functions import Evaluation, Failed
 from ownhost.request.expression_tests import Gives, Says, in_network
 from ownhost.request.request import Level, Request
 
-INT64 = 2**63  # what whole numbers are kept below
+INT64 = 2**63  # the limit of whole numbers
 
 T = TypeVar("T")
 
 
 def holds(condition: e.Condition, request: Request, response: Response | None = None, *, sent: bool = False) -> bool:
-    """Whether a condition holds for a request. `response` is what resp() looks into; `sent`, that it has left."""
+    """Whether a condition is true for a request. resp() looks into `response`; `sent` says that it was sent."""
     return bool(_evaluate(condition, _compiled(condition), Evaluation(request, response, sent)))
 
 
 def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
-    """What the last regular expression that matched has found, if a condition holds; None where it doesn't."""
+    """The groups of the last regular expression that matched, if a condition is true; None if it is not."""
     context = Evaluation(request)
     return context.groups if _evaluate(condition, _compiled(condition), context) else None
 
@@ -41,10 +42,10 @@ def groups(condition: e.Condition, request: Request) -> tuple[str, ...] | None:
 def computed(
     expression: e.StringExpression, request: Request, response: Response | None = None, found: tuple[str, ...] = ()
 ) -> str | None:
-    """The text that an expression comes to for a request; None where it has no value.
+    """The text of an expression for a request; None if it has no value.
 
-    `found` is what $0 to $9 stand for, from a condition that goes before. As in Apache, only conditions have a response
-    say which fields of the request it depends on.
+    `found` has the values of $0 to $9, from an earlier condition. As in Apache, only conditions
+    make a response say which fields of the request it depends on.
     """
     known = len(request.vary)
     context = Evaluation(request, response)
@@ -129,13 +130,13 @@ def _comparison(node: e.Compare) -> Says:
 
 
 def order(one: str, other: str) -> int:
-    """How two texts compare, byte by byte: below, at or above 0."""
+    """The order of two texts, byte by byte: below, at or above 0."""
     first, second = to_bytes(one), to_bytes(other)
     return (first > second) - (first < second)
 
 
 def order_by_length(one: str, other: str) -> int:
-    """The same, where a shorter text comes before any longer one."""
+    """The same, but a shorter text comes before any longer one."""
     return len(to_bytes(one)) - len(to_bytes(other)) or order(one, other)
 
 
@@ -143,7 +144,7 @@ _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{0,20})")
 
 
 def number(text: str) -> int:
-    """The number that a text begins with, as C's strtoll(3): 0 where there is none, no more than 64 bits."""
+    """The number that a text begins with, as C's strtoll(3): 0 if there is none, at most 64 bits."""
     sign, digits = _NUMBER.match(text).groups()  # type: ignore[union-attr]
     return max(-INT64, min(int(f"{sign}{digits or 0}"), INT64 - 1))
 
@@ -151,7 +152,7 @@ def number(text: str) -> int:
 def _match(gives: Gives, regex: Pattern, negated: bool) -> Says:
     def says(context: Evaluation) -> bool:
         found = regex.search(gives(context))
-        if regex.groups:  # one without keeps what an earlier one has found
+        if regex.groups:  # one without groups keeps the result of an earlier one
             context.groups = found
         return bool(found) != negated
 
@@ -194,7 +195,7 @@ def _variable(name: str) -> Gives:
     )
 
 
-# What a response knows better than its request.
+# Values that a response knows better than its request.
 _OF_RESPONSE: dict[str, Callable[[Response], str]] = {
     "REQUEST_STATUS": lambda response: str(response.status),
     "CONTENT_TYPE": lambda response: unwire(response.header("content-type") or ""),

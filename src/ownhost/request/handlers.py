@@ -1,8 +1,8 @@
-"""The last phase: the handler makes the response. And what happens where there is no handler of that name.
+"""The handler phase: the handler makes the response. And what happens if there is no handler of that name.
 
-Apache then sends the file, and applications use that: they name one that does not exist, so that nothing in a folder
-is run. A name that some other server has for programs means something else: the file is a program's source, which no
-client is to see.
+Then Apache sends the file. Applications rely on that: they name a handler that does not exist, so
+that nothing in a folder is run. But a name that some other server uses for programs means that the
+file is a program's source, which no client may see.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ownhost.request.request import Request
 
 DEFAULT_HANDLER = "default-handler"  # sends files
 
-# What interprets, includes or computes: of other modules, of panels, and what people call theirs with Action.
+# Handlers that interpret, include or compute: of other modules, of panels, and usual names of
+# Actions.
 _PROGRAMS = re.compile(
     r"""
       (?: application | text ) / x- .*          # application/x-httpd-php, text/x-server-parsed-html
@@ -30,7 +31,7 @@ _PROGRAMS = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
-# The same of media types, which stand for a handler where none is named. Most are just types.
+# The same for media types, which stand for a handler if none is named. Most are only types.
 _PROGRAM_TYPES = re.compile(
     r"(?:application|text)/x-(?:httpd-(?:.*(?:php|cgi|lsphp).*)|lsphp.*|lsapi.*|server-parsed-html3?)", re.IGNORECASE
 )
@@ -38,13 +39,13 @@ _PROGRAM_TYPES = re.compile(
 
 @functools.lru_cache(maxsize=256)
 def is_program(name: str) -> bool:
-    """Whether a handler's name is a program's, so that a file is not sent where there is no such handler."""
+    """Whether a handler's name is a program's, so that a file is not sent if there is no such handler."""
     return _PROGRAMS.fullmatch(name) is not None
 
 
 @functools.lru_cache(maxsize=256)
 def is_program_type(media_type: str) -> bool:
-    """The same of the media type of a file without a handler."""
+    """The same for the media type of a file without a handler."""
     return _PROGRAM_TYPES.fullmatch(media_type) is not None
 
 
@@ -67,6 +68,6 @@ def handle(request: Request) -> Response:
 
 
 def _program_type(request: Request) -> str:
-    """The media type of a file that so names its handler; "" for most."""
+    """The media type of a file, if it names a handler; "" for most."""
     media_type = request.content_type.partition(";")[0].rstrip()
     return media_type if is_program_type(media_type) else ""

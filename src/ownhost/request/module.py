@@ -1,9 +1,9 @@
-"""What an Apache module is here: hooks into the phases of a request, in one value at the end of one file.
+"""An Apache module: hooks into the phases of a request, in one value at the end of one file.
 
-A hook returns None to let the next one go on, a Response to answer at once, or raises HTTPError. `phases.PHASES` says
-when each is asked. A module whose hook looks at anything but the virtual host, the path and the file system (a header,
-the client's address, the time) sets `request.pure = False` there: its decision must not be remembered for the next
-request.
+A hook returns None to let the next one go on, a Response to answer at once, or raises HTTPError.
+`phases.PHASES` says when each is called. A module whose hook looks at anything but the virtual
+host, the path and the file system (a header, the client's address, the time) sets
+`request.pure = False` there: its decision must not be remembered for the next request.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ IsException = Callable[[Request], bool]
 class Module:
     """One Apache module.
 
-    `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and sections; a
-    module that leaves it out is always asked. Hooks of one phase run in ascending `order`, then by name.
+    `uses` says whether a virtual host needs the module's hooks at all, from its merged settings and
+    sections. Hooks of a module without `uses` are always called. Hooks of one phase run in
+    ascending `order`, then by name.
 
-    `early`, `pretranslate`, `translate` and `locate` run before it is known whose a request is: they look at the head
-    and the server's settings. `located` are those settings that they look at in `request.settings`: there Location and
-    If sections have their say, as far as the URI tells.
+    `early`, `pretranslate`, `translate` and `locate` run before the request's identity is known:
+    they look at the head and the server's settings. `located` are the settings that they look at in
+    `request.settings`: there Location and If sections count, as far as the URI tells.
     """
 
     name: str  # "mod_dir"
     identifier: str  # "dir_module"
     order: int = 50
     uses: Callable[[VirtualHost], bool] | None = None
-    arrive: Callable[[Request], None] | None = None  # whom the request is from, before what is remembered is looked at
-    early: Callable[[Request], None] | None = None  # what is known from the head alone: variables
-    pretranslate: Callable[[VirtualHost], Hook | None] | None = None  # what looks at the path while it is encoded
+    arrive: Callable[[Request], None] | None = None  # finds the request's client, before remembered responses are used
+    early: Callable[[Request], None] | None = None  # sets what follows from the head alone: variables
+    pretranslate: Callable[[VirtualHost], Hook | None] | None = None  # sees the path while it is encoded
     translate: Hook | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
-    exceptions: Callable[[VirtualHost], IsException] | None = None  # whom no remembered answer is for
+    exceptions: Callable[[VirtualHost], IsException] | None = None  # which requests a remembered response is not for
     located: tuple[Setting[Any], ...] = ()
-    prepare: Hook | None = None  # with the sections' settings, before anybody is let in
+    prepare: Hook | None = None  # has the sections' settings, before access is decided
     access: Hook | None = None  # may this client see it
     fixup: Hook | None = None  # types, environment, redirects that need the file
-    finish: Callable[[Request, Response], None] | None = None  # what is done to every response: fields
+    finish: Callable[[Request, Response], None] | None = None  # changes every response: its fields
     programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)
-    defaults: tuple[Section, ...] = ()  # that stand before those of the configuration
-    stands_for: frozenset[str] = frozenset()  # Apache's modules: one has to be loaded for the handlers, where any is
+    defaults: tuple[Section, ...] = ()  # sections before those of the configuration
+    stands_for: frozenset[str] = frozenset()  # Apache's modules: if any is loaded, the handlers need one of these
 
 
 MODULES: dict[str, Module] = {}
@@ -63,7 +64,7 @@ def in_order(server: VirtualHost) -> list[Module]:
 
 
 def register(module: Module) -> Module:
-    """Make a module known. Called once, at the end of the module's file."""
+    """Add a module to the registry. Called once, at the end of the module's file."""
     if module.name in MODULES:
         raise ValueError(f"module {module.name} is registered twice")
     MODULES[module.name] = module

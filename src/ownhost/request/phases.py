@@ -26,9 +26,9 @@ PHASES: dict[Phase, tuple[Hook | str, ...]] = {
 
 
 def lay_road(modules: Sequence[Module], fault: Fault | None = None, listeners: Sequence[Listener] = ()) -> Road:
-    """The road of a virtual host's requests. `modules` are those that it uses, in the order of their hooks.
+    """The steps for a virtual host's requests. `modules` are those that it uses, in the order of their hooks.
 
-    Where its configuration is at fault, every phase refuses.
+    If its configuration has an error, every phase refuses.
     """
     legs = []
     for phase in PHASES:

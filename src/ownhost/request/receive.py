@@ -1,4 +1,4 @@
-"""The first phase: requests that ask for no file; and how large a body may be."""
+"""The first phase: requests that need no file; and the limit on bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SECRET = ("authorization", "cookie", "proxy-authorization")  # not repeated to 
 
 
 def receive(request: Request) -> Response | None:
-    """Answer what is asked of the server as a whole. Raises HTTPError."""
+    """Answer requests to the server as a whole. Raises HTTPError."""
     if request.method == "TRACE":
         return _trace(request)
     if request.head.path == "*":
@@ -19,7 +19,7 @@ def receive(request: Request) -> Response | None:
 
 
 def _trace(request: Request) -> Response:
-    """TRACE: the request's head, for whoever sent it (RFC 9110, 9.3.8). Raises HTTPError."""
+    """TRACE: the request's head, sent back (RFC 9110, 9.3.8). Raises HTTPError."""
     enabled = request.site.settings[TRACE_ENABLE]
     head = request.head
     if enabled == "Off":
@@ -32,7 +32,7 @@ def _trace(request: Request) -> Response:
 
 
 def limit_body(request: Request) -> None:
-    """Refuse a body that says it is too large. Raises HTTPError 413."""
+    """Refuse a body whose announced length is too large. Raises HTTPError 413."""
     limit = request.settings[LIMIT_REQUEST_BODY]
     if limit and request.head.content_length > limit and not request.error_status:  # that error may be just this one
         said = f"Requested content-length of {request.head.content_length}"

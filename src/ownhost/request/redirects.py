@@ -1,7 +1,7 @@
 """Requests that the server makes itself, for another URI: internal redirects and subrequests.
 
-Each enters the road at a named phase. An internal redirect answers instead of the request that it was made for.
-A subrequest is a look: how far it goes is for whoever makes it to say (`road.advance`).
+Each enters the phases at a named one. An internal redirect answers instead of its original request.
+A subrequest is a look; its maker says how far it goes (`road.advance`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MAX_REDIRECTS = 10  # for one request (Apache's LimitInternalRecursion)
 def redirected(request: Request, uri: str, query: str | None = None) -> Request:
     """A request for another URI (decoded), to answer instead of this one. It enters at TRANSLATE.
 
-    Programs find the variables of the request that it stands in for under REDIRECT_ names. Raises HTTPError 500 for a
-    loop.
+    Programs find the variables of the original request under REDIRECT_ names. Raises HTTPError 500
+    for a loop.
     """
     env = {f"REDIRECT_{name}": value for name, value in request.env.items()}
     return _another(request, uri, query, Phase.TRANSLATE, env)
@@ -28,7 +28,7 @@ def redirected(request: Request, uri: str, query: str | None = None) -> Request:
 def subrequest(request: Request, uri: str, query: str | None = None, filename: str = "") -> Request:
     """A look at another URI (decoded), with this request's variables. Raises HTTPError 500 for a loop.
 
-    It enters at TRANSLATE; where a file name is given, at WALK.
+    It enters at TRANSLATE; with a file name, at WALK.
     """
     inner = _another(request, uri, query, Phase.WALK if filename else Phase.TRANSLATE, dict(request.env))
     inner.filename, inner.is_subrequest, inner.fields = filename, True, []
@@ -65,7 +65,7 @@ def answer_as(request: Request, inner: Request) -> Response:
 
     Raises HTTPError.
     """
-    inner.previous = copy(request)  # programs are told later what was asked for, before it became the other
+    inner.previous = copy(request)  # programs are told later what the original request was
     try:
         return answer(inner)
     finally:
@@ -73,7 +73,7 @@ def answer_as(request: Request, inner: Request) -> Response:
 
 
 def answer(request: Request) -> Response:
-    """All phases that a request has before it. Raises HTTPError."""
+    """All remaining phases of a request. Raises HTTPError."""
     response = advance(request)
     assert response is not None, "every handler answers"
     return response

@@ -1,4 +1,4 @@
-"""A request on its way through the phases, and what its connection knows."""
+"""A request on its way through the phases, and the facts about its connection."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_p
 class Phase(IntEnum):
     """The phases of a request, in their order. `phases.PHASES` says what is done in each."""
 
-    RECEIVE = 0  # what needs neither a file nor a module: TRACE, OPTIONS *
+    RECEIVE = 0  # requests that need neither a file nor a module: TRACE, OPTIONS *
     TRANSLATE = 1  # from the URI to a file name, or to another server
-    WALK = 2  # what the file name leads to, and which settings hold there
+    WALK = 2  # the target of the file name, and the settings that apply there
     ACCESS = 3  # may this client see it
     FIXUPS = 4  # types, environment, redirects that need the file
     HANDLER = 5  # make the response
@@ -36,7 +36,7 @@ class Phase(IntEnum):
 
 
 class Elsewhere(Exception):
-    """A request turned out to be another identity's: it moves on, untouched."""
+    """The request turned out to be another identity's: it goes there, unchanged."""
 
     def __init__(self, assignment: Assignment) -> None:
         super().__init__(f"to be served as {assignment}")
@@ -45,9 +45,9 @@ class Elsewhere(Exception):
 
 @dataclass(slots=True)
 class Endpoints:
-    """Both ends of the client's connection, as the kernel gave them. Addresses are numeric, without brackets.
+    """Both ends of the client's connection, as the kernel reports them. Addresses are numeric, without brackets.
 
-    Where a front proxy that is believed speaks for the client, `peer` is that proxy: who has the connection.
+    If a trusted front proxy speaks for the client, `peer` is that proxy: it has the connection.
     """
 
     client: str
@@ -61,14 +61,14 @@ class Endpoints:
 
     @property
     def tls(self) -> TLSFacts | None:
-        """What is known of the encryption. OpenSSL is asked for it once somebody wants to know, which few do."""
+        """The facts about the encryption. OpenSSL is asked on first use, which few requests need."""
         if callable(self.known):
             self.known = self.known()
         return self.known
 
 
 class Place(NamedTuple):
-    """Where a URI leads: a file name (not checked yet), and the handler asked for with it ("" for none)."""
+    """The target of a URI: a file name (not checked yet), and its handler ("" for none)."""
 
     filename: str
     handler: str = ""
@@ -80,7 +80,7 @@ Locate = Callable[["Request"], "Place | Response | None"]
 
 
 class Leg(NamedTuple):
-    """The steps of one phase. `until_found`: as in Apache, the rest is left out once there is a file name."""
+    """The steps of one phase. `until_found`: as in Apache, the rest is skipped once there is a file name."""
 
     hooks: tuple[Hook, ...]
     until_found: bool
@@ -91,35 +91,35 @@ Road = tuple[Leg, ...]  # by phase
 
 
 class Memory(Protocol):
-    """The answers that are remembered (memory.Memory)."""
+    """The remembered responses (memory.Memory)."""
 
     def recall(self, request: Request, /) -> Response | None:
-        """The answer to a request, if it is remembered and still true."""
+        """The response to a request, if it is remembered and still valid."""
 
     def remember(self, request: Request, response: Response, /) -> None:
-        """Remember an answer, where the next request like this one will get it, too."""
+        """Remember a response, if the next request like this one gets the same."""
 
 
 class Ways(Protocol):
-    """The ways that are remembered to what programs answer (ways.Ways)."""
+    """The remembered routes to programs (ways.Ways)."""
 
     def recall(self, request: Request, /) -> Handler | None:
-        """Bring a request to where its way ends, if that is remembered and still true: the handler there."""
+        """Bring a request to the end of its route, if that is remembered and still valid. Returns the handler."""
 
     def remember(self, request: Request, head: Head, /) -> None:
-        """Remember the way that a request has come, whose head was this one."""
+        """Remember the route of a request, whose head was this one."""
 
 
 class SiteFacts:
-    """What a request and its phases know of the virtual host (site.Site, which makes it)."""
+    """What a request and its phases know about the virtual host (site.Site makes it)."""
 
     virtual_host: VirtualHost
     settings: Settings
-    is_mine: Callable[[Assignment], bool]  # whether an assignment comes to this process's identity
+    is_mine: Callable[[Assignment], bool]  # whether an assignment means this process's identity
     fixed: bool  # whether all requests have one identity
     sections: Sections
-    follows_links: bool  # whether there is no link that may not be followed
-    locates: bool  # whether sections have a say before it is known where a URI leads
+    follows_links: bool  # whether all links may be followed
+    locates: bool  # whether sections apply before a URI's target is known
     road: Road
     arrivals: Sequence[Callable[[Request], None]]
     earlies: Sequence[Callable[[Request], None]]
@@ -128,9 +128,9 @@ class SiteFacts:
     finishes: Sequence[Callable[[Request, Response], None]]
     handlers: dict[str, Handler]
     programs: Mapping[tuple[str, ...], Callable[[str], str | None]]  # by command: RewriteMap prg:
-    opened: GivenFiles  # files that its settings name, whoever may read them
-    launcher: Launcher | None  # of a process that may have programs run
-    traces_rewrite: bool  # whether rewriting is to say each of its steps
+    opened: GivenFiles  # files in its settings, opened by whoever may
+    launcher: Launcher | None  # of a process that may run programs
+    traces_rewrite: bool  # whether rewriting logs each of its steps
     memory: Memory
     ways: Ways
 
@@ -140,7 +140,7 @@ class SiteFacts:
         return clean_path(raw, encoded_slashes=encoded, merge_slashes=self.settings[MERGE_SLASHES])
 
     def normalize(self, raw: str) -> str:
-        """A path as sent, encoded yet, cleaned. Raises HTTPError."""
+        """A path as sent, still encoded, cleaned. Raises HTTPError."""
         return unwire(normalized_path(raw, merge_slashes=self.settings[MERGE_SLASHES]))
 
 
@@ -158,21 +158,21 @@ class Request:
     log: Callable[[Level, str, str], None]  # level, module ("core", "dir"), message
 
     phase: Phase = Phase.RECEIVE  # the next one
-    outcome: Response | Exception | None = None  # what a look at the first phases has found already: it holds
+    outcome: Response | Exception | None = None  # the result of an earlier look at the first phases: it stays valid
     # translate
     uri: str = ""  # the path, percent-decoded and cleaned
     query: str | None = None
     filename: str = ""  # "" until translated
-    alias: str = ""  # the handler that a ScriptAlias asked for
+    alias: str = ""  # the handler of a ScriptAlias
     document_root: str = ""  # "" is DocumentRoot
-    context_prefix: str = ""  # the part of the path that an Alias stands for, and where it leads
+    context_prefix: str = ""  # the part of the path that an Alias replaces, and its target
     context_document_root: str = ""  # "" is the document root
     # walk
     path_info: str = ""
-    stat: os.stat_result | None = None  # of `filename`, where it exists
+    stat: os.stat_result | None = None  # of `filename`, if it exists
     settings: Settings = field(default_factory=lambda: _NOTHING_SAID)
-    assignment: Assignment | None = None  # who serves, where the virtual host lets requests choose
-    permitted: bool = False  # somebody has let the client in, whatever other rules say (Satisfy Any)
+    assignment: Assignment | None = None  # who serves, if the virtual host lets requests choose
+    permitted: bool = False  # a module has let the client in, whatever other rules say (Satisfy Any)
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
@@ -181,16 +181,16 @@ class Request:
     env: dict[str, str] = field(default_factory=dict)  # subprocess_env
     notes: dict[str, str] = field(default_factory=dict)
     vary: list[str] = field(default_factory=list)  # fields of the request that the response depends on (Vary)
-    fields: list[tuple[str, str]] = field(default_factory=list)  # of the response, whatever it comes to be
-    # internal redirects (ErrorDocument, DirectoryIndex): the request this one stands in for
+    fields: list[tuple[str, str]] = field(default_factory=list)  # of the response, whatever it will be
+    # internal redirects (ErrorDocument, DirectoryIndex): the request before this one
     previous: Request | None = None
-    is_subrequest: bool = False  # a look at another URI in the same breath: its variables are the request's own
-    answered_by: Request | None = None  # the request for an ErrorDocument, where one answers in this one's stead
+    is_subrequest: bool = False  # a look at another URI: it shares the request's own variables
+    answered_by: Request | None = None  # the request for an ErrorDocument, if one answers instead of this one
     status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
-    handled_by: Callable[[Request], Response] | None = None  # the handler, where all that led to it is pure
-    known: dict[str, Any] | None = None  # for handlers: what follows from its way, where that is remembered
+    handled_by: Callable[[Request], Response] | None = None  # the handler, if all decisions before it are pure
+    known: dict[str, Any] | None = None  # for handlers: values that follow from a remembered route
 
     @property
     def method(self) -> str:
@@ -203,7 +203,7 @@ class Request:
         return self.site.virtual_host
 
     def become(self, other: Request) -> None:
-        """Take over what was found for another request, to go on as that one: an index in its folder's stead."""
+        """Take over the results of another request, to go on as that one: an index instead of its folder."""
         for name in _FOUND:
             setattr(self, name, getattr(other, name))
         self.vary += [field for field in other.vary if field not in self.vary]
@@ -212,7 +212,7 @@ class Request:
 
     @property
     def is_proxied(self) -> bool:
-        """Whether another server is to answer, and there is no file."""
+        """Whether another server answers, so that there is no file."""
         return self.filename.startswith(PROXIED)
 
     @property
@@ -221,7 +221,7 @@ class Request:
         return self.stat is not None and S_ISDIR(self.stat.st_mode)
 
 
-# What the phases find. Endpoints and what came before stay a request's own.
+# Results of the phases. Endpoints and earlier fields stay a request's own.
 _FOUND = (
     "phase",
     "head",

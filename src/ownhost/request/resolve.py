@@ -1,8 +1,10 @@
-"""Resolve: whose a request is. Asked by the worker that has the client, and by the one that a request is relayed to.
+"""Resolve: which identity a request has.
 
-Variables from the head, rewriting, the file name, the sections that are for it, expressions: in Apache's order. It
-decides by names alone: the tree may be another user's. Where the file system then says otherwise, the request goes on
-to whom it says (`walk.check_identity`).
+The worker with the client asks, and so does the one that a request is relayed to.
+
+Variables from the head, rewriting, the file name, its sections, and expressions decide, in Apache's
+order. Only names count: the tree may be another user's. If the file system then says otherwise, the
+request goes to the identity that it says (`walk.check_identity`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ownhost.request.sections import target_of
 
 
 def resolve(request: Request) -> Assignment:
-    """Who is to serve a request. What is answered or refused before that is known is the virtual host's own."""
+    """The identity of a request. If it is answered or refused before that is known, the virtual host's own."""
     site = request.site
     own = fixed_assignment(site.settings)
     if site.fixed:
@@ -41,7 +43,7 @@ def resolve(request: Request) -> Assignment:
         request.settings = site.sections.merge(match)
         pure = request.pure
         request.assignment = assigned(request, request.settings)
-        request.pure = pure  # who serves is asked for every request; what is served may be remembered
+        request.pure = pure  # who serves is decided for every request; a response may be remembered
     except (HTTPError, PatternFailed) as error:
         request.outcome = error
         return own
@@ -49,7 +51,7 @@ def resolve(request: Request) -> Assignment:
 
 
 def assigned(request: Request, settings: Settings) -> Assignment:
-    """What merged settings say of a request's identity. Raises HTTPError 500 where an expression gives no name."""
+    """The assignment in merged settings. Raises HTTPError 500 if an expression gives no name."""
     user, group = settings[ASSIGN_USER_ID_EXPR], settings[ASSIGN_GROUP_ID_EXPR]
     if user is None and group is None:
         return fixed_assignment(settings)
@@ -62,7 +64,7 @@ def assigned(request: Request, settings: Settings) -> Assignment:
 
 
 def _name(value: str, directive: str, kind: str) -> str:
-    """What an expression gave, if it can be a name; whether there is such an account is for the supervisor to say."""
+    """The value of an expression, if it can be a name. The supervisor says whether there is such an account."""
     if not is_name(value):
         raise HTTPError(500, f"{directive} returned {value!r}, which is not a valid {kind} name", module="mpm_itk")
     return value

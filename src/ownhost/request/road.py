@@ -1,7 +1,7 @@
-"""How a request goes through its phases: step by step, from the one that it stands at.
+"""How a request goes through its phases: step by step, from its current one.
 
-What the steps are is laid down when a virtual host is made ready (`phases`). So this file knows none of them, and
-each of them may send a request of its own along the same road (`redirects`).
+The steps are set when a virtual host is made ready (`phases`). So this file knows none of them, and
+a step may send a request of its own through the same phases (`redirects`).
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import NamedTuple
 from ownhost.http.message import Response
 from ownhost.request.request import Hook, Phase, Request
 
-Outcome = Response | Exception | None  # what a step came to; None: the request goes on
+Outcome = Response | Exception | None  # the result of a step; None: the request goes on
 
 
 class Step(NamedTuple):
-    """One step of the road, and whose it is: a module's name, or "core"."""
+    """One step, and its module: a name, or "core"."""
 
     phase: Phase
     module: str
     hook: Hook
 
 
-Listener = Callable[[Step, Request, Outcome], None]  # is told what a step came to, right after it
+Listener = Callable[[Step, Request, Outcome], None]  # is told the result of a step, right after it
 
 
 def advance(request: Request, to: Phase = Phase.HANDLER) -> Response | None:
-    """Take a request on, from the phase that it stands at to the end of another.
+    """Advance a request, from its current phase to the end of another.
 
-    Returns the answer that a step gave; then the request stays where it is. Raises HTTPError for a refusal, Elsewhere
-    for another identity's request, and whatever else a step raises.
+    Returns the response of a step; then the request stays where it is. Raises HTTPError for a
+    refusal, Elsewhere for another identity's request, and any other exception of a step.
     """
     if request.outcome is not None:
         if isinstance(request.outcome, Exception):
@@ -48,7 +48,7 @@ def advance(request: Request, to: Phase = Phase.HANDLER) -> Response | None:
 
 
 def heard(step: Step, listener: Listener) -> Step:
-    """A step that a listener hears of."""
+    """A step whose result a listener is told."""
 
     def hook(request: Request) -> Response | None:
         try:

@@ -1,10 +1,10 @@
-"""Which sections apply to a request, and what they say together: in Apache's order (sections.html, "How the sections
-are merged").
+"""Which sections apply to a request, and their merged settings: in Apache's order (sections.html,
+"How the sections are merged").
 
-Directory, shortest path first; DirectoryMatch, fewest slashes first; Files and FilesMatch; Location and LocationMatch;
-If. Within a group in the order of the configuration, the main server's before the virtual host's. Sections inside of a
-Directory, Files or Location belong to their own kind's group, behind those outside; an If within an If comes after all
-that are not.
+Directory, shortest path first; DirectoryMatch, fewest slashes first; Files and FilesMatch; Location
+and LocationMatch; If. Within a group, the order is the configuration's, the main server's before
+the virtual host's. Sections inside of a Directory, Files or Location belong to their own kind's
+group, after those outside; an If within an If comes after all that are not.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _FILES = (K.FILES, K.FILES_MATCH)
 _PROXY = (K.PROXY, K.PROXY_MATCH)
 _LOCATION = (K.LOCATION, K.LOCATION_MATCH)
 _IF = (K.IF, K.ELSE_IF, K.ELSE)
-BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that have their say before it is known which file is asked for
+BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that apply before the requested file is known
 _SLASHES = re.compile("/{2,}")
 MAX_REMEMBERED = 4_096  # merges
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What sections look at.
+    """The properties of a request that sections look at.
 
-    `folders` are those on the way to the file, each with "/" at its end, outermost first; the last one may be the file
-    itself; there are none where another server answers. `name` is the last component of `filename`; "" where that ends
-    with "/". `holds` answers an <If>.
+    `folders` are those in the file's path, each with "/" at its end, outermost first; the last one
+    may be the file itself; there are none if another server answers. `name` is the last component
+    of `filename`; "" if that ends with "/". `holds` evaluates an <If>.
     """
 
     uri: str
@@ -53,7 +53,7 @@ class Match:
 
 
 def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, whole: bool) -> Target:
-    """The target for a file name. `whole`: Directory sections may be for all of it, and not only for folders above."""
+    """The target for a file name. `whole`: Directory sections may match all of it, and not only folders above."""
     if filename.startswith(PROXIED):
         return Target(uri, filename, (), "", holds)
     folder, _, name = filename.rpartition("/")
@@ -68,7 +68,7 @@ def target_of(uri: str, filename: str, holds: Callable[[Condition], bool], *, wh
 
 
 class Sections:
-    """The sections of one server, sorted by kind, and what was merged already."""
+    """The sections of one server, sorted by kind, and the results of earlier merges."""
 
     def __init__(self, server: Settings, sections: Sequence[Section]) -> None:
         self.server = server
@@ -107,14 +107,14 @@ class Sections:
         return found
 
     def match_uri(self, target: Target) -> Match:
-        """The sections that apply by the URI alone, which is all that is known before it leads to a file."""
+        """The sections that apply by the URI alone, before it leads to a file."""
         found = Match()
         found.sections += self._locations(found, target)
         self._add_ifs(found, target)
         return found
 
     def merge(self, match: Match) -> Settings:
-        """The server's settings with those of the sections laid over them; remembered for the next request."""
+        """The server's settings, overridden by those of the sections; remembered for the next request."""
         if not match.sections:
             return self.server
         key = tuple(map(id, match.sections))
@@ -129,7 +129,7 @@ class Sections:
         return merged
 
     def folder_settings(self, folders: Sequence[str]) -> Iterable[tuple[str, Settings]]:
-        """Each folder, and the settings that Directory sections alone give it: for the rules on links."""
+        """Each folder, with its settings from Directory sections alone: for the rules on links."""
         merged = self.server
         for folder in folders:
             for section in self._at(folder):
@@ -151,7 +151,7 @@ class Sections:
         return (section for _, section in sorted((*literal, *globs), key=lambda item: item[0]))
 
     def _matching(self, found: Match, sections: Iterable[Section], text: str) -> Iterable[Section]:
-        """Those whose regular expression finds something; their named groups become variables."""
+        """Those whose regular expression matches; their named groups become variables."""
         for section in sections:
             assert section.regex is not None
             named = section.regex.named(text)
@@ -172,9 +172,9 @@ class Sections:
                 self._add_files(found, _inside([section], _FILES), target)
 
     def _proxies(self, found: Match, url: str) -> Iterable[Section]:
-        """Where another server answers: a literal URL is for all that begin with it, as in Apache.
+        """If another server answers: a literal URL matches all that begin with it, as in Apache.
 
-        A Unix socket's path in front of the URL may be named, or not.
+        A Unix socket's path before the URL may be named, or not.
         """
         urls = [url, url.partition("|")[2]] if url.startswith("unix:") else [url]
         for section in self.proxies:
@@ -196,7 +196,7 @@ class Sections:
                 yield section
 
     def _add_ifs(self, found: Match, target: Target) -> None:
-        """Level by level: those within others come when all outside of them are through."""
+        """Level by level: inner ones come after all outer ones."""
         level = [*self.ifs, *_inside(found.sections, _IF)]
         while level:
             before = len(found.sections)
@@ -204,7 +204,7 @@ class Sections:
             level = _inside(found.sections[before:], _IF)
 
     def _add_chosen(self, found: Match, sections: Iterable[Section], target: Target) -> None:
-        decided = False  # whether an <If> of the chain said yes
+        decided = False  # whether an <If> of the chain was true
         for section in sections:
             if section.kind is K.IF:
                 decided = False
@@ -216,7 +216,7 @@ class Sections:
 
 
 def _inside(sections: Iterable[Section], kinds: tuple[SectionKind, ...]) -> list[Section]:
-    """The sections of some kinds that stand directly in others."""
+    """The sections of some kinds that are directly in others."""
     return [inner for outer in sections for inner in outer.sections if inner.kind in kinds]
 
 

@@ -1,4 +1,4 @@
-"""Serving a request: what answers it (memory, the phases, an error), and the last touch to every response."""
+"""Serving a request: its response (from memory, the phases, an error), and the last changes to every response."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from ownhost.request.receive import limit_body
 from ownhost.request.redirects import answer, redirected
 from ownhost.request.request import Elsewhere, Handler, Level, Request
 
-# After these the connection ends, as in Apache (ap_status_drops_connection): what follows may be part of what failed.
+# After these the connection ends, as in Apache (ap_status_drops_connection): what follows may
+# belong to the failed request.
 _LAST = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
 
 
 def respond(request: Request, *, recalls: bool = True) -> Response:
-    """The response to a request, whatever happens. Raises Elsewhere alone.
+    """The response to a request, whatever happens. Raises only Elsewhere.
 
-    `recalls`: what is remembered may answer it, as it is known whose the request is.
+    `recalls`: a remembered response may answer it, as its identity is known.
     """
     try:
         return _respond(request, recalls=recalls)
@@ -45,16 +46,17 @@ def _respond(request: Request, *, recalls: bool) -> Response:
 
 
 def _go(handler: Handler, request: Request) -> Response:
-    """Have a request answered that is at the end of its way. Raises HTTPError."""
+    """Have a request answered at the end of its route. Raises HTTPError."""
     limit_body(request)
     return handler(request)
 
 
 def finish(request: Request, response: Response, *, last: bool = False) -> None:
-    """Let modules add to a response that is about to be sent, whatever it is. Never raises.
+    """Let modules change a response that is about to be sent. Never raises.
 
-    One with fields that no head can have becomes an error, whoever added them, and an error's own page a bare one
-    (`last`). Where a module fails, it is bare at once: what the others were to see to may be missing.
+    If a field is invalid, the response becomes an error, whoever added the field; an error's own
+    page becomes a bare one (`last`). If a module fails, the response is bare at once: the other
+    modules' changes may be missing.
     """
     if response.deferred is not None:
         response.after.append(lambda final: finish(request, final, last=last))
@@ -84,7 +86,7 @@ def finish(request: Request, response: Response, *, last: bool = False) -> None:
 
 
 def _say_vary(response: Response, names: list[str]) -> None:
-    """Have a response say that it depends on fields of the request, in one field, each name once."""
+    """Make a response say that it depends on fields of the request, in one field, each name once."""
     if response.own_page or not names:
         return
     said = [value for name, value in response.headers if name.lower() == "vary"]
@@ -94,9 +96,9 @@ def _say_vary(response: Response, names: list[str]) -> None:
 
 
 def error_response(request: Request, error: Exception) -> Response:
-    """The response for an error: what ErrorDocument says, else the plain page. Logs why. Never raises.
+    """The response for an error: by ErrorDocument, else the plain page. Logs the reason. Never raises.
 
-    Whatever is no HTTPError is a bug, and a 500.
+    Any exception other than HTTPError is a bug, and a 500.
     """
     try:
         if not isinstance(error, HTTPError):
@@ -156,7 +158,7 @@ def _document(request: Request, error: HTTPError, path: str) -> Response:
 
 
 def _stand_for(response: Response, error: HTTPError) -> None:
-    """Have a page answer in the place of an error: now, or once a program has made it, which may say another status."""
+    """Have a page answer instead of an error: now, or when a program has made it, which may set another status."""
     if response.deferred is not None:
         response.after.append(lambda final: _add_to(final, error))
         return
@@ -166,14 +168,14 @@ def _stand_for(response: Response, error: HTTPError) -> None:
 
 
 def _add_to(response: Response, error: HTTPError) -> None:
-    """Give a page what belongs to the error in whose place it is sent."""
+    """Give a page the fields of the error that it replaces."""
     response.first_status = error.status
     response.headers += [field for field in error.headers if response.header(field[0].lower()) is None]
     response.close = response.close or error.status in _LAST
 
 
 async def complete(request: Request, response: Response, body: RequestBody) -> Response:
-    """The final response to a request: where programs make it, once they have. Raises ClientGone alone."""
+    """The final response to a request. Programs make it now. Raises only ClientGone."""
     while response.deferred is not None:
         after = response.after
         try:

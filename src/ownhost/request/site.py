@@ -1,4 +1,4 @@
-"""A virtual host, made ready to serve: its sections sorted, the hooks that it uses, what it remembers."""
+"""A virtual host, made ready to serve: its sections sorted, its hooks, its memory."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ownhost.request.ways import Ways
 class Site(SiteFacts):
     """One virtual host in one process.
 
-    `is_mine` says whether an assignment comes to this process's identity; `at_turn_end` is the event loop's call_soon.
-    `listeners` hear what each step of a request comes to.
+    `is_mine` says whether an assignment means this process's identity; `at_turn_end` is the event
+    loop's call_soon. `listeners` are told the result of each step of a request.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Site(SiteFacts):
 
 
 def _traces(server: VirtualHost, module: str, level: Level) -> bool:
-    """Whether any LogLevel, the server's or a section's, lets through what a module has to say at a level."""
+    """Whether any LogLevel, the server's or a section's, lets through a module's messages of a level."""
     scopes = [server.settings, *(section.settings for section in _all_sections(server.sections))]
     return any(scope[LOG_LEVEL].of(module) >= level for scope in scopes)
 

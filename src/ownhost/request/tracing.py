@@ -1,4 +1,4 @@
-"""What `LogLevel core:trace4` has to say of a request: each step of its road that decided. At trace6: every step."""
+"""The lines of `LogLevel core:trace4` about a request: each step that decided. At trace6: every step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEVEL = Level.TRACE4
 
 
 def trace(step: Step, request: Request, outcome: Outcome) -> None:
-    """Have the error log say what a step came to (a `road.Listener`)."""
+    """Log the result of a step (a `road.Listener`)."""
     level = Level.TRACE6 if outcome is None else LEVEL
     where = f"{step.phase.name.lower()} of {request.uri or request.head.path}"
     request.log(level, "core", f"{where}: {step.module} {_said(outcome)}")

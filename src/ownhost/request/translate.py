@@ -1,4 +1,4 @@
-"""From the URI to a file name: what is done before the modules translate, and behind them (DocumentRoot)."""
+"""From the URI to a file name: the steps before the modules' translate hooks, and after them (DocumentRoot)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SLASHES = re.compile(r"/{2,}")
 
 
 def begin(request: Request) -> None:
-    """What comes before the modules translate: variables from the head, the cleaned path, the settings for it.
+    """The steps before the modules translate: variables from the head, the cleaned path, the settings for it.
 
     Raises HTTPError.
     """
@@ -35,7 +35,7 @@ def begin(request: Request) -> None:
 
 
 def _pretranslate(request: Request, *, sent: bool) -> bool:
-    """The hooks that look at the path while it is encoded. Where one knows where it leads, it stays encoded."""
+    """The hooks that see the encoded path. If one finds the target, the path stays encoded."""
     site, decoded = request.site, request.uri
     request.uri = site.normalize(request.head.path) if sent else quote(decoded, errors="surrogateescape")
     _merge_by_uri(request)
@@ -48,7 +48,7 @@ def _pretranslate(request: Request, *, sent: bool) -> bool:
 
 
 def _merge_by_uri(request: Request) -> None:
-    """Merge the settings for a URI that leads nowhere yet, where anybody asks for them then."""
+    """Merge the settings for a URI without a known target, if any hook needs them."""
     site = request.site
     if not site.locates:
         request.settings = site.settings
@@ -60,7 +60,7 @@ def _merge_by_uri(request: Request) -> None:
 
 
 def locate(request: Request) -> Response | None:
-    """Find what a cleaned URI stands for: what a module says, or the file below DocumentRoot."""
+    """Find the target of a cleaned URI: a module's, or the file below DocumentRoot."""
     for locator in request.site.locators:
         place = locator(request)
         if isinstance(place, Response):
@@ -71,5 +71,5 @@ def locate(request: Request) -> Response | None:
         place = Place(request.site.settings[DOCUMENT_ROOT].rstrip("/") + request.uri)
     request.filename, request.alias = place
     if "//" in request.filename:
-        request.filename = _SLASHES.sub("/", request.filename)  # one file, one name: sections look at it
+        request.filename = _SLASHES.sub("/", request.filename)  # one file, one name, as sections compare it
     return None

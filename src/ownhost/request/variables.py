@@ -1,7 +1,7 @@
-"""Server variables: what %{NAME} stands for in expressions and in rewriting.
+"""Server variables: the values of %{NAME} in expressions and in rewriting.
 
-Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals. Values are text,
-whatever they come from (`http.wire`).
+Sources: the tables of expr.html and of mod_rewrite's RewriteCond. Names are as there, in capitals.
+Values are text (`http.wire`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ownhost.request.request import Request
 
 Get = Callable[[Request], str]
 API_VERSION = "20120211"  # Apache 2.4's: its module interface, for configurations that ask
-NO_ADMIN = "[no address given]"  # Apache's, where ServerAdmin is not said
+NO_ADMIN = "[no address given]"  # Apache's default without a ServerAdmin
 _TIMESTAMP = "%Y%m%d%H%M%S"
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """How a variable gets its value. `pure` ones follow from virtual host, path and file system alone.
+    """The getter of a variable. `pure` ones follow from virtual host, path and file system alone.
 
-    `header` is the field whose value it is: responses that depend on it say so (Vary).
+    `header` is the field with its value: responses that depend on it say so (Vary).
     """
 
     get: Get
@@ -39,7 +39,7 @@ class Variable:
 
 
 def lookup(request: Request, name: str) -> str | None:
-    """The value of a variable, "" where it has none; None where there is no such variable."""
+    """The value of a variable, "" if it has none; None if there is no such variable."""
     variable = VARIABLES.get(name)
     if variable is None:
         return ssl_variables.lookup(request, name) if name.startswith("SSL_") else None
@@ -51,9 +51,9 @@ def lookup(request: Request, name: str) -> str | None:
 
 
 def of_mod_ssl(request: Request, name: str) -> str:
-    """What mod_ssl takes a name for, in %{NAME}x, %{NAME}s and %{SSL:NAME}: its own variables, and many others.
+    """mod_ssl's value for a name, in %{NAME}x, %{NAME}s and %{SSL:NAME}: its own variables, and many others.
 
-    "" where there is no value.
+    "" if there is no value.
     """
     kind, colon, rest = name.partition(":")
     if kind.upper() == "ENV" and colon:
@@ -65,7 +65,7 @@ def of_mod_ssl(request: Request, name: str) -> str:
 
 
 def header(request: Request, name: str, *, varies: bool = True) -> str:
-    """A field of the request, by its name in any case; "" where there is none."""
+    """A field of the request, by its name in any case; "" if there is none."""
     request.pure = False
     if varies:
         vary(request, name)
@@ -73,7 +73,7 @@ def header(request: Request, name: str, *, varies: bool = True) -> str:
 
 
 def named(table: Mapping[str, str], name: str) -> str | None:
-    """A value by its name in any case, as Apache asks its tables of variables; None where there is none."""
+    """A value by its name in any case, as in Apache's tables of variables; None if there is none."""
     if name in table:
         return table[name]
     wanted = name.lower()
@@ -81,13 +81,13 @@ def named(table: Mapping[str, str], name: str) -> str | None:
 
 
 def vary(request: Request, name: str) -> None:
-    """Have the response say that it depends on a field of the request; Host goes without saying."""
+    """Make the response say that it depends on a field of the request. Host needs no mention."""
     if name.lower() != "host" and name.lower() not in map(str.lower, request.vary):
         request.vary.append(name)
 
 
 def owner(request: Request) -> str:
-    """SCRIPT_USER: the name of the file's owner, "" where that has no account."""
+    """SCRIPT_USER: the name of the file's owner, "" without an account."""
     if request.stat is None:
         return ""
     try:
@@ -97,7 +97,7 @@ def owner(request: Request) -> str:
 
 
 def group(request: Request) -> str:
-    """SCRIPT_GROUP: the name of the file's group, "" where it has none."""
+    """SCRIPT_GROUP: the name of the file's group, "" if it has none."""
     if request.stat is None:
         return ""
     try:
@@ -107,7 +107,7 @@ def group(request: Request) -> str:
 
 
 def modified(request: Request) -> str:
-    """LAST_MODIFIED of the file. Apache knows it only once the file is about to be sent, and says 1970 before."""
+    """LAST_MODIFIED of the file. Apache knows it only when the file is about to be sent, and says 1970 before."""
     return time.strftime(_TIMESTAMP, time.localtime(request.stat.st_mtime if request.stat else 0))
 
 
@@ -136,7 +136,7 @@ VARIABLES: dict[str, Variable] = {
     "HTTP_FORWARDED": _header("Forwarded"),
     "HTTP_HOST": Variable(
         lambda request: unwire(request.head.values.get("host", ""))
-    ),  # caches tell hosts apart anyway
+    ),  # caches distinguish hosts anyway
     "HTTP_PROXY_CONNECTION": _header("Proxy-Connection"),
     "HTTP_REFERER": _header("Referer"),
     "HTTP_USER_AGENT": _header("User-Agent"),
@@ -162,7 +162,7 @@ VARIABLES: dict[str, Variable] = {
     "SERVER_PROTOCOL_VERSION_MINOR": Variable(lambda request: str(request.head.minor)),
     "THE_REQUEST": Variable(lambda request: unwire(f"{request.method} {request.head.target} {request.head.protocol}")),
     "REQUEST_STATUS": Variable(lambda request: str(request.status)),
-    "REQUEST_LOG_ID": Variable(lambda _: ""),  # the error log's lines carry no id
+    "REQUEST_LOG_ID": Variable(lambda _: ""),  # the error log has no ids
     "CONN_LOG_ID": Variable(lambda _: ""),
     "REQUEST_URI": Variable(lambda request: request.uri, pure=True),
     "DOCUMENT_URI": Variable(lambda request: request.uri, pure=True),

@@ -1,4 +1,4 @@
-"""What the file name leads to, and which settings hold there."""
+"""The target of the file name, and the settings that apply there."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class AccessRefused(HTTPError):
 
 
 def walk(request: Request) -> None:
-    """Find the file, what of the path is behind it, and merge what the configuration says of it.
+    """Find the file and the path info, and merge the configuration for it.
 
-    A missing file is not an error yet: `stat` stays None. Raises HTTPError: 403 for what may not be read or followed,
-    500 where the settings belong to another identity.
+    A missing file is not an error yet: `stat` stays None. Raises HTTPError: 403 for what may not be
+    read or followed, 500 if the settings belong to another identity.
     """
     if request.is_proxied:
         merge(request)
@@ -45,7 +45,7 @@ def walk(request: Request) -> None:
         raise _refusal(request.uri, error) from None
     merge(request)
     if not request.site.follows_links:
-        request.pure = False  # a link may come to be where there was none
+        request.pure = False  # a link may appear where there was none
         check_links(request.site.sections, request.filename)
     if request.stat is None and Path(request.filename).is_symlink():
         raise not_followed(request.filename)
@@ -54,7 +54,7 @@ def walk(request: Request) -> None:
 
 
 def merge(request: Request) -> None:
-    """Merge the settings for what `filename` and `uri` are now. Raises HTTPError 500."""
+    """Merge the settings for the current `filename` and `uri`. Raises HTTPError 500."""
     sections = request.site.sections
     match = sections.match(_target(request))
     before, request.settings = request.settings, sections.merge(match)
@@ -65,7 +65,7 @@ def merge(request: Request) -> None:
 
 
 def _target(request: Request) -> Target:
-    """What sections look at. An index has the Directory sections of its folder, as in Apache."""
+    """The properties that sections look at. An index has the Directory sections of its folder, as in Apache."""
     found = request.stat is not None and not request.path_info
     index = request.is_subrequest and request.previous is not None and _is_in(request, request.previous)
     target = target_of(
@@ -83,11 +83,11 @@ def _is_in(request: Request, folder: Request) -> bool:
 
 
 def check_identity(request: Request, before: Settings) -> None:
-    """See that the request is this process's, now that its file is known: names alone may have said otherwise.
+    """Check that the request is this process's, now that its file is known: names alone may have said otherwise.
 
-    `before` are the settings that names alone led to. Raises Elsewhere for a request that a client sent. An internal
-    redirect cannot move any more: it is refused with 500 where sections give it to somebody else; what an expression
-    says is asked of the client's own request alone.
+    `before` are the settings by names alone. Raises Elsewhere for a client's own request. An
+    internal redirect cannot change the identity: if sections name another, it is refused with 500.
+    Expressions are evaluated for the client's own request only.
     """
     settings = request.settings
     if request.previous is not None:
@@ -98,17 +98,18 @@ def check_identity(request: Request, before: Settings) -> None:
             )
         return
     if request.assignment is not None and all(before[setting] is settings[setting] for setting in IDENTITY):
-        return  # nothing new: `resolve` has it
+        return  # nothing new: `resolve` has evaluated it
     request.assignment = assigned(request, settings)
     if not request.site.is_mine(request.assignment):
         raise Elsewhere(request.assignment)
 
 
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
-    """The part of a name that is there, what is behind it (path info), and the part's status.
+    """The existing part of a name, the rest (path info), and the part's status.
 
-    A folder's name ends with "/" where it was translated so, as in Apache: rules and sections tell the two apart. Where
-    nothing is there, the part ends with the first component that is missing, and its status is None. Raises OSError.
+    A folder's name ends with "/" if it was translated so, as in Apache: rules and sections
+    distinguish the two. If nothing exists, the part ends with the first missing component, and its
+    status is None. Raises OSError.
     """
     found = _stat(filename)
     if found is not None:
@@ -127,7 +128,7 @@ def _find(filename: str) -> tuple[str, str, os.stat_result | None]:
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """A file's status; None where there is none. Raises OSError."""
+    """A file's status; None if it does not exist. Raises OSError."""
     try:
         return os.stat(path)
     except OSError as error:
@@ -137,7 +138,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _refusal(uri: str, error: OSError) -> HTTPError:
-    """What it means to the client that a file cannot be looked at."""
+    """The error for the client when a file cannot be looked at."""
     path = error.filename
     if error.errno == errno.EACCES:
         why = "because search permissions are missing on a component of the path"

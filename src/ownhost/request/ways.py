@@ -1,10 +1,10 @@
-"""What a site remembers of requests that programs answer: the way that the phases found, never the answer.
+"""What a site remembers about requests that programs answer: the route that the phases found, never the response.
 
-A way follows from what is asked for (method, path, host, address, version) and the file system alone, as a remembered
-answer does (`memory`), and holds as long: while stat(2) says of its file what it said when the way was found. One stat
-then takes the place of the phases. What differs from request to request is the request's own all the same: the
-client, the query, the fields, the body and its limit. Whatever looked at one of these while the way was found has said
-so (`Request.pure`), and the way is not remembered.
+A route follows from the target (method, path, host, address, version) and the file system alone, as
+a remembered response does (`memory`), and stays valid as long: while stat(2) returns the same for
+its file. So one stat replaces the phases. Everything else is the request's own: the client, the
+query, the fields, the body and its limit. A hook that looks at one of these says so
+(`Request.pure`), and the route is not remembered.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ownhost.request.request import Endpoints, Handler, Level, Phase, Request
 MOST = 1_024
 
 T = TypeVar("T")
-# Method, path, whether there is a query, version, the host that was asked for, and the address that was asked.
+# Method, path, whether there is a query, version, the requested host, and the local address.
 Asked = tuple[str, str, bool, int, int, str, "int | None", str, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How requests for one thing get to the program that answers them.
+    """The route of requests for one target to the program that answers them.
 
-    `known` is for handlers: what else follows from the way alone, by a name of theirs.
+    `known` is for handlers: other values that follow from the route alone, by names of theirs.
     """
 
     path: bytes  # of the file, for stat(2)
@@ -41,7 +41,7 @@ class Way:
 
 
 def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
-    """What follows from a request's way alone: made once, where the way is remembered."""
+    """Values that follow from a request's route alone: made once, if the route is remembered."""
     table = request.known
     if table is None:
         return make(request)
@@ -52,7 +52,7 @@ def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
 
 
 class Ways:
-    """The ways of one site. `looks` and `exceptions` are those of its memory."""
+    """The routes of one site. `looks` and `exceptions` are those of its memory."""
 
     __slots__ = ("exceptions", "looks", "ways")
 
@@ -62,10 +62,10 @@ class Ways:
         self.exceptions = exceptions
 
     def recall(self, request: Request) -> Handler | None:
-        """Bring a request to where its way ends, if that is remembered and still true: the handler there."""
+        """Bring a request to the end of its route, if that is remembered and still valid. Returns the handler."""
         key = _asked(request.head, request.endpoints)
         way = self.ways.get(key)
-        if way is None or request.assignment != way.found.assignment:  # who serves is asked for every request
+        if way is None or request.assignment != way.found.assignment:  # who serves is decided for every request
             return None
         if not self.looks.confirm(way.path, way.stat):
             del self.ways[key]
@@ -77,11 +77,11 @@ class Ways:
         return way.handler
 
     def remember(self, request: Request, head: Head) -> None:
-        """Remember the way that a request has come, where the next one like it will come it, too.
+        """Remember the route of a request, if the next one like it takes the same.
 
-        `head` is the request's as it was sent: where the phases put another in its place, or another query, there is no
-        telling what they would do with the next one. An equal query may be of their making, so it has to be the very
-        same string; Python has but one string of each single character.
+        `head` is the request's as it was sent: if the phases replaced it, or the query, the next
+        request may be treated differently. An equal query may be of their making, so it must be the
+        very same string; Python has only one string for each single character.
         """
         stat, handler, query = request.stat, request.handled_by, head.query
         if handler is None or stat is None or request.head is not head:
@@ -111,7 +111,7 @@ def _asked(head: Head, endpoints: Endpoints) -> Asked:
 
 
 def _model(request: Request) -> Request:
-    """What the phases found, apart from the request, which goes on."""
+    """The results of the phases, without the request, which goes on."""
     model = copy(request)
     model.log = _say_nothing
     _own_tables(model, request)
@@ -119,11 +119,11 @@ def _model(request: Request) -> Request:
 
 
 def _say_nothing(_level: Level, _module: str, _message: str) -> None:
-    """A model is logged nowhere: it holds on to no connection."""
+    """A model is logged nowhere: it keeps no reference to a connection."""
 
 
 def _bring(request: Request, way: Way) -> None:
-    """Bring a request to where its way ends: every field that phases fill in (`Request`), and tables of its own."""
+    """Bring a request to the end of its route: every field that phases fill in (`Request`), and its own tables."""
     found = way.found
     request.phase = Phase.HANDLER
     request.uri = found.uri

@@ -1,1 +1,1 @@
-"""What mod_proxy is made of: URLs of other servers, which requests go there, how their responses are made ours."""
+"""The parts of mod_proxy: URLs of other servers, which requests go there, how their responses are rewritten."""

@@ -27,14 +27,14 @@ _URL = re.compile(
     re.DOTALL,
 )
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^][:@\s]*)(?::(?P<port>[0-9]{1,5}))?")
-# What Apache leaves as it is in a path (ap_proxy_canonenc), and in what is encoded already.
+# Characters that Apache leaves in a path (ap_proxy_canonenc), and in an encoded path.
 _PLAIN = "~$-_.+!*'(),;:@&=/"
 _ENCODED = string.punctuation
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Another server, and what it is asked for."""
+    """Another server, and the path and query for it."""
 
     scheme: str
     host: str  # lower case, brackets kept on an IPv6 address
@@ -42,7 +42,7 @@ class Backend:
     socket: str = ""  # the path of a unix socket; "" is TCP
     path: str = ""  # as text: "/..." or ""
     query: str | None = None  # as in a head
-    is_encoded: bool = False  # the path is, already
+    is_encoded: bool = False  # whether the path is encoded already
     parameters: Parameters = DEFAULTS
 
     @property
@@ -52,7 +52,7 @@ class Backend:
 
     @property
     def target(self) -> str:
-        """Path and query as they stand in a HTTP request: ASCII."""
+        """Path and query as in an HTTP request: ASCII."""
         path = quote(to_bytes(self.path or "/"), safe=_ENCODED if self.is_encoded else _PLAIN)
         return path if self.query is None else f"{path}?{quote(self.query.encode('latin-1'), safe=_ENCODED)}"
 

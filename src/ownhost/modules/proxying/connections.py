@@ -1,4 +1,4 @@
-"""mod_proxy's directives about connections to other servers, and those of its forward proxy, which there is none of."""
+"""mod_proxy's directives about connections to other servers, and those of its forward proxy, which Ownhost has not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECEIVE_BUFFER = Setting("ProxyReceiveBufferSize", 0)  # bytes; 0 is the system'
 
 
 def parse_requests(call: Call) -> None:
-    """ProxyRequests, which may only be off."""
+    """ProxyRequests, which must be off."""
     if flag()(call):
         raise ArgumentError(
             "On is not supported: this server answers for its own sites alone, and a proxy for all others would be one "
@@ -34,13 +34,13 @@ def parse_requests(call: Call) -> None:
 
 
 def parse_bad_header(call: Call) -> None:
-    """What is done with a line in a response's head that is no field: it is an error."""
+    """What to do with a line in a response's head that is not a field: it is an error."""
     if keyword("IsError", "Ignore", "StartBody")(call) != "IsError":
         raise ArgumentError(f"{call.args[0]} is not supported: a guess about a malformed response may be wrong")
 
 
 def parse_interpolate(call: Call) -> None:
-    """ProxyPassInterpolateEnv, which may only be off."""
+    """ProxyPassInterpolateEnv, which must be off."""
     if flag()(call):
         raise ArgumentError("On is not supported: variables cannot stand in URLs here; RewriteRule [P] can do that")
 

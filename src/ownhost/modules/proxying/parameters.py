@@ -1,7 +1,8 @@
-"""How servers behind this one are talked to: the key=value of ProxyPass, ProxySet and <Proxy>.
+"""Parameters of servers behind this one: the key=value of ProxyPass, ProxySet and <Proxy>.
 
-As in Apache, parameters belong to the start of a URL (a worker), wherever they are said: what a rule or a handler names
-has them, too. A socket's path is no part of that: `unix:/run/a.sock|fcgi://app/` is fcgi://app/.
+As in Apache, parameters belong to a prefix of a URL (a worker), wherever they are set. So a rule's
+or a handler's URL has them, too. A socket's path is not a part of the prefix:
+`unix:/run/a.sock|fcgi://app/` is fcgi://app/.
 """
 
 from __future__ import annotations
@@ -17,45 +18,45 @@ from ownhost.config.directive import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What is said of a server behind this one. None is what the protocol or this server says."""
+    """The parameters of a server behind this one. None is the default of the protocol or of this server."""
 
     timeout: float | None = None  # seconds without a byte; None is ProxyTimeout
     connection_timeout: float | None = None  # None is `timeout`
-    retry: float = 0.0  # seconds that one which could not be reached is left alone
-    reuse: bool | None = None  # whether connections are kept; None: with HTTP alone, as in Apache
+    retry: float = 0.0  # seconds for which an unreachable one is not tried
+    reuse: bool | None = None  # whether connections are kept; None: only for HTTP, as in Apache
     maximum: int = 0  # connections of one process at a time; 0: no limit
-    upgrade: str = ""  # the protocol that a client may switch to there; "ANY" is every one
+    upgrade: str = ""  # the protocol to which a client may switch; "ANY" is every one
     receive_buffer: int | None = None  # bytes of the kernel's (SO_RCVBUF); None is ProxyReceiveBufferSize
-    keepalive: bool = False  # whether the kernel asks idle ones if they are still there (SO_KEEPALIVE)
-    disabled: bool = False  # whether it is not to be asked at all
+    keepalive: bool = False  # whether the kernel checks that idle ones still exist (SO_KEEPALIVE)
+    disabled: bool = False  # whether it must not be asked at all
 
 
 DEFAULTS = Parameters()
 RETRY = 60.0  # where a server is named and this is not said; what only a rule or a handler names is always tried
 
-Changes = tuple[tuple[str, Any], ...]  # names of Parameters, and what they are to be
+Changes = tuple[tuple[str, Any], ...]  # names and values of Parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What is said of all URLs that begin so."""
+    """The parameters of all URLs with this prefix."""
 
     start: str
     changes: Changes
 
     @classmethod
     def at(cls, url: str, changes: Changes) -> Worker:
-        """What is said of a URL and all below it."""
+        """The parameters of a URL and all below it."""
         return cls(_start(url), changes)
 
 
 def without_socket(url: str) -> str:
-    """A URL without the path of a Unix socket in front of it."""
+    """A URL without the path of a Unix socket before it."""
     return url.partition("|")[2] if url[:5].lower() == "unix:" else url
 
 
 def _start(url: str) -> str:
-    """What workers are compared by: no socket, and a path, be it the root."""
+    """The form in which workers are compared: no socket, and a path, perhaps only "/"."""
     url = without_socket(url)
     return f"{url}/" if _NO_PATH.fullmatch(url) else url
 
@@ -64,7 +65,7 @@ _NO_PATH = re.compile(r"[^:/]+://[^/]+")
 
 
 def parameters_for(url: str, base: Parameters, workers: Iterable[Worker]) -> Parameters:
-    """What is said of the longest start of a URL that anything is said of; the last word counts."""
+    """The parameters of the longest prefix of a URL that has any; the last line counts."""
     url = _start(url)
     found = [one for one in workers if url.startswith(one.start)]
     if not found:
@@ -104,7 +105,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     "keepalive": ("keepalive", _BOOLEAN),
     "status": ("disabled", _disabled),
 }
-# These tune what is otherwise here, or are for balancers: leaving them out changes no answer.
+# These tune what Ownhost does differently, or are for balancers: ignoring them changes no response.
 _WITHOUT_EFFECT = frozenset(
     (
         *("acquire", "addressttl", "flusher", "flushpackets", "flushwait", "iobuffersize", "lbset", "loadfactor"),

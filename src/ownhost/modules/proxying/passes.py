@@ -29,18 +29,20 @@ class Pass:
     url: str  # or STAYS
     prefix: str = ""
     regex: Pattern | None = None
-    worker: Worker | None = None  # what is said of the server there
-    as_sent: bool = False  # nocanon: the path goes on encoded as the client sent it
+    worker: Worker | None = None  # the parameters of the server there
+    as_sent: bool = False  # nocanon: the path goes on as encoded by the client
     without_query: bool = False  # noquery
-    mapping: str = ""  # "encoded" or "servlet": the path is looked at before it is decoded
+    mapping: str = ""  # "encoded" or "servlet": the path is compared before it is decoded
 
     def map(self, request: Request) -> tuple[str, bool] | None:
-        """The URL for a request, and whether it is encoded; STAYS for one to stay here; None where this is not for it.
+        """The URL for a request, and whether it is encoded; STAYS if it stays here; None if this does not apply.
 
-        With a mapping, the request's path is encoded yet; a servlet's loses its parameters by this.
+        With a mapping, the request's path is still encoded; for a servlet, its parameters are
+        removed here.
 
-        It is for what the path means. What was sent goes on only where this is for that, too, by as many characters:
-        else a client could have something asked for that was not looked at here.
+        The decoded path decides. The path as sent goes on only if it matches, too, with the same
+        number of characters. Otherwise a client could ask the other server for something that was
+        not checked here.
         """
         if self.mapping == "servlet" and self.regex is None:
             return self._map_servlet(request)
@@ -59,11 +61,11 @@ class Pass:
         if found is None or self.url == STAYS:
             return None if found is None else (STAYS, False)
         url = self.url + request.uri[found[1] :]
-        request.uri = found[0]  # sections are for what the other server sees
+        request.uri = found[0]  # sections are for the path that the other server sees
         return url, True
 
     def _map(self, path: str) -> tuple[int, str] | None:
-        """How many characters of a path a prefix takes, and the URL."""
+        """How many characters of a path a prefix covers, and the URL."""
         if self.regex is not None:
             found = self.regex.search(path)
             if not found:
@@ -76,7 +78,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """What is said in one place: a server's list, in order, or a Location's one."""
+    """The passes of one place: a server's list, in order, or a Location's one."""
 
     listed: tuple[Pass, ...] = ()
     here: Pass | None = None
@@ -90,12 +92,12 @@ class Passes:
 
 
 def merge(outer: Passes, inner: Passes) -> Passes:
-    """The main server's come before a virtual host's; a Location's replaces that of one around it."""
+    """The main server's come before a virtual host's. A Location's replaces that of one around it."""
     return Passes((*outer.listed, *inner.listed), inner.here or outer.here)
 
 
 def fold(before: Passes | None, more: Passes) -> Passes:
-    """What one place says, added to what it said before."""
+    """The pass of one line, added to those before."""
     return more if before is None else merge(before, more)
 
 
@@ -143,18 +145,18 @@ def _parse(call: Call, found: list[str], *, matching: bool) -> Passes:
 
 
 def _checked(url: str, place: str, *, matching: bool) -> str:
-    """The URL, which must be one. Raises ArgumentError."""
+    """The URL, which must be valid. Raises ArgumentError."""
     if matching and _REFERENCE.search(url):
         return _checked_template(url)
     if url[:5].lower() == "unix:" and url.endswith(":"):
         url += "//localhost"  # unix:/path|http: is enough
     if not parse_url(url).path and place.endswith("/") and not matching:
-        url += "/"  # lest what follows goes on with the host's name
+        url += "/"  # so that what follows does not become a part of the host's name
     return url
 
 
 def _checked_template(url: str) -> str:
-    """A URL into which parts of a path are put, anywhere: something must make a URL of it."""
+    """A URL with $1 and the like anywhere in it. Some replacement must make it a valid URL."""
     count = len(_REFERENCE.findall(url))
     for filled in range(count, 0, -1):  # the first ones a host and a port, perhaps, the others nothing or a path
         with contextlib.suppress(ArgumentError):
@@ -165,7 +167,7 @@ def _checked_template(url: str) -> str:
 
 
 def _take_place(call: Call, found: list[str], *, matching: bool) -> str:
-    """The path or regular expression: the first word, or what the Location says."""
+    """The path or regular expression: the first word, or the Location's."""
     if call.section_kind:
         if call.section_kind not in ("Location", "LocationMatch"):
             raise ArgumentError(f"cannot stand in <{call.section_kind}>; expected in <VirtualHost> or <Location>")

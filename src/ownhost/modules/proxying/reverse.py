@@ -1,4 +1,4 @@
-"""ProxyPassReverse and its like: what another server says of itself, said of this one."""
+"""ProxyPassReverse and similar directives: another server's own names, replaced by this one's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Field = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reverse:
-    """One directive: what stands there, and what is to stand in its place."""
+    """One directive: the text to replace, and the replacement."""
 
     inner: str
     outer: str
@@ -42,7 +42,7 @@ def parse_reverse(call: Call) -> tuple[Reverse, ...]:
 
 
 def parse_cookie(call: Call) -> tuple[Reverse, ...]:
-    """What the other server says, and what clients are told."""
+    """The other server's value, and the one for clients."""
     inner, outer = words(2, 2)(call)
     return (Reverse(inner, outer),)
 
@@ -54,7 +54,7 @@ def reversed_fields(
     paths: tuple[Reverse, ...],
     base: Callable[[], str],
 ) -> list[Field]:
-    """The fields of a response with this server's URLs and cookies. `base` is what stands before its paths."""
+    """The fields of a response with this server's URLs and cookies. `base` is the part before its paths."""
     result = []
     for name, value in fields:
         key = name.lower()
@@ -67,7 +67,7 @@ def reversed_fields(
 
 
 def reversed_url(url: str, reverses: tuple[Reverse, ...], base: Callable[[], str]) -> str:
-    """A URL of the other server as one of this one: by the first whose start it has, in any case."""
+    """A URL of the other server as one of this one: by the first prefix that it has, in any case."""
     for reverse in reverses:
         if url.lower().startswith(reverse.inner.lower()):
             made = reverse.outer + url[len(reverse.inner) :]
@@ -95,7 +95,7 @@ def _path(value: str, reverses: tuple[Reverse, ...]) -> str:
 
 
 def _domain(value: str, reverses: tuple[Reverse, ...]) -> str:
-    """The first that is the domain, in any case."""
+    """The first that equals the domain, in any case."""
     for reverse in reverses:
         if value.strip().lower() == reverse.inner.lower():
             return reverse.outer

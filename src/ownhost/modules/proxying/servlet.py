@@ -1,7 +1,7 @@
-"""ProxyPass mapping=servlet: which path a servlet container sees behind parameters (`/a;x=1/b`). Pure.
+"""ProxyPass mapping=servlet: the path that a servlet container sees without parameters (`/a;x=1/b`). Pure.
 
-Containers take what stands behind a ";" in a segment for parameters, and `..;` for `..`. Who decides by a path what is
-public has to see it as they do.
+Containers treat the part after a ";" in a segment as parameters, and `..;` as `..`. Access rules by
+path must see the path as the container does.
 
 Source: the Servlet specification (3.5, Request path elements); Apache 2.4's answers.
 """
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 class _Segment:
     name: str
     start: int  # where it begins in the path as sent
-    end: int  # where its name does
+    end: int  # where its name begins
 
 
 def servlet_path(path: str, prefix: str) -> tuple[str, int] | None:
-    """The path without parameters, and where what is behind a prefix begins in the path; None where that is another's.
+    """The path without parameters, and the position after a prefix; None if the prefix does not match.
 
     `path` is encoded, without dot segments and doubled slashes.
     """
@@ -40,7 +40,7 @@ def servlet_path(path: str, prefix: str) -> tuple[str, int] | None:
 
 
 def _resolved(path: str) -> list[_Segment] | None:
-    """The segments of a path, the last one empty where it ends with a slash; None where it climbs above the root."""
+    """The segments of a path, the last one empty if it ends with a slash; None if it climbs above the root."""
     found: list[_Segment] = []
     start = 1
     for text in path[1:].split("/"):

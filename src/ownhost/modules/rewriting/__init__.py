@@ -1,1 +1,1 @@
-"""The rewriting engine of mod_rewrite: rules and conditions as data, and what they do to a request."""
+"""The rewriting engine of mod_rewrite: rules and conditions as data, and their effect on a request."""

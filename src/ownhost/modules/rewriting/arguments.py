@@ -34,7 +34,7 @@ def split_line(raw: str, first: str, second: str) -> tuple[str, str, str]:
 
 
 def _word(text: str) -> tuple[str, str]:
-    """The first word of a text, and what follows it with its white space taken off."""
+    """The first word of a text, and the rest without leading white space."""
     text = text.lstrip(SPACE)
     mark = text[:1] if text[:1] in ('"', "'") else ""
     match = _WORDS[mark].match(text, len(mark))

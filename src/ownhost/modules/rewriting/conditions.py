@@ -1,4 +1,4 @@
-"""RewriteCond: what it asks, parsed when the configuration is read; and the tests of texts, files and URLs."""
+"""RewriteCond, parsed when the configuration is read; and the tests of texts, files and URLs."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ class RuleCondition:
 
 
 class Asker(Protocol):
-    """Who asks a test: for a request, and with a log for what a look ahead came to."""
+    """The context of a test: a request, and a log for the result of a look ahead."""
 
     request: Request
 
     def trace(self, level: int, message: str, *values: object, here: bool = True) -> None:
-        """Log a step, if anybody wants to know."""
+        """Log a step, if the level asks for it."""
 
 
 # Comparisons
 
 
 def number(text: str) -> int:
-    """The number that a text begins with, as C's atoi: 0 where there is none."""
+    """The number that a text begins with, as C's atoi: 0 if there is none."""
     match = _NUMBER.match(text)
     return int(match[1][:20]) if match else 0
 
@@ -67,7 +67,7 @@ def _numbers(holds: Callable[[int, int], bool]) -> Test:
 
 
 def _texts(holds: Callable[[int, int], bool]) -> Test:
-    """A comparison of texts. A shorter one comes first, unless case is ignored: so says Apache."""
+    """A comparison of texts. A shorter one comes first, unless case is ignored, as in Apache."""
 
     def test(_: Asker, condition: RuleCondition, text: str) -> bool:
         first, second = (one.encode("utf-8", "surrogateescape") for one in (text, condition.operand))
@@ -84,12 +84,12 @@ def _texts(holds: Callable[[int, int], bool]) -> Test:
 
 
 def _files(holds: Callable[[os.stat_result], bool], *, follow: bool = True) -> Test:
-    """A test of what is at a file name, or where a link there leads."""
+    """A test of a file name, or of a link's target."""
 
     def test(asker: Asker, _: RuleCondition, name: str) -> bool:
         request = asker.request
         if request.stat is None or name.rstrip("/") != request.filename.rstrip("/"):
-            request.pure = False  # another file's state, which nobody looks at again for an answer that is remembered
+            request.pure = False  # another file's state, which a remembered response would not check again
         if not name.startswith("/"):
             return False
         try:
@@ -117,13 +117,13 @@ def _file_is_allowed(asker: Asker, _: RuleCondition, name: str) -> bool:
 
 
 def may_look_ahead(request: Request) -> bool:
-    """Whether another URI may be looked at: not from within a look at the very same one."""
+    """Whether another URI may be looked at: not from within a look at the same one."""
     outer = request.previous
     return not request.is_subrequest or outer is None or outer.uri != request.uri
 
 
 def look_at_url(request: Request, url: str) -> tuple[Request, int]:
-    """A request for another URI, taken up to its handler, and the status that it has then."""
+    """A request for another URI, advanced up to its handler, and its status there."""
     path, mark, query = url.partition("?")
     inner = _look(request, "")
     try:
@@ -135,7 +135,7 @@ def look_at_url(request: Request, url: str) -> tuple[Request, int]:
 
 
 def look_at_file(request: Request, name: str) -> tuple[Request, int]:
-    """A request for a file, whatever URI it has, taken up to its handler, and its status."""
+    """A request for a file, whatever URI it has, advanced up to its handler, and its status."""
     if not name.startswith("/"):
         name = f"{request.filename.rpartition('/')[0]}/{name}"
     inner = _look(request, name)
@@ -148,7 +148,7 @@ def _look(request: Request, filename: str) -> Request:
 
 
 def _status(inner: Request) -> int:
-    """What comes of a request before its handler runs."""
+    """The result of a request before its handler runs."""
     try:
         response = advance(inner, Phase.FIXUPS)
     except HTTPError as error:
@@ -199,7 +199,7 @@ TESTS: Words[Test] = Words(
     Word("-ge", "NUMBER", "Begins with a number that is greater, or the same.", _numbers(operator.ge)),
     form="{name}{arguments}",
 )
-CONDITION_FLAGS: Words[str] = Words(  # to fields of `RuleCondition`
+CONDITION_FLAGS: Words[str] = Words(  # for fields of `RuleCondition`
     "Flags of RewriteCond",
     "flag",
     Word("NC", "", "Compares in any case.", "ignore_case", ("nocase",)),
@@ -225,13 +225,14 @@ def parse_rule_condition(call: Call) -> RuleCondition:
 
 
 def _test(pattern: str) -> tuple[str, str]:
-    """The name of the test that a pattern without "!" stands for, and what it compares with; "" for none."""
+    """The name of the test in a pattern without "!", and its operand; "" for none."""
     word = TESTS.get(pattern)
     if word is not None and not word.arguments:
         return word.name, ""
     for length in (3, 2, 1):
         word = TESTS.get(pattern[:length])
-        # Of those that compare, <= and >= alone compare with nothing; the others alone are patterns.
+        # Of the comparisons, only <= and >= may have an empty operand; the others alone are
+        # patterns.
         if word is not None and word.arguments and (len(pattern) > length or pattern in ("<=", ">=")):
             return word.name, "" if pattern == '=""' else pattern[length:]
     return "", ""

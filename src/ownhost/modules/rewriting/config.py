@@ -1,4 +1,4 @@
-"""What the directives of mod_rewrite say in one scope, and how scopes are merged."""
+"""The settings of mod_rewrite in one scope, and how scopes are merged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ownhost.modules.rewriting.rules import Rule, parse_rule
 
 
 class Option(Flag):
-    """What RewriteOptions can switch on."""
+    """The options of RewriteOptions."""
 
     INHERIT = auto()
     INHERIT_BEFORE = auto()
@@ -23,7 +23,7 @@ class Option(Flag):
     INHERIT_DOWN_BEFORE = auto()
     IGNORE_INHERIT = auto()
     ALLOW_NO_SLASH = auto()
-    ALLOW_ANY_URI = auto()  # every URI here is a path: nothing is to be allowed
+    ALLOW_ANY_URI = auto()  # every URI here is a path: there is nothing to allow
     MERGE_BASE = auto()
     IGNORE_CONTEXT_INFO = auto()
     LEGACY_PREFIX_DOC_ROOT = auto()
@@ -67,20 +67,20 @@ OPTIONS: Words[Option] = Words(
 
 @dataclass(frozen=True, slots=True)
 class RewriteConfig:
-    """What one scope says, or several say once merged.
+    """The settings of one scope, or of several after merging.
 
-    `directory` is None for a server; else what is stripped off a file name before rules see it: a folder with "/" at
-    its end, or whatever stands in the section's tag.
+    `directory` is None for a server; else it is the prefix that is stripped off a file name before
+    rules see it: a folder with "/" at its end, or the argument of the section.
     """
 
     engine: bool | None = None
     options: Option | None = None
     rules: tuple[Rule, ...] = ()
-    conditions: tuple[RuleCondition, ...] = ()  # those that wait for their rule
+    conditions: tuple[RuleCondition, ...] = ()  # conditions that wait for their rule
     maps: Mapping[str, Map] = field(default_factory=dict)
     base: str | None = None
     directory: str | None = None
-    silent: bool = False  # a virtual host that says nothing of its own: the rules of servers are not for it
+    silent: bool = False  # a virtual host without own settings: the rules of servers are not for it
 
     def has(self, option: Option) -> bool:
         """Whether an option is on."""
@@ -88,7 +88,7 @@ class RewriteConfig:
 
 
 def fold(before: RewriteConfig | None, said: RewriteConfig) -> RewriteConfig:
-    """What one more directive adds to a scope. A rule takes the conditions in front of it."""
+    """A scope with one more directive. A rule takes the conditions before it."""
     if before is None:
         before = RewriteConfig(directory=said.directory)
     options = before.options
@@ -106,10 +106,10 @@ def fold(before: RewriteConfig | None, said: RewriteConfig) -> RewriteConfig:
 
 
 def merge(outer: RewriteConfig, inner: RewriteConfig) -> RewriteConfig:
-    """What holds in a virtual host or section, where the scope around it says something, too.
+    """The settings of a virtual host or section, if the scope around it has some, too.
 
-    Engine and options are inherited; rules, maps and base only where options say so. The rules of a server are no
-    section's.
+    Engine and options are inherited; rules, maps and base only if options say so. A section never
+    has the rules of a server.
     """
     options = outer.options if inner.options is None else inner.options
     rules, maps = _inherited(outer, replace(inner, options=options))
@@ -127,7 +127,7 @@ def merge(outer: RewriteConfig, inner: RewriteConfig) -> RewriteConfig:
 
 
 def _inherited(outer: RewriteConfig, inner: RewriteConfig) -> tuple[tuple[Rule, ...], Mapping[str, Map]]:
-    """The rules and maps of an inner scope, with the outer one's where they are inherited."""
+    """The rules and maps of an inner scope, with the outer one's if they are inherited."""
     outer_rules = outer.rules if (outer.directory is None) == (inner.directory is None) else ()
     wanted = not inner.has(Option.IGNORE_INHERIT)
     if inner.has(Option.INHERIT) or (wanted and outer.has(Option.INHERIT_DOWN)):
@@ -138,7 +138,7 @@ def _inherited(outer: RewriteConfig, inner: RewriteConfig) -> tuple[tuple[Rule, 
 
 
 def inherited(outer: RewriteConfig) -> RewriteConfig:
-    """What of a server's settings holds in a virtual host that says nothing of rewriting."""
+    """The part of a server's settings that applies to a virtual host without own settings."""
     return replace(outer, rules=(), silent=True)
 
 
@@ -193,5 +193,5 @@ def parse_maps(call: Call) -> RewriteConfig:
 
 
 def parse_conditions(call: Call) -> RewriteConfig:
-    """One more condition for the rule to come."""
+    """One more condition for the next rule."""
     return replace(_scope(call), conditions=(parse_rule_condition(call),))

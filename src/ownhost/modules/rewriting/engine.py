@@ -1,7 +1,8 @@
 """The rewriting engine: a list of rules applied to one request.
 
-As in Apache, the rules change the request itself: `filename` (in a server's rules a URL-path, in a section's a file
-name), `query`, `path_info`, `env`, `notes`. Whoever starts the engine decides what becomes of the result.
+As in Apache, the rules change the request itself: `filename` (in a server's rules a URL-path, in a
+section's a file name), `query`, `path_info`, `env`, `notes`. The caller decides what happens to the
+result.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from ownhost.request.errors import base_url
 from ownhost.request.request import Level, Request
 
 END = "rewrite-end"  # the note that no rule is applied any more
-TYPE, HANDLER = "rewrite-type", "rewrite-handler"  # notes: what [T] and [H] say
+TYPE, HANDLER = "rewrite-type", "rewrite-handler"  # notes: the values of [T] and [H]
 
 
 class Engine:
-    """One walk over a list of rules. `base` is where relative paths of a section begin, as a URL."""
+    """One walk over a list of rules. `base` is where relative paths of a section start, as a URL."""
 
     def __init__(
         self, request: Request, rules: tuple[Rule, ...], known: Mapping[str, Map], directory: str | None, base: str = ""
@@ -42,11 +43,11 @@ class Engine:
         self.base = base
         self.traces = request.site.traces_rewrite
         self.asked_query = request.query  # before any rule
-        self.uri = ""  # what the pattern at hand is matched against
-        self.rule: Rule | None = None  # the one at hand, once its pattern matched
+        self.uri = ""  # what the current pattern is matched against
+        self.rule: Rule | None = None  # the current rule, after its pattern matched
         self.groups: tuple[str, ...] = ()  # of its pattern
         self.condition_groups: tuple[str, ...] = ()  # of the last condition's
-        self.varied: list[str] = []  # request fields that the condition at hand looked at
+        self.varied: list[str] = []  # request fields that the current condition looked at
         # The result
         self.changed = False
         self.escape = True
@@ -54,10 +55,10 @@ class Engine:
         self.proxies = False
         self.reduced = False  # a URL of this very host became a path
         self.status = 302
-        self.last: Rule | None = None  # the last that substituted
+        self.last: Rule | None = None  # the last rule that substituted
 
     def trace(self, level: int, message: str, *values: object, here: bool = True) -> None:
-        """Log a step, if anybody wants to know. `here` names the section."""
+        """Log a step, if the level asks for it. `here` names the section."""
         if self.traces:
             prefix = f"[perdir {self.directory}] " if here and self.directory is not None else ""
             self.request.log(Level(Level.DEBUG + level), "rewrite", prefix + message % values)
@@ -77,7 +78,7 @@ class Engine:
                 )
 
     def walk(self) -> Rule | None:
-        """Apply the rules once, first to last. Gives the rule that wants all to begin again."""
+        """Apply the rules once, first to last. Returns the rule that starts all again."""
         place, rules = 0, self.rules
         while place < len(rules):
             rule = rules[place]
@@ -124,7 +125,7 @@ class Engine:
         return not rule.conditions or self.all_hold(rule.conditions)
 
     def subject(self) -> str:
-        """What patterns are matched against."""
+        """The text for patterns."""
         request, directory = self.request, self.directory
         if directory is None:
             return request.filename
@@ -140,9 +141,9 @@ class Engine:
     # Conditions
 
     def all_hold(self, found: tuple[RuleCondition, ...]) -> bool:
-        """Whether a rule's conditions hold: all of them, or one of each group joined by [OR]."""
+        """Whether a rule's conditions are true: all of them, or one of each group joined by [OR]."""
         fields: list[str] = []
-        decided = False  # whether one of a group joined by [OR] holds already
+        decided = False  # whether one of a group joined by [OR] is true already
         for condition in found:
             if not decided:
                 self.varied = []
@@ -158,7 +159,7 @@ class Engine:
         return True
 
     def holds(self, condition: RuleCondition) -> bool:
-        """Whether one condition holds."""
+        """Whether one condition is true."""
         text = "" if condition.expression is not None else self.unescaped(condition.test_string)
         held = self.ask(condition, text) != condition.negated
         self.trace(
@@ -172,7 +173,7 @@ class Engine:
         return held
 
     def ask(self, condition: RuleCondition, text: str) -> bool:
-        """What a condition's test says of a text, before "!"."""
+        """The result of a condition's test for a text, before "!"."""
         if condition.regex is not None:
             return self.remember(condition, condition.regex.search(text))
         if condition.expression is not None:
@@ -180,7 +181,7 @@ class Engine:
         return TESTS.known[condition.test].means(self, condition, text)
 
     def ask_expression(self, condition: RuleCondition, expression: Condition) -> bool:
-        """Whether an expression holds. It notes itself what the response depends on, but for [NV]."""
+        """Whether an expression is true. It notes itself what the response depends on, except for [NV]."""
         vary = [*self.request.vary]
         found = expressions.groups(expression, self.request)
         if condition.no_vary:
@@ -237,7 +238,7 @@ class Engine:
         return value
 
     def look_up(self, name: str, key: str) -> str | None:
-        """What a map says of a key."""
+        """A map's value for a key."""
         one = self.maps.get(name)
         if one is None:
             return None
@@ -248,10 +249,10 @@ class Engine:
             self.trace(5, "map lookup OK: map=%s[%s] key=%s -> val=%s", name, one.kind, key, value, here=False)
         return value
 
-    # What a rule does
+    # Actions of rules
 
     def apply(self, rule: Rule) -> None:
-        """Do what a rule says. Raises HTTPError."""
+        """Apply a rule. Raises HTTPError."""
         url = None if rule.substitution is None else self.substituted(rule, rule.substitution)
         self.set_variables(rule)
         self.set_cookies(rule)
@@ -272,7 +273,7 @@ class Engine:
             raise HTTPError(500, what, module="rewrite")
 
     def substituted(self, rule: Rule, substitution: Template) -> str:
-        """What the substitution comes to. Raises HTTPError for a question mark that a client brought in."""
+        """The result of the substitution. Raises HTTPError for a question mark from a client."""
         url, smuggled = template.expand_url(substitution, self)
         self.trace(2, "rewrite '%s' -> '%s'", self.uri, url)
         if smuggled and RuleFlag.UNSAFE_ALLOW_3F not in rule:
@@ -301,7 +302,7 @@ class Engine:
             self.reduce(rule)
 
     def split_query(self, rule: Rule) -> None:
-        """Take the query off the result: [QSA], [QSD] and [QSL] say what becomes of it and of the request's own."""
+        """Split the query off the result: [QSA], [QSD] and [QSL] say how it combines with the request's own."""
         request = self.request
         if not urls.takes_query(request.filename):
             request.query = None
@@ -323,7 +324,7 @@ class Engine:
         self.trace(3, "split uri=%s -> uri=%s, args=%s", whole, request.filename, request.query or "<none>", here=False)
 
     def proxy(self, rule: Rule) -> None:
-        """[P]: another server is to answer."""
+        """[P]: another server answers."""
         request = self.request
         if self.directory is not None and RuleFlag.NO_ESCAPE not in rule:
             request.filename = urls.escape_path(request.filename)
@@ -332,14 +333,14 @@ class Engine:
         self.proxies = True
 
     def qualify(self) -> None:
-        """Put this server's name in front of a path."""
+        """Put this server's name before a path."""
         request = self.request
         if not urls.scheme_of(request.filename):
             slash = "" if request.filename.startswith("/") else "/"
             request.filename = f"{base_url(request)}{slash}{request.filename}"
 
     def reduce(self, rule: Rule) -> None:
-        """A URL of this very host is a path; any other is a redirect."""
+        """A URL of this host is a path; any other is a redirect."""
         request = self.request
         path = urls.own_path(request.filename, request.endpoints.secure, request.virtual_host)
         if path is not None:
@@ -353,7 +354,7 @@ class Engine:
             self.force(rule)
 
     def force(self, rule: Rule) -> None:
-        """Remember what [T] and [H] say, for the fixups."""
+        """Store the values of [T] and [H] for the fixups."""
         request = self.request
         for flag, note, what in ((rule.content_type, TYPE, "MIME-type"), (rule.handler, HANDLER, "Content-handler")):
             value = maps.lower(template.expand(flag, self)) if flag is not None else ""
@@ -362,7 +363,7 @@ class Engine:
                 request.notes[note] = value
 
     def set_variables(self, rule: Rule) -> None:
-        """[E]: set variables of the request's environment, or take them away."""
+        """[E]: set variables of the request's environment, or remove them."""
         env = self.request.env
         for variable in rule.env:
             name, _, value = self.unescaped(variable).partition(":")
@@ -374,7 +375,7 @@ class Engine:
                 self.trace(5, "setting env variable '%s' to '%s'", name, value, here=False)
 
     def set_cookies(self, rule: Rule) -> None:
-        """[CO]: send cookies along with whatever the answer is. The first of a name counts."""
+        """[CO]: send cookies with every response. The first of a name counts."""
         request = self.request
         for flag in rule.cookies:
             request.pure = False
@@ -389,7 +390,7 @@ class Engine:
             self.trace(5, "setting cookie '%s'", made, here=False)
 
     def unescaped(self, text: Template) -> str:
-        """What a template comes to that [B] is not for."""
+        """The result of a template to which [B] does not apply."""
         rule, self.rule = self.rule, None
         try:
             return template.expand(text, self)
@@ -398,9 +399,9 @@ class Engine:
 
 
 def make_cookie(text: str, now: float) -> str | None:
-    """A cookie from name:value:domain[:minutes[:path[:secure[:httponly[:samesite]]]]]; None for what is no cookie.
+    """A cookie from name:value:domain[:minutes[:path[:secure[:httponly[:samesite]]]]]; None if it is invalid.
 
-    A leading ";" makes that the separator. Control characters make no cookie.
+    A leading ";" makes that the separator. Control characters make it invalid.
     """
     mark = ";" if text.startswith(";") else ":"
     parts = [part for part in text.split(mark) if part]

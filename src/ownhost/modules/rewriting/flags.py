@@ -1,4 +1,4 @@
-"""The flags of RewriteRule: what each says of a rule."""
+"""The flags of RewriteRule and their effects on a rule."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ NO_FLAGS = RuleFlag(0)
 
 @dataclass(frozen=True, slots=True)
 class Escapes:
-    """How [B] and its relatives write the characters of a group.
+    """How [B] and related flags escape the characters of a group.
 
-    `listed` are those that [B=...] names; without a list all but letters, digits and "_" are escaped, or only control
-    characters and the space ([BCTLS]).
+    `listed` are those that [B=...] names. Without a list all but letters, digits and "_" are
+    escaped, or only control characters and the space ([BCTLS]).
     """
 
     listed: str = ""
@@ -77,11 +77,11 @@ class Escapes:
 
 @dataclass(slots=True)
 class Said:
-    """What a rule's flags say, while they are read."""
+    """The effects of a rule's flags, while they are read."""
 
     flags: RuleFlag = NO_FLAGS
     status: int = 302
-    answers: bool = False  # [F], [G], and [R] with a status that is no redirect
+    answers: bool = False  # [F], [G], and [R] with a status that is not a redirect
     escapes: Escapes | None = None
     kept: str = ""
     space_as_plus: bool = True
@@ -93,7 +93,7 @@ class Said:
     rounds: int = MAX_ROUNDS
 
     def made_escapes(self) -> Escapes | None:
-        """[B] with what other flags say of it."""
+        """[B] with the effects of other flags on it."""
         if self.escapes is None:
             return None
         return replace(self.escapes, kept=self.kept, space_as_plus=self.space_as_plus)
@@ -186,7 +186,7 @@ def _number(name: str, value: str) -> int:
 
 
 def _ignored(_said: Said, _value: str) -> None:
-    """[UNC] is for Windows alone."""
+    """[UNC] is only for Windows."""
 
 
 _F = RuleFlag

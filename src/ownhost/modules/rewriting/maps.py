@@ -35,7 +35,7 @@ def upper(key: str) -> str:
 
 
 def lower(key: str) -> str:
-    """int:tolower: ASCII letters in small ones."""
+    """int:tolower: ASCII letters in lower case."""
     return key.translate(_LOWER)
 
 
@@ -104,7 +104,7 @@ def _check(name: str, file: str) -> None:
 
 
 def look_up(one: Map, key: str, request: Request) -> str | None:
-    """What a map says of a key; None where it says nothing."""
+    """A map's value for a key; None if it has none."""
     if one.kind == "int":
         return FUNCTIONS.known[one.function].means(key)
     request.pure = False

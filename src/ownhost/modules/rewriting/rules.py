@@ -1,4 +1,4 @@
-"""RewriteRule as data: what it says, parsed and checked when the configuration is read."""
+"""RewriteRule as data, parsed and checked when the configuration is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ownhost.modules.rewriting.urls import first_component, is_in_root
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A RewriteRule with the conditions in front of it."""
+    """A RewriteRule with its conditions."""
 
     pattern: str  # as written, without "!"
     regex: Pattern
@@ -25,10 +25,10 @@ class Rule:
     substitution: Template | None  # None for "-"
     written: str  # the substitution as written
     flags: RuleFlag = NO_FLAGS
-    chained: bool = False  # the flag CHAIN, which is asked of every rule that does not apply
+    chained: bool = False  # the flag CHAIN, which is checked for every rule that does not apply
     conditions: tuple[RuleCondition, ...] = ()
-    status: int = 302  # of a redirect, or of the answer where `answers`
-    answers: bool = False  # [F], [G], and [R] with a status that is no redirect
+    status: int = 302  # of a redirect, or of the answer with `answers`
+    answers: bool = False  # [F], [G], and [R] with a status that is not a redirect
     escapes: Escapes | None = None
     env: tuple[Template, ...] = ()
     cookies: tuple[Template, ...] = ()
@@ -36,7 +36,7 @@ class Rule:
     handler: Template | None = None
     skip: int = 0
     rounds: int = MAX_ROUNDS
-    in_root: bool | None = None  # whether the root directory has its first component; None where that is not literal
+    in_root: bool | None = None  # whether the root directory has its first component; None if that is not literal
     source: Source | None = field(default=None, compare=False)
 
     def __contains__(self, flag: RuleFlag) -> bool:
@@ -82,9 +82,10 @@ def parse_rule(call: Call) -> Rule:
 
 
 def _is_in_root(substitution: Template) -> bool | None:
-    """Whether a substitution's first component is in the root directory; None where it is not written out.
+    """Whether a substitution's first component is in the root directory; None if it is not literal.
 
-    Apache looks when a request comes. Here it is looked up once, so that all who run the rule agree.
+    Apache looks for each request. Here it is looked up once, so that all processes that run the
+    rule agree.
     """
     literal = substitution.literal
     if not literal.startswith("/") or ("/" not in literal[1:] and len(substitution.parts) > 1):

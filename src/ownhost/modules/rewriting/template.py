@@ -44,33 +44,33 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text, cut into what is literal and what is looked up."""
+    """A text, split into literal parts and references."""
 
     text: str
     parts: tuple[str | Variable | Group | Lookup, ...]
 
     @property
     def literal(self) -> str:
-        """What the expanded text begins with in any case."""
+        """The fixed beginning of the expanded text."""
         first = self.parts[0] if self.parts else ""
         return first if isinstance(first, str) else ""
 
 
 class Values(Protocol):
-    """Where the values of references come from."""
+    """The source of references' values."""
 
     def variable(self, name: str) -> str:
-        """The value of a variable; "" where there is none."""
+        """The value of a variable; "" if there is none."""
 
     def group(self, of_rule: bool, number: int) -> str:
-        """The text of a group; "" where it took no part."""
+        """The text of a group; "" if it took no part."""
 
     def look_up(self, name: str, key: str) -> str | None:
-        """What a map says of a key."""
+        """A map's value for a key."""
 
 
 def parse(text: str) -> Template:
-    """Cut a text into its parts."""
+    """Split a text into its parts."""
     parts: list[str | Variable | Group | Lookup] = []
     literal: list[str] = []
     position = 0
@@ -90,7 +90,7 @@ def parse(text: str) -> Template:
 
 
 def _part(text: str, position: int) -> tuple[str | Variable | Group | Lookup, int]:
-    """The part that begins at a position, and where it ends."""
+    """The part at a position, and its end."""
     char, following = text[position], text[position + 1 : position + 2]
     if char == "\\":
         return following or char, position + 2
@@ -104,7 +104,7 @@ def _part(text: str, position: int) -> tuple[str | Variable | Group | Lookup, in
 
 
 def _braced(text: str, position: int) -> tuple[str | Variable | Lookup, int]:
-    """%{...} or ${...}; two literal characters where it is neither."""
+    """%{...} or ${...}; two literal characters if it is neither."""
     start = position + 2
     end = _find(text, start, "}")
     if end < 0:
@@ -122,7 +122,7 @@ def _braced(text: str, position: int) -> tuple[str | Variable | Lookup, int]:
 
 
 def _find(text: str, start: int, wanted: str) -> int:
-    """Where a character stands outside of inner braces; -1 where it doesn't."""
+    """The position of a character outside of inner braces; -1 if there is none."""
     depth = 0
     for position in range(start, len(text)):
         char = text[position]
@@ -135,12 +135,12 @@ def _find(text: str, start: int, wanted: str) -> int:
 
 
 def expand(template: Template, values: Values) -> str:
-    """The text that a template comes to."""
+    """The result of a template."""
     return "".join(part if isinstance(part, str) else value_of(part, values) for part in template.parts)
 
 
 def expand_url(template: Template, values: Values) -> tuple[str, bool]:
-    """The text that a substitution comes to, and whether a value brought in the question mark that splits it."""
+    """The result of a substitution, and whether the question mark that splits it came from a value."""
     result: list[str] = []
     split = smuggled = False
     for part in template.parts:

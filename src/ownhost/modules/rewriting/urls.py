@@ -1,6 +1,7 @@
-"""URLs and paths as rules make them: what has a scheme, what is escaped how, where the query begins.
+"""URLs and paths as rules make them: schemes, escapes, and the beginning of the query.
 
-Text is decoded as UTF-8 with surrogate escapes here; what goes into a head is ISO 8859-1 (`http.wire`).
+Text is decoded as UTF-8 with surrogate escapes here; the content of a head is ISO 8859-1
+(`http.wire`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from ownhost.config.model import VirtualHost
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 
-# What mod_rewrite takes for a URL, and whether a query belongs to it.
+# What mod_rewrite treats as a URL, and whether it has a query.
 _SCHEMES = {
     **dict.fromkeys(("ajp://", "balancer://", "fcgi://", "http://", "https://", "h2://", "h2c://"), True),
     **dict.fromkeys(("mailto:", "scgi://", "unix:", "ws://", "wss://"), True),
@@ -37,12 +38,12 @@ def takes_query(url: str) -> bool:
 
 
 def escape_path(path: str) -> str:
-    """A path as it stands in a URL."""
+    """A path in the form of a URL."""
     return quote(path, safe=_PATH_SAFE, errors="surrogateescape")
 
 
 def escape_url(url: str) -> str:
-    """An absolute URL, escaped behind its host."""
+    """An absolute URL, escaped after its host."""
     scheme = scheme_of(url)
     if not scheme.endswith("/"):
         return scheme + escape_path(url[len(scheme) :])
@@ -57,12 +58,12 @@ def is_fit_for_query(query: str) -> bool:
 
 
 def is_fit_for_head(value: str) -> bool:
-    """Whether a value has no control characters in it, of which a line's end would begin another field."""
+    """Whether a value has no control characters: a line's end would begin another field."""
     return _UNFIT_FOR_HEAD.search(value) is None
 
 
 def first_component(path: str) -> str:
-    """The first component of a path, with its slash; "" where it does not begin with one."""
+    """The first component of a path, with its slash; "" if it does not begin with one."""
     return f"/{path[1:].partition('?')[0].partition('/')[0]}" if path.startswith("/") else ""
 
 
@@ -72,7 +73,7 @@ def is_in_root(component: str) -> bool:
 
 
 def replace_prefix(path: str, prefix: str, substitute: str) -> str:
-    """A path with the folder that it begins with replaced; the path itself where it doesn't."""
+    """A path with its leading folder replaced; the path itself if it does not have it."""
     folder = prefix.removesuffix("/")
     if not path.startswith(f"{folder}/"):
         return path
@@ -97,7 +98,7 @@ def resolve_dots(path: str, *, clamp: bool = False) -> str | None:
 
 
 def own_path(url: str, secure: bool, server: VirtualHost) -> str | None:
-    """The path of a URL that leads to this very virtual host; None for any other."""
+    """The path of a URL of this virtual host; None for any other."""
     scheme = "https://" if secure else "http://"
     if url[: len(scheme)].lower() != scheme or len(url) == len(scheme):
         return None
@@ -110,7 +111,7 @@ def own_path(url: str, secure: bool, server: VirtualHost) -> str | None:
 
 
 def _goes_by(server: VirtualHost, host: str, port: int) -> bool:
-    """Whether a virtual host has this name at this port: the one that ServerName says, as Apache has it."""
+    """Whether a virtual host has this name at this port: only ServerName counts, as in Apache."""
     for address, written in zip(server.addresses, server.hosts, strict=False):
         if written == host and address.port in (0, port):
             return True

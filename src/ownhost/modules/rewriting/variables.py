@@ -1,4 +1,4 @@
-"""What %{NAME} stands for in rules: server variables, and those with a prefix (ENV:, HTTP:, SSL:).
+"""The values of %{NAME} in rules: server variables, and those with a prefix (ENV:, HTTP:, SSL:).
 
 Values are text: header fields and queries are decoded.
 """
@@ -22,7 +22,7 @@ def header_of(name: str) -> str:
 
 
 def value_of(request: Request, name: str) -> str:
-    """The value of a variable; "" where there is none."""
+    """The value of a variable; "" if there is none."""
     kind, colon, rest = name.partition(":")
     if colon:
         request.pure = False

@@ -1,1 +1,1 @@
-"""mod_ssl's directives, apart from the hook into requests (modules.mod_ssl): what they say, and what is made of it."""
+"""mod_ssl's directives, without its hook into requests (modules.mod_ssl), and what is made of them."""

@@ -1,6 +1,6 @@
 """mod_ssl's directives about connections: keys, protocols, ciphers, clients' certificates.
 
-Source: mod_ssl's page in Apache's manual. What differs is in docs/tls.md.
+Source: mod_ssl's page in Apache's manual. docs/tls.md has the differences.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ VERIFY = {"none": "none", "off": "none", "optional": "optional", "require": "req
 
 @dataclass(frozen=True, slots=True)
 class Ciphers:
-    """What SSLCipherSuite says; "" is OpenSSL's choice."""
+    """The value of SSLCipherSuite; "" is OpenSSL's choice."""
 
-    older: str = ""  # for TLS 1.2 and before
+    older: str = ""  # for TLS 1.2 and older
     tls13: str = ""
 
 
 def parse_protocols(every: frozenset[str]) -> Callable[[Call], frozenset[str]]:
-    """Versions with + and -. `every` is what `all` stands for."""
+    """Versions with + and -. `every` is the meaning of `all`."""
     return lambda call: _versions(words(1)(call), every)
 
 
@@ -73,12 +73,12 @@ def parse_ciphers(call: Call) -> Ciphers:
         return Ciphers(tls13=ciphers)
     if kind and kind[0].lower() != "ssl":
         raise ArgumentError(f"expected SSL or TLSv1.3 before the ciphers, not {kind[0]!r}")
-    # As in Apache: nothing without encryption or without certificates, whatever the list says.
+    # As in Apache: never without encryption or certificates, whatever the list says.
     return Ciphers(older=f"{ciphers}:!aNULL:!eNULL")
 
 
 def parse_own_ciphers(call: Call) -> Ciphers:
-    """The same, where clients are those who connect: a section can but refuse them. Raises ArgumentError."""
+    """The same, for clients' connections: a section can only refuse them. Raises ArgumentError."""
     ciphers = parse_ciphers(call)
     if call.section_kind:
         if ciphers.tls13:
@@ -90,13 +90,13 @@ def parse_own_ciphers(call: Call) -> Ciphers:
 
 
 def fold_ciphers(before: Ciphers | None, after: Ciphers) -> Ciphers:
-    """Both kinds of ciphers, each as it was said last."""
+    """Both kinds of ciphers, each from its last line."""
     before = before or Ciphers()
     return Ciphers(after.older or before.older, after.tls13 or before.tls13)
 
 
 def merge_ciphers(outer: Ciphers, inner: Ciphers) -> Ciphers:
-    """The inner scope's, of each kind that it says."""
+    """The inner scope's, for each kind that it sets."""
     return fold_ciphers(outer, inner)
 
 
@@ -121,7 +121,7 @@ def parse_verify(call: Call) -> str:
 
 
 def parse_off(call: Call) -> None:
-    """On or Off, of which only Off is served. Raises ArgumentError."""
+    """On or Off, of which only Off is possible. Raises ArgumentError."""
     if flag()(call):
         raise ArgumentError("expected Off: this is not done here, as it is known to be unsafe")
 
@@ -134,7 +134,7 @@ def parse_engine(call: Call) -> bool:
 
 
 def parse_cache(call: Call) -> bool:
-    """Whether there is one, whatever kind Apache's is. Raises ArgumentError."""
+    """Whether there is a cache, of any of Apache's kinds. Raises ArgumentError."""
     kind = single(call).partition(":")[0].lower()
     known = ("none", "nonenotnull", "dbm", "shmcb", "dc", "memcache", "redis")
     if kind not in known:
@@ -171,11 +171,11 @@ SSL_STRICT_SNI = Setting("SSLStrictSNIVHostCheck", False)
 
 
 def policy_of(server: VirtualHost) -> TLSPolicy:
-    """How a virtual host speaks TLS. One with sections that want a client's certificate asks for it at once.
+    """How a virtual host speaks TLS. If a section wants a client's certificate, the handshake asks for it.
 
-    Apache asks in the midst of a request, for which neither HTTP/2 nor today's browsers have a way. Then certificates
-    may be as deep as any section lets them be, and each request is asked whether its own do (`mod_ssl`). A session that
-    is resumed has no answer to that: where it is asked, there are none.
+    Apache asks in the middle of a request; neither HTTP/2 nor today's browsers allow that.
+    Certificates may then be as deep as any section allows, and `mod_ssl` checks each request's own
+    limit. A resumed session does not tell the depth. So if it is checked, sessions are not resumed.
     """
     settings = server.settings
     ciphers = settings[SSL_CIPHERS]
@@ -201,7 +201,7 @@ def policy_of(server: VirtualHost) -> TLSPolicy:
 
 
 def _said(sections: Iterable[Section], setting: Setting[T]) -> Iterator[T]:
-    """What sections, and those in them, say of a setting."""
+    """The values of a setting in sections, and in those inside them."""
     for section in sections:
         if setting in section.settings:
             yield section.settings[setting]

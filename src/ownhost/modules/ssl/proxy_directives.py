@@ -1,7 +1,7 @@
-"""mod_ssl's directives about TLS with servers behind this one: SSLProxyEngine and all that begin so.
+"""mod_ssl's directives about TLS to servers behind this one: SSLProxyEngine and the others that begin with SSLProxy.
 
-As in Apache they may stand in the server, a virtual host or a <Proxy> section, and with SSLProxyEngine on nobody need
-have issued a server's certificate, but its name and its dates must be right.
+As in Apache, they may stand in the server, a virtual host or a <Proxy> section. With SSLProxyEngine
+on, any issuer of a server's certificate is accepted, but its name and its dates must be right.
 
 Source: mod_ssl's page in Apache's manual, and Apache 2.4's answers.
 """
@@ -29,7 +29,7 @@ from ownhost.http.tls_client import DEFAULT_CIPHERS, ClientPolicy
 from ownhost.modules.ssl.directives import Ciphers, fold_ciphers, merge_ciphers, parse_ciphers, parse_protocols
 
 EVERY_VERSION = frozenset(VERSIONS)
-# A server always shows a certificate: one that is asked for optionally is as good as required.
+# A server always shows a certificate, so an optional one is as good as a required one.
 _VERIFY = {"none": "none", "off": "none", "optional": "require", "require": "require", "on": "require"}
 
 
@@ -40,7 +40,7 @@ def parse_proxy_verify(call: Call) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RevocationCheck:
-    """What SSLProxyCARevocationCheck says."""
+    """The value of SSLProxyCARevocationCheck."""
 
     whose: str = "none"  # "none", "leaf" or "chain"
     needs_lists: bool = True
@@ -81,7 +81,9 @@ FOLDERS = frozenset((AUTHORITY_FOLDER.name, REVOCATION_FOLDER.name, CERTIFICATE_
 
 @dataclass(frozen=True, slots=True)
 class ProxyTLS:
-    """How TLS is spoken with a server behind this one: the policy, and what holds its keys and authorities, by name."""
+    """How TLS is spoken with a server behind this one: the policy, and the names of files with its
+    keys and authorities.
+    """
 
     policy: ClientPolicy
     authorities: tuple[str, ...]
@@ -90,7 +92,7 @@ class ProxyTLS:
 
 
 def proxy_tls(settings: Settings) -> ProxyTLS:
-    """What settings say."""
+    """The policy in these settings."""
     ciphers, revocation = settings[CIPHERS], settings[REVOCATION_CHECK]
     policy = ClientPolicy(
         versions=settings[PROTOCOL],
@@ -109,7 +111,7 @@ def proxy_tls(settings: Settings) -> ProxyTLS:
 
 
 def _checked_names(name: bool | None, common_name: bool | None) -> str:
-    """Which names are checked. SSLProxyCheckPeerCN is the older directive: off, it counts where the other is silent."""
+    """Which names are checked. SSLProxyCheckPeerCN is the older directive: Off counts if the other is not set."""
     if name or (name is None and common_name is not False):
         return "all"
     return "common" if common_name else "none"
@@ -121,19 +123,19 @@ def _named(settings: Settings, *files: Setting[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Settings that requests may have: a virtual host's, or those of one of its <Proxy> sections laid over them."""
+    """Settings that requests may have: a virtual host's, or these overridden by one of its <Proxy> sections."""
 
     settings: Settings
     origins: Mapping[str, Source]
     source: Source
 
     def problem(self, setting: str, message: str) -> Problem:
-        """What is wrong, at the place that says so."""
+        """An error, at the place that causes it."""
         return Problem(self.origins.get(setting, self.source), message)
 
 
 def scopes(server: VirtualHost) -> Iterator[Scope]:
-    """A virtual host's, and those of its <Proxy> sections."""
+    """Those of a virtual host, and of its <Proxy> sections."""
     yield Scope(server.settings, server.origins, server.source)
     for section in server.sections:
         if section.kind in (SectionKind.PROXY, SectionKind.PROXY_MATCH):
@@ -142,7 +144,7 @@ def scopes(server: VirtualHost) -> Iterator[Scope]:
 
 
 def named_files(settings: Settings) -> Iterator[tuple[Setting[str], str]]:
-    """The files and folders that settings name, each with the setting that does."""
+    """The files and folders that settings name, each with its setting."""
     return ((file, settings[file]) for file in FILES if settings[file])
 
 

@@ -1,6 +1,6 @@
-"""mod_ssl's directives about requests: what programs are told of TLS, and what is asked of clients.
+"""mod_ssl's directives about requests: what programs are told about TLS, and what clients must have.
 
-Source: mod_ssl's page in Apache's manual. What differs is in docs/tls.md.
+Source: mod_ssl's page in Apache's manual. docs/tls.md has the differences.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ SNI_POLICIES = ("strict", "secure", "authonly", "insecure")
 
 
 def parse_options(call: Call) -> SSLOptions:
-    """Options, perhaps with + or - in front. As in Apache, one without replaces all before it. Raises ArgumentError."""
+    """Options, perhaps with + or - before them.
+
+    As in Apache, one without replaces all before it. Raises ArgumentError.
+    """
     names = {name.lower(): name for name in OPTIONS}
     found = SSLOptions()
     for word in words(1)(call):
@@ -72,7 +75,7 @@ def parse_user_name(call: Call) -> str:
 
 
 def parse_sni_policy(call: Call) -> str:
-    """strict or secure; what is laxer is taken for secure, with a note. Raises ArgumentError."""
+    """strict or secure; a laxer value counts as secure, with a note. Raises ArgumentError."""
     policy = choice({name: name for name in SNI_POLICIES})(call)
     if policy in ("authonly", "insecure"):
         call.notes.append(f"{policy} has the effect of secure: requests go to no virtual host with other TLS settings")
@@ -81,7 +84,7 @@ def parse_sni_policy(call: Call) -> str:
 
 
 def parse_ocsp(call: Call) -> None:
-    """Off alone: who asks for revocation to be checked must not get less. Raises ArgumentError."""
+    """Only Off: an administrator who wants revocation checked must not get less. Raises ArgumentError."""
     if single(call).lower() != "off":
         raise ArgumentError("clients' certificates are not checked by OCSP; expected Off; use SSLCARevocationFile")
 

@@ -1,8 +1,9 @@
-"""What a worker answers to one request: where it ends, and that a proxy will see the same end. Pure.
+"""A worker's answer to one request: where it ends, and that a proxy will see the same end. Pure.
 
-Owners' workers are not trusted. On a kept connection of a proxy the next answer may be to another owner's request: so a
-worker must not be able to say a byte more than one answer, nor anything that two readers could take for different
-answers. What is not plain is refused, never mended (RFC 9112, sections 4, 6, 7 and 11.2).
+Owners' workers are not trusted. On a proxy's kept connection, the next answer may be to another
+owner's request. So a worker must not be able to send a byte more than one answer, nor anything that
+two readers could understand differently. Anything unclear is refused, never repaired (RFC 9112,
+sections 4, 6, 7 and 11.2).
 
     answer = *interim (status-line *(field CRLF) CRLF) body
 """
@@ -19,8 +20,8 @@ from ownhost.http.framing import CONTINUE
 from ownhost.http.limits import MAX_HEAD, HeadLimits
 from ownhost.http.message import Head, HTTPError
 
-LONGEST_HEAD = 1 << 18  # bytes of an answer's head: programs say a lot
-_TRAILERS = HeadLimits(MAX_HEAD, 0, MAX_HEAD, MAX_HEAD)  # limits on what may stand behind chunks
+LONGEST_HEAD = 1 << 18  # bytes of an answer's head: programs send a lot
+_TRAILERS = HeadLimits(MAX_HEAD, 0, MAX_HEAD, MAX_HEAD)  # limits on fields after chunks
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TEXT = rb"[\t -~\x80-\xff]*+"
 _HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: %b)?\r\n((?:%b:%b\r\n)*+)\r\n" % (_TEXT, _TOKEN, _TEXT))
@@ -31,33 +32,34 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class AnswerError(Exception):
-    """What was said is no answer to the request. The message is one sentence for the error log."""
+    """The bytes are not an answer to the request. The message is one sentence for the error log."""
 
 
 class Part(Enum):
-    """What of an answer comes next."""
+    """The part of an answer that comes next."""
 
     HEAD = auto()
     BODY = auto()  # so many bytes
     CHUNKS = auto()
-    REST = auto()  # whatever comes, until the end of the stream
+    REST = auto()  # any bytes, until the end of the stream
     NOTHING = auto()  # it is complete
 
 
 class Framing(NamedTuple):
-    """What a head says of its answer's end."""
+    """What a head says about its answer's end."""
 
     status: int
     minor: int
-    length: int | None  # of the body, where it is said
+    length: int | None  # of the body, if it is known
     chunked: bool
-    closes: bool  # it says that the connection ends behind it
+    closes: bool  # whether the connection ends after it
 
 
 class Answer:
-    """The answer to one request. `head` is the request's, None for what is no request: the connection ends behind it.
+    """The answer to one request. `head` is the request's, None for an invalid request: the connection ends after it.
 
-    Invariant: whether there is an error, and what is passed on where there is none, don't depend on how bytes were cut.
+    Invariant: whether there is an error, and what is passed on without one, don't depend on how
+    bytes were cut.
     """
 
     __slots__ = (
@@ -79,11 +81,11 @@ class Answer:
         self.begun = False  # some of it was passed on
         self.keeps = head is None or head.keep_alive  # the connection goes on, as far as the heads say
         self.has_body = head is None or head.method != "HEAD"
-        self._refusal = head is None  # nothing is told apart behind it
+        self._refusal = head is None  # nothing after it can be separated
         self._knows_more = head is not None and head.knows_chunks  # chunks, and interim answers
         self._continues = head is not None and head.expect_continue
         self.upgrades = head is not None and _asks_to_upgrade(head)  # another protocol may follow
-        self._rest = b""  # of a head that is not complete
+        self._rest = b""  # of an incomplete head
         self._left = 0  # bytes of the body
         self._chunks: Dechunker | None = None
         if head is not None and head.is_simple:
@@ -91,7 +93,7 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of it is missing."""
+        """Whether it is complete."""
         return self.part is Part.NOTHING
 
     @property
@@ -100,20 +102,20 @@ class Answer:
         return self.part is Part.REST
 
     def feed(self, data: bytes) -> bytes:
-        """Take what a worker says: what the client is to see of it. Raises AnswerError."""
+        """Take a worker's bytes, and return those for the client. Raises AnswerError."""
         passed = self._feed_head(data) if self.part is Part.HEAD else self._feed_body(data)
         self.begun = self.part is not Part.HEAD
         return passed
 
     def switch(self) -> None:
-        """Another protocol follows, behind a head that says so. Raises AnswerError."""
+        """Another protocol follows, after a head that says so. Raises AnswerError."""
         if self.part is not Part.HEAD or self._rest or not self.upgrades:
             raise AnswerError("a switch of protocols that was not asked for")
         self.part = Part.REST
         self.keeps = False
 
     def feed_switched(self, data: bytes) -> bytes:
-        """The same as `feed` behind `switch`, until `begun`: the head that says so comes first. Raises AnswerError."""
+        """The same as `feed` after `switch`, until `begun`: the head that says so comes first. Raises AnswerError."""
         self._rest += data
         end = self._end_of_head()
         if end < 0:
@@ -140,7 +142,7 @@ class Answer:
                 raise AnswerError("101 without a switch of protocols")
             elif framing.status == 100 and self._continues:
                 self._continues = False
-                passed += CONTINUE  # no proxy asked for any other interim answer, and some take them for the last one
+                passed += CONTINUE  # no proxy asked for any other interim answer, and some treat them as the last one
         if self.part is not Part.HEAD:
             rest, self._rest = self._rest, b""
             if rest:
@@ -196,7 +198,7 @@ class Answer:
 
 
 def read_head(head: bytes) -> Framing:
-    """What an answer's head, its empty line included, says of its end. Raises AnswerError."""
+    """What an answer's head, including its empty line, says about its end. Raises AnswerError."""
     return _read(head) if len(head) <= 2_048 else _read.__wrapped__(head)
 
 

@@ -1,4 +1,4 @@
-"""A proxy's connection in a front: its socket, and the pair of the request that is asked. `conversation` decides."""
+"""A proxy's connection in a front: its socket, and the pair of the current request. `conversation` decides."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from ownhost.request import bugs
 from ownhost.request.request import Level
 
 READ_SIZE = 65_536  # bytes
-STEPS = 16  # that one connection takes in a turn, before all others have theirs
+STEPS = 16  # per connection and turn, so that all others have their turn
 RECEIVE = int(MSG_DONTWAIT)
 LOOK = int(MSG_DONTWAIT | MSG_PEEK)
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
-# Edge-triggered: what is not wanted now costs no system call, and is remembered (`may_read`).
+# Edge-triggered: an unwanted event costs no system call, and is remembered (`may_read`).
 WATCHED = int(EPOLLIN | EPOLLRDHUP | EPOLLET)
 WATCHED_BOTH = WATCHED | int(EPOLLOUT)
 ROOM, HALF_CLOSED, GONE = int(EPOLLOUT), int(EPOLLRDHUP), int(EPOLLERR | EPOLLHUP)
 
 
 class Connection:
-    """Does what its conversation says. Bytes go on as soon as there is room for them, and are not read before."""
+    """Does what its conversation says. Bytes are passed on as soon as there is room for them, and not read before."""
 
     __slots__ = (
         "blocked",
@@ -61,17 +61,17 @@ class Connection:
         self.sock = sock
         self.talk = talk
         self.client = client
-        self.pair: Pair | None = None  # over which the request is asked
-        self.out = b""  # for the client: not sent yet
+        self.pair: Pair | None = None  # over which the request goes
+        self.out = b""  # for the client, not sent yet
         self.blocked = False  # the client is watched for room
-        self.finishing = False  # the stream ends once all is sent
+        self.finishing = False  # the stream ends after these bytes
         self.may_read, self.half_closed = True, False
         self.progress = 0.0  # monotonic seconds: when the client last took something
         front.connections.add(self)
         front.watch(sock.fileno(), self.on_event, WATCHED)
 
     def on_event(self, events: int) -> None:
-        """The client has said something, has taken something, or is gone."""
+        """The client has sent something, has received something, or is gone."""
         if events & GONE:
             self.then(lambda _: self.talk.gone())
             return
@@ -82,7 +82,7 @@ class Connection:
         self.go_on()
 
     def then(self, what: Callable[[float], Commands]) -> None:
-        """Have the conversation go on with something that has happened."""
+        """Have the conversation handle an event."""
         try:
             self.do(what(time.monotonic()))
         except Exception as error:
@@ -90,7 +90,7 @@ class Connection:
         self.go_on()
 
     def go_on(self) -> None:
-        """Read and pass on whatever can be. What is raised ends this connection alone."""
+        """Read and pass on whatever is possible. An exception ends only this connection."""
         try:
             for _ in range(STEPS):
                 self.flush()
@@ -102,7 +102,7 @@ class Connection:
             self.broke(error)
 
     def step(self, now: float) -> bool:
-        """Read once from the worker and from the client. Whether there was anything to read."""
+        """Read once from the worker and from the client. Returns whether there was anything to read."""
         moved = False
         pair = self.pair
         if pair is not None and pair.may_read and not self.out:
@@ -117,7 +117,7 @@ class Connection:
         return moved
 
     def read_client(self, now: float) -> None:
-        """Take what the client has said."""
+        """Handle the client's bytes."""
         try:
             data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
@@ -131,16 +131,16 @@ class Connection:
         self.do(self.talk.received(data, now))
 
     def look_behind(self) -> bool:
-        """See whether the end of the client's stream is all that is left of it. Whether that is news."""
+        """Check whether only the end of the client's stream is left. Returns whether that is new."""
         try:
             commands = [] if self.sock.recv(1, LOOK) else self.talk.ended()
         except OSError:
-            return False  # what it is shows when it is read
+            return False  # reading shows what it is
         self.do(commands)
         return bool(commands)
 
     def read_pair(self, pair: Pair, now: float) -> None:
-        """Take what a worker has said."""
+        """Handle a worker's bytes."""
         talk = self.talk
         try:
             data = pair.sock.recv(READ_SIZE, RECEIVE)
@@ -172,27 +172,27 @@ class Connection:
             DOING[type(command)](self, command)
 
     def send(self, command: Send) -> None:
-        """Have the client get some bytes, in order."""
+        """Send the client some bytes, in order."""
         if not self.out:
             self.progress = time.monotonic()
         self.out = self.out + command.data if self.out else command.data
 
     def finish(self, _: Finish) -> None:
-        """End the stream once all is sent."""
+        """End the stream after all bytes are sent."""
         self.finishing = True
 
     def pass_on(self, command: Pass) -> None:
-        """Have the worker get some of what follows the head."""
+        """Send the worker some of what follows the head."""
         if self.pair is not None:
             self.pair.say(command.data)
 
     def end_input(self, _: EndInput) -> None:
-        """Have the worker know that no more comes."""
+        """Tell the worker that no more comes."""
         if self.pair is not None:
             self.pair.input_ends = True
 
     def ask(self, command: Ask) -> None:
-        """Ask over a pair that is kept, or over a new one."""
+        """Send the request over a kept pair, or over a new one."""
         pairs = self.front.pairs
         try:
             kept = None if command.fresh else pairs.take(command.server)
@@ -223,7 +223,7 @@ class Connection:
             pair.close()
 
     def flush(self) -> None:
-        """Send what there is room for."""
+        """Send while there is room."""
         if self.pair is not None:
             self.pair.flush()
         if self.out:
@@ -248,7 +248,7 @@ class Connection:
                 self.do(self.talk.sent(time.monotonic()))
 
     def check_time(self, now: float) -> None:
-        """See whether there is anything that took too long."""
+        """Check whether anything took too long."""
         if self.out:
             if now - self.progress > self.talk.patience:
                 self.then(lambda _: self.talk.gone())
@@ -269,7 +269,7 @@ class Connection:
         self.close()
 
     def close(self, _: Close | None = None) -> None:
-        """Let go of all that is here of it."""
+        """Close everything of it."""
         self.release(Done(again=False))
         self.out = b""
         self.finishing = self.may_read = self.blocked = False
@@ -279,7 +279,7 @@ class Connection:
             self.front.has_room()
 
 
-# What a worker says
+# A worker's bytes
 HEARD: dict[Kind, Callable[[Conversation, bytes, float], Commands]] = {
     Kind.WHOLE: lambda talk, data, now: talk.answered_whole(data[1:], End.from_bytes(data[:1]), now),
     Kind.TAKEN: lambda talk, _, now: talk.taken(now),

@@ -1,8 +1,8 @@
-"""A proxy's connection to a front: where it stands, and what comes next. Pure: no socket, no loop, the time is given.
+"""A proxy's connection to a front: its state, and what comes next. Pure: no socket, no loop, the time is a parameter.
 
-What happens goes in: bytes of the client (the proxy), what a worker says, the time. What is to be done comes out, as
-commands. Each request is asked of a worker of the virtual host's own identity, over a pair (`processes.relay`). One
-request is spoken of at a time: those behind it stay unread.
+Events go in: bytes of the client (the proxy), a worker's records, the time. Commands come out. A
+worker of the virtual host's own identity gets each request, over a pair (`processes.relay`). There
+is one request at a time: those after it stay unread.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from ownhost.processes.states import Unexpected, follow
 from ownhost.request.hosts import NameTable
 
 MAX_WAIT = 10.0  # seconds until a request that no worker takes is answered 503
-MAX_ASKED = 3  # pairs on which a request is asked that are lost before it is taken
+MAX_ASKED = 3  # pairs with a request that may be lost before it is taken
 LINGER = 2.0  # seconds that a client has to read the last answer, and to close
 
 
 class State(IntEnum):
-    """Where a client stands."""
+    """The states of a client."""
 
     IDLE = auto()  # nothing of a request is here
     HEAD = auto()  # its head is not complete
-    ASKED = auto()  # a worker has still to take it
-    ANSWERED = auto()  # one has: body and answer go both ways
-    COMPLETE = auto()  # the answer is out; the worker has not said that it is done
+    ASKED = auto()  # a worker must still take it
+    ANSWERED = auto()  # a worker has taken it: body and answer go both ways
+    COMPLETE = auto()  # the answer is out; the worker has not sent END yet
     TUNNELLED = auto()  # another protocol goes both ways
-    ENDING = auto()  # the last bytes for the client are on their way
-    LINGERING = auto()  # it has them: what it still says is dropped
+    ENDING = auto()  # the last bytes for the client are being sent
+    LINGERING = auto()  # it has them: further bytes are dropped
     CLOSED = auto()
 
 
 class Event(IntEnum):
-    """What happens to a client."""
+    """The events of a client."""
 
-    MORE = auto()  # there is to be more of its head
-    REQUEST = auto()  # a request is here, or what cannot become one
+    MORE = auto()  # more of its head is to come
+    REQUEST = auto()  # a request is here, or something that cannot become one
     AGAIN = auto()  # a pair is lost, and nothing of the request was taken
     TAKEN = auto()  # a worker has taken the request
     SAID = auto()  # all of the answer is here
     SWITCHED = auto()  # another protocol follows
     KEPT = auto()  # the request is over, and the connection goes on
-    LAST = auto()  # nothing more is said to the client
-    SENT = auto()  # it has all that was said
+    LAST = auto()  # nothing more is sent to the client
+    SENT = auto()  # it has received everything
     GONE = auto()  # it has left, or is given up
 
 
@@ -95,7 +95,7 @@ class Pass(NamedTuple):
 
 
 class EndInput(NamedTuple):
-    """Have the worker know that the client says no more."""
+    """Tell the worker that the client sends no more."""
 
 
 class Done(NamedTuple):
@@ -111,7 +111,7 @@ class Send(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """End this side's stream once all is sent; then say so (`Conversation.sent`)."""
+    """End this side's stream after all bytes are sent, and then report it (`Conversation.sent`)."""
 
 
 class Close(NamedTuple):
@@ -137,7 +137,7 @@ Commands = list[Command]
 
 
 class Conversation:
-    """A client's connection. `names` are those of the address that it came to, `limits` those of all servers."""
+    """A client's connection. `names` are those of its local address, `limits` those of all servers."""
 
     __slots__ = (
         "_answer",
@@ -179,7 +179,7 @@ class Conversation:
         self._told = False  # the worker knows that no more of the request comes
         self._draining = False  # the front stops: what is begun is finished
         self._since = now  # since when the first byte is waited for
-        self._first_byte = 0.0  # when it came; 0 for not
+        self._first_byte = 0.0  # when it came; 0 if it has not
         self.deadline = inf
         self._wait(now)
 
@@ -188,7 +188,7 @@ class Conversation:
 
     @property
     def reads(self) -> bool:
-        """Whether what the client says next is wanted now."""
+        """Whether more bytes of the client are wanted now."""
         match self.state:
             case State.ANSWERED:
                 return self._body is not None and not self._told
@@ -200,13 +200,13 @@ class Conversation:
 
     @property
     def patience(self) -> float:
-        """Seconds that the client has to take some of what is sent."""
+        """Seconds for the client to receive some of the bytes."""
         return self._limits[self._server].timeout
 
     # The client
 
     def received(self, data: bytes, now: float) -> Commands:
-        """The client has said something; b"" is the end of its stream."""
+        """Bytes of the client; b"" is the end of its stream."""
         match self.state:
             case State.IDLE | State.HEAD:
                 if not data:
@@ -228,7 +228,7 @@ class Conversation:
         raise Unexpected(f"{len(data)} bytes for {self!r}")
 
     def ended(self) -> Commands:
-        """The client will say no more; there may be more of what it has said."""
+        """The client has ended its stream; some of its bytes may not be read yet."""
         if self._buffer or self.state not in (State.ASKED, State.ANSWERED, State.TUNNELLED):
             return []  # another request is here; or it is seen when more is read
         self._ended = True
@@ -239,7 +239,7 @@ class Conversation:
         return self._close()
 
     def sent(self, now: float) -> Commands:
-        """Nothing that was said is unsent any more (`Finish`)."""
+        """All bytes were sent (`Finish`)."""
         self._step(Event.SENT)
         self.deadline = now + LINGER
         return self._close() if self._ended else []
@@ -253,7 +253,7 @@ class Conversation:
         return self._upload(b"", now) if self._body is not None and self._buffer else []
 
     def answered(self, data: bytes, now: float) -> Commands:
-        """A worker has said some of what the client is to see."""
+        """A worker has sent some bytes for the client."""
         try:
             if self.state is State.TUNNELLED:
                 passed = data if self._answer.begun else self._answer.feed_switched(data)
@@ -267,14 +267,14 @@ class Conversation:
         return [Send(passed)] if passed else []
 
     def answered_whole(self, data: bytes, end: AnswerEnd, now: float) -> Commands:
-        """A worker has taken the request, and this is all that the client is to see."""
+        """A worker has taken the request, and this is all for the client."""
         commands = [*self.taken(now), *self.answered(data, now)]
-        if self.state in (State.ANSWERED, State.COMPLETE):  # else it was no answer
+        if self.state in (State.ANSWERED, State.COMPLETE):  # else it was not an answer
             commands += self.finished(end, now)
         return commands
 
     def switched(self, now: float) -> Commands:
-        """A worker goes on in another protocol."""
+        """A worker switches to another protocol."""
         try:
             if self._body is not None:
                 raise AnswerError("a switch of protocols within a request")
@@ -286,20 +286,20 @@ class Conversation:
         return [Pass(data)] if data else []
 
     def finished(self, end: AnswerEnd, now: float) -> Commands:
-        """A worker is done with the request."""
+        """A worker has finished the request."""
         if self.state is State.ANSWERED and not self._answer.complete and not self._answer.ends_with_stream:
             return self.broken("its answer is not complete", now)
         whole = self._body is None and not self._told
         return [Done(again=end.again and whole), *self._over(now, keep=end.keep and whole)]
 
     def settle(self, now: float) -> Commands:
-        """All that a worker has said by now is here. Where the next request waits, it need not say that it is done."""
+        """All of the worker's records so far are handled. If the next request waits, END is not needed."""
         if self.state is State.COMPLETE and self._buffer:
             return [Done(again=False), *self._over(now, keep=True)]
         return []
 
     def lost(self, reason: str, now: float) -> Commands:
-        """The pair has ended. A request that no worker has taken is asked again: nothing was done with it."""
+        """The pair has ended. A request that no worker has taken is sent again: nothing was done with it."""
         if self.state is State.ASKED and self._times < MAX_ASKED:
             assert self._asked is not None
             self._step(Event.AGAIN)
@@ -310,12 +310,12 @@ class Conversation:
             return [Done(again=False), *self._finish()]
         if self.state is State.COMPLETE:
             return [Done(again=False), *self._over(now, keep=True)]
-        if self.state is State.ANSWERED and self._ended:  # the worker has doubted that anybody waits
+        if self.state is State.ANSWERED and self._ended:  # the worker believed that the client had left
             return self._close()
         return self.broken(reason, now)
 
     def broken(self, reason: str, now: float) -> Commands:
-        """What a worker says makes no sense, or it has left within its answer: that costs this request alone."""
+        """A worker's records make no sense, or it has left within its answer: only this request fails."""
         said = Log(Level.ERROR, "core", f"a request that the front passed on was not answered: {reason}")
         if self.state is State.COMPLETE:
             return [said, Done(again=False), *self._over(now, keep=True)]
@@ -324,7 +324,7 @@ class Conversation:
         return [said, Done(again=False), self._say(BAD_GATEWAY), *self._finish()]
 
     def refused(self, now: float) -> Commands:
-        """No worker has taken the request for too long. That costs it alone."""
+        """No worker has taken the request in time: only this request fails."""
         if self.state is not State.ASKED:
             return []
         keep = self._body is None and not self._told and self._answer.keeps
@@ -334,7 +334,7 @@ class Conversation:
     # The time, and the end
 
     def expired(self, now: float) -> Commands:
-        """The `deadline` is here."""
+        """The `deadline` has passed."""
         match self.state:
             case State.ASKED:
                 return self.refused(now)
@@ -348,7 +348,7 @@ class Conversation:
         return self._close()
 
     def drain(self, now: float) -> Commands:
-        """The front stops: finish what is begun, and end what is idle; who is new may still ask something."""
+        """The front stops: finish active requests, end idle connections; new ones may still send one request."""
         self._draining = True
         if self.state is State.IDLE and self._handled:
             return self._finish()
@@ -373,7 +373,7 @@ class Conversation:
         return [Done(again=False), Close()]
 
     def _wait(self, now: float) -> None:
-        """Say until when there must be more."""
+        """Set the time until which more must come."""
         limits = self._limits[self._server]
         if self._first_byte or not self._handled:
             begun = self._first_byte or self._since
@@ -396,7 +396,7 @@ class Conversation:
         return []
 
     def _read(self, now: float) -> Commands:
-        """Ask for what is here, if it is a request, or can't become one."""
+        """Send what is here to a worker, if it is a request, or can't become one."""
         end = head_end(self._buffer)
         if end < 0 and len(self._buffer) <= self._limits[self._server].head.total:
             if self._buffer:
@@ -413,7 +413,10 @@ class Conversation:
         return self._ask(Answer(head), raw, now)
 
     def _choose(self, raw: bytes) -> Head | None:
-        """The head of a request, and its virtual host. What is malformed is that one's whose name it seems to bear."""
+        """The head of a request, and its virtual host.
+
+        A malformed one goes to the virtual host that it seems to name.
+        """
         server = self._server
         head: Head | None = None
         for _ in range(3):
@@ -430,7 +433,7 @@ class Conversation:
         return head
 
     def _cut_off(self, now: float) -> Commands:
-        """The client has ended its stream. Where a line of a head is here, a worker tells it so."""
+        """The client has ended its stream. If a line of a head is here, a worker answers."""
         self._ended = True
         if self.state is State.HEAD and b"\n" in self._buffer.lstrip(b"\r\n"):
             self._choose(self._buffer)
@@ -438,12 +441,12 @@ class Conversation:
         return self._finish()
 
     def _ask_unreadable(self, raw: bytes, now: float) -> Commands:
-        """Have a worker refuse what is no request, and log it; nothing behind it can be told apart."""
+        """Have a worker refuse an invalid request, and log it. Nothing after it can be separated."""
         self._buffer, self._body, self._last = b"", None, True
         return [*self._ask(Answer(None), raw, now), *self._end_input()]
 
     def _end_input(self) -> Commands:
-        """Have the worker know, once."""
+        """Tell the worker, once."""
         if self._told:
             return []
         self._told = True
@@ -457,17 +460,17 @@ class Conversation:
         return [self._asked]
 
     def _see_complete(self, now: float) -> None:
-        """Where request and answer are complete, the worker need only say that it is done."""
+        """If request and answer are complete, only the worker's END is missing."""
         if self._answer.complete and self._body is None:
             self._step(Event.SAID)
             self.deadline = now + self._limits[self._server].keep_alive_timeout
 
     def _say(self, answer: bytes) -> Send:
-        """An answer of the front's own, as the request wants it."""
+        """An answer of the front's own, as the request needs it."""
         return Send(answer if self._answer.has_body else answer[: answer.index(b"\r\n\r\n") + 4])
 
     def _upload(self, data: bytes, now: float) -> Commands:
-        """Pass on what belongs to the body. What is wrong with it the worker sees, too, and answers."""
+        """Pass on the body. The worker sees errors in it, too, and answers."""
         data = self._buffer + data
         self._buffer = b""
         assert self._body is not None

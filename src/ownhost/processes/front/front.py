@@ -41,12 +41,12 @@ def main(channel: Channel) -> None:
 
 
 def rehearse() -> None:
-    """Have in the forkserver what every front needs."""
+    """Prepare, in the forkserver, what every front needs."""
     seccomp.compiled(seccomp.FRONT)
 
 
 class Front(Shared):
-    """A front's life: what its mailbox and the supervisor bring."""
+    """A front's life: messages from its mailbox and the supervisor."""
 
     def begin(self) -> None:
         self.has_room()
@@ -61,7 +61,7 @@ class Front(Shared):
             except ProtocolError as error:
                 self.log.log(Level.CRIT, "core", f"a gate spoke nonsense: {error}")
                 continue
-            if received is None:  # it is shut down: the supervisor makes another one, and other fronts
+            if received is None:  # it was shut down: the supervisor makes another one, and other fronts
                 raise SystemExit(1)
             self.serve(*received)
         if len(self.connections) >= self.most and self.takes:
@@ -81,7 +81,7 @@ class Front(Shared):
         Connection(self, sock, talk, f"{client}:{handover.client_port}").go_on()
 
     def overloaded(self, parcel: Letter, _identity: int) -> None:
-        """A request has waited for too long, or too many wait: it alone is answered 503."""
+        """A request has waited too long, or too many wait: only it is answered 503."""
         if parcel.pair.asker is not None:
             parcel.pair.asker.refuse()
         parcel.sock.close()
@@ -93,7 +93,7 @@ class Front(Shared):
             connection.check_time(now)
 
     def stop(self) -> None:
-        """Take what is in the mailbox, finish what is begun, end what is idle."""
+        """Take what is in the mailbox, finish active requests, end idle connections."""
         with contextlib.suppress(BlockingIOError):
             while received := receive_handover(self.mailbox):
                 self.serve(*received)

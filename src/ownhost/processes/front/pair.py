@@ -1,4 +1,4 @@
-"""A front's end of a pair, over which a worker answers one request after the other; and the pairs that are kept."""
+"""A front's end of a pair, over which a worker answers one request after another; and the pairs that are kept."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 WATCHED = int(EPOLLIN | EPOLLRDHUP | EPOLLET)
 WATCHED_BOTH = WATCHED | int(EPOLLOUT)
 ROOM = int(EPOLLOUT)
-ENDED = ~int(EPOLLIN | EPOLLOUT)  # any event but these tells of an end
+ENDED = ~int(EPOLLIN | EPOLLOUT)  # all events except these mean an end
 
 
 class Watcher(Protocol):
-    """Who has descriptors watched: the front."""
+    """Watches descriptors: the front."""
 
     def watch(self, descriptor: int, handler: Callable[[int], None], events: int) -> None:
-        """Have a handler called with what happens to a descriptor."""
+        """Register a handler for a descriptor's events."""
 
     def change(self, descriptor: int, events: int) -> None:
-        """Watch a descriptor for something else."""
+        """Watch a descriptor for other events."""
 
     def discard(self, sock: socket.SocketType) -> None:
         """Close a socket that was watched."""
 
 
 class Asker(Protocol):
-    """Whose request is asked over a pair."""
+    """The connection whose request goes over a pair."""
 
     def go_on(self) -> None:
         """There is something to read on it, or room. Never raises."""
@@ -62,7 +62,7 @@ class Letter:
         return Handover(self.pair.server, relay=True, front=True)
 
     def kept(self) -> None:
-        """Nobody waits for it but its request, which knows how long."""
+        """Only its request waits for it, and has its own time limit."""
 
     def taken(self) -> None:
         self.sock.close()
@@ -89,25 +89,25 @@ class Pair:
     )
 
     def __init__(self, watcher: Watcher, pairs: Pairs, server: int) -> None:
-        """Raises OSError where there is none to be had."""
+        """Raises OSError if none can be made."""
         self.sock, theirs = socket.socketpair()
         refuse_descriptors(self.sock)
         refuse_descriptors(theirs)
         self.letter = Letter(theirs, self)
         self.server = server
         self.records = Conversation()
-        self.asker: Asker | None = None  # whose request is asked; None while it is kept
+        self.asker: Asker | None = None  # whose request it has; None while it is kept
         self.out = b""  # of records: not sent yet
         self.blocked = False  # it is watched for room
-        self.input_ends = False  # the client says no more: to be told, once all is sent
+        self.input_ends = False  # the client sends no more: to be told, after all bytes
         self.may_read = self.ended = self.closed = False
         self.since = 0.0  # since when it is kept
         self._watcher = watcher
-        self._pairs = pairs  # that it may be kept with
+        self._pairs = pairs  # the pairs that it may be kept with
         watcher.watch(self.sock.fileno(), self.on_event, WATCHED)
 
     def on_event(self, events: int) -> None:
-        """Something has come, or there is room."""
+        """A record has come, or there is room."""
         if events & ROOM:
             self.flush()
         if events & ~ROOM:
@@ -115,7 +115,7 @@ class Pair:
             self.ended = self.ended or bool(events & ENDED)
         if self.asker is not None:
             self.asker.go_on()
-        elif events & ~ROOM:  # nothing is to be said on it
+        elif events & ~ROOM:  # nothing may come on it now
             self._pairs.drop(self)
 
     def ask(self, asked: Asked) -> None:
@@ -130,7 +130,7 @@ class Pair:
             self.out += self.records.says(Kind.BODY, data[start : start + MOST])
 
     def flush(self) -> None:
-        """Send what there is room for. That its other end is gone shows where it is read."""
+        """Send while there is room. If the other end is gone, reading shows it."""
         if self.out:
             try:
                 self.out = self.out[self.sock.send(self.out, SEND) :]
@@ -148,11 +148,11 @@ class Pair:
 
     @property
     def is_idle(self) -> bool:
-        """Whether another request may be asked on it."""
+        """Whether it can carry another request."""
         return self.records.state is State.IDLE and not self.ended and not self.out
 
     def close(self) -> None:
-        """End it: a worker learns that nobody waits for its answer."""
+        """Close it: the worker learns that its answer is not wanted."""
         self.letter.sock.close()
         if not self.closed:
             self.closed = True
@@ -160,7 +160,7 @@ class Pair:
 
 
 class Pairs:
-    """Those that are kept for further requests, by virtual host; oldest first. `most` are kept in all."""
+    """Pairs that are kept for further requests, by virtual host; oldest first. At most `most` are kept in all."""
 
     def __init__(self, most: int) -> None:
         self._kept: dict[int, deque[Pair]] = {}
@@ -190,13 +190,13 @@ class Pairs:
         self._kept.setdefault(pair.server, deque()).append(pair)
 
     def drop(self, pair: Pair) -> None:
-        """Something was said on one that is kept, be it its end."""
+        """A record or the end has come on a kept one."""
         self._kept[pair.server].remove(pair)
         self._count -= 1
         pair.close()
 
     def expire(self, now: float) -> None:
-        """Close those that nobody has used for a while."""
+        """Close those that were not used for a while."""
         for server, kept in list(self._kept.items()):
             while kept and kept[0].since <= now - KEPT:
                 kept.popleft().close()
@@ -205,7 +205,7 @@ class Pairs:
                 del self._kept[server]
 
     def close(self) -> None:
-        """Keep none any more."""
+        """Close all."""
         self._closed = True
         for kept in self._kept.values():
             for pair in kept:

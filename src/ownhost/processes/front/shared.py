@@ -1,4 +1,4 @@
-"""What a front's connections share: the loop, the pairs that are kept, and how many there may be."""
+"""What a front's connections share: the loop, the kept pairs, and the limit on both."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Staying(Protocol):
     """A proxy's connection."""
 
     def go_on(self) -> None:
-        """Do what more there is to do. Never raises."""
+        """Do more of the work. Never raises."""
 
     def check_time(self, now: float) -> None:
-        """See whether there is anything that took too long."""
+        """Check whether anything took too long."""
 
     def drain(self) -> None:
-        """The front stops: finish what is begun."""
+        """The front stops: finish active requests."""
 
 
 class Shared(Forwarder[Letter]):
-    """The connections that are here, and the pairs that are kept."""
+    """The connections, and the kept pairs."""
 
     def __init__(self, channel: Channel, slice_: FrontSlice, descriptors: list[int]) -> None:
         mailbox, log = descriptors
@@ -37,11 +37,11 @@ class Shared(Forwarder[Letter]):
         self.slice = slice_
         self.mailbox = SocketType(-1, -1, -1, mailbox)
         self.connections: set[Staying] = set()
-        self.most = self.quarter  # connections: each may have a pair, whose other end is on its way at first
+        self.most = self.quarter  # connections: each may have a pair, whose other end is in flight at first
         self.takes = False  # the mailbox is watched
         self.pairs = Pairs(self.quarter // 2)
-        self.again: deque[Staying] = deque()  # who has more to do than a turn takes
-        self.discarded: list[SocketType] = []  # closed at the turn's end: no number is used again before
+        self.again: deque[Staying] = deque()  # those with more to do than one turn allows
+        self.discarded: list[SocketType] = []  # closed at the turn's end: no descriptor number is used again before
 
     @property
     def holds_clients(self) -> bool:
@@ -62,19 +62,19 @@ class Shared(Forwarder[Letter]):
             self.watch(self.mailbox.fileno(), self.take, EPOLLIN | EPOLLEXCLUSIVE)
 
     def deliver(self, pair: Pair) -> None:
-        """Have a pair's other end come to a worker."""
+        """Send a pair's other end to a worker."""
         self.delivery.deliver(pair.letter, self.slice.own[pair.server], time.monotonic())
 
     def complain_of(self, server: int) -> None:
-        """Log that a virtual host's processes don't keep up, now and then."""
+        """Log that a virtual host's processes don't keep up, with a limited rate."""
         self.complain(self.slice.own[server], f"server {server}: its processes don't keep up; answered 503")
 
     def change(self, descriptor: int, events: int) -> None:
-        """Watch a descriptor for something else."""
+        """Watch a descriptor for other events."""
         self.epoll.modify(descriptor, events)
 
     def discard(self, sock: SocketType) -> None:
-        """Close a socket that was watched. Events of this turn that are still to come must find nobody."""
+        """Close a watched socket. Later events of this turn must not find it."""
         self.forget(sock.fileno())
         self.discarded.append(sock)
 

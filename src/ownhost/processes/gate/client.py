@@ -1,7 +1,7 @@
-"""A gate's client: where it stands, and what comes next. Pure: no socket, no loop, and the time is given.
+"""A gate's client: its state, and what comes next. Pure: no socket, no loop, and the time is a parameter.
 
-A gate looks at what a client says first, and leaves it where it is. It needs no more than a name: Host, or the server
-name of a ClientHello.
+A gate looks at a client's first bytes, and leaves them in the socket. It needs only a name: Host,
+or the server name of a ClientHello.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ OVERLOADED = (
 
 
 class State(IntEnum):
-    """Where a client stands."""
+    """The states of a client."""
 
-    ANNOUNCED = auto()  # accepted from a front proxy that is to say first who its client is
+    ANNOUNCED = auto()  # accepted from a front proxy that must first say who its client is
     NEW = auto()  # accepted
-    SPEAKING = auto()  # its head, or its ClientHello, is not complete
-    QUEUED = auto()  # it is known whose it is: it waits for a mailbox, or for room in one
+    SPEAKING = auto()  # its head, or its ClientHello, is incomplete
+    QUEUED = auto()  # its identity is known: it waits for a mailbox, or for room in one
     GONE = auto()  # a worker has it, or it is closed
 
 
 class Event(IntEnum):
-    """What happens to a client."""
+    """The events of a client."""
 
     MET = auto()  # the proxy has said who its client is
-    MORE = auto()  # there is to be more of its head
-    NAMED = auto()  # it has said whom it is for
-    FULL = auto()  # its mailbox is not here, or takes nothing for now
+    MORE = auto()  # more of its head is to come
+    NAMED = auto()  # its name is known
+    FULL = auto()  # its mailbox is missing or full
     TAKEN = auto()  # its mailbox has it
     CLOSED = auto()  # it has left, or is given up
 
@@ -68,50 +68,50 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """A connection that a gate has accepted, as far as it decides anything."""
+    """A connection that a gate has accepted, without the socket."""
 
     address: str
     port: int
     local: str
     local_port: int
-    since: float  # monotonic seconds: when it came, then since when it waits for its mailbox
+    since: float  # monotonic seconds: when it came, later since when it waits for its mailbox
     encrypted: bool = False  # it is to speak TLS
     state: State = State.NEW
-    progress: float = 0.0  # when its last bytes came, while its head is not complete
+    progress: float = 0.0  # when its last bytes came, while its head is incomplete
     seen: int = 0  # bytes looked at so far
     host: str = ""
     server: int = 0
     proxy: bool = False  # it is a listed front proxy
-    peer: str = ""  # the front proxy that the connection is from, where that has said who its client is
+    peer: str = ""  # the front proxy of the connection, if it has said who its client is
     peer_port: int = 0
 
     def meet(self, announced: Announced) -> None:
-        """Be the client that a front proxy has announced, and have said nothing yet."""
+        """Become the client that a front proxy has announced, without any bytes yet."""
         self.peer, self.peer_port, self.seen = self.address, self.port, 0
         if announced.client:
             self.address, self.port = announced.client, announced.client_port
 
     def step(self, event: Event) -> str:
-        """Be in the next state; what is to be done. Raises Unexpected."""
+        """Go to the next state; returns what is to be done. Raises Unexpected."""
         self.state, what = follow(TABLE, self, event)
         return what
 
 
 class Look(NamedTuple):
-    """What a client's first bytes say: an event, and what goes with it."""
+    """The meaning of a client's first bytes: an event, and its details."""
 
     event: Event
     host: str = ""  # of NAMED
-    answer: bytes = b""  # of CLOSED: what the client is told
-    seen: int = 0  # of MORE: bytes that are here
+    answer: bytes = b""  # of CLOSED: the response to the client
+    seen: int = 0  # of MORE: bytes received
     announced: Announced | None = None  # of MET
-    problem: str = ""  # of CLOSED: what a front proxy did wrong
+    problem: str = ""  # of CLOSED: what the front proxy did wrong
 
 
 def look(client: Client, data: bytes | None) -> Look:
-    """Look at all that a client has said so far; None where that is nothing, b"" where it has left.
+    """Look at all of a client's bytes so far; None if there are none, b"" if it has left.
 
-    An end of the stream shows as no progress: nothing more will come.
+    The end of a stream shows as no progress: nothing more will come.
     """
     if data is None:
         return Look(Event.MORE, seen=0)
@@ -119,7 +119,7 @@ def look(client: Client, data: bytes | None) -> Look:
         return _look_at_announcement(client, data)
     cut = len(data) >= PEEK_SIZE
     found: Peek | ClientHello
-    if client.encrypted:  # what is no TLS gets no name
+    if client.encrypted:  # bytes that are not TLS get no name
         found = client_hello.look(data, cut=cut or not client_hello.is_tls(data))
     else:
         found = peek(data, cut=cut)
@@ -133,7 +133,7 @@ def look(client: Client, data: bytes | None) -> Look:
 
 
 def _look_at_announcement(client: Client, data: bytes) -> Look:
-    """What a front proxy says of its client, before anything of the client's."""
+    """The header of a front proxy, before any bytes of the client."""
     try:
         announced = proxy_protocol.read(data)
     except NoHeader as error:
@@ -146,17 +146,17 @@ def _look_at_announcement(client: Client, data: bytes) -> Look:
 
 
 def _cut_off(client: Client, data: bytes) -> Look:
-    """A client has ended its stream within a head. Where it said a line of one, a worker tells it so."""
+    """A client has ended its stream within a head. If it sent a first line, a worker answers."""
     if client.encrypted or b"\n" not in data.lstrip(b"\r\n"):
         return Look(Event.CLOSED)
     return Look(Event.NAMED, peek(data, cut=True).host)
 
 
 def overloaded(client: Client) -> bytes:
-    """What a client is told whose owner's processes don't keep up."""
+    """The response to a client whose owner's processes don't keep up."""
     return INTERNAL_ERROR if client.encrypted else OVERLOADED
 
 
 def broken(client: Client) -> bytes:
-    """What a client is told where the gate has a bug."""
+    """The response to a client if the gate has a bug."""
     return INTERNAL_ERROR if client.encrypted else BROKEN

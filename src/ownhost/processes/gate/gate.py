@@ -30,8 +30,8 @@ from ownhost.request.request import Level
 
 STREAM = int(SOCK_STREAM)
 LOOK = int(MSG_PEEK | MSG_DONTWAIT)
-DROPS = 8  # of so many bytes that are read of a client who is given up
-ACCEPT_BATCH = 32  # connections taken per turn, so that other descriptors get theirs
+DROPS = 8  # that are read at a time from a client who is given up
+ACCEPT_BATCH = 32  # connections accepted per turn, so that other descriptors have their turn
 MAX_PENDING = 8_192  # connections whose head is not complete
 
 
@@ -42,12 +42,12 @@ def main(channel: Channel) -> None:
 
 
 def rehearse() -> None:
-    """Have in the forkserver what every gate needs."""
+    """Prepare, in the forkserver, what every gate needs."""
     seccomp.compiled(seccomp.GATE)
 
 
 class Gate(Forwarder[Held]):
-    """A gate's listeners, and the clients who have not said whom they are for."""
+    """A gate's listeners, and the clients whose name is not known yet."""
 
     def __init__(self, channel: Channel, slice_: GateSlice, descriptors: list[int]) -> None:
         *listeners, log = descriptors
@@ -59,10 +59,10 @@ class Gate(Forwarder[Held]):
         self.read_timeout = self.slice.main.settings[REQUEST_READ_TIMEOUT]
         self.timeout = self.slice.main.settings[TIMEOUT]
         self.listeners = [SocketType(-1, -1, -1, descriptor) for descriptor in listeners]
-        self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs, too
+        self.batch = 1  # connections to accept per turn: more while there are more, as finding none costs time, too
 
     def begin(self) -> None:
-        """Listen, and say so."""
+        """Start to listen, and tell the supervisor."""
         for listener, address in zip(self.listeners, self.slice.listeners, strict=True):
             listener.setblocking(False)
             acceptor = self._acceptor(listener, address.host, address.port)
@@ -71,11 +71,11 @@ class Gate(Forwarder[Held]):
 
     @property
     def holds_clients(self) -> bool:
-        """Whether there are connections here that are not passed on yet."""
+        """Whether there are connections that are not passed on yet."""
         return bool(self.pending or self.delivery.waiting)
 
     def stop(self) -> None:
-        """Accept nothing more; what is already here is still passed on."""
+        """Accept nothing more; connections that are here are still passed on."""
         for listener in self.listeners:
             self.forget(listener.fileno())
             listener.close()
@@ -115,12 +115,12 @@ class Gate(Forwarder[Held]):
         return accept
 
     def accept_failed(self, error: OSError) -> None:
-        """No descriptor, no memory: log it, and give those that we have a moment to be used up."""
+        """No descriptor, no memory: log it, and wait a moment, so that the ones in use are freed."""
         self.complain(-1, f"accept failed: {error.strerror}; clients wait until there is room again")
         time.sleep(0.01)
 
     def look(self, held: Held) -> None:
-        """See whether a client has said whom it is for. What is raised ends this client alone."""
+        """Check whether a client's name is known. An exception ends only this client."""
         client = held.client
         try:
             if not client.seen:
@@ -145,7 +145,7 @@ class Gate(Forwarder[Held]):
             elif what == "deliver":
                 self.deliver(held, found.host)
             elif found.announced is not None:
-                held.sock.recv(found.announced.size, MSG_DONTWAIT)  # what was looked at: it is not the client's
+                held.sock.recv(found.announced.size, MSG_DONTWAIT)  # the bytes so far are not the client's
                 client.meet(found.announced)
                 self.look(held)
             else:
@@ -157,11 +157,11 @@ class Gate(Forwarder[Held]):
             self.let_go(held, broken(client))
 
     def speaks_tls(self, local: str, port: int) -> bool:
-        """Whether what comes to an address is encrypted."""
+        """Whether an address speaks TLS."""
         return bool(self.slice.tls) and self.names_at(local, port).default in self.slice.tls
 
     def wait_for_more(self, held: Held, seen: int) -> None:
-        """Sleep until more bytes are here than have been seen: without the low-water mark, epoll would spin."""
+        """Sleep until there are more bytes than seen so far: without the low-water mark, epoll would spin."""
         descriptor = held.sock.fileno()
         held.client.seen = seen
         held.client.progress = time.monotonic()
@@ -173,13 +173,13 @@ class Gate(Forwarder[Held]):
             self.watch(descriptor, lambda _: self.look(held), EPOLLIN | EPOLLRDHUP)
 
     def deliver(self, held: Held, host: str) -> None:
-        """Choose the virtual host by name, and pass the connection on to its identity: now, or when there is room."""
+        """Choose the virtual host by name, and pass the connection to its identity: now, or when there is room."""
         self.unwatch(held)
         client = held.client
         names = self.names_at(client.local, client.local_port)
         client.host, client.server = host, names.find(host)
         if client.encrypted and client.server not in self.slice.tls:
-            client.server = names.default  # it has the key of the address, and will say that this is not its name
+            client.server = names.default  # it has the key of the address, and will answer that the name is not its own
         self.delivery.deliver(held, self.slice.own[client.server], time.monotonic())
 
     def names_at(self, local: str, port: int) -> NameTable:
@@ -192,11 +192,12 @@ class Gate(Forwarder[Held]):
         return names
 
     def unwatch(self, held: Held) -> None:
-        """The head is here: wait for no more of it."""
+        """The head is complete: stop waiting for more of it."""
         if held.client.progress:
             descriptor = held.sock.fileno()
             del self.pending[descriptor]
-            # A descriptor that was passed on stays in epoll until it is unregistered, even when closed here.
+            # A descriptor that was passed on stays in epoll until it is unregistered, even after it
+            # is closed here.
             self.forget(descriptor)
             held.sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
 
@@ -224,12 +225,12 @@ class Gate(Forwarder[Held]):
             self.close(held, TOO_SLOW if client.seen and not client.encrypted else b"")
 
     def close(self, held: Held, answer: bytes = b"") -> None:
-        """Give a client up, and say why if there is anything to say."""
+        """Give up a client, with a response if there is one."""
         held.step(Event.CLOSED)
         self.let_go(held, answer)
 
     def let_go(self, held: Held, answer: bytes) -> None:
-        """Close a connection. What was sent is read first: else the client would see a reset, and no answer."""
+        """Close a connection. Its bytes are read first: otherwise the client would see a reset, and no response."""
         with contextlib.suppress(OSError):
             if answer:
                 held.sock.send(answer, MSG_DONTWAIT)

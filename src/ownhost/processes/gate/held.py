@@ -26,14 +26,14 @@ class Held:
         self.client.since = now
 
     def step(self, event: Event) -> str:
-        """Be in the next state; what is to be done."""
+        """Go to the next state; returns what is to be done."""
         return self.client.step(event)
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
     def handover(self) -> Handover:
-        """What a worker, or a front, is told."""
+        """The data for a worker, or a front."""
         client = self.client
         return Handover(
             client.server,

@@ -1,4 +1,4 @@
-"""What apps complain of on their standard error, in the error log of the virtual host that asked for them."""
+"""The standard error of apps, in the error log of the virtual host that used them last."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ownhost.processes.standard_error import StandardError
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.request import Level
 
-SETTLE = 10.0  # seconds that a message gets to be in an answer, too
+SETTLE = 10.0  # seconds for a message to be in a response, too
 
 
 class AppErrors:
-    """The complaints of an app's processes, in the error log of the virtual host that asked for the app last."""
+    """The lines of an app's processes, in the error log of the virtual host that used the app last."""
 
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         self.app = app
@@ -49,17 +49,17 @@ class AppErrors:
             self.say(pid, line)
 
     def hear(self, messages: str) -> None:
-        """A worker has logged these: an answer had them."""
+        """A worker has logged these, as a response had them."""
         self.echoes.hear(messages)
         self.wait()
 
     def wait(self) -> None:
-        """See that nothing waits for ever."""
+        """Make sure that no line waits for ever."""
         if self.echoes.waits and self.timer is None:
             self.timer = self.loop.call_later(SETTLE, self.settle)
 
     def settle(self) -> None:
-        """Say what nobody was heard to have said."""
+        """Log the lines that no response had."""
         self.timer = None
         self.echoes.settle()
 
@@ -70,7 +70,7 @@ class AppErrors:
             self.log.log(level, self.app.module, message, pid=pid)
 
     def close(self) -> None:
-        """The app has ended: say all that is there. Whoever holds an end still is heard on."""
+        """The app has ended: log everything. If another process still holds the pipe, it is read on."""
         for pipe in list(self.pipes):
             pipe.drain()
         if self.timer is not None:

@@ -15,8 +15,9 @@ from ownhost.identity.shedding.walk import shed_for_program
 from ownhost.processes.descriptors import lower_limit
 from ownhost.request.programs import Limits
 
-# libuv, once imported, closes in each new process the descriptors of a pipe that it had in the forkserver, and opens
-# another: whatever has those low numbers by now. What a program is to get waits out of its way.
+# When libuv is imported, it registers a fork handler: in each new process, it closes the
+# descriptors of its pipe in the forkserver and opens another, whatever has those low numbers by
+# then. So a program's descriptors are kept out of its way.
 SAFE = 256
 _LIMITED = (("cpu", resource.RLIMIT_CPU), ("memory", resource.RLIMIT_AS), ("processes", resource.RLIMIT_NPROC))
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -26,7 +27,7 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to start. `standard` are the descriptors of input, output and errors."""
+    """A program to start. `standard` are the descriptors of input, output and errors."""
 
     command: tuple[bytes, ...]
     environment: Mapping[bytes, bytes]
@@ -36,9 +37,9 @@ class Start:
 
 
 def start(what: Start) -> int:
-    """Start a program in a session of its own, which ends with its parent. Its pid. Raises OSError.
+    """Start a program in a session of its own, which ends with its parent. Returns its pid. Raises OSError.
 
-    A signal that comes early waits for the program: until then, the child would take it for its parent.
+    An early signal waits for the program: before, the child would take it as its parent.
     """
     wanted = Wanted.program(os.getpid())
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, SAFE) for descriptor in what.standard]

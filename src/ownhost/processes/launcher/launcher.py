@@ -36,7 +36,7 @@ from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import LauncherSlice, receive_slice
 
 IDLE = 60.0  # seconds without an order
-LEAVE = 1.5  # seconds that apps get to end with the launcher, and what is left then: less than a stop waits
+LEAVE = 1.5  # seconds for apps to end with the launcher, and then for what is left: less than a stop waits
 LOOK_AGAIN = 0.02  # seconds
 
 
@@ -51,11 +51,11 @@ def main(channel: Channel) -> NoReturn:
 
 
 def rehearse() -> None:
-    """There is nothing to warm that workers don't."""
+    """There is nothing to prepare that workers don't."""
 
 
 class WatchedSelector(selectors.EpollSelector):
-    """Says on this process's page whether its loop waits."""
+    """Notes on this process's page whether its loop waits."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events."""
@@ -67,7 +67,7 @@ class WatchedSelector(selectors.EpollSelector):
 
 
 class Launcher:
-    """Programs that run, and apps that stay."""
+    """The running programs, and apps that stay."""
 
     def __init__(self, channel: Channel, descriptors: list[int], slice_: LauncherSlice) -> None:
         self.channel = channel
@@ -76,7 +76,7 @@ class Launcher:
         self.descriptors = descriptors
         self.programs: dict[int, Running] = {}  # by pid
         self.pools: dict[object, Pool] = {}  # by App
-        self.leaving: set[Pool] = set()  # that end once they have finished, and have been replaced
+        self.leaving: set[Pool] = set()  # those that have been replaced, and end when they have finished
         self.asked = 0
 
     async def run(self) -> None:
@@ -86,8 +86,9 @@ class Launcher:
         self.error_logs = {server.id: self.writers.error_log(server) for server in self.slice.servers}
         self.done = self.loop.create_future()
         self.turns = Turns(self.loop, self.slice.at_once, self.slice.queue)
-        # The forkserver's death must not be this one's at once: programs' own children have no such signal. The
-        # channel's end follows it, for one to see whom its owner stopped, too.
+        # If the forkserver dies, this process must not die at once: programs' own children have no
+        # such signal. The end of the channel follows, so that this process also ends those that
+        # their owner stopped.
         prctl.set_parent_death_signal(signal.SIGCONT)
         signals.handle(self.loop, {signal.SIGTERM: self.finish, signal.SIGCHLD: self.collect})
         self.channel.sock.setblocking(False)
@@ -112,14 +113,14 @@ class Launcher:
             self.done.set_result(None)
 
     def leave_if_idle(self, asked_before: int) -> None:
-        """Leave where nothing runs and nothing was asked for a while."""
+        """Leave if nothing runs and nothing was requested for a while."""
         if not self.programs and not self.every_pool() and not self.collect() and self.asked == asked_before:
             self.finish()
         else:
             self.loop.call_later(IDLE, self.leave_if_idle, self.asked)
 
     def collect(self) -> list[int]:
-        """Collect what programs left running when it has ended. What still runs."""
+        """Collect processes that programs left running, when they have ended. Returns those that still run."""
         started = set(self.programs).union(*(pool.processes for pool in self.every_pool()))
         return strangers(started)
 
@@ -137,7 +138,7 @@ class Launcher:
         self.turns.take(control, lambda lease: self.obey(order, descriptors, lease), descriptors)
 
     def obey(self, order: Run | Use, descriptors: list[int], lease: Lease) -> None:
-        """Do what a worker asked for: its turn has come."""
+        """Do what a worker requested: its turn has come."""
         match order:
             case Run():
                 self.execute(order, descriptors, lease)
@@ -149,7 +150,7 @@ class Launcher:
         self.update_title()
 
     def pool(self, app: App) -> Pool:
-        """The processes of an app. Those that are to end take nothing more: others follow them."""
+        """The processes of an app. Those that are ending take no more requests: others follow them."""
         pool = self.pools.get(app)
         if pool is None or pool.ending or pool.is_worn():
             if pool is not None:
@@ -159,7 +160,7 @@ class Launcher:
         return pool
 
     def every_pool(self) -> list[Pool]:
-        """The pools, those that end among them."""
+        """The pools, including those that are ending."""
         return [*self.pools.values(), *self.leaving]
 
     def forget(self, pool: Pool) -> None:
@@ -184,12 +185,12 @@ class Launcher:
         lease.answer()
 
     def drop(self, pid: int) -> None:
-        """A program's request is through."""
+        """A program's request is finished."""
         del self.programs[pid]
         self.update_title()
 
     async def end(self) -> None:
-        """End everything; apps may finish what they are at."""
+        """End everything; apps may finish their requests."""
         self.loop.remove_reader(self.orders.fileno())
         give_up = self.loop.time() + LEAVE
         for pool in self.every_pool():

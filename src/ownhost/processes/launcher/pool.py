@@ -1,4 +1,4 @@
-"""An app's processes: started as they are needed, ended when nobody has used them for a while."""
+"""An app's processes: started as needed, ended when they are not used for a while."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ownhost.processes.launcher.turns import Lease
 from ownhost.processes.orders import REPEATED
 from ownhost.request.errorlog import ErrorLog
 
-QUEUE = 256  # requests that wait for an app beside those that its processes serve: one more is 503
+QUEUE = 256  # requests that wait for an app beside those being served: one more gets 503
 BACKLOG = 511
 SOON = 10.0  # seconds: a process that fails sooner counts as an early death
-MOST_DEATHS = 3  # in a row, before the app rests
+MOST_DEATHS = 3  # in a row, before the app is not started for a while
 REST = 2.0  # seconds
-LOOK_AGAIN = 0.01  # seconds between looks for a socket that an app makes itself
-GRACE = 5.0  # seconds that an app gets to end
-FINISH = 60.0  # seconds that requests get which an app serves when another has taken its place
+LOOK_AGAIN = 0.01  # seconds between checks for a socket that an app makes itself
+GRACE = 5.0  # seconds for an app to end
+FINISH = 60.0  # seconds for requests of an app that another has replaced
 
 
 class Pool:
-    """One app. `ended` is called once nothing of it is left. Its folder is made in `state`; "" is the system's /tmp."""
+    """One app. `ended` is called when nothing of it is left. Its folder is made in `state`; "" is the system's /tmp."""
 
     def __init__(
         self, app: App, loop: asyncio.AbstractEventLoop, ended: Callable[[Pool], None], state: str = ""
@@ -45,16 +45,16 @@ class Pool:
         self.processes: dict[int, tuple[int, float]] = {}  # pid -> pidfd, and since when it runs
         self.told: set[int] = set()  # processes that were told to end
         self.leases: set[Lease] = set()
-        self.waiting: list[Lease] = []  # leases whose answer waits for the app's own socket
+        self.waiting: list[Lease] = []  # leases that wait until the app has its socket
         self.errors = AppErrors(app, loop)
         self.deaths = 0
         self.rests_until = 0.0
         self.timer: asyncio.TimerHandle | None = None
-        self.begun = False  # whether the first processes are started
+        self.begun = False  # whether the first processes were started
         self.served = 0  # leases
         self.retired = False
         self.ending = False
-        self.ready = app.listens  # whether somebody accepts on the socket
+        self.ready = app.listens  # whether a process accepts on the socket
         self.looking = False
         self.stamps = stamps(app)
         for name, content in app.files:
@@ -62,7 +62,7 @@ class Pool:
         self.listener = self._listen() if app.listens else None
 
     def _filled(self, text: str) -> str:
-        """A text with the names of this pool's socket and folder put in."""
+        """A text with the names of this pool's socket and folder inserted."""
         return text.replace(SOCKET, self.path).replace(FOLDER, str(self.folder))
 
     def _listen(self) -> socket.socket:
@@ -74,7 +74,7 @@ class Pool:
     # Leases
 
     def lease(self, lease: Lease, error_log: ErrorLog) -> None:
-        """Somebody wants to use the app. Its complaints are for this log from now on."""
+        """A request wants to use the app. Its messages go to this log from now on."""
         self.errors.log = error_log
         self.reap_ended()
         if self.timer is not None:
@@ -105,7 +105,7 @@ class Pool:
         self.rest_if_unused()
 
     def look_for_socket(self) -> None:
-        """Answer once an app has made its socket itself."""
+        """Answer when an app has made its socket itself."""
         self.ready = self._accepts()
         if self.ready:
             for lease in self.waiting:
@@ -124,7 +124,8 @@ class Pool:
     def hear(self, lease: Lease) -> None:
         """A lease is over, or its worker says something.
 
-        Where no process takes its request, nobody is to keep one, and none is to be missing.
+        If no process takes its request, other leases must give theirs back, and a missing process
+        is started.
         """
         word = lease.hear()
         if word == b"":
@@ -139,7 +140,7 @@ class Pool:
             self.knock()
 
     def knock(self) -> None:
-        """Have a program that starts its own processes look whether one is missing: it does where somebody connects."""
+        """Have a program that starts its own processes check whether one is missing: it does so on a connection."""
         with socket.socket(socket.AF_UNIX) as knocking, contextlib.suppress(OSError):
             knocking.setblocking(False)
             knocking.connect(self.path)
@@ -154,7 +155,7 @@ class Pool:
         self.rest_if_unused()
 
     def rest_if_unused(self) -> None:
-        """End the app if nobody uses it for a while; at once where nobody will."""
+        """End the app if it is not used for a while; at once if it will not be used again."""
         if self.leases:
             return
         if self.retired:
@@ -165,15 +166,16 @@ class Pool:
     # Processes
 
     def start_some(self) -> None:
-        """Start what is missing."""
+        """Start the missing processes."""
         wanted = self.wanted()
         while len(self.processes) < wanted and not self.ending and self.loop.time() >= self.rests_until:
             self.start_one()
 
     def wanted(self) -> int:
-        """How many there are to be: one for each request, and some to spare, within the app's limit.
+        """How many processes there should be: one for each request, and some spare, within the app's limit.
 
-        Where a process takes any number of requests, none is ever spare: all that the app may have share them.
+        If a process takes any number of requests, none is ever spare: all allowed processes share
+        them.
         """
         app = self.app
         if not app.listens:
@@ -186,7 +188,7 @@ class Pool:
         return min(app.processes, needed)
 
     def retire_some(self) -> None:
-        """End processes that there are too many of: whichever are told to finish what they are at first."""
+        """End surplus processes: first those that were told to finish."""
         app = self.app
         if app.most_spare and app.at_once and app.listens:
             for pid in list(self.processes)[len(self.leases) + app.most_spare :]:
@@ -213,7 +215,7 @@ class Pool:
         self.loop.add_reader(pidfd, self.reap, pid)
 
     def reap_ended(self) -> None:
-        """Find out now, before an app that makes its socket itself is taken to listen, whether it has ended."""
+        """Check whether an app that makes its socket itself has ended, before it counts as listening."""
         if self.ready and not self.app.listens:
             for pid, (pidfd, _) in list(self.processes.items()):
                 poll = select.poll()
@@ -222,7 +224,7 @@ class Pool:
                     self.reap(pid)
 
     def reap(self, pid: int) -> None:
-        """A process ended: start another if it is needed, unless they keep dying."""
+        """A process ended: start another if needed, unless they keep dying."""
         pidfd, since = self.processes.pop(pid)
         self.loop.remove_reader(pidfd)
         os.close(pidfd)
@@ -251,8 +253,8 @@ class Pool:
     def end_children(self, pid: int) -> None:
         """End what a process that makes its socket itself has left running, before it is collected.
 
-        Where it was killed, its children accept on the socket still, and the next one would not get it. Until a
-        process is collected, its number is that of its group, and nobody else's.
+        If it was killed, its children still accept on the socket, and the next one would not get
+        it. Until a process is collected, its number is its group's, and no other's.
         """
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
@@ -260,7 +262,7 @@ class Pool:
             Path(self.path).unlink()
 
     def turn_away(self) -> None:
-        """Close the connections that no process has taken: who waits there would wait in vain."""
+        """Close the connections that no process has accepted: their clients would wait in vain."""
         if self.listener is None:
             return
         poll = select.poll()
@@ -271,16 +273,16 @@ class Pool:
     # The end
 
     def is_worn(self) -> bool:
-        """Whether the next request is for other processes: a watched file changed, or these have served enough.
+        """Whether other processes should take the next request: a watched file changed, or these have served enough.
 
-        Where a process takes any number of requests, it would close connections that it has accepted, and not read
-        from, when it ends: so it ends once nobody asks it any more. Others tell their processes what is enough.
+        A process that takes any number of requests would close accepted but unread connections when
+        it ends. So it ends only when it has no requests. Others are told their limit themselves.
         """
         limit = 0 if self.app.at_once else self.app.max_requests * self.app.processes
         return stamps(self.app) != self.stamps or 0 < limit <= self.served
 
     def retire(self) -> None:
-        """Take nothing more: others follow. What is asked already may finish."""
+        """Take no more requests: others follow. Current ones may finish."""
         self.retired = True
         if self.timer is not None:
             self.timer.cancel()
@@ -307,7 +309,7 @@ class Pool:
                 os.killpg(pid, signal.SIGKILL)
 
     def clear(self) -> None:
-        """Nothing runs any more."""
+        """No process is left."""
         if self.timer is not None:
             self.timer.cancel()
         if self.listener is not None:

@@ -1,4 +1,4 @@
-"""A program that a launcher runs for one request, until its worker is through with it."""
+"""A program that a launcher runs for one request, until its worker has finished with it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from socket import MSG_DONTWAIT
 
 from ownhost.processes.launcher.turns import Lease
 
-MOMENT = 0.5  # seconds for a program to end by itself when its worker has heard all
+MOMENT = 0.5  # seconds for a program to end by itself when its worker has read all
 
 
 class Running:
     """A program and its process group.
 
-    Whoever holds the program's output is part of its answer. So the group is ended where the worker leaves without the
-    word that it has heard all; after that word only a program that goes on itself is, in a moment. What it left running
-    then holds no output, and is its own business.
+    All processes that hold the program's output are part of its response. So the group is ended if
+    the worker leaves without having said that it has read all. After that message, only a program
+    that goes on itself is ended, soon. Processes that it left running hold no output then, and may
+    go on.
 
-    A program that ended is not collected before: its number is the group's, and is not to become another's.
+    A program that ended is not collected before: its number is the group's, and must not become
+    another's.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class Running:
         self.when_over = when_over
         self.has_ended = False
         self.is_over = False
-        self.is_released = False  # the group needs no ending any more, or was ended
+        self.is_released = False  # the group was ended, or need not be
         self.pidfd = os.pidfd_open(pid)
         loop.add_reader(self.pidfd, self.end)
         lease.when_left(self.leave)
@@ -46,7 +48,7 @@ class Running:
             self.collect()
 
     def leave(self) -> None:
-        """The worker says that it has heard all, or is gone without a word."""
+        """The worker says that it has read all, or is gone without a message."""
         self.loop.remove_reader(self.lease.sock.fileno())
         heard = b""
         with contextlib.suppress(OSError):
@@ -70,7 +72,7 @@ class Running:
             self.collect()
 
     def collect(self) -> None:
-        """Let go of all of it."""
+        """Release all of it."""
         self.is_over = True
         os.close(self.pidfd)
         os.waitpid(self.pid, 0)

@@ -1,9 +1,9 @@
-"""Signals in an event loop that anybody of the same uid may flood with them.
+"""Signals in an event loop that any process of the same uid may flood.
 
-asyncio's own way has the C library's handler write each signal into a pipe, and complain where that is full: by a lock
-that the interpreter may hold just then. Whoever ends faster than a loop can collect would so stop it for ever, in
-a futex and with SIGCHLD blocked. Here the pipe only wakes the loop, a full one does that, too, and handlers are
-Python's.
+With asyncio's own way, the C library's handler writes each signal into a pipe, and warns if that is
+full. The warning takes a lock that the interpreter may hold at that moment. So processes that end
+faster than a loop can collect would stop it for ever, in a futex and with SIGCHLD blocked. Here the
+pipe only wakes the loop, which a full one does, too, and handlers are Python's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Handlers = Mapping[signal.Signals, Callable[[], object]]
 
 
 def handle(loop: asyncio.AbstractEventLoop, handlers: Handlers) -> None:
-    """Have a loop call a handler, soon, when its signal has come: once for any number of them."""
+    """Have a loop call a handler soon after its signal: once for any number of signals."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     come: set[signal.Signals] = set()
 

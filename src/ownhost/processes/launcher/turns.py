@@ -13,7 +13,7 @@ from ownhost.processes.orders import MAX_WORD
 
 
 class Lease:
-    """One request's use of a program, from the worker's order on, until one side closes the socket between them."""
+    """One request's use of a program, from the worker's order until one side closes the socket between them."""
 
     def __init__(self, descriptor: int, turns: Turns) -> None:
         self.sock = socket.socket(fileno=descriptor)
@@ -22,7 +22,7 @@ class Lease:
         self.answered = self.wanted = False
 
     def answer(self, **said: str) -> None:
-        """Tell the worker something, once: what it may go on with, or `error`, why it may not."""
+        """Answer the worker, once: with what it may use, or with `error`, why it may not."""
         with contextlib.suppress(OSError):
             self.sock.send(json.dumps(said).encode())
         self.answered = True
@@ -30,17 +30,17 @@ class Lease:
             self.want_back()
 
     def want_back(self) -> None:
-        """Others wait: the worker is not to keep this for its next request."""
+        """Others wait: ask the worker not to keep this for its next request."""
         if self.answered and not self.wanted:
             self.wanted = True
             self.answer(wanted="back")
 
     def when_left(self, do: Callable[[], None]) -> None:
-        """Have something done when the worker closes its end, or says something."""
+        """Register a function for when the worker closes its end, or sends something."""
         self.turns.loop.add_reader(self.sock.fileno(), do)
 
     def hear(self) -> bytes | None:
-        """What the worker says (`orders`); b"" where it has closed its end, None where it says nothing."""
+        """The worker's message (`orders`); b"" if it has closed its end, None if there is none."""
         try:
             return self.sock.recv(MAX_WORD, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -49,7 +49,7 @@ class Lease:
             return b""
 
     def close(self) -> None:
-        """The request is through."""
+        """The request is finished."""
         if self.sock.fileno() >= 0:
             self.turns.loop.remove_reader(self.sock.fileno())
             self.sock.close()
@@ -57,7 +57,7 @@ class Lease:
 
 
 class Turns:
-    """At most `limit` at the same time; `queue` more wait, in their order; any more are refused."""
+    """At most `limit` at the same time; `queue` more wait, in order; any more are refused."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, queue: int) -> None:
         self.loop = loop
@@ -67,7 +67,7 @@ class Turns:
         self.waiting: dict[Lease, tuple[Callable[[Lease], None], Sequence[int]]] = {}
 
     def take(self, descriptor: int, begin: Callable[[Lease], None], descriptors: Sequence[int]) -> None:
-        """Begin what a worker asked for, now or later. Where that never comes, the descriptors for it are closed."""
+        """Begin what a worker requested, now or later. If it never begins, its descriptors are closed."""
         lease = Lease(descriptor, self)
         if len(self.taken) < self.limit:
             self.taken.add(lease)
@@ -83,7 +83,7 @@ class Turns:
             lease.close()
 
     def over(self, lease: Lease) -> None:
-        """A lease is closed: the next ones begin."""
+        """A lease is closed: the next requests begin."""
         self.taken.discard(lease)
         if lease in self.waiting:
             close_all(self.waiting.pop(lease)[1])

@@ -1,4 +1,7 @@
-"""One log: a file, a terminal, or a program's standard input. What it does not take yet waits, and nothing blocks."""
+"""One log: a file, a terminal, or a program's standard input.
+
+Lines that it does not take yet wait, and nothing blocks.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from ownhost.processes.logwriter import LONGEST_LINE, LOST, MOST_WAITING
 
 
 def cut(line: bytes) -> bytes:
-    """A line with its newline, no longer than one may be."""
+    """A line with its newline, not longer than the limit."""
     return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 4] + b"...\n"
 
 
 class Log:
-    """One log. While lines wait for it (`waiting`), its senders are not heard; what is lost is counted, and said."""
+    """One log.
+
+    While lines wait for it (`waiting`), its senders are not read. Lost lines are counted, and
+    reported in it.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.waiting = bytearray()
-        self.lost = 0  # lines, since the log last said so
+        self.lost = 0  # lines, since the last report in the log
         self.within = False  # the last byte written did not end its line
         self.torn = False  # that line's rest is lost
 
@@ -31,7 +38,7 @@ class Log:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, as far as it is taken."""
+        """Write waiting lines, as far as possible."""
         if self._push() and self.lost:
             lost, self.lost = self.lost, 0
             self.waiting += LOST % lost
@@ -39,7 +46,7 @@ class Log:
                 self.lost = lost
 
     def _push(self) -> bool:
-        """Whether all is written. What a full disk refuses is dropped; a line that it tore ends there."""
+        """Whether all is written. Lines that a full disk refuses are dropped; a torn line ends there."""
         if self.torn and self.waiting:
             self.waiting[:0] = b"\n"
             self.torn = False

@@ -41,14 +41,14 @@ from ownhost.request.errorformat import Format
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.request import Level
 
-SETTLE = 1.0  # seconds that programs get at the end to take what waits for them
-TELL = 1.0  # seconds between two lines that say what was lost of the same log
-MOST_PIDS = 4_096  # that are remembered of one log
-LAST = 1_024  # messages of one sender that are still taken at the end: more than its socket holds
+SETTLE = 1.0  # seconds for programs to read the last lines at the end
+TELL = 1.0  # seconds between two reports of lost lines of one log
+MOST_PIDS = 4_096  # that are remembered per log
+LAST = 1_024  # messages of one sender that are still read at the end: more than its socket holds
 
 
 def rehearse() -> None:
-    """Have in the forkserver what every logger needs."""
+    """Prepare, in the forkserver, what every logger needs."""
     seccomp.compiled(seccomp.LOGGER)
     time.localtime()
 
@@ -71,7 +71,7 @@ def main(channel: Channel) -> NoReturn:
 
 
 def take_messages(channel: Channel, relay: Relay) -> bool:
-    """Take what the supervisor says. False where it says stop, or is gone."""
+    """Handle the supervisor's messages. False if it says stop, or is gone."""
     while True:
         try:
             received = channel.receive()
@@ -86,7 +86,7 @@ def take_messages(channel: Channel, relay: Relay) -> bool:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """A way that lines come in: whose it is, and which log they are for."""
+    """A sender's socket: whose it is, and which log it is for."""
 
     sock: socket.socket
     log: Log
@@ -96,7 +96,7 @@ class Line:
 
 @dataclass(slots=True)
 class Told:
-    """What of one speaker's lines for one log did not get there, and when that is told."""
+    """The lost lines of one speaker for one log, and when they are reported."""
 
     lost: int = 0
     refused: int = 0
@@ -104,7 +104,7 @@ class Told:
 
 
 class Relay:
-    """Senders' sockets, and the logs that their lines go to."""
+    """Senders' sockets, and the logs for their lines."""
 
     def __init__(self, slice_: LoggerSlice, logs: list[Log]) -> None:
         self.slice = slice_
@@ -113,7 +113,7 @@ class Relay:
         self.senders: set[Line] = set()
         self.speakers: dict[int, Speaker] = {}  # by identity number
         self.formats: dict[int, Format] = {}
-        self.slow: dict[Log, list[Line]] = {}  # logs with lines that wait, and who has more for them
+        self.slow: dict[Log, list[Line]] = {}  # logs with waiting lines, and the senders that must wait for them
         self.hungry: list[tuple[float, int, Line]] = []  # a heap: who has used up a budget, until then
         self.tickets = count()
         self.introduced: dict[Log, dict[int, Speaker]] = {}  # by pid
@@ -124,7 +124,7 @@ class Relay:
     # Who sends
 
     def add(self, sock: socket.socket, sender: Sender) -> None:
-        """Take lines from one more sender."""
+        """Accept lines from one more sender."""
         sock.setblocking(False)
         speaker = self.speaker(sender)
         says: ErrorLines | AccessLines
@@ -137,7 +137,7 @@ class Relay:
         self.hear_again(line)
 
     def speaker(self, sender: Sender) -> Speaker:
-        """The identity that somebody speaks for."""
+        """The identity of a sender."""
         found = self.speakers.get(sender.identity)
         if found is None:
             servers: Collection[int] = (sender.server,)
@@ -149,22 +149,22 @@ class Relay:
         return found
 
     def starts(self, log: int, speaker: Speaker) -> tuple[bytes, ...]:
-        """What lines of a shared access log must start with to be a speaker's."""
+        """How a speaker's lines in a shared access log must begin."""
         known = self.slice.starts.get(log, {})
         found = [start for server in speaker.servers for start in known.get(server, ())]
         return () if "" in found else tuple(start.encode("utf-8", "surrogateescape") for start in found)
 
     def hear_again(self, line: Line) -> None:
-        """Have the selector say when a sender has something."""
+        """Watch a sender."""
         if line in self.senders:
             self.selector.register(line.sock, selectors.EVENT_READ, line)
 
     def pause(self, line: Line) -> None:
-        """Have it say nothing of a sender for now."""
+        """Do not watch a sender for now."""
         self.selector.unregister(line.sock)
 
     def drop(self, line: Line) -> None:
-        """Hear a sender no more."""
+        """Stop reading a sender."""
         self.senders.discard(line)
         if line.sock in self.selector.get_map():
             self.selector.unregister(line.sock)
@@ -172,7 +172,7 @@ class Relay:
     # Turns
 
     def run_once(self, timeout: float | None = None) -> bool:
-        """One turn: a message from each sender that has one. Whether the supervisor has something to say."""
+        """One turn: a message from each sender that has one. Returns whether the supervisor has a message."""
         control = False
         OWN.pulse.busy_since = 0.0
         events = self.selector.select(self.patience(timeout))
@@ -193,7 +193,7 @@ class Relay:
         return control
 
     def patience(self, timeout: float | None) -> float | None:
-        """Seconds until something is due; None where nothing is."""
+        """Seconds until something is due; None if nothing is."""
         if not (self.hungry or self.untold):
             return timeout
         times = [told.due for told in self.untold.values()]
@@ -203,7 +203,7 @@ class Relay:
         return wait if timeout is None else min(wait, timeout)
 
     def attend(self, line: Line, now: float) -> None:
-        """Take a message, unless its sender has to wait: for its budget, or because its log is not taken."""
+        """Take a message, unless its sender must wait: for its budget, or because its log takes no lines."""
         if line.log in self.slow:
             self.pause(line)
             self.slow[line.log].append(line)
@@ -215,7 +215,7 @@ class Relay:
             self.take(line, now)
 
     def take(self, line: Line, now: float) -> bool:
-        """Write one message of one sender; whether there was one."""
+        """Write one message of one sender. Returns whether there was one."""
         try:
             data, pid = passrights.receive(line.sock, BATCH + 1)
         except BlockingIOError:
@@ -250,7 +250,7 @@ class Relay:
         self.watch(log)
 
     def watch(self, log: Log) -> None:
-        """Have the selector say when a log takes lines again, for as long as lines wait: so do its senders."""
+        """Watch a log for room, as long as lines wait. Its senders wait, too."""
         if log.waiting and log not in self.slow:
             self.slow[log] = []
             self.selector.register(log.fd, selectors.EVENT_WRITE, log)
@@ -260,7 +260,7 @@ class Relay:
                 self.hear_again(line)
 
     def introduce(self, line: Line, pid: int) -> None:
-        """Say in an error log, once, whose a pid is that is new there: a log is read long after a process is gone."""
+        """Say in an error log, once, whose a new pid is: logs are read long after a process is gone."""
         known = self.introduced.setdefault(line.log, {})
         if known.get(pid) is line.speaker:
             return
@@ -274,13 +274,13 @@ class Relay:
     # What is lost
 
     def note(self, line: Line, heard: Heard, now: float) -> None:
-        """Remember what did not get into a log, to be told soon, in one line."""
+        """Remember lines that were lost, for one report soon."""
         told = self.untold.setdefault((line.speaker, line.log), Told(due=now + TELL))
         told.lost += heard.lost
         told.refused += heard.refused
 
     def tell(self, now: float) -> None:
-        """Say in the main error log what is lost, and of whose."""
+        """Report in the main error log how many lines are lost, and whose."""
         for (speaker, log), told in list(self.untold.items()):
             if told.due > now:
                 continue
@@ -297,7 +297,7 @@ class Relay:
     # The end
 
     def drain(self) -> None:
-        """Write all that is waiting: the end is near."""
+        """Write all waiting lines: the end is near."""
         end = time.monotonic() + SETTLE
         left = dict.fromkeys(self.senders, LAST)
         while (left or self.slow) and (now := time.monotonic()) < end:
@@ -312,7 +312,7 @@ class Relay:
         self.tell(inf)
 
     def wait_for_logs(self, timeout: float) -> None:
-        """Wait, for so many seconds, until one that takes no lines takes some."""
+        """Wait, for at most so many seconds, until a blocked log takes lines."""
         poll = select.poll()
         logs = {log.fd: log for log in self.slow}
         for fd in logs:

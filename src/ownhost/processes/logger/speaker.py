@@ -1,6 +1,6 @@
-"""Who sends lines, and what they may say: an identity's processes speak for its own virtual hosts, and for no other.
+"""Senders of lines, and what they may write: an identity's processes speak for its own virtual hosts only.
 
-What decides is here, without a socket: a message in, whole lines of a log out.
+The decisions are here, without a socket: a message in, whole lines of a log out.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")  # of ASCII,
 
 @dataclass(slots=True, eq=False)
 class Speaker:
-    """An identity, or the gates: all that it sends has one budget."""
+    """An identity, or the gates: all its senders share one budget."""
 
     name: str
     servers: frozenset[int]
     budget: Budget
-    starved: bool = False  # it has had to wait for its budget since its losses were last told
+    starved: bool = False  # it has had to wait for its budget since the last report of lost lines
 
 
 @dataclass(slots=True)
 class Heard:
-    """What a message comes to."""
+    """The result of a message."""
 
     lines: bytes = b""
-    lost: int = 0  # lines that the sender has had to drop
-    refused: int = 0  # lines that are not the sender's to say
+    lost: int = 0  # lines that the sender had to drop
+    refused: int = 0  # lines that the sender may not write
 
 
 def is_clean(data: bytes) -> bool:
-    """Whether `clean` would leave it as it is, as far as that shows at a glance."""
+    """Whether `clean` would leave it unchanged, as far as a quick check can tell."""
     return len(data) <= LONGEST_LINE and data.endswith(b"\n") and _CONTROL.search(data) is None
 
 
 def clean(data: bytes) -> list[bytes]:
-    """Whole lines without control characters, whatever was sent."""
+    """Whole lines without control characters, from any bytes."""
     lines = _CONTROL.sub(b"?", data).split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -53,7 +53,7 @@ def clean(data: bytes) -> list[bytes]:
 
 
 def _count_lost(data: bytes) -> tuple[bytes, int]:
-    """A message without the sender's notes of what it has dropped, and how many lines that is."""
+    """A message without the sender's notes about dropped lines, and the number of these lines."""
     if not data.startswith(IS_LOST):
         return data, 0
     note, _, rest = data.partition(b"\n")
@@ -65,14 +65,15 @@ def _count_lost(data: bytes) -> tuple[bytes, int]:
 class AccessLines:
     """Lines as their sender made them.
 
-    `starts` are those that its lines may have: those of its own virtual hosts, where the log's formats begin with
-    something that only the configuration says, such as %v. Where one begins with anything else, there are none.
+    `starts` are the allowed beginnings: those of its own virtual hosts, if the log's formats begin
+    with a constant from the configuration, such as %v. If one begins with anything else, there are
+    none.
     """
 
     starts: tuple[bytes, ...] = ()
 
     def hear(self, data: bytes, _pid: int, _now: float) -> Heard:
-        """The lines that are the sender's to say."""
+        """The lines that the sender may write."""
         data, lost = _count_lost(data)
         if not self.starts and is_clean(data):
             return Heard(data, lost)
@@ -83,14 +84,14 @@ class AccessLines:
 
 @dataclass(slots=True)
 class ErrorLines:
-    """Records (`errorrecord`), which become lines of the virtual host's format here."""
+    """Records (`errorrecord`), which become lines in the virtual host's format here."""
 
-    may: Collection[int]  # ids of the virtual hosts that the sender speaks for
+    may: Collection[int]  # ids of the sender's virtual hosts
     servers: Mapping[int, VirtualHost]
     formats: dict[int, Format] = field(default_factory=dict)  # by server id; those of all senders
 
     def hear(self, data: bytes, pid: int, now: float) -> Heard:
-        """Lines with the time, and with the pid of who sent them."""
+        """Lines with the time, and with their sender's pid."""
         data, lost = _count_lost(data)
         heard = Heard(lost=lost)
         lines = []

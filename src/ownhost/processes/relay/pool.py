@@ -1,4 +1,4 @@
-"""Pairs that are kept for further requests, by whom they are for. Where they come from is a parameter."""
+"""Pairs that are kept for further requests, by their target. The caller says how new ones are made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_IN_ALL = 512
 
 
 class Pool(Generic[Key]):
-    """Unused pairs. `obtain` makes a new one, and raises what it will where there is none to be had."""
+    """Unused pairs. `obtain` makes a new one, or raises."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, obtain: Callable[[Key], Awaitable[RelayStream]]) -> None:
         self._loop = loop
@@ -29,9 +29,11 @@ class Pool(Generic[Key]):
         self._looking = False
 
     async def ask(self, key: Key, asked: Asked) -> tuple[RelayStream, Whose | None]:
-        """Ask who is known by a key to take a request: a pair, and whose it says that it is; None where it takes it.
+        """Ask the target with a key to take a request: a pair, and the identity that it names
+        instead; None if it takes it.
 
-        A kept pair whose other end has left meanwhile is no answer: nothing of the request was taken. Raises RelayLost.
+        If the other end of a kept pair has left, that is not an answer: nothing of the request was
+        taken. Raises RelayLost.
         """
         while (kept := self._take(key)) is not None:
             try:
@@ -49,7 +51,7 @@ class Pool(Generic[Key]):
             raise
 
     def keep(self, key: Key, stream: RelayStream) -> None:
-        """Keep a pair for the next request, if it can be asked."""
+        """Keep a pair for the next request, if it can carry one."""
         kept = self._kept.setdefault(key, deque())
         if not stream.is_idle or len(kept) >= MOST_KEPT or self._count >= MOST_IN_ALL:
             stream.close()
@@ -61,7 +63,7 @@ class Pool(Generic[Key]):
             self._loop.call_later(KEPT, self._look)
 
     def close(self) -> None:
-        """Keep none."""
+        """Close all."""
         for kept in self._kept.values():
             for stream, _ in kept:
                 stream.close()
@@ -69,7 +71,7 @@ class Pool(Generic[Key]):
         self._count = 0
 
     def _take(self, key: Key) -> RelayStream | None:
-        """The one that was used last, and seems to be there still."""
+        """The one that was used last, and seems to be open still."""
         kept = self._kept.get(key)
         while kept:
             stream, _ = kept.pop()

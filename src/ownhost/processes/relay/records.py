@@ -1,12 +1,13 @@
-"""Records: what is said on a pair over which one process relays requests to another. Pure.
+"""Records: the messages on a pair over which one process relays requests to another. Pure.
 
     record = kind (1 byte), length (4 bytes, big-endian), that many bytes
 
-The front is who has the client, the target is who answers. One request is spoken of at a time; a pair serves one
-request after the other. The front sends the head with what it knows of the client, and nothing of the body before the
-target has taken the request. The target sends what the client is to see of HTTP/1, byte for byte.
+The front has the client; the target answers. There is one request at a time; a pair serves one
+request after another. The front sends the head with what it knows about the client, and nothing of
+the body before the target has taken the request. The target sends HTTP/1 as the client will see it,
+byte for byte.
 
-Each side keeps a `Conversation`. What the table below has no line for ends the pair.
+Each side keeps a `Conversation`. An event without a line in the table below ends the pair.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple, Self
 
-MOST = 65_536  # bytes of a record's content, but for a request's beginning
-LONGEST_HEAD = 1 << 21  # bytes of a REQUEST: http.limits bounds what is in a head, TLS what a certificate has
+MOST = 65_536  # bytes of a record's content, except for a request's beginning
+LONGEST_HEAD = 1 << 21  # bytes of a REQUEST: http.limits limits a head, TLS a certificate
 _HEADER = struct.Struct(">BI")
 _ASKED = struct.Struct(">II")
 
@@ -27,23 +28,23 @@ _ASKED = struct.Struct(">II")
 class Kind(IntEnum):
     """What a record is."""
 
-    REQUEST = 1  # front: a request's head, and whom it comes from (`Asked`)
-    BODY = 2  # front: some of what follows the head
+    REQUEST = 1  # front: a request's head, and its origin (`Asked`)
+    BODY = 2  # front: some of the bytes after the head
     TAKEN = 3  # target: the request is mine
     ELSEWHERE = 4  # target: the file system says that it is another identity's (`Whose`)
-    DATA = 5  # target: some of what the client is to see
+    DATA = 5  # target: some bytes for the client
     TUNNEL = 6  # target: what follows in both directions is another protocol
     END = 7  # target: the answer is complete (`End`)
     WHOLE = 8  # target: TAKEN, DATA and END at once (`End`, then the data)
 
 
 class State(IntEnum):
-    """Where a pair stands."""
+    """The states of a pair."""
 
     IDLE = 1  # nothing is asked
     ASKED = 2  # the target may take it
-    ANSWERED = 3  # it has: body and answer go both ways
-    TUNNELLED = 4  # so does another protocol, until the pair ends
+    ANSWERED = 3  # it has taken it: body and answer go both ways
+    TUNNELLED = 4  # another protocol does, until the pair ends
 
 
 TABLE = {
@@ -62,7 +63,7 @@ _KINDS = {int(kind): kind for kind in Kind}
 
 
 class RecordError(Exception):
-    """The other side said what makes no sense. The message is one sentence for the error log."""
+    """The other side sent a record that makes no sense. The message is one sentence for the error log."""
 
 
 class Record(NamedTuple):
@@ -78,7 +79,7 @@ def encode(kind: Kind, data: bytes | memoryview = b"") -> bytes:
 
 
 def unfold(record: Record) -> tuple[Record, ...]:
-    """What a record stands for, as records that follow one another."""
+    """The records for a kind and all its data, one after another."""
     if record.kind is not Kind.WHOLE:
         return (record,)
     return Record(Kind.TAKEN), Record(Kind.DATA, record.data[1:]), Record(Kind.END, record.data[:1])
@@ -98,12 +99,12 @@ class Conversation:
         return f"<a relay that is {self.state.name}, {len(self._rest)} bytes of a record here>"
 
     def says(self, kind: Kind, data: bytes | memoryview = b"") -> bytes:
-        """A record of our own, as bytes to be sent. Raises RecordError."""
+        """A record of our own, as bytes to send. Raises RecordError."""
         self._step(kind)
         return encode(kind, data)
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take bytes of the other side's. Raises RecordError."""
+        """Take bytes of the other side. Raises RecordError."""
         data = self._rest + data if self._rest else data
         found, at, size = [], 0, len(data)
         while size - at >= _HEADER.size:
@@ -130,7 +131,7 @@ class Conversation:
 
 
 class _Told:
-    """What a record says in fields, of the types that they are declared with: a list in JSON."""
+    """A record's content as fields with their declared types: a list in JSON."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -140,7 +141,7 @@ class _Told:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` gave. Raises RecordError."""
+        """The inverse of `to_bytes`. Raises RecordError."""
         try:
             values = json.loads(data)
             wanted = cls.__annotations__.values()
@@ -153,10 +154,11 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class Origin(_Told):
-    """Where requests come from. The target believes it for the one virtual host that the pair was made for.
+    """The origin of requests. The target believes it for the one virtual host of the pair.
 
-    `tls` is http.tls.TLSFacts as text, "" for a client that speaks without. `protocol` is what the client speaks where
-    that is not HTTP/1. `peer` is the front proxy that has the connection, where that has said who its client is.
+    `tls` is http.tls.TLSFacts as text, "" for a client without TLS. `protocol` is the client's if
+    that is not HTTP/1. `peer` is the front proxy of the connection, if it has said who its client
+    is.
     """
 
     client: str
@@ -184,7 +186,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, origin: Origin, handled: int, head: bytes) -> Asked:
-        """A request of somebody's."""
+        """A request with its origin."""
         return cls(handled, _as_bytes(origin), head)
 
     def to_bytes(self) -> bytes:
@@ -193,7 +195,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Asked:
-        """What `to_bytes` gave. Raises RecordError."""
+        """The inverse of `to_bytes`. Raises RecordError."""
         if len(data) < _ASKED.size:
             raise RecordError("an invalid REQUEST")
         handled, length = _ASKED.unpack_from(data)
@@ -205,7 +207,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Whose(_Told):
-    """Whom a request is to be served as (identity.Assignment); "" is what User or Group say."""
+    """The identity that must serve a request (identity.Assignment); "" is User or Group."""
 
     user: str
     group: str
@@ -225,7 +227,7 @@ class End:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> End:
-        """What `to_bytes` gave. Raises RecordError."""
+        """The inverse of `to_bytes`. Raises RecordError."""
         if len(data) != 1 or data[0] > 3:
             raise RecordError("an invalid END")
         return cls(bool(data[0] & 1), bool(data[0] & 2))

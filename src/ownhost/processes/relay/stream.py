@@ -1,6 +1,6 @@
-"""The front's end of a pair: one request after the other, each to be answered by the process at the other end.
+"""The front's end of a pair: one request after another, each answered by the process at the other end.
 
-How the pair was made is somebody else's business (`relay.pool`).
+How the pair was made does not matter here (`relay.pool`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ READ_SIZE = 65_536
 
 
 class RelayLost(Exception):
-    """The other end is gone, or says what makes no sense. The message is one sentence for the error log."""
+    """The other end is gone, or its records make no sense. The message is one sentence for the error log."""
 
 
 class RelayStream:
-    """A pair, from the front's side. All that waits can be cancelled, and the stream is to be closed then.
+    """A pair, from the front's side. Every wait can be cancelled; then the stream must be closed.
 
-    It is watched from the first request on, between requests, too: to begin and to end that costs more than a request.
+    It is watched from the first request on, also between requests: to start and stop watching costs
+    more than a request.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -33,14 +34,14 @@ class RelayStream:
         self._records: deque[Record] = deque()
         self._lost = ""  # why nothing more can come
         self._watched = False
-        self._reader: asyncio.Future[None] | None = None  # who waits for a record
+        self._reader: asyncio.Future[None] | None = None  # the waiter for a record
         self._ended = False
 
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.sock.fileno()}>"
 
     async def ask(self, asked: Asked) -> Whose | None:
-        """Ask whether the other end takes a request: None, or whose it says that it is. Raises RelayLost."""
+        """Ask whether the other end takes a request: None, or the identity that it names instead. Raises RelayLost."""
         await self._say(Kind.REQUEST, asked.to_bytes())
         record = await self.read()
         if record.kind is Kind.TAKEN:
@@ -51,7 +52,7 @@ class RelayStream:
             raise RelayLost(str(error)) from None
 
     async def send(self, data: bytes | memoryview) -> None:
-        """Send some of what follows the head. Raises RelayLost."""
+        """Send some of the bytes after the head. Raises RelayLost."""
         for start in range(0, len(data), MOST):
             await self._say(Kind.BODY, data[start : start + MOST])
 
@@ -78,7 +79,7 @@ class RelayStream:
         return self._records.popleft()
 
     def _readable(self) -> None:
-        """Take what has come, once what came before is read."""
+        """Handle new bytes, after earlier ones were read."""
         if self._records:
             self._unwatch()
             return
@@ -102,7 +103,7 @@ class RelayStream:
             self._loop.remove_reader(self.sock.fileno())
 
     def end_input(self) -> None:
-        """The client says no more: have the other end know. Once."""
+        """The client sends no more: tell the other end. Once."""
         if not self._ended:
             self._ended = True
             with contextlib.suppress(OSError):
@@ -110,10 +111,10 @@ class RelayStream:
 
     @property
     def is_idle(self) -> bool:
-        """Whether another request may be asked."""
+        """Whether it can carry another request."""
         return self._conversation.state is State.IDLE and not (self._records or self._lost or self._ended)
 
     def close(self) -> None:
-        """End it: the other end learns that nobody waits for an answer."""
+        """Close it: the other end learns that its answer is not wanted."""
         self._unwatch()
         self.sock.close()

@@ -1,6 +1,6 @@
-"""Admission of workers: who starts one while there is room, and who leaves or waits when there is none.
+"""Admission of workers: whose worker starts while there is room, and who leaves or waits if there is none.
 
-What decides is `room`, which is pure; who is idle stands on the workers' pages.
+`room` decides, and is pure. The workers' pages say which are idle.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ownhost.processes.messages import Leave, Mailbox, Message, Shut
 from ownhost.processes.supervisor.children import Children
 from ownhost.processes.supervisor.room import Room, longest_idle
 
-LOOK_AGAIN = 0.1  # seconds between two looks for a worker that could leave
+LOOK_AGAIN = 0.1  # seconds between two checks for a worker that could leave
 SAY_AGAIN = 60.0  # seconds
 
 
 class Admission:
-    """The room for workers, and its door.
+    """The limit on workers, and those that wait.
 
-    `attend` has an identity's worker started as soon as something waits for one, `welcome` does so now that there
-    is room for it, and `warn` writes to the log.
+    `attend` starts an identity's worker as soon as something waits for one, `welcome` does so when
+    there is room for it, and `warn` writes to the log.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Admission:
         return self.room.is_full
 
     def admit(self, number: int) -> bool:
-        """Whether an identity may have one more worker now, which is counted; else it waits for room."""
+        """Whether an identity may have one more worker now. It is counted then; else it waits for room."""
         if self.room.is_full:
             self.wait(number)
             return False
@@ -53,7 +53,7 @@ class Admission:
         return True
 
     def wait(self, number: int) -> None:
-        """All workers that there may be are there: an identity waits until one that has nothing to do has left."""
+        """The limit is reached: an identity waits until an idle worker has left."""
         now = time.monotonic()
         if not self.room.waiting:
             asyncio.get_running_loop().call_later(LOOK_AGAIN, self._look)
@@ -64,18 +64,18 @@ class Admission:
             self.warn(f"MaxWorkers {self.room.most} are there: others wait until one can leave")
 
     def left(self) -> None:
-        """A worker is gone: there is room for whoever has waited longest."""
+        """A worker is gone: there is room for the identity that has waited longest."""
         self.room.workers -= 1
         while (following := self.room.next()) is not None:
             self.welcome(following)
 
     def tell_gates(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Tell all gates something, and all fronts."""
+        """Send a message to all gates and fronts."""
         for child in (*self.children.of("gate"), *self.children.of("front")):
             self.children.tell(child, message, descriptors)
 
     def shut(self, number: int) -> None:
-        """An identity's last worker is gone: who comes for it now has to ask for its mailbox, and may have to wait."""
+        """An identity's last worker is gone. Gates must ask for its mailbox again, and may have to wait."""
         self.tell_gates(Shut(number))
 
     def open(self, number: int, mailbox: int) -> None:
@@ -83,7 +83,7 @@ class Admission:
         self.tell_gates(Mailbox(number), (mailbox,))
 
     def _make_room(self, now: float) -> None:
-        """Ask as many idle workers to leave as others wait for their place."""
+        """Ask as many idle workers to leave as identities wait."""
         workers = self.children.of("worker")
         leaving = sum(child.is_leaving(now) for child in workers)
         idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
@@ -92,7 +92,7 @@ class Admission:
             self.children.tell(child, Leave())
 
     def _look(self) -> None:
-        """As long as somebody waits: a worker may have become idle."""
+        """While an identity waits, check again: a worker may have become idle."""
         now = time.monotonic()
         for number in self.room.give_up(now):
             self.attend(number)

@@ -1,8 +1,9 @@
-"""Who is offered HTTP/2: pure.
+"""Which virtual hosts offer HTTP/2: pure.
 
-Browsers use one HTTP/2 connection for every name in its certificate. So it is offered only where the connections of all
-those names that this server serves at the same address are one identity's; otherwise HTTP/1.1, where each name has
-connections. A virtual host that serves as several users has one identity for its connections.
+Browsers use one HTTP/2 connection for every name in its certificate. So it is offered only if one
+identity has the connections of all those names that this server serves at the same address.
+Otherwise HTTP/1.1 is offered, where each name has its own connections. A virtual host that serves
+as several users has one identity for its connections.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def offered(plan: Plan, names: Mapping[int, Sequence[str]]) -> dict[int, tuple[s
 
 
 def others(plan: Plan, server: VirtualHost, certified: Sequence[str]) -> list[VirtualHost]:
-    """The virtual hosts that a client could expect on a connection to `server`, and that are not all its owner's."""
+    """The virtual hosts that a client could expect on a connection to `server`, and that its owner does not have."""
     return [
         other
         for other in plan.config.servers
@@ -74,7 +75,7 @@ def _meet(ones: Iterable[ListenAddress], others_: Sequence[ListenAddress]) -> bo
 
 
 def _share(certified: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether a certificate's names cover one of a server's; where both have wildcards, whether they might."""
+    """Whether a certificate's names cover one of a server's; if both have wildcards, whether they might."""
     return any(_covers(one.lower(), name) for one in certified for name in names if name)
 
 

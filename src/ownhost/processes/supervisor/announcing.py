@@ -1,4 +1,4 @@
-"""What the server says once it listens: to the log, to the terminal, to systemd."""
+"""What the server reports once it listens: to the log, to the terminal, to systemd."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_DELEGATED = (
 
 
 def announce(plan: Plan, logs: Logs, costs: Iterable[Problem], remarks: Iterable[Problem]) -> None:
-    """Say that clients are listened to, which virtual hosts are not served, and what is not as it could be."""
+    """Report that the server listens, which virtual hosts are not served, and what could be better."""
     where = ", ".join(str(listener.address) for listener in plan.config.listeners)
     count = len(plan.config.virtual_hosts)
     message = f"listening on {where}; {count} virtual hosts, {len(plan.identities)} identities"

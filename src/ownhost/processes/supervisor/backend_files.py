@@ -1,4 +1,4 @@
-"""What virtual hosts speak TLS with to servers behind them: opened as root where root may, and never read here."""
+"""The TLS files of virtual hosts for servers behind them: opened as root if root may, and never read here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BackendFiles:
 
     files: NamedFiles = field(default_factory=NamedFiles)
     problems: list[Problem] = field(default_factory=list)
-    forbidden: list[Problem] = field(default_factory=list)  # what this process may not read: as root it might
+    forbidden: list[Problem] = field(default_factory=list)  # files that this process may not read: as root it might
 
     @classmethod
     def open(cls, config: Config, files: NamedFiles) -> BackendFiles:
@@ -40,7 +40,7 @@ class BackendFiles:
         return found
 
     def to_examine(self, server: VirtualHost) -> tuple[int, ...]:
-        """The scopes of a server that an examiner is to try: those that speak TLS, and whose files are not amiss."""
+        """The scopes of a server that an examiner should try: those with TLS whose files are all right."""
         return tuple(
             place
             for place, scope in enumerate(scopes(server))
@@ -48,7 +48,7 @@ class BackendFiles:
         )
 
     def take(self, server: VirtualHost, said: Unusable) -> None:
-        """Take what an examiner says of a server; each thing once."""
+        """Record what an examiner says about a server; each thing once."""
         known = list(scopes(server))
         if 0 < said.scope <= len(known):
             problem = known[said.scope - 1].problem(said.setting, said.reason)
@@ -56,7 +56,7 @@ class BackendFiles:
                 self.problems.append(problem)
 
     def opened(self, server: VirtualHost, *, secret: bool = True) -> dict[str, Sequence[int]]:
-        """The descriptors of what a server names, where root opened it; with keys only where `secret` says so."""
+        """The descriptors of the files that a server names, if root opened them; with keys only for `secret`."""
         found = [one for scope in scopes(server) for one in named_files(scope.settings)]
         keys = {name for setting, name in found if setting.name in _SECRET}
         return dict(self.files.of(name for _, name in found if secret or name not in keys))

@@ -1,4 +1,4 @@
-"""The supervisor's processes, as it knows them: asked for, born, spoken to, ended. The forkservers do the doing."""
+"""The supervisor's processes: requested, started, told, ended. The forkservers do the forking."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
 from ownhost.processes.supervisor.words import bucket_of
 
-BRIEF = ("examiner", "sweeper")  # roles that `Examination` waits for, and nobody else
-PATIENCE = 1.0  # seconds for a worker to leave that was asked to
-RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker is given
-FORKS_AT_ONCE = 64  # forks asked for and not yet answered
+BRIEF = ("examiner", "sweeper")  # roles that only `Examination` waits for
+PATIENCE = 1.0  # seconds for a worker to leave after it was asked to
+RELAYS_A_SECOND, RELAYS_AT_ONCE = 1_000.0, 500.0  # pairs that one worker may have
+FORKS_AT_ONCE = 64  # forks requested and not yet answered
 
 
 @dataclass(frozen=True, slots=True)
 class LogSender:
-    """A way to a shared log: what the logger is told of it, the logger's end, and the process's."""
+    """A sender's place in a shared log: what the logger is told, the logger's end, and the process's."""
 
     what: Sender
     receiving: int
@@ -58,16 +58,16 @@ class Child:
     pulse: Watched
     since: float
     pid: int = 0  # until `Started`
-    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
-    pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
-    programs: list[Child] = field(default_factory=list)  # that run for it alone
+    log_senders: list[LogSender] = field(default_factory=list)  # its senders for shared logs
+    pages: list[tuple[Board, int]] = field(default_factory=list)  # its pages for counting clients
+    programs: list[Child] = field(default_factory=list)  # programs that run only for it
     stopping: bool = False
     asked_to_leave: float = -inf  # when, if it has nothing to do: monotonic seconds
-    doomed: bool = False  # it is to be ended as soon as it has a pid
-    gone: bool = False  # it has ended, or is taken for that
-    bucket: Bucket = field(init=False)  # of what it may say
+    doomed: bool = False  # it must be ended as soon as it has a pid
+    gone: bool = False  # it has ended, or counts as ended
+    bucket: Bucket = field(init=False)  # limits its messages
     relays: Bucket = field(default_factory=lambda: Bucket(RELAYS_A_SECOND, RELAYS_AT_ONCE))
-    waiting: int = 0  # of its questions that wait for their turn
+    waiting: int = 0  # its questions that wait for their turn
     outbox: Outbox = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,11 +75,11 @@ class Child:
         self.bucket = bucket_of(self.role)
 
     def is_leaving(self, now: float) -> bool:
-        """Whether it was asked to leave just now. One that does not has something to do, or does not care."""
+        """Whether it was asked to leave just now. One that does not leave has work, or does not obey."""
         return now - self.asked_to_leave < PATIENCE
 
     def hang_up(self) -> None:
-        """Close its channel, and look at its page no more."""
+        """Close its channel, and stop reading its page."""
         self.outbox.forget()
         self.channel.close()
         self.pulse.close()
@@ -91,7 +91,7 @@ class Children:
     def __init__(self, control: Channel, confined: Channel, umask: int = UMASK) -> None:
         self.controls = control, confined
         self.umask = umask
-        # What there is to do for so many processes, and no more.
+        # The work for so many processes, and no more.
         self.forkserver, self.confined = (Outbox(channel, most=inf) for channel in self.controls)
         for channel in self.controls:
             channel.sock.setblocking(False)
@@ -116,7 +116,7 @@ class Children:
         descriptors: list[int],
         processes: Sequence[int] = (),
     ) -> Child:
-        """Have a process forked; its slice waits in its channel for it. `processes` is RLIMIT_NPROC, soft and hard."""
+        """Have a process forked; its slice waits for it in its channel. `processes` is RLIMIT_NPROC, soft and hard."""
         page = new_page()
         ours, theirs = channel_pair()
         ours.setblocking(False)
@@ -132,14 +132,14 @@ class Children:
         return child
 
     def send_forks(self) -> None:
-        """Pass orders on to the forkserver, a bounded number at a time, so that it never has to wait for us."""
+        """Pass on orders to the forkserver, a limited number at a time, so that it never has to wait for us."""
         while self.to_fork and len(self.unborn) - len(self.to_fork) < FORKS_AT_ONCE:
             order, descriptors = self.to_fork.popleft()
             self._order(order.role, order, descriptors)
             close_all(descriptors)
 
     def started(self, started: Started) -> Child:
-        """A child has a pid now, or none: it could not be forked."""
+        """A child has a pid now, or could not be forked."""
         child = self.unborn.pop(started.serial)
         child.pid = started.pid
         if started.pid:
@@ -150,12 +150,12 @@ class Children:
         return child
 
     def exited(self, exited: Exited) -> Child | None:
-        """A child is gone; None for one that nobody waits for any more."""
+        """A child is gone; None for one that was already given up."""
         child = self.born.pop(exited.pid)
         return child if child.role not in BRIEF else None
 
     def tell(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a process a message. One that does not read what it is sent is ended: nobody waits for it."""
+        """Send a process a message. One that does not read its messages is ended: nothing waits for it."""
         try:
             child.outbox.put(message, descriptors)
         except ConnectionError:
@@ -164,13 +164,13 @@ class Children:
             self.kill(child)
 
     def kill(self, child: Child) -> None:
-        """End a process; one that is being forked, once it is there."""
+        """End a process; one that is being forked, as soon as it has a pid."""
         child.doomed = True
         if child.pid:
             self._order(child.role, Signal(child.pid, signal.SIGKILL))
 
     def dismiss(self, child: Child) -> None:
-        """Have a process end at once, its last lines written: the channel's end says so. `kill` what does not."""
+        """Let a process end at once, after its last lines: closing the channel tells it. `kill` does the rest."""
         if child.pid:
             with contextlib.suppress(OSError):
                 child.channel.sock.shutdown(socket.SHUT_WR)
@@ -178,7 +178,10 @@ class Children:
             self.kill(child)
 
     def _order(self, role: str, order: Fork | Signal, descriptors: Sequence[int] = ()) -> None:
-        """Have a role's forkserver do something. Where it is gone, so is all that it forked: that is heard."""
+        """Send a role's forkserver an order.
+
+        If the forkserver is gone, so is all that it forked; its end is noticed elsewhere.
+        """
         forkserver = self.forkserver if role in UNCONFINED else self.confined
         with contextlib.suppress(ConnectionError):
             forkserver.put(order, descriptors)

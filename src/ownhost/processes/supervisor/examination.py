@@ -1,7 +1,7 @@
-"""Having owners' keys looked at, when the server starts: by processes that are those owners, for a few seconds at most.
+"""Checking owners' keys when the server starts: by processes of these owners, for a few seconds at most.
 
-Whoever takes longer costs his own virtual hosts the answer, and the start no more than that: the others are looked at
-beside him.
+An owner whose examiner takes longer loses only the answer for his own virtual hosts, and delays the
+start no more than that: the others are checked at the same time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ownhost.processes.messages import Certified, Channel, Exited, Failed, Proto
 from ownhost.processes.supervisor.children import Child, Children
 
 DEADLINE = 5.0  # seconds that an examiner has, from its birth
-AT_ONCE = 16  # examiners that are at work
-STANDS_STILL = 0.5  # seconds, after which one is waited for and no longer counted as at work
+AT_ONCE = 16  # examiners at work at the same time
+STANDS_STILL = 0.5  # seconds after which an examiner is still waited for, but not counted as at work
 WORDS = 64  # messages that one may send of each virtual host
 LONGEST = 2_000  # characters of a reason
 
 
 class ForkserverGone(Exception):
-    """Nothing can be looked at any more, or started."""
+    """Nothing can be checked any more, or started."""
 
     def __str__(self) -> str:
         return "the forkserver ended while the server started; its messages are above"
@@ -33,7 +33,7 @@ class ForkserverGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A process to be started, as whom, what it is told, and the servers that it may speak of."""
+    """A process to start: its identity, its slice, and the servers that it may report about."""
 
     role: str
     number: int  # of the identity
@@ -45,7 +45,7 @@ class Order:
 
 @dataclass(slots=True)
 class _Examiner:
-    """One at work: it may speak of these servers, and is heard `words` times more."""
+    """An examiner at work: it may report about these servers, with `words` more messages."""
 
     child: Child
     servers: frozenset[int]
@@ -53,7 +53,7 @@ class _Examiner:
 
 
 class Examination:
-    """Examiners at work. Nothing else waits for the forkserver meanwhile: this is at the start."""
+    """The examiners at work. Nothing else waits for the forkserver meanwhile: this is at the start."""
 
     def __init__(self, children: Children) -> None:
         self.children = children
@@ -64,7 +64,7 @@ class Examination:
             self.poll.register(descriptor, select.POLLIN)
 
     def look(self, orders: Sequence[Order]) -> Iterator[Certified | Unusable]:
-        """What they say. Raises ForkserverGone."""
+        """Their reports. Raises ForkserverGone."""
         waiting = deque(orders)
         while waiting or self.running:
             while waiting and self._at_work() < AT_ONCE:
@@ -83,7 +83,7 @@ class Examination:
 
     def _start(self, order: Order) -> None:
         child = self.children.fork(order.role, order.number, order.who, order.content, order.descriptors)
-        child.stopping = True  # whatever it ends with
+        child.stopping = True  # whatever its exit status is
         self.running[child.channel.fileno()] = _Examiner(child, order.servers, 1 + WORDS * len(order.servers))
         self.poll.register(child.channel.fileno(), select.POLLIN)
 
@@ -126,7 +126,7 @@ class Examination:
                 self._end(child)
 
     def _end(self, child: Child) -> None:
-        """Nothing more is heard of one. Its end is the forkserver's to see; one that hangs in the kernel has none."""
+        """Stop reading one. The forkserver sees its end; one that hangs in the kernel has none."""
         descriptor = child.channel.fileno()
         if self.running.pop(descriptor, None) is not None:
             self.poll.unregister(descriptor)
@@ -134,5 +134,5 @@ class Examination:
 
 
 def _plain(text: str) -> str:
-    """A text that an owner's process has sent, as it may be shown on a terminal."""
+    """A text from an owner's process, in a form that is safe on a terminal."""
     return "".join(char if char.isprintable() else "?" for char in text[:LONGEST])

@@ -1,6 +1,6 @@
 """Starting the forkservers, and ending them.
 
-Nothing of Ownhost is imported here: this comes before all else, as the forkserver has most to import.
+This file imports nothing of Ownhost: it runs before all else, as the forkserver has most to import.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from ownhost.processes.mailbox import is_broken, mailbox_pair
 
 
 class FrontMailbox:
-    """Where gates put what comes from listed proxies. It outlives the fronts, who all read it."""
+    """Where gates put connections from listed proxies. It outlives the fronts, which all read it."""
 
     def __init__(self, capacity: int) -> None:
         """`capacity` is how many handovers it takes."""
@@ -14,7 +14,7 @@ class FrontMailbox:
         self.upper, self.lower = mailbox_pair(capacity)
 
     def renew(self) -> bool:
-        """Make new ends in the place of those that a front has shut down. Whether that was so."""
+        """Replace ends that a front has shut down. Returns whether it had."""
         if not is_broken(self.upper):
             return False
         self.upper.close()

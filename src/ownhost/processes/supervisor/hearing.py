@@ -1,4 +1,4 @@
-"""What processes say: read one word at a time, and no more of a process than it may say."""
+"""Messages from processes: read one at a time, and no more from a process than it may send."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from ownhost.processes.messages import Message, ProtocolError
 from ownhost.processes.supervisor.children import Child
 
-Answer = Callable[[Child, Message], None]  # raises ProtocolError for what nobody has to say
+Answer = Callable[[Child, Message], None]  # raises ProtocolError for a message that is not allowed
 
 
 class Hearing:
-    """Reads channels. `answers` has what answers each message; `on_liar` ends a process that breaks the protocol."""
+    """Reads channels. `answers` has the handler of each message; `on_liar` ends a process that breaks the protocol."""
 
     def __init__(
         self, answers: Mapping[type[Message], Answer], on_liar: Callable[[Child, ProtocolError], None]
@@ -22,12 +22,12 @@ class Hearing:
         self.on_liar = on_liar
 
     def begin(self, child: Child) -> None:
-        """Hear a process from now on, or again."""
+        """Read a process's channel from now on, or again."""
         if not child.gone and not child.doomed:
             asyncio.get_running_loop().add_reader(child.channel.fileno(), self._on_message, child)
 
     def end(self, child: Child) -> None:
-        """Hear it no more."""
+        """Stop reading it."""
         asyncio.get_running_loop().remove_reader(child.channel.fileno())
 
     def _on_message(self, child: Child) -> None:
@@ -54,7 +54,7 @@ class Hearing:
         self.on_liar(child, error)
 
     def _count(self, child: Child) -> None:
-        """Read no more of a process for a while that says too much."""
+        """Read no more for a while from a process that sends too much."""
         if child.gone or child.doomed:
             return
         if wait := child.bucket.charge(1.0, time.monotonic()):

@@ -1,8 +1,8 @@
-"""Who is to look at which keys, when the server starts: pure.
+"""Which process checks which keys when the server starts: pure.
 
-What lies in an owner's folders is opened, so looked at, by a process that is that owner. What root opened is looked at
-by processes that are nobody's, several virtual hosts at a time: a process for each owner would take a large server
-seconds to start.
+Files in an owner's folders are opened, and so checked, by a process of that owner. Files that root
+opened are checked by processes of `User`, several virtual hosts at a time: a process for each owner
+would take a large server seconds to start.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ownhost.processes.supervisor.keys import Keys
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.startup import own_identity
 
-TOGETHER = 50  # virtual hosts that one process looks at whose files root opened
+TOGETHER = 50  # virtual hosts per process whose files root opened
 
 
 @dataclass(slots=True)
 class Job:
-    """What one examiner is to look at, and as whom."""
+    """The job of one examiner, and its identity."""
 
     number: int  # of the identity
     who: Identity
@@ -35,12 +35,12 @@ class Job:
     descriptors: list[int] = field(default_factory=list)
 
     def order(self) -> Order:
-        """The job as it is given out."""
+        """The job as an order."""
         servers = frozenset(server.id for server in self.content.servers)
         return Order("examiner", self.number, self.who, self.content, self.descriptors, servers)
 
     def give(self, opened: Mapping[str, Sequence[int]]) -> None:
-        """Give what root opened."""
+        """Add a file that root opened."""
         for name, descriptors in opened.items():
             if name not in self.content.opened:
                 first = len(self.descriptors)
@@ -55,9 +55,9 @@ def make_orders(
     backend_files: BackendFiles,
     logs: Mapping[int, Sequence[str]],
 ) -> list[Order]:
-    """The orders. `logs`: those that servers' owners are to try, by server id.
+    """The orders. `logs`: those that servers' owners will try, by server id.
 
-    Who has no identity is not looked at.
+    A server without an identity is not checked.
     """
     made: dict[tuple[bool, int], Job] = {}
     as_root = os.geteuid() == 0

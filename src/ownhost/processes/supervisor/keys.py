@@ -1,6 +1,7 @@
-"""Which keys fit, as far as the supervisor knows: descriptors, and what examiners have said. It reads none itself.
+"""Which keys fit, as far as the supervisor knows: descriptors, and examiners' reports. It reads none itself.
 
-What root opens is opened once, when the server starts, so that all workers have the same until it starts again.
+Root's files are opened once, when the server starts, so that all workers have the same until it
+starts again.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def tls_servers(config: Config) -> list[VirtualHost]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is in a certificate, as an examiner says."""
+    """The content of a certificate, from an examiner."""
 
     file: str
     since: int  # seconds since 1970: when it is valid
     until: int
-    names: tuple[str, ...]  # that it is for
+    names: tuple[str, ...]  # its names
 
 
 @dataclass(slots=True)
@@ -37,11 +38,11 @@ class Keys:
     """All virtual hosts' keys. `files` are their files, open."""
 
     files: NamedFiles = field(default_factory=NamedFiles)
-    sound: list[VirtualHost] = field(default_factory=list)  # with nothing wrong so far: an examiner has the next word
+    sound: list[VirtualHost] = field(default_factory=list)  # without errors so far: examiners decide
     certificates: dict[int, list[Seen]] = field(default_factory=dict)  # by server id
     broken: dict[int, Problem] = field(default_factory=dict)  # server id -> why it cannot speak TLS
-    forbidden: set[int] = field(default_factory=set)  # of those: where this process may not read a file
-    passing: set[int] = field(default_factory=set)  # of those: which their workers may find mended
+    forbidden: set[int] = field(default_factory=set)  # of those: those with a file that this process may not read
+    passing: set[int] = field(default_factory=set)  # of those: those that their workers may find repaired
     protocols: dict[int, tuple[str, ...]] = field(default_factory=dict)  # server id -> what ALPN may choose
 
     @property
@@ -54,7 +55,7 @@ class Keys:
 
     @classmethod
     def open(cls, servers: Iterable[VirtualHost], files: NamedFiles) -> Keys:
-        """Open what these servers name for TLS with clients."""
+        """Open the TLS files of these servers for clients."""
         keys = cls(files)
         for server in servers:
             fault = tls_problem(server)
@@ -81,7 +82,7 @@ class Keys:
                 raise KeyProblem(server, setting.name, reason, forbidden=isinstance(error, PermissionError))
 
     def take(self, server: VirtualHost, said: Certified | Unusable) -> None:
-        """Take what an examiner says of a server. It is an owner's process: words that make no sense say nothing."""
+        """Record an examiner's report about a server. It comes from an owner's process: invalid reports are ignored."""
         if isinstance(said, Unusable):
             problem = KeyProblem(server, said.setting, said.reason)
             self.broken[server.id] = problem.problem
@@ -95,9 +96,9 @@ class Keys:
             self.certificates.setdefault(server.id, []).append(seen)
 
     def of(self, server: VirtualHost) -> list[Seen]:
-        """What is known of a server's certificates."""
+        """What is known about a server's certificates."""
         return self.certificates.get(server.id, [])
 
     def opened(self, server: VirtualHost) -> dict[str, list[int]]:
-        """The descriptors of what a server names, as far as root opened it."""
+        """The descriptors of a server's files that root opened."""
         return self.files.of(name for _, name in named(server.settings))

@@ -1,4 +1,4 @@
-"""What is likely not meant so in a configuration that is fine: one sentence each, with what to do about it."""
+"""Likely mistakes in a valid configuration: one sentence each, with a suggestion."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
 from ownhost.request.links import OPTIONS, Option
 
-# A certificate is nearly over: short-lived ones (six days) are renewed later than others.
+# A certificate expires soon. Short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
-LAST_PART = 3  # of its lifetime, where that is sooner
+LAST_PART = 3  # of its lifetime, if that is less
 _NOT_YET = {
     Option.INDEXES: "Options Indexes has no effect: a folder without an index file answers 403, without a listing",
     Option.MULTI_VIEWS: (
@@ -35,19 +35,19 @@ _NOT_YET = {
         "answers 404"
     ),
 }
-_NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # what a LocationMatch begins with that forgets the slash
+_NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # the beginning of a LocationMatch that lacks the slash
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
 
 
 def notes(config: Config, may_look: Callable[[str], bool]) -> list[Problem]:
-    """All remarks, each once, but for those on certificates. `may_look`: at which paths in the file system."""
+    """All remarks, each once, except those on certificates. `may_look`: at which paths in the file system."""
     found = [note for find in _NOTES for note in find(config)]
     found += [note for look in _LOOKS for note in look(config, may_look)]
     return list(dict.fromkeys(found))
 
 
 def _missing_roots(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
-    """A DocumentRoot that is not there. One that only its owner may see is not looked for."""
+    """A DocumentRoot that does not exist. One that only its owner can see is not checked."""
     for server in config.servers:
         source = server.origins.get(DOCUMENT_ROOT.name)
         if source is None or server.settings[VIRTUAL_DOCUMENT_ROOT] is not None:
@@ -67,7 +67,7 @@ def _missing_roots(config: Config, may_look: Callable[[str], bool]) -> Iterator[
 
 
 def _shadowed(config: Config) -> Iterator[Problem]:
-    """Virtual hosts that others, which come first, take the names of."""
+    """Virtual hosts whose names earlier ones have, too."""
     index = HostIndex.build(config.servers)
     for server in config.virtual_hosts:
         tables = [index.tables[address.host, address.port] for address in server.addresses]
@@ -93,7 +93,7 @@ def _says_name(config: Config, server: VirtualHost) -> bool:
 
 
 def _unknown_formats(config: Config) -> Iterator[Problem]:
-    """A nickname that no LogFormat gives: Apache takes it for the format itself, and so do we."""
+    """A nickname without a LogFormat: Apache takes it as the format itself, and so does Ownhost."""
     for server in config.servers:
         formats = LOG_FORMATS.default | server.settings[LOG_FORMATS]
         for log in logs_of(server):
@@ -106,7 +106,7 @@ def _unknown_formats(config: Config) -> Iterator[Problem]:
 
 
 def of_options(config: Config) -> Iterator[Problem]:
-    """Options that are asked for and do nothing here yet, and what that means for visitors."""
+    """Options that are on and do nothing here yet, and what that means for visitors."""
     main = config.main.origins.get(OPTIONS.name)
     scopes: list[VirtualHost | Section] = [config.main, *_sections(config)]
     scopes += [server for server in config.virtual_hosts if server.origins.get(OPTIONS.name) != main]
@@ -128,7 +128,7 @@ def _sections(config: Config) -> Iterator[Section]:
 
 
 def _unmatched_locations(config: Config) -> Iterator[Problem]:
-    """A Location whose path begins with no slash, as all paths of requests do."""
+    """A Location whose path does not begin with a slash, as all paths of requests do."""
     for section in _sections(config):
         pattern = section.pattern
         if section.kind is SectionKind.LOCATION and not pattern.startswith(("/", "*", "?", "[")):
@@ -140,7 +140,7 @@ def _unmatched_locations(config: Config) -> Iterator[Problem]:
 
 
 def _misspelt_directories(config: Config, may_look: Callable[[str], bool]) -> Iterator[Problem]:
-    """A Directory that is not there, beside one that is called nearly so."""
+    """A Directory that does not exist, beside one with a similar name."""
     for section in _sections(config):
         if section.kind is not SectionKind.DIRECTORY or section.regex is not None or not may_look(section.pattern):
             continue
@@ -150,7 +150,7 @@ def _misspelt_directories(config: Config, may_look: Callable[[str], bool]) -> It
 
 
 def _near(path: str) -> str:
-    """What a path that is not there may have been meant to be."""
+    """A suggestion for a path that does not exist."""
     folder, _, name = path.rstrip("/").rpartition("/")
     try:
         if not name or Path(path).exists():
@@ -163,7 +163,7 @@ def _near(path: str) -> str:
 
 
 def _unmatched_rules(config: Config) -> Iterator[Problem]:
-    """Rules of a folder that wait for the slash in front of a path, which is taken away there."""
+    """Rules of a folder whose pattern begins with the slash, which paths do not have there."""
     for section in _sections(config):
         if section.kind is not SectionKind.DIRECTORY or REWRITE not in section.settings:
             continue
@@ -187,7 +187,7 @@ def _unlike_aliases(config: Config) -> Iterator[Problem]:
 
 
 def of_certificates(config: Config, keys: Keys) -> Iterator[Problem]:
-    """Certificates that are for other names, or nearly over, as far as they were looked at."""
+    """Certificates for other names, or near their end, as far as they were checked."""
     for server in keys.sound:
         source = server.origins.get(SSL_CERTIFICATES.name, server.source)
         for seen in keys.of(server):
@@ -216,7 +216,10 @@ def _other_names(config: Config, server: VirtualHost, source: Source, certified:
 
 
 def _unlisted_proxies(config: Config) -> Iterator[Problem]:
-    """Words of proxies that are waited for, where Apache believes everybody and here nobody is believed."""
+    """Directives that wait for a proxy's word about its client, without a listed proxy.
+
+    Apache believes all, Ownhost none.
+    """
     for server in config.servers:
         asked: tuple[tuple[Setting[Any], Proxies, str], ...] = (
             (HEADER, server.settings[PROXIES], ""),

@@ -1,6 +1,7 @@
-"""Opening logs, as root, in the supervisor: appending, never through a link, and programs that read them.
+"""Opening logs, as root, in the supervisor: for appending, never through a link; and the programs that read logs.
 
-Those in folders that others than root may write to are not opened here: whoever writes them does that (`ownlog`).
+Logs in folders that others than root may write to are not opened here: their writers do that
+(`ownlog`).
 """
 
 from __future__ import annotations
@@ -44,18 +45,21 @@ def targets(config: Config) -> dict[LogTarget, set[int]]:
 
 
 def mode_of(config: Config, servers: Iterable[int]) -> int | None:
-    """What LogFileMode says of a log that these servers write; the first one's word counts."""
+    """The LogFileMode of a log that these servers write; the first one's counts."""
     said = (config.servers[id_].settings[LOG_FILE_MODE] for id_ in sorted(servers))
     return next((mode for mode in said if mode is not None), None)
 
 
 def open_target(target: LogTarget, mode: int | None, owners: Collection[int]) -> int | PipedLog:
-    """Open a log, made with a mode, or start the program that is one. Raises LogError, because of NotRoots perhaps."""
+    """Open a log, or start the program that is one.
+
+    `mode` is for a new file. Raises LogError, perhaps because of NotRoots.
+    """
     return open_log(target, mode, owners) if target.kind == "file" else PipedLog(target)
 
 
 def try_log(target: LogTarget, owners: Collection[int]) -> None:
-    """Raise LogError where `open_target` would, as far as that shows without making a file or starting a program."""
+    """Raise LogError if `open_target` would, as far as that shows without making a file or starting a program."""
     if target.kind == "pipe":
         _see_program(target)
     elif target.kind == "file":
@@ -76,14 +80,14 @@ def _see_program(target: LogTarget) -> None:
 
 
 class NothingThere(Exception):
-    """A log is not there yet, and could be made."""
+    """A log does not exist yet, and could be made."""
 
 
 def open_log(target: LogTarget, mode: int | None = None, owners: Collection[int] = (), *, makes: bool = True) -> int:
     """Open a log file for appending. Raises LogError. /dev/stdout and /dev/stderr are this process's own.
 
-    The log itself is never a link; who may have a hand in the way to it stands in `trusted`. A file that is made has
-    `mode`, or what the umask leaves of 0666; one that is there keeps its own, whoever put it there.
+    The log itself is never a link; `trusted` checks its path. A new file has `mode`, or what the
+    umask leaves of 0666; an existing one keeps its own, whoever made it.
     """
     path = target.value
     if path in STANDARD:
@@ -100,7 +104,7 @@ def open_log(target: LogTarget, mode: int | None = None, owners: Collection[int]
 
 
 def _open(place: Place, mode: int | None, *, makes: bool) -> int:
-    """Open what is in a place, or make it. The mode is set on what is made here, on nothing else. Raises OSError."""
+    """Open a file in a place, or make it. The mode is set only on new files. Raises OSError."""
     if place.found >= 0:
         kind = os.fstat(place.found).st_mode
         if stat.S_ISLNK(kind):
@@ -127,7 +131,8 @@ def _command(target: LogTarget) -> list[str]:
 class PipedLog:
     """A program that reads a log from its standard input; started again when it ends.
 
-    The pipe is made once and outlives the program: what is written meanwhile waits in it, and writers notice nothing.
+    The pipe is made once and outlives the program: lines written meanwhile wait in it, and writers
+    notice nothing.
     """
 
     def __init__(self, target: LogTarget) -> None:
@@ -135,7 +140,7 @@ class PipedLog:
         self.read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.write_end, False)
         self.process: subprocess.Popen[bytes] | None = None
-        self.failing = False  # the last start did not succeed
+        self.failing = False  # the last start failed
         try:
             self.start()
         except LogError:
@@ -154,7 +159,7 @@ class PipedLog:
                 command,
                 shell=self.target.kind == "shell",  # |$ asks for one
                 stdin=self.read_end,
-                process_group=0,  # a terminal's Ctrl-C is not for it: it ends when its input does
+                process_group=0,  # a terminal's Ctrl-C does not reach it: it ends when its input does
             )
         except OSError as error:
             raise LogError(f"cannot start the log program |{self.target.value}: {error.strerror}") from error

@@ -1,10 +1,11 @@
-"""The supervisor's logs: opened as root at start, each handed to those who write to it.
+"""The supervisor's logs: opened as root at the start, each passed to its writers.
 
-A log file that one identity alone writes to goes to its workers as it is. What several write to (the main error log,
-as a rule), a terminal, and a program stay with the logger process: their writers get a socket, so nobody can truncate
-what others wrote, type into the terminal, or tear a line in two.
+A log file that only one identity writes goes to its workers directly. A log of several writers
+(usually the main error log), a terminal, and a program stay with the logger process. Their writers
+get a socket. So none of them can truncate what others wrote, type into the terminal, or tear a line
+in two.
 
-A log in a folder that others than root may write to is opened by each of its writers, as himself (`ownlog`).
+A log in a folder that others than root may write to is opened by each of its writers (`ownlog`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 
 
 class Logs:
-    """All logs of a configuration, which are open. Those that nobody writes to after all are closed."""
+    """All open logs of a configuration. Those without a writer are closed."""
 
     def __init__(
         self,
@@ -38,11 +39,11 @@ class Logs:
         left: dict[LogTarget, int | None],
     ) -> None:
         self.config = config
-        self.left = left  # to their writers, who make them with these modes
+        self.left = left  # for their writers, who make them with these modes
         self.main = main = config.main.settings[ERROR_LOG]
         self.servers = targets(config)
         self.writers = {target: self._writers(servers, plan) for target, servers in self.servers.items()}
-        # Whoever serves nothing else still has something to say to the main log; gates do, too.
+        # A process that serves nothing else still has messages for the main log; gates do, too.
         self.writers.setdefault(main, set()).add(DEFAULT_IDENTITY)
         self.pipes: dict[LogTarget, PipedLog] = {}
         self.descriptors: dict[LogTarget, int] = {}
@@ -54,7 +55,7 @@ class Logs:
 
     @staticmethod
     def _writers(servers: Collection[int], plan: Plan) -> set[int]:
-        """The identities that write a log; where expressions name them, nobody can say how many there will be."""
+        """The identities that write a log. If expressions name them, their number is not known."""
         numbers = {number for number, served in plan.serves.items() if not set(served).isdisjoint(servers)}
         computed = any(choices_of(plan.config.servers[id_]).computed for id_ in servers)
         return numbers | MANY if computed else numbers
@@ -96,7 +97,7 @@ class Logs:
         return error or {self.main}, {log.target for server in found for log in logs_of(server)}
 
     def shared_number(self, target: LogTarget) -> int | None:
-        """The number by which the logger knows a log; None for one that a single identity writes."""
+        """The logger's number for a log; None for one that a single identity writes."""
         return self.shared.index(target) if target in self.shared else None
 
     def shared_descriptors(self) -> list[int]:
@@ -104,7 +105,7 @@ class Logs:
         return [self.descriptors[target] for target in self.shared]
 
     def logger_slice(self, plan: Plan) -> LoggerSlice:
-        """What the logger is told."""
+        """The logger's slice."""
         rate, burst = self.config.main.settings[LOG_RATE_LIMIT]
         return LoggerSlice(
             names=[target.value for target in self.shared],
@@ -130,7 +131,7 @@ class Logs:
         self._error_log.log(level, "core", message)
 
     def watch_pipes(self, loop: asyncio.AbstractEventLoop) -> None:
-        """See to it that piped logs' programs run: one that ended is started again, at most once a second."""
+        """Keep piped logs' programs running: one that ended is started again, at most once a second."""
         for pipe in self.pipes.values():
             if pipe.ended():
                 self._start_again(pipe)
@@ -138,7 +139,7 @@ class Logs:
             loop.call_later(1.0, self.watch_pipes, loop)
 
     def _start_again(self, pipe: PipedLog) -> None:
-        """Start a program that ended; complain once if it cannot be."""
+        """Start a program that ended; log once if that fails."""
         was_failing, pipe.failing = pipe.failing, False
         try:
             pipe.start()

@@ -1,7 +1,8 @@
-"""The ways on which processes send lines to the logger. They outlive it: what is sent meanwhile waits for the next one.
+"""The sockets on which processes send lines to the logger. They outlive it: lines sent meanwhile wait for the next one.
 
-A process has one end of a socket pair, the logger a copy of the other. The supervisor keeps that, for as long as the
-process lives, and a while longer: a logger that died had perhaps not read its last lines.
+A process has one end of a socket pair, the logger a copy of the other. The supervisor keeps that
+one as long as the process lives, and a while longer: a logger that died may not have read its last
+lines.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ownhost.processes import passrights
 from ownhost.processes.messages import Sender
 from ownhost.processes.supervisor.children import Child, Children, LogSender
 
-KEPT = 5.0  # seconds for which a way is kept whose process has ended
+KEPT = 5.0  # seconds for which a socket is kept after its process has ended
 
 
 class LogSenders:
@@ -27,7 +28,7 @@ class LogSenders:
         self.ways: set[LogSender] = set()
 
     def new(self, what: Sender) -> LogSender:
-        """Make one, and tell the logger of it. It refuses descriptors, where the kernel knows how to."""
+        """Make one, and tell the logger about it. It refuses descriptors, if the kernel can."""
         receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         passrights.guard(receiving)
         sending.setblocking(False)
@@ -37,13 +38,13 @@ class LogSenders:
         return way
 
     def serve(self, logger: Child) -> None:
-        """Tell a new logger of all."""
+        """Tell a new logger about all."""
         self.logger = logger
         for way in self.ways:
             self._tell(way)
 
     def leave(self, ways: Iterable[LogSender]) -> None:
-        """The process whose ways these are has ended."""
+        """The process with these sockets has ended."""
         for way in ways:
             asyncio.get_running_loop().call_later(KEPT, self._end, way)
 
@@ -52,7 +53,7 @@ class LogSenders:
             self.children.tell(self.logger, way.what, [way.receiving])
 
     def _end(self, way: LogSender) -> None:
-        """Let go of one that a logger has: it is never this process that throws away what is left in it."""
+        """Close one that a logger has: this process never discards what is left in it."""
         if self.logger is None:
             self.leave([way])
         else:

@@ -1,9 +1,9 @@
-"""The identities that somebody asked for: their mailboxes, and who is there to read them.
+"""The identities that were requested: their mailboxes, and the workers that read them.
 
-A mailbox outlives any worker, and what is in it waits for the next one. A worker can shut its end down, which is
-everybody's: then the identity gets a new one, and its workers end. The old end is given to the next worker, who serves
-what is left in it. Nobody else may be the last to close that: the sockets in it have been within that owner's reach,
-and a close may last for as long as he likes (SO_LINGER).
+A mailbox outlives any worker, and its content waits for the next one. A worker can shut down its
+end, which all workers share. Then the identity gets a new one, and its workers end. The next worker
+gets the old end, too, and serves what is left in it. No other process may close that end last: the
+owner could reach the sockets in it, and a close can take as long as the owner likes (SO_LINGER).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Service:
     orders: tuple[socket.socket, socket.socket]  # to its launcher: the workers' end, and the launcher's
     launcher: SpawnPolicy
     watched: bool = False
-    due: bool = False  # somebody will look after it when its policy lets a worker be started
+    due: bool = False  # it is attended as soon as its policy lets a worker start
     orders_watched: bool = False
     left_over: list[socket.socket] = field(default_factory=list)  # workers' ends that were shut down
 
@@ -45,7 +45,8 @@ class Service:
 class Services:
     """All of them, by identity number.
 
-    `start_worker` and `start_launcher` start a process of an identity, `end_workers` ends those that there are.
+    `start_worker` and `start_launcher` start a process of an identity, `end_workers` ends the
+    running ones.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Services:
         self.by_number: dict[int, Service] = {}
 
     def __getitem__(self, number: int) -> Service:
-        """The service of an identity; made when it is first asked for."""
+        """The service of an identity; made on first use."""
         service = self.by_number.get(number)
         if service is None:
             orders = channel_pair()
@@ -83,10 +84,13 @@ class Services:
         return any(service.has_mail for service in self.by_number.values())
 
     def open(self, number: int) -> socket.socket:
-        """The upper end of an identity's mailbox, for who has something to put into it; and somebody will read it."""
+        """The upper end of an identity's mailbox, for a process with something to put into it.
+
+        A worker will read it.
+        """
         self.renew(number)
         service = self[number]
-        # A first request need not wait until it has arrived in the mailbox.
+        # A first request need not wait until it is in the mailbox.
         if service.policy.wanted(time.monotonic()):
             self.start_worker(number)
         else:
@@ -94,11 +98,11 @@ class Services:
         return service.upper
 
     def put(self, number: int, descriptor: int, handover: Handover, size: int) -> None:
-        """Put something into an identity's mailbox, and see that it is read. Raises mailbox.Full, Broken, OSError."""
+        """Put something into an identity's mailbox, and have a worker read it. Raises mailbox.Full, Broken, OSError."""
         send_handover(self.open(number), descriptor, handover, size)
 
     def renew(self, number: int) -> None:
-        """Make a new mailbox in the place of one that was shut down. That counts as an early death."""
+        """Replace a mailbox that was shut down. That counts as an early death."""
         service = self[number]
         if not is_broken(service.upper):
             return
@@ -110,7 +114,7 @@ class Services:
         service.policy.broken(time.monotonic())
 
     def attend(self, number: int) -> None:
-        """Have a worker started as soon as something waits in a mailbox that nobody reads."""
+        """Have a worker started as soon as something waits in a mailbox without a reader."""
         self.renew(number)
         service = self[number]
         if service.policy.workers or service.watched or service.due:
@@ -127,12 +131,12 @@ class Services:
             loop.add_reader(service.workers.fileno(), self.on_mail, number)
 
     def attend_now(self, number: int) -> None:
-        """The policy lets a worker be started again, unless it has changed its mind meanwhile."""
+        """The policy allows a worker again, unless that has changed meanwhile."""
         self[number].due = False
         self.attend(number)
 
     def on_mail(self, number: int) -> None:
-        """Something has come for an identity, or its mailbox is shut down."""
+        """Something has come for an identity, or its mailbox was shut down."""
         self.unwatch(self[number])
         self.renew(number)
         if self[number].policy.wanted(time.monotonic()):
@@ -141,13 +145,13 @@ class Services:
             self.attend(number)
 
     def unwatch(self, service: Service) -> None:
-        """A worker will read the mailbox: leave it alone."""
+        """A worker will read the mailbox: stop watching it."""
         if service.watched:
             service.watched = False
             asyncio.get_running_loop().remove_reader(service.workers.fileno())
 
     def attend_orders(self, number: int) -> None:
-        """Have a launcher started as soon as a worker orders something and nobody is there to obey."""
+        """Have a launcher started as soon as a worker orders something and there is none."""
         service = self[number]
         if service.launcher.workers or service.orders_watched:
             return

@@ -1,6 +1,7 @@
-"""Files and folders that the configuration names, opened as root where their names are root's, and never read here.
+"""Files and folders that the configuration names, opened as root if their names are root's, and never read here.
 
-Each is opened once, whoever names it. What lies in folders that others may write to is left to whoever it is for.
+Each is opened once, even if several virtual hosts name it. What is in folders that others may write
+to is left to the process that needs it.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from ownhost.request.given_files import names_in
 
 
 class NamedFiles:
-    """All of them, by name. `owners` are the groups of those who are served."""
+    """All of them, by name. `owners` are the groups that sites are served with."""
 
     def __init__(self, owners: Collection[int] = ()) -> None:
         self.owners = owners
         self.opened: dict[str, list[int]] = {}
         self.failed: dict[str, OSError] = {}
-        self.left: set[str] = set()  # to those whom they are for
+        self.left: set[str] = set()  # for the processes that need them
 
     def open(self, name: str, *, is_folder: bool) -> None:
         """Open one, or the files in a folder, unless that was tried before."""
@@ -63,7 +64,7 @@ class NamedFiles:
 
 
 def _different(opened: Iterable[int]) -> list[int]:
-    """Descriptors without those of a file that another one is of, which are closed.
+    """Descriptors without duplicates of one file, which are closed.
 
     A folder of certificates has each file a second time, under the hash that OpenSSL looks for.
     """

@@ -1,4 +1,4 @@
-"""The processes that serve nobody in particular, and that there always are: the logger, gates, and fronts."""
+"""The processes that serve all owners and always run: the logger, gates, and fronts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ownhost.processes.supervisor.mailboxes import CORES
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.policy import SpawnPolicy
 
-GATES = max(2, CORES // 2)  # each passes on more than what keeps two cores busy; two, so that one is always there
-FRONTS = max(2, CORES // 2)  # the same, where a proxy is listed
+GATES = max(2, CORES // 2)  # each passes on more than two cores can serve; two, so that one is always there
+FRONTS = max(2, CORES // 2)  # the same, if a proxy is listed
 
 Fork = Callable[[str, int, int, object, list[int]], Child]
 
@@ -55,12 +55,12 @@ class Neutral:
             self.start(role, number)
 
     def start(self, role: str, number: int) -> None:
-        """Start one, in the place of one that has ended."""
+        """Start one, in place of one that has ended."""
         self.policies[role, number].started()
         if role == "gate":  # the listeners are the same for all
             listeners = [listener.fileno() for listener in self.listeners]
             self._start_forwarder(role, number, self.plan.gate_slice(self.handover), listeners)
-        elif role == "front" and self.fronts is not None:  # all take connections out of one mailbox
+        elif role == "front" and self.fronts is not None:  # all take connections from one mailbox
             content = self.plan.front_slice(self.handover)
             self._start_forwarder(role, number, content, [self.fronts.lower.fileno()])
         else:

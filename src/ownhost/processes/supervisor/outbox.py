@@ -1,4 +1,4 @@
-"""What one process is to be told, by somebody who waits for nobody."""
+"""Messages to one process, sent without ever blocking."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from ownhost.processes.descriptors import close_all
 from ownhost.processes.messages import Channel, Message
 
-AGAIN = 0.05  # seconds until what the kernel lets nobody send is tried again
-MOST = 8_192  # one that reads none of so many messages is not going to
+AGAIN = 0.05  # seconds until a send that the kernel's limits prevented is tried again
+MOST = 8_192  # a process that reads none of so many messages never will
 
 
 class Outbox:
-    """Messages over a non-blocking channel, in their order: what it has no room for waits until it has.
+    """Messages over a non-blocking channel, in order: those without room wait until there is.
 
-    A channel takes a few hundred messages. A process that starts, or serves a crowd, may have to be told more at once.
-    At most `most` of them wait.
+    A channel takes a few hundred messages. A process that starts, or serves a crowd, may need more
+    at once. At most `most` of them wait.
     """
 
     def __init__(self, channel: Channel, most: float = MOST) -> None:
@@ -28,7 +28,10 @@ class Outbox:
         self.waiting: deque[tuple[Message, list[int]]] = deque()  # with copies of the descriptors, which are ours
 
     def put(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a message, now or later. Raises OSError where that cannot be: nobody reads it, or reads any."""
+        """Send a message, now or later.
+
+        Raises OSError if it cannot be sent: the channel is closed, or its reader reads none.
+        """
         if not self.waiting:
             try:
                 self.channel.send(message, descriptors)
@@ -55,7 +58,7 @@ class Outbox:
             except OSError as error:
                 try:
                     self._wait(error)
-                except OSError:  # it is gone; whoever reads the channel hears of that
+                except OSError:  # it is gone; the reader of the channel notices
                     self.forget()
                 return
             self.waiting.popleft()
@@ -63,10 +66,10 @@ class Outbox:
         self._stop_waiting()
 
     def _wait(self, error: OSError) -> None:
-        """Go on when there is room. Raises what is no want of room."""
+        """Go on when there is room. Raises other errors."""
         if isinstance(error, BlockingIOError):
             asyncio.get_running_loop().add_writer(self.channel.fileno(), self._go_on)
-        elif error.errno == errno.ETOOMANYREFS:  # of descriptors in flight, of which the channel shows nothing
+        elif error.errno == errno.ETOOMANYREFS:  # of descriptors in flight, which the channel does not show
             self._stop_waiting()
             asyncio.get_running_loop().call_later(AGAIN, self._go_on)
         else:
@@ -77,7 +80,7 @@ class Outbox:
             asyncio.get_running_loop().remove_writer(self.channel.fileno())
 
     def forget(self) -> None:
-        """Send nothing of what waits. To be called before the channel is closed."""
+        """Drop the waiting messages. Call it before the channel is closed."""
         if self.waiting:
             self._stop_waiting()
         while self.waiting:

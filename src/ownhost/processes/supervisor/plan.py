@@ -1,17 +1,18 @@
 """The plan: which identities a configuration needs, and which slice of it each process gets.
 
-Identity number 0 is the default, `User` and `Group`: what no AssignUserID speaks for runs as that, unless
-LimitUIDRange or LimitGIDRange is against it. Neutral processes run as `roles`, which serve nobody. Assignments
-that come to the same identity share its number. Where expressions name whom a virtual host serves as, identities
-are numbered when they are first named (`Plan.name`), for that virtual host alone: its workers are told of no
-other.
+Identity number 0 is the default, `User` and `Group`: requests without an AssignUserID run as that,
+unless LimitUIDRange or LimitGIDRange forbids it. Neutral processes run as `roles`, which serve no
+requests. Assignments with the same identity share its number. If expressions name the users of a
+virtual host, identities are numbered when they are first named (`Plan.name`), for that virtual host
+alone: its workers are told of no other.
 
-All connections of a virtual host go to its own identity, which relays what sections and expressions give to others.
+All connections of a virtual host go to its own identity, which relays requests that sections and
+expressions give to others.
 
-An assignment that gives no identity (an unknown name, an id out of range) is a refusal: its requests are answered with
-500 by the virtual host's own identity. Where that is what was refused, by the default identity; it is told the reason,
-and of the virtual host only where sections or expressions may still name others. The same goes for a virtual host with
-a fault that hides whose it is.
+An assignment without an identity (an unknown name, an id out of range) is a refusal: the virtual
+host's own identity answers its requests with 500. If that one was refused, the default identity
+does. It is told the reason, and the virtual host only if sections or expressions may still name
+others. The same goes for a virtual host with an error that hides its owner.
 """
 
 from __future__ import annotations
@@ -42,26 +43,26 @@ from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, La
 from ownhost.request.hosts import HostIndex
 from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
 
-Counted = tuple[str, int, int]  # what MaxClientsVHost counts by: server name, port, number of the identity
+Counted = tuple[str, int, int]  # the key of MaxClientsVHost's count: server name, port, number of the identity
 
 
 @dataclass
 class Plan:
-    """Identities by number, and who needs them."""
+    """Identities by number, and the servers that need them."""
 
     config: Config
     judge: Judge
     identities: list[Identity] = field(default_factory=list)
     serves: dict[int, list[int]] = field(default_factory=dict)  # identity number -> ids of servers it may serve
     numbers: dict[Identity, int] = field(default_factory=dict)  # of identities that the configuration lists
-    named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # server id and identity: by expressions
+    named: dict[tuple[int, Identity], int] = field(default_factory=dict)  # by server id and identity: of expressions
     routes: dict[int, dict[Assignment, int]] = field(default_factory=dict)  # server id -> its listed assignments
     refusals: dict[int, dict[Assignment, str]] = field(default_factory=dict)
-    roles: Mapping[str, Identity] = field(default_factory=dict)  # who neutral processes run as
+    roles: Mapping[str, Identity] = field(default_factory=dict)  # the identities of neutral processes
 
     @property
     def default(self) -> Assignment:
-        """What User and Group say."""
+        """The identity of User and Group."""
         settings = self.config.main.settings
         return Assignment(settings[USER], settings[GROUP])
 
@@ -85,22 +86,22 @@ class Plan:
 
     @cached_property
     def secret(self) -> bytes:
-        """Keys the digests of names that are told to who is not called so."""
+        """The key for digests of names, which are told to processes without these names."""
         return secrets.token_bytes(32)
 
     def find(self, assignment: Assignment) -> Identity | Refusal:
-        """The identity of an assignment, whoever may use it. This asks the user database, and waits for it."""
+        """The identity of an assignment, whether or not it may be used. This asks the user database, and blocks."""
         wanted = assignment.complete(self.default)
         assert wanted.user is not None
         assert wanted.group is not None
         return self.judge(wanted, find(wanted.user, wanted.group))
 
     def own(self, server: VirtualHost) -> int:
-        """The identity that serves what no section gives to another: the default where its own was refused."""
+        """The identity of requests that no section gives to another: the default if the server's own was refused."""
         return self.routes[server.id].get(fixed_assignment(server.settings), DEFAULT_IDENTITY)
 
     def counted_as(self, server: VirtualHost) -> Counted:
-        """Virtual hosts of one name and port have one count, where they are one owner's."""
+        """Virtual hosts of one name, port and owner are counted together."""
         name = server.settings[SERVER_NAME]
         return name.host, name.port or (server.addresses[0].port if server.addresses else 0), self.own(server)
 
@@ -115,7 +116,7 @@ class Plan:
         return processes_of(self.config.main.settings[MAX_OWNER_PROCESSES], servers)
 
     def gate_slice(self, handover: int) -> GateSlice:
-        """What every gate is told; `handover` is the size of what it puts into mailboxes."""
+        """Every gate's slice; `handover` is the size of one."""
         servers = self.config.servers
         return GateSlice(
             listeners=[listener.address for listener in self.config.listeners],
@@ -128,9 +129,9 @@ class Plan:
         )
 
     def front_slice(self, handover: int) -> FrontSlice:
-        """What every front is told; `handover` as for gates."""
+        """Every front's slice; `handover` as for gates."""
         servers = self.config.servers
-        same: dict[Limits, Limits] = {}  # most servers' are the main server's: said once
+        same: dict[Limits, Limits] = {}  # most servers have the main server's: sent once
         limits = {server.id: limits_of(server) for server in servers}
         return FrontSlice(
             index=self.index,
@@ -141,7 +142,7 @@ class Plan:
         )
 
     def worker_slice(self, number: int) -> WorkerSlice:
-        """What a worker of this identity is told; who starts it adds what goes with descriptors."""
+        """A worker's slice, without its descriptors, which the starter adds."""
         refused = {} if number != DEFAULT_IDENTITY else self.answered_for_nobody()
         ends = [self.config.servers[id_] for id_ in self.ended_by.get(number, ())]
         return WorkerSlice(
@@ -161,7 +162,7 @@ class Plan:
         )
 
     def launcher_slice(self, number: int) -> LauncherSlice:
-        """What a launcher of this identity is told; who starts it adds the logs."""
+        """A launcher's slice, without the logs, which the starter adds."""
         main = self.config.main
         return LauncherSlice(
             name=self.identities[number].name,
@@ -172,9 +173,9 @@ class Plan:
         )
 
     def sender(self, number: int, log: int, kind: str) -> Sender:
-        """Who sends lines for a shared log: a process of this identity."""
+        """The sender of lines for a shared log: a process of this identity."""
         listed = number == DEFAULT_IDENTITY or number in self.numbers.values()
-        server = -1 if listed else self.serves[number][0]  # of those that expressions name, the logger may not know
+        server = -1 if listed else self.serves[number][0]  # the logger may not know those that expressions name
         return Sender(log, kind, number, self.identities[number].name, server)
 
     def refused_servers(self) -> Iterator[tuple[int, str]]:
@@ -185,11 +186,11 @@ class Plan:
                 yield server.id, reason
 
     def answered_for_nobody(self) -> dict[int, str]:
-        """Servers none of whose requests has an identity, and why."""
+        """Servers without an identity for any of their requests, and why."""
         return {id_: reason for id_, reason in self.refused_servers() if self.is_nobodys(self.config.servers[id_])}
 
     def refused(self) -> list[Problem]:
-        """Each assignment that is written down and gives no identity, at the place that says it."""
+        """Each configured assignment without an identity, at its place."""
         found: dict[str, Problem] = {}
         main = self.config.main
         for server in self.config.servers:
@@ -211,15 +212,15 @@ class Plan:
     def is_nobodys(self, server: VirtualHost) -> bool:
         """Whether no request of a server has an identity: its own was refused.
 
-        Where that is only what User and Group say, its sections and expressions may still name others.
+        If that is only the default, its sections and expressions may still name others.
         """
         refused = fixed_assignment(server.settings) in self.refusals[server.id]
         return refused and (server.settings[ASSIGN_USER_ID] is not None or is_fixed(server))
 
     def known(self, server_id: int, assignment: Assignment) -> int | Refusal | None:
-        """The number of the identity that a request of a server is to be served as, as far as that is written down.
+        """The number of the identity for a server's request, if the configuration says it.
 
-        None where the user database is to be asked. Whoever wants to know is not trusted.
+        None if the user database must be asked. The asker is not trusted.
         """
         server = self.config.servers[server_id]
         listed = self.routes[server_id].get(assignment)
@@ -228,7 +229,7 @@ class Plan:
         return listed
 
     def name(self, server_id: int, assignment: Assignment, found: Found) -> int | Refusal:
-        """The same where it is not written down, by what the user database says of the complete assignment."""
+        """The same if the configuration does not say it, from the user database's answer for the whole assignment."""
         known = self.known(server_id, assignment)
         if known is not None:
             return known
@@ -249,7 +250,7 @@ class Plan:
         return len(self.identities) - 1
 
     def number_listed(self, server: VirtualHost) -> None:
-        """Number the identities that a server lists. One that is nobody's is no section's, either."""
+        """Number the identities that a server lists. If the server has none, neither have its sections."""
         routes = self.routes.setdefault(server.id, {})
         refusals = self.refusals.setdefault(server.id, {})
         own = fixed_assignment(server.settings)
@@ -274,7 +275,7 @@ class Plan:
 
 
 def limits_of(server: VirtualHost) -> Limits:
-    """What a front is told of a virtual host's connections."""
+    """A virtual host's connections, as fronts are told."""
     settings = server.settings
     return Limits(
         head_limits(settings), settings[REQUEST_READ_TIMEOUT], settings[TIMEOUT], settings[KEEP_ALIVE_TIMEOUT]
@@ -284,9 +285,10 @@ def limits_of(server: VirtualHost) -> Limits:
 def make_plan(
     config: Config, judge: Judge, neutral: Identity | Refusal, roles: Mapping[str, Identity] | None = None
 ) -> Plan:
-    """Number the identities of a configuration. Raises ConfigError where `User` or `Group` cannot be used.
+    """Number the identities of a configuration. Raises ConfigError if `User` or `Group` cannot be used.
 
-    `neutral` is what `User` and `Group` come to for processes that serve nobody, `roles` who the neutral processes are.
+    `neutral` is the identity of `User` and `Group` for processes that serve no requests, `roles`
+    those of the neutral processes.
     """
     plan = Plan(config, judge, roles=roles or {})
     if isinstance(neutral, Refusal):

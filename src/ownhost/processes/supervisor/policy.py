@@ -1,11 +1,12 @@
-"""When to start a worker: the policy, apart from the doing. Pure: it is given the time, and holds no process.
+"""When to start a worker: the policy, without the mechanism. Pure: the time is a parameter, and it holds no process.
 
-An identity has a worker when something waits for it, one more when its workers say that they are busy, and never
-more than its limit. After an early death the next start waits a moment. An identity whose workers keep dying is
-throttled, alone: each early death in a row doubles the wait. No other identity notices.
+An identity gets a worker when something waits for it, one more when its workers say that they are
+busy, and never more than its limit. After an early death the next start waits a moment. If an
+identity's workers keep dying, only that identity is throttled: each early death in a row doubles
+the wait.
 
-Neutral processes are everybody's: one that was killed, or has served, is replaced at once, and none is missing for
-longer than a second.
+All owners depend on neutral processes: one that was killed, or has served, is replaced at once, and
+none is missing for longer than a second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 EARLY_DEATH = 10.0  # seconds: a worker that fails sooner than this counts against its identity
 FIRST_WAIT = 0.25  # seconds before the start after one early death
 LONGEST_WAIT = 60.0  # seconds
-LONGEST_OF_NEUTRAL = 1.0  # seconds: so long at most is a gate or the logger missing
+LONGEST_OF_NEUTRAL = 1.0  # seconds: the longest time without a gate or the logger
 BUSY_INTERVAL = 0.25  # seconds between two extra workers
 
 
@@ -24,8 +25,8 @@ class SpawnPolicy:
     """One identity's workers, as numbers. Times are monotonic seconds."""
 
     limit: int
-    stays: float = 0.0  # seconds that a process stays at least: whoever leaves earlier has not done its work
-    neutral: bool = False  # everybody depends on it, and no owner can end it
+    stays: float = 0.0  # the least seconds that a process stays: one that leaves earlier has not done its work
+    neutral: bool = False  # all owners depend on it, and no owner can end it
     workers: int = 0  # alive, or being forked
     early_deaths: int = 0  # in a row
     not_before: float = 0.0  # no start before this time
@@ -33,15 +34,15 @@ class SpawnPolicy:
 
     @property
     def throttled(self) -> bool:
-        """Whether the identity's processes keep dying: one death is no habit."""
+        """Whether the identity's processes keep dying: one death does not count."""
         return self.early_deaths > 1
 
     def wanted(self, now: float) -> bool:
-        """Whether to start a worker now that something waits and nobody is there to take it."""
+        """Whether to start a worker now, when something waits and no worker is there."""
         return self.workers == 0 and now >= self.not_before
 
     def busy(self, now: float) -> bool:
-        """Whether to start one more, now that a worker says that it cannot keep up."""
+        """Whether to start one more, when a worker says that it cannot keep up."""
         if not 0 < self.workers < self.limit or now < max(self.not_before, self.last_extra + BUSY_INTERVAL):
             return False
         self.last_extra = now
@@ -54,7 +55,7 @@ class SpawnPolicy:
     def ended(self, now: float, lived: float, failed: bool, *, killed: bool = False) -> None:
         """A worker ended, `lived` seconds after its start; `failed` unless it left by itself. `killed`: from outside.
 
-        An owner may kill his own as often as he likes: what he gets for that is his own wait.
+        An owner may kill his own processes as often as he likes: only his own identity waits then.
         """
         self.workers -= 1
         if self.neutral:
@@ -68,11 +69,11 @@ class SpawnPolicy:
             self.not_before = now
 
     def dismissed(self) -> None:
-        """A worker ended that was told to."""
+        """A worker ended as it was told."""
         self.workers -= 1
 
     def broken(self, now: float) -> None:
-        """An early death, or what is to be treated like one: what workers share is spoiled."""
+        """An early death, or something that counts as one: what the workers share was broken."""
         longest = LONGEST_OF_NEUTRAL if self.neutral else LONGEST_WAIT
         self.not_before = now + min(FIRST_WAIT * 2 ** min(self.early_deaths, 16), longest)
         self.early_deaths += 1

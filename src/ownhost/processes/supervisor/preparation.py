@@ -1,7 +1,10 @@
-"""The start of `run`, step by step. `check` takes the same steps as a trial, in which nothing is made or given up.
+"""The start of `run`, step by step.
 
-A step raises ConfigError where the server cannot start: `run` ends there, a trial goes on with the next one. What costs
-single virtual hosts is found, too, and the server starts all the same, unless it is to be strict.
+`check` takes the same steps as a trial, which makes nothing and gives up no rights.
+
+A step raises ConfigError if the server cannot start: `run` ends there, a trial goes on with the
+next step. Errors that cost single virtual hosts are found, too. The server starts all the same,
+unless it is strict.
 """
 
 from __future__ import annotations
@@ -49,30 +52,30 @@ NO_TLS = "its connections end before they are encrypted"
 
 @dataclass
 class Preparation:
-    """What there is once the steps are taken. `end` closes it, when no process is left."""
+    """The results of the steps. `end` closes them, when no process is left."""
 
     config: Config
     strict: bool = False
     trial: bool = False
     plan: Plan = field(init=False)
-    has_plan: bool = False  # always, but in a trial where User and Group are nobody
+    has_plan: bool = False  # always set, except in a trial without a usable User and Group
     logs: Logs = field(init=False)
     keys: Keys = field(default_factory=Keys)
     backend_files: BackendFiles = field(default_factory=BackendFiles)
-    files: NamedFiles = field(default_factory=NamedFiles)  # that both of them name
+    files: NamedFiles = field(default_factory=NamedFiles)  # files that both of them name
     tried: dict[LogTarget, set[int]] = field(default_factory=dict)  # in a trial: logs for their writers to try
-    forkserver: ForkserverProcess | None = None  # a trial starts one when it needs it
+    forkserver: ForkserverProcess | None = None  # a trial starts one when needed
     listeners: list[socket.socket] = field(default_factory=list)
     state: State = field(init=False)
     pid_file: startup.PidFile = field(default_factory=startup.PidFile)
-    errors: list[Problem] = field(default_factory=list)  # of a trial: why the server would not start
+    errors: list[Problem] = field(default_factory=list)  # in a trial: why the server would not start
     notes: list[Problem] = field(default_factory=list)
     end: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     as_root: bool = field(default_factory=lambda: os.geteuid() == 0)  # whether identities are looked up as for root
 
     @property
     def owners(self) -> frozenset[int]:
-        """The groups of those who serve."""
+        """The groups that sites are served with."""
         identities = self.plan.identities if self.has_plan else ()
         return frozenset(gid for one in identities for gid in (one.gid, *one.groups))
 
@@ -96,18 +99,18 @@ class Preparation:
                 self.errors += error.problems
 
     def remarks(self) -> list[Problem]:
-        """What is remarkable, and no error; in a trial, also what cannot be said without root."""
+        """Remarks that are not errors; in a trial, also what cannot be checked without root."""
         found = [*self.config.notes, *self.notes, *likely_mistakes.notes(self.config, self.may_look)]
         if self.has_plan:
             found += [*alpn.notes(self.plan, self.keys.names), *pythons.notes(self.plan, self.may_look)]
         return found
 
     def may_look(self, path: str) -> bool:
-        """Whether this process is to look at what a path leads to. A server leaves owners' folders to their owners."""
+        """Whether this process may look at a path's target. A server leaves owners' folders to their owners."""
         return self.trial or trusted.is_roots(Path(path), self.owners)
 
     def costs(self) -> list[Problem]:
-        """What costs single virtual hosts, and how."""
+        """Errors that cost single virtual hosts, and what they cost."""
         found = [
             Problem(problem.source, f"{problem.message}: this virtual host ({server.source}) is answered with 500")
             for server in self.config.virtual_hosts
@@ -120,7 +123,7 @@ class Preparation:
         return [*found, *ended, *needed]
 
     def only_root_knows(self, problem: Problem, *, forbidden: bool) -> bool:
-        """Note, in a trial, what this process may not look at. False where it is no question of that."""
+        """Note, in a trial, what this process may not look at. False if that is not the reason."""
         if not (self.trial and forbidden and os.geteuid() != 0):
             return False
         self.notes.append(Problem(problem.source, f"{problem.message}: only root could check that"))
@@ -128,13 +131,13 @@ class Preparation:
 
 
 def find_addresses(start: Preparation) -> None:
-    """There must be something to listen on, and no address twice."""
+    """There must be a Listen line, and no address twice."""
     startup.check_listeners(start.config)
     start.notes += startup.unheard(start.config)
 
 
 def number_identities(start: Preparation) -> None:
-    """Who serves. An assignment that gives no identity costs what it is for."""
+    """The identities. An assignment without one costs its requests."""
     try:
         start.plan = startup.plan(start.config, as_root=start.as_root)
     except startup.NeedsRoot as error:
@@ -147,7 +150,7 @@ def number_identities(start: Preparation) -> None:
 
 
 def make_state(start: Preparation) -> None:
-    """A folder for each owner's programs. What servers that were killed have left is removed, as its owners."""
+    """A folder for each owner's programs. Folders of killed servers are removed, by processes of their owners."""
     if start.trial:
         return
     start.state = start.end.enter_context(contextlib.closing(State.open(start.config, start.owners)))
@@ -166,7 +169,7 @@ def make_state(start: Preparation) -> None:
 
 
 def give_up_rights(start: Preparation) -> None:
-    """What the supervisor does not need."""
+    """Give up what the supervisor does not need."""
     if not start.trial:
         raise_limit()
         if os.geteuid() == 0:
@@ -176,9 +179,13 @@ def give_up_rights(start: Preparation) -> None:
 
 
 def open_logs(start: Preparation) -> None:
-    """Every log. Where one of the main server's cannot be opened, nobody starts; others cost their virtual hosts."""
+    """Every log.
+
+    If one of the main server's cannot be opened, the server does not start; others cost their
+    virtual hosts.
+    """
     opened: dict[LogTarget, int | PipedLog] = {}
-    left: dict[LogTarget, int | None] = {}  # to those who write them, and the modes that they are made with
+    left: dict[LogTarget, int | None] = {}  # for their writers, and the modes of new ones
     own: list[Problem] = []
     blamed: list[tuple[int, Setting[Any], Problem]] = []
     for target, servers in targets(start.config).items():
@@ -236,7 +243,7 @@ def _open_keys(start: Preparation, servers: Iterable[VirtualHost]) -> None:
 
 
 def open_backend_files(start: Preparation) -> None:
-    """What TLS with servers behind this one takes. What is missing costs the requests that need it."""
+    """The TLS files for servers behind this one. A missing one costs the requests that need it."""
     start.backend_files = BackendFiles.open(start.config, start.files)
     for problem in start.backend_files.forbidden:
         if not start.only_root_knows(problem, forbidden=True):
@@ -244,7 +251,7 @@ def open_backend_files(start: Preparation) -> None:
 
 
 def examine(start: Preparation) -> None:
-    """Have those files looked at by their owners' processes."""
+    """Have those files checked by processes of their owners."""
     _examine(start, start.config.servers)
     if start.has_plan:
         start.keys.protocols = alpn.offered(start.plan, start.keys.names)
@@ -278,7 +285,7 @@ def _examine(start: Preparation, servers: Iterable[VirtualHost]) -> None:
 
 
 def be_strict(start: Preparation) -> None:
-    """What costs single virtual hosts keeps all from starting, where that is wanted."""
+    """With --strict, errors that cost single virtual hosts prevent the start."""
     refused = start.plan.refused() if start.has_plan else []
     if start.strict and (problems := [*start.costs(), *refused]):
         raise ConfigError(problems)
@@ -312,7 +319,7 @@ def write_pid(start: Preparation) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was seen of a server's keys: names, what is wrong, what only root could see."""
+    """An examiner's view of a server's keys: names, errors, and what only root could see."""
 
     names: tuple[str, ...]
     problem: Problem | None = None

@@ -1,7 +1,7 @@
-"""What a new worker is given beside its slice: its mailbox, logs, pages to count clients on, programs to ask.
+"""What a new worker gets beside its slice: its mailbox, logs, pages to count clients on, programs to ask.
 
-All of it is descriptors, which the slice names by number. `Provisions` also says what is to be taken back or ended
-once the worker is gone.
+All of it is descriptors, which the slice names by number. `Provisions` also says what to take back
+or end when the worker is gone.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ Told = TypeVar("Told", WorkerSlice, LauncherSlice)
 
 @dataclass(slots=True)
 class Provisions(Generic[Told]):
-    """What one process is given. `descriptors` are sent; those in `ends` are closed here once they are."""
+    """What one process gets. `descriptors` are sent; those in `ends` are closed here afterwards."""
 
     slice: Told
     descriptors: list[int]
     ends: list[int] = field(default_factory=list)
-    log_senders: list[LogSender] = field(default_factory=list)  # its ways to shared logs
-    pages: list[tuple[Board, int]] = field(default_factory=list)  # where it counts clients
-    programs: list[tuple[Command, list[int]]] = field(default_factory=list)  # to be started, and their ends
+    log_senders: list[LogSender] = field(default_factory=list)  # its senders for shared logs
+    pages: list[tuple[Board, int]] = field(default_factory=list)  # its pages for counting clients
+    programs: list[tuple[Command, list[int]]] = field(default_factory=list)  # programs to start, and their ends
 
     def add(self, descriptor: int) -> int:
-        """Give one more descriptor; its number in the slice."""
+        """Add one more descriptor. Returns its number in the slice."""
         self.descriptors.append(descriptor)
         return len(self.descriptors) - 1
 
 
 class Provider:
-    """Puts provisions together. `new_sender` makes a way to write to a shared log."""
+    """Puts provisions together. `new_sender` makes a sender for a shared log."""
 
     def __init__(
         self,
@@ -66,17 +66,17 @@ class Provider:
         self.state = state
         self.secrets: dict[tuple[int, int], TicketSecret] = {}  # by identity number and server id
         self.new_sender = new_sender
-        self.boards: dict[Counted, Board] = {}  # made when somebody first serves what is counted there
+        self.boards: dict[Counted, Board] = {}  # made when the first worker serves what is counted there
 
     def provide_launcher(self, number: int, orders: int) -> Provisions[LauncherSlice]:
-        """What a launcher of this identity is given."""
+        """What a launcher of this identity gets."""
         given = Provisions(self.plan.launcher_slice(number), [orders])
         given.slice.state = self.state.of(self.plan.identities[number])
         self._give_logs(given, number, error={server.settings[ERROR_LOG] for server in given.slice.servers})
         return given
 
     def provide(self, number: int, mailbox: int, orders: int) -> Provisions[WorkerSlice]:
-        """What a worker of this identity is given."""
+        """What a worker of this identity gets."""
         given = Provisions(self.plan.worker_slice(number), [mailbox, orders])
         error, access = self.logs.written_by(self.plan.serves[number])
         self._give_logs(given, number, error, access)
@@ -93,14 +93,14 @@ class Provider:
         places.rate = self.plan.config.main.settings[LOG_RATE_LIMIT]
         places.own = {one: self.logs.left[one] for one in error | access if one in self.logs.left}
         if places.own:
-            error.add(self.logs.main)  # where it says what keeps it from opening one
+            error.add(self.logs.main)  # where it logs that it cannot open one
         for target in error - set(places.own):
             places.error[target] = self._give_log(given, number, target, "error")
         for target in access - set(places.own):
             places.access[target] = self._give_log(given, number, target, "access")
 
     def _give_log(self, given: Provisions[Told], number: int, target: LogTarget, kind: str) -> int:
-        """A log itself, where nobody else writes it; else a way to write to it."""
+        """A log itself, if no other identity writes it; else a sender for it."""
         shared = self.logs.shared_number(target)
         if shared is None:
             return given.add(self.logs.descriptor(target))
@@ -136,7 +136,7 @@ class Provider:
             given.programs.append((command, [theirs, writing]))
 
     def _give_keys(self, given: Provisions[WorkerSlice], number: int) -> None:
-        """The keys of those virtual hosts whose connections this identity ends: no section's or expression's."""
+        """The keys of the virtual hosts whose connections this identity ends, not those of sections or expressions."""
         for server in given.slice.servers:
             if self.plan.own(server) != number or not server.settings[SSL_ENGINE]:
                 continue
@@ -149,7 +149,7 @@ class Provider:
 
     @staticmethod
     def _give_opened(given: Provisions[WorkerSlice], opened: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-        """Descriptors for one virtual host alone, which closes them when it has read them."""
+        """Descriptors for one virtual host alone, which the worker closes after it has read them."""
         numbers: dict[int, int] = {}
         for descriptor in (one for descriptors in opened.values() for one in descriptors):
             if descriptor not in numbers:
@@ -157,7 +157,7 @@ class Provider:
         return {name: [numbers[one] for one in descriptors] for name, descriptors in opened.items()}
 
     def _give_backend_files(self, given: Provisions[WorkerSlice], number: int) -> None:
-        """What TLS with servers behind this one takes. Keys go to the virtual host's own identity alone."""
+        """The TLS files for servers behind this one. Keys go only to the virtual host's own identity."""
         for server in given.slice.servers:
             own = self.plan.own(server) == number
             opened = self.backend_files.opened(server, secret=own)

@@ -1,7 +1,7 @@
-"""Which Python owners' applications are to run on, and whether their owners can run it: said at the start, not at the
-first request.
+"""Which Python owners' applications will use, and whether their owners can run it: reported at the
+start, not at the first request.
 
-It is worked out from modes and access lists. What this process cannot look at is nobody's fault.
+It is computed from modes and access lists. What this process cannot look at is not reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KINDS = (
 
 
 def notes(plan: Plan, may_look: Callable[[str], bool]) -> list[Problem]:
-    """The virtual hosts whose applications have a Python that is not there, or that their owner may not run.
+    """The virtual hosts whose applications have a missing Python, or one that their owner may not run.
 
     `may_look`: at which paths.
     """
@@ -69,7 +69,7 @@ def _homes(server: VirtualHost, kind: Kind) -> Iterator[str]:
 
 
 def _said(sections: Iterable[Section], setting: Setting[str]) -> Iterator[str]:
-    """What sections, and those in them, say of a setting."""
+    """The values of a setting in sections, and in those inside them."""
     for section in sections:
         if setting in section.settings:
             yield section.settings[setting]
@@ -77,7 +77,7 @@ def _said(sections: Iterable[Section], setting: Setting[str]) -> Iterator[str]:
 
 
 def _trouble(home: str, owner: Identity) -> str:
-    """What keeps an owner from running the Python of a virtual environment; "" where nothing is known to."""
+    """Why an owner cannot run the Python of a virtual environment; "" if no reason is known."""
     pythons = [python_in(home)] if home else PYTHONS
     found = [find_obstacle(python, owner, Need.RUN) for python in pythons]
     if any(one is None and os.access(python, os.F_OK) for one, python in zip(found, pythons, strict=True)):

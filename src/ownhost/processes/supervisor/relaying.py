@@ -1,8 +1,8 @@
 """Pairs over which a virtual host's own identity relays requests to its other ones.
 
-A worker names whom a request is to be served as. It is told no more than whether that is somebody, and gets one end of
-a new pair; the other one goes down to whom it named, with the id of the virtual host. Nothing of a pair is ever read
-here.
+A worker names the identity for a request. It learns only whether there is such an identity, and
+gets one end of a new pair. The other end goes down to that identity, with the id of the virtual
+host. Nothing on a pair is ever read here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from ownhost.processes.supervisor.mailboxes import Services
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.processes.supervisor.resolving import Resolving
 
-MOST_WAITING = 64  # questions of one worker that wait for their turn or for a name; honest ones ask half as many
-LOOK_UP_COST = 10.0  # tokens of a name that is not remembered: the user database may be far away
-REMEMBERED_FOR = 2.0  # seconds that the answer for a name is remembered: accounts come to be, and change
+MOST_WAITING = 64  # waiting questions of one worker; honest workers ask half as many
+LOOK_UP_COST = 10.0  # tokens for a name that is not remembered: the user database may be far away
+REMEMBERED_FOR = 2.0  # seconds that the answer for a name is remembered: accounts appear and change
 MOST_REMEMBERED = 4_096
 
 NO_ANSWER = Refusal("the system's databases of users and groups did not answer in time: see nsswitch.conf(5)")
 
-Target = tuple[int, Assignment]  # the id of a virtual host, and whom a request of it is to be served as
+Target = tuple[int, Assignment]  # the id of a virtual host, and the assignment of a request
 Tell = Callable[[Child, Message, Sequence[int]], None]
 
 
@@ -48,7 +48,7 @@ class Relaying:
         self.asked: dict[Target, list[tuple[Child, Relay]]] = {}  # names that are being looked up, and who waits for it
 
     def on_relay(self, child: Child, message: Message) -> None:
-        """Answer a question, now or when its turn comes. Raises ProtocolError for what no worker has to ask."""
+        """Answer a question, now or when its turn comes. Raises ProtocolError for a question that is not allowed."""
         assert isinstance(message, Relay)
         servers = self.plan.config.servers
         if not 0 <= message.server < len(servers) or self.plan.own(servers[message.server]) != child.number:
@@ -65,7 +65,7 @@ class Relaying:
         asyncio.get_running_loop().call_later(wait, self.find, child, message, wanted)
 
     def find(self, child: Child, message: Relay, wanted: Assignment) -> None:
-        """The turn of a question has come: answer it, or have the name looked up. Who asks for the same waits, too."""
+        """The turn of a question has come: answer it, or have the name looked up. Equal questions wait together."""
         if child.channel.fileno() < 0:
             return
         target = message.server, wanted
@@ -81,7 +81,7 @@ class Relaying:
             self.resolving.ask(child.number, complete.user or "", complete.group or "", partial(self.learn, target))
 
     def learn(self, target: Target, said: Found | None) -> None:
-        """What the user database says of a name; None: nothing."""
+        """The user database's answer for a name; None: no answer."""
         found = NO_ANSWER if said is None else self.plan.name(*target, said)
         if len(self.names) >= MOST_REMEMBERED:
             self.names.clear()
@@ -93,7 +93,7 @@ class Relaying:
                 self.answer(child, message, found)
 
     def answer(self, child: Child, message: Relay, found: int | Refusal) -> None:
-        """Make a pair, if there is somebody at its other end."""
+        """Make a pair, if there is an identity for its other end."""
         if isinstance(found, Refusal):
             self.tell(child, NotRelayed(message.serial, found.logged), ())
             return
@@ -110,9 +110,9 @@ class Relaying:
                 self.tell(child, Relayed(message.serial), [ours.fileno()])
 
     def recall(self, server: int, wanted: Assignment) -> int | Refusal | None:
-        """The identity that a virtual host's request comes to, or why it comes to none.
+        """The identity of a virtual host's request, or why it has none.
 
-        None where it is not written down, and was not looked up a moment ago.
+        None if the configuration does not say it, and it was not looked up a moment ago.
         """
         found, until = self.names.get((server, wanted), (None, 0.0))
         return found if time.monotonic() < until else self.plan.known(server, wanted)

@@ -1,7 +1,7 @@
-"""Who a name is: asked of resolvers, as the databases of users may be far away, and the supervisor waits for nobody.
+"""Looking up names: resolvers do it, as the databases of users may be far away, and the supervisor must not block.
 
-Each identity whose requests name users has a resolver of its own, for as long as it has workers. So a name that takes
-long, or any number of them, holds up that identity alone.
+Each identity whose requests name users has a resolver of its own, as long as it has workers. So
+slow names, or any number of them, delay only that identity.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ownhost.processes.supervisor.policy import SpawnPolicy
 
 DEADLINE = 5.0  # seconds that an answer may take
 LONGEST_NAME = 256  # characters: LOGIN_NAME_MAX
-MOST_GROUPS = 4_096  # of one user; whoever is forked with them is told of all in one message
+MOST_GROUPS = 4_096  # groups of one user; a fork order has all of them in one message
 
 Answer = Callable[[Found | None], None]  # None: the databases do not answer
 
 
 class Resolving:
-    """The resolvers, by identity number, and what they are asked. `start` starts one."""
+    """The resolvers, by identity number, and their questions. `start` starts one."""
 
     def __init__(self, children: Children, start: Callable[[int], Child]) -> None:
         self.children = children
         self.start = start
         self.resolvers: dict[int, Child] = {}
         self.policies: dict[int, SpawnPolicy] = defaultdict(partial(SpawnPolicy, limit=1, neutral=True))
-        self.asked: dict[int, tuple[int, Answer]] = {}  # by serial: for which identity, and who is to hear of it
+        self.asked: dict[int, tuple[int, Answer]] = {}  # by serial: the identity, and the function that gets the answer
         self.serial = 0
 
     def ask(self, number: int, user: str, group: str, answer: Answer) -> None:
@@ -47,14 +47,14 @@ class Resolving:
         self.children.tell(resolver, Resolve(self.serial, user, group))
 
     def _resolver(self, number: int) -> Child | None:
-        """The one of an identity. None for a moment after one that has failed."""
+        """The resolver of an identity. None for a moment after one that has failed."""
         if number not in self.resolvers and time.monotonic() >= self.policies[number].not_before:
             self.policies[number].started()
             self.resolvers[number] = self.start(number)
         return self.resolvers.get(number)
 
     def on_resolved(self, child: Child, said: Message) -> None:
-        """There is an answer. A resolver speaks for its own identity alone. Raises ProtocolError."""
+        """An answer has come. A resolver speaks only for its own identity. Raises ProtocolError."""
         assert isinstance(said, Resolved)
         if len(said.name) > LONGEST_NAME or not said.name.isprintable() or len(said.groups) > MOST_GROUPS:
             raise ProtocolError(f"a user called {said.name[:40]!r} with {len(said.groups)} groups")
@@ -68,7 +68,7 @@ class Resolving:
             answer(found)
 
     def leave(self, number: int) -> None:
-        """An identity has no worker left: nobody asks for it, until there is one again."""
+        """An identity has no worker left: it will have no questions until there is one again."""
         resolver = self.resolvers.pop(number, None)
         if resolver is not None:
             resolver.stopping = True
@@ -76,7 +76,7 @@ class Resolving:
             self._give_up(number)
 
     def gone(self, child: Child) -> None:
-        """A resolver has ended. Where nobody asked it to, what it has not answered nobody will."""
+        """A resolver has ended. If that was not intended, its questions get no answer."""
         if self.resolvers.get(child.number) is not child:
             return
         del self.resolvers[child.number]

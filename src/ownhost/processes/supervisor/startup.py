@@ -1,4 +1,4 @@
-"""What the steps of `preparation` do: who serves, listeners, the pid file; and what shows of it without effect."""
+"""The work of `preparation`'s steps: identities, listeners, the pid file; and what can be checked without effect."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.plan import Plan, make_plan
 from ownhost.processes.supervisor.trusted import NotRoots, Place
 
-DEFER_ACCEPT = 30  # seconds that the kernel keeps a connection to itself until its first bytes are here
+DEFER_ACCEPT = 30  # seconds that the kernel holds back a connection until its first bytes arrive
 
 
 class StartError(ConfigError):
-    """The server cannot start, for a reason that is on the machine. `text` is how `run` says it."""
+    """The server cannot start, because of the machine. `text` is the form for `run`."""
 
     def __init__(self, problems: list[Problem], text: str = "") -> None:
         super().__init__(problems)
@@ -43,13 +43,14 @@ class NeedsRoot(StartError):
 
 
 class Forbidden(StartError):
-    """The server cannot start as this user; as root perhaps it could."""
+    """The server cannot start as this user; as root it might."""
 
 
 def plan(config: Config, *, as_root: bool) -> Plan:
-    """Who serves what, within LimitUIDRange and LimitGIDRange. Raises ConfigError where `User` or `Group` is nobody.
+    """Who serves what, within LimitUIDRange and LimitGIDRange. Raises ConfigError if `User` or `Group` is unusable.
 
-    Without root there is one identity, the caller's: `User` and `Group` mean it too, as they have no effect then.
+    Without root there is one identity, the caller's. `User` and `Group` mean it, too, as they have
+    no effect then.
     """
     main = config.main
     main_users = main.settings[USER], main.settings[GROUP]
@@ -62,7 +63,7 @@ def plan(config: Config, *, as_root: bool) -> Plan:
     if as_root:
         roles = _roles(config)
         anybody = reserved_for(roles, lambda wanted, found: judge(wanted, found, ALL_BUT_ROOT, ALL_BUT_ROOT))
-        neutral = anybody(default, find(*main_users))  # serves nobody: no range speaks of it
+        neutral = anybody(default, find(*main_users))  # serves no requests: no range applies to it
         if isinstance(neutral, Identity):
             neutral = replace(neutral, groups=tuple(gid for gid in neutral.groups if gids[0] <= gid <= gids[1]))
         return make_plan(config, reserved_for(roles, within), neutral, roles)
@@ -82,7 +83,7 @@ def plan(config: Config, *, as_root: bool) -> Plan:
 
 
 def _roles(config: Config) -> dict[str, Identity]:
-    """Who neutral processes run as. Raises ConfigError."""
+    """The identities of neutral processes. Raises ConfigError."""
     main = config.main
     found = identities_of(main.settings[ROLE_USERS])
     if isinstance(found, Refusal):
@@ -91,12 +92,12 @@ def _roles(config: Config) -> dict[str, Identity]:
 
 
 def own_identity() -> Identity:
-    """Who this process is."""
+    """The identity of this process."""
     return Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), f"#{os.geteuid()}")
 
 
 def check_listeners(config: Config) -> None:
-    """Raise ConfigError where there is nothing to listen on, or one address is part of another."""
+    """Raise ConfigError if there is no Listen line, or one address is part of another."""
     if not config.listeners:
         expected = "expected at least one, such as Listen 80"
         raise ConfigError(
@@ -117,7 +118,7 @@ def _covers(wide: ListenAddress, other: ListenAddress) -> bool:
 
 
 def unheard(config: Config) -> list[Problem]:
-    """Virtual hosts at addresses that nobody listens on."""
+    """Virtual hosts at addresses without a listener."""
     notes = []
     for server in config.virtual_hosts:
         for address in server.addresses:
@@ -163,7 +164,7 @@ def _why(error: OSError, address: ListenAddress) -> str:
 
 
 def _listen(address: ListenAddress, backlog: int) -> socket.socket:
-    """One listening socket. What it sets, every connection accepted from it has from the start."""
+    """One listening socket. Its options apply to every connection that it accepts, from the start."""
     if address.host:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         return _bind(family, address.host, address.port, backlog)
@@ -193,7 +194,7 @@ def _bind(family: int, host: str, port: int, backlog: int) -> socket.socket:
 
 
 def try_listeners(config: Config) -> list[Problem]:
-    """Raise ConfigError where this machine has no such address. What only root may do is a note."""
+    """Raise ConfigError if this machine has no such address. What only root may do is a note."""
     try:
         unprivileged = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     except (OSError, ValueError):
@@ -213,13 +214,13 @@ def try_listeners(config: Config) -> list[Problem]:
 
 
 class PidFile:
-    """The file that PidFile names, if it does: our pid while we run."""
+    """The file of PidFile, if there is one: it has our pid while we run."""
 
     def __init__(self) -> None:
         self.place: Place | None = None  # where it stands
 
     def write(self, config: Config, owners: Collection[int]) -> None:
-        """Make it: a new file, whatever was there. Raises StartError, NotRoots."""
+        """Make it: a new file, whatever existed. Raises StartError, NotRoots."""
         self.place = find_pid_file(config, owners)
         if self.place is None:
             return
@@ -241,7 +242,7 @@ class PidFile:
 
 
 def find_pid_file(config: Config, owners: Collection[int]) -> Place | None:
-    """Where PidFile is to be; None where there is to be none. Raises StartError, NotRoots.
+    """The place of PidFile; None if there should be none. Raises StartError, NotRoots.
 
     Forbidden: root perhaps could write there.
     """
@@ -269,18 +270,18 @@ def _pid_problem(config: Config, error: OSError) -> Problem:
 
 
 def pid_file_source(config: Config) -> Source:
-    """The line that says PidFile."""
+    """The place of the PidFile line."""
     return config.main.origins.get(PID_FILE.name, config.main.source)
 
 
 def machine() -> tuple[int, int, int]:
-    """What this machine has for workers: bytes of memory, pids, open files of this process."""
+    """The machine's limits for workers: bytes of memory, pids, open files of this process."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return memory, int(Path("/proc/sys/kernel/pid_max").read_text()), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def notify_systemd(state: str) -> None:
-    """Tell systemd (sd_notify(3)), where it asked to be told: NOTIFY_SOCKET is set."""
+    """Tell systemd (sd_notify(3)), if it wants to be told: NOTIFY_SOCKET is set."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return

@@ -1,8 +1,10 @@
-"""The server's state folder: one in it for each owner, with sockets and the like of his programs while they run.
+"""The server's state folder.
 
-It is below DefaultRuntimeDir, named for the configuration file: so a server finds what one before it has left when it
-was killed. It is root's; an owner's folder in it is the owner's, and nobody else may enter that. While the server runs,
-it is locked.
+In it, each owner has a folder for sockets and the like of the owner's programs while they run.
+
+It is below DefaultRuntimeDir, named for the configuration file. So a server finds what an earlier
+one left when it was killed. It is root's. An owner's folder in it is the owner's, and no other user
+may enter it. While the server runs, it is locked.
 """
 
 from __future__ import annotations
@@ -27,21 +29,21 @@ from ownhost.modules.core_server import RUNTIME_FOLDER
 from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.startup import StartError, own_identity
 
-LONGEST = 70  # characters: a socket's name has 107, and stands three folders below
-PATIENCE = 10.0  # seconds that another server gets to let go of the folder
+LONGEST = 70  # characters: a socket's name may have 107, and is three folders below
+PATIENCE = 10.0  # seconds for another server to release the folder
 LOOK_AGAIN = 0.05  # seconds
-MOST_OTHERS = 256  # folders of other servers that are looked at
+MOST_OTHERS = 256  # folders of other servers that are checked
 _SERVER = re.compile(r"[A-Za-z0-9]*-[0-9a-f]{8}")
 _NAME = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# An access list (acl(5), linux/posix_acl_xattr.h) with one user who may do all.
+# An access list (acl(5), linux/posix_acl_xattr.h) that lets one user do everything.
 _ACL = "system.posix_acl_access"
 _ENTRY = struct.Struct("<HHI")
 _NOBODY = 0xFFFFFFFF
 
 
 class State:
-    """The folder, open and locked. `base` is the one that it is in."""
+    """The folder, open and locked. `base` is the folder around it."""
 
     def __init__(self, base: int, path: Path, folder: int) -> None:
         self.base = base
@@ -50,7 +52,7 @@ class State:
 
     @classmethod
     def open(cls, config: Config, owners: Collection[int]) -> State:
-        """Make it, or take over what is there. Raises StartError."""
+        """Make it, or take over an existing one. Raises StartError."""
         base_path = Path(config.main.settings[RUNTIME_FOLDER] or _default())
         path = base_path / _name(config)
         if len(str(path)) > LONGEST:
@@ -66,7 +68,7 @@ class State:
         return cls(base, path, folder)
 
     def dead(self) -> Iterator[State]:
-        """Those of other servers that were killed: nobody has them locked, and now we have."""
+        """The folders of killed servers: no process had them locked, and now this one has."""
         for name in sorted(_names(self.base))[:MOST_OTHERS]:
             if name == self.path.name or not _SERVER.fullmatch(name):
                 continue
@@ -78,7 +80,7 @@ class State:
                     os.close(folder)
 
     def left(self) -> Iterator[Identity]:
-        """Those whose folders are here and not empty."""
+        """The owners whose folders are here and not empty."""
         for name in _names(self.folder):
             match = _NAME.fullmatch(name)
             if match is None:
@@ -90,7 +92,9 @@ class State:
                 yield Identity(int(match[1]), int(match[2]), (), f"#{match[1]}") if as_root else own_identity()
 
     def of(self, identity: Identity) -> str:
-        """An owner's folder, made when there is none; "" where it cannot be, which leaves him the system's /tmp."""
+        """An owner's folder, made if it does not exist; "" if that fails: then the owner's programs
+        use the system's /tmp.
+        """
         name = f"{identity.uid}-{identity.gid}"
         with contextlib.suppress(OSError):
             try:
@@ -105,7 +109,7 @@ class State:
         return ""
 
     def _give(self, name: str, identity: Identity) -> None:
-        """Give a new folder to its owner: by an access list where this process has given up changing owners."""
+        """Give a new folder to its owner: by an access list if this process has given up changing owners."""
         try:
             os.chown(name, identity.uid, identity.gid, dir_fd=self.folder, follow_symlinks=False)
         except PermissionError:
@@ -118,7 +122,7 @@ class State:
                 raise
 
     def close(self) -> None:
-        """Remove what is empty: all of it, unless somebody was killed."""
+        """Remove empty folders: all of them, unless a process was killed."""
         for name in _names(self.folder):
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=self.folder)
@@ -141,9 +145,9 @@ def _name(config: Config) -> str:
 
 
 def _make_and_lock(path: Path, owners: Collection[int]) -> int:
-    """Make a folder, and lock it. Raises OSError; BlockingIOError where another server keeps it locked.
+    """Make a folder, and lock it. Raises OSError; BlockingIOError if another server keeps it locked.
 
-    One that is about to end, or that removes what is left there, gets some seconds.
+    A server that is about to end, or that removes what is left there, gets a few seconds.
     """
     end = time.monotonic() + PATIENCE
     while True:
@@ -152,7 +156,7 @@ def _make_and_lock(path: Path, owners: Collection[int]) -> int:
         with contextlib.suppress(FileNotFoundError):
             if locked and os.path.samestat(path.lstat(), os.fstat(folder)):
                 return folder
-        os.close(folder)  # somebody else's yet, or removed meanwhile
+        os.close(folder)  # another user's, or removed meanwhile
         if time.monotonic() >= end:
             raise BlockingIOError
         time.sleep(LOOK_AGAIN)

@@ -1,7 +1,7 @@
-"""The end of the server, in its order: what hands something on ends before those that get it.
+"""The end of the server, in order: processes that pass something on end before those that get it.
 
-It has begun with the first signal that asks for it. A graceful one finishes what is begun; an immediate one does not,
-and may follow on a graceful one.
+It begins with the first signal that asks for it. A graceful stop finishes active requests. An
+immediate one does not, and may follow a graceful one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from enum import Enum, auto
 from ownhost.processes.messages import Stop
 from ownhost.processes.supervisor.children import Children
 
-STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to be gone
-LAST_LINES = 1.0  # seconds of them in which workers and gates may write what they have to say
-ORDER = ("gate", "front", "worker", "launcher", "logger")  # launchers tidy up; the logger hears all
-TIDY = ("launcher", "logger")  # they are told to stop even where all others are ended
+STOP_TIMEOUT = 2.0  # seconds that an immediate stop waits for processes to end
+LAST_LINES = 1.0  # seconds of these in which workers and gates may write their last lines
+ORDER = ("gate", "front", "worker", "launcher", "logger")  # launchers clean up; the logger reads all
+TIDY = ("launcher", "logger")  # they are told to stop even after all others have ended
 
 
 class Stage(Enum):
-    """How far it has come."""
+    """The stages of a stop."""
 
     SERVING = auto()
     FINISHING = auto()  # nothing new begins
-    ENDING = auto()  # nothing is finished, either
+    ENDING = auto()  # active requests are not finished, either
 
 
 class Stopping:
@@ -43,11 +43,11 @@ class Stopping:
 
     @property
     def is_ending(self) -> bool:
-        """Whether nothing is finished, either."""
+        """Whether active requests are not finished, either."""
         return self.stage is Stage.ENDING
 
     def now(self) -> None:
-        """End every process, once its last lines are written."""
+        """End every process, after its last lines are written."""
         self.stage = Stage.ENDING
         loop = asyncio.get_running_loop()
         loop.call_later(STOP_TIMEOUT, self.finish, 0)
@@ -65,14 +65,14 @@ class Stopping:
                 self.children.kill(child)
 
     def gracefully(self, timeout: float) -> None:
-        """Finish what is begun, within so many seconds; 0 is for ever. Nobody listens any more."""
+        """Finish active requests, within so many seconds; 0 is for ever. No process listens any more."""
         self.stage = Stage.FINISHING
         if timeout:
             asyncio.get_running_loop().call_later(timeout, self.finish, 0)
         self.go_on()
 
     def go_on(self) -> None:
-        """Tell the first role in the order that is still there to stop. To be called again when a process has ended."""
+        """Tell the first remaining role in the order to stop. Call it again when a process has ended."""
         roles = {child.role for child in self.children}
         for role in ORDER:
             if role in roles:

@@ -66,14 +66,14 @@ from ownhost.processes.supervisor.watching import Watch
 from ownhost.request import bugs
 from ownhost.request.request import Level
 
-OF_IDENTITIES = ("worker", "launcher", "program", "resolver")  # roles that are numbered as the identities are
-FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # how a process ends that somebody has killed
+OF_IDENTITIES = ("worker", "launcher", "program", "resolver")  # roles with the numbers of identities
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # the signals of a process that was killed from outside
 NO_PROCESSES = (0, 0)  # of RLIMIT_NPROC: a neutral process starts none
 
 
 def run(options: Options, forkserver: ForkserverProcess) -> int:
     """Run the server in the foreground until a signal ends it. Returns the exit status."""
-    ended = contextlib.ExitStack()  # what is closed when no process is left: log programs take the last lines
+    ended = contextlib.ExitStack()  # closed when no process is left: log programs take the last lines
     try:
         start = Preparation(read_config(options), strict=options.strict, end=ended, forkserver=forkserver)
         start.take_steps()
@@ -90,7 +90,7 @@ def run(options: Options, forkserver: ForkserverProcess) -> int:
 
 
 class Supervisor:
-    """What runs, and what each process may ask for."""
+    """The running processes, and the handlers of their requests."""
 
     def __init__(self, start: Preparation, forkserver: ForkserverProcess) -> None:
         self.plan = start.plan
@@ -120,7 +120,7 @@ class Supervisor:
         self.ready: set[int] = set()  # gates that accept connections
         self.stopping = Stopping(self.children, lambda: self.services.have_mail, self.finish)
         self.finished: asyncio.Future[int]
-        # Every request that a process may make, and what answers it; `Channel` lets nothing else in.
+        # Every request that a process may make, and its handler; `Channel` refuses all others.
         answers: dict[type[Message], Answer] = {
             Ready: self.on_ready,
             Want: self.on_want,
@@ -149,7 +149,7 @@ class Supervisor:
             self.pid_file.remove()
 
     def on_trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something could not be done: for want of descriptors or memory, or by a mistake of ours."""
+        """Something failed: descriptors or memory ran out, or there is a bug."""
         error = context.get("exception")
         if bugs.is_shortage(error):
             self.logs.error(Level.CRIT, f"something could not be done: {error.strerror}")
@@ -166,7 +166,7 @@ class Supervisor:
         self.logs.error(Level.ERROR, message)
 
     def take_signals(self) -> None:
-        """Signals as Apache takes them."""
+        """Handle signals as Apache does."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop_now, number)
         self.loop.add_signal_handler(signal.SIGWINCH, self.stop_gracefully)
@@ -176,7 +176,7 @@ class Supervisor:
     # The forkservers
 
     def fork(self, role: str, number: int, identity: int, content: object, descriptors: list[int]) -> Child:
-        """Have a process forked, and hear what it says."""
+        """Have a process forked, and read its messages."""
         who = self.plan.roles.get(role) or self.plan.identities[identity]
         processes: Sequence[int] = ()  # without root, the limits are the caller's
         if self.is_root:
@@ -186,7 +186,7 @@ class Supervisor:
         return child
 
     def on_forkserver(self, control: Channel) -> None:
-        """Take what a forkserver says."""
+        """Handle a forkserver's message."""
         with contextlib.suppress(BlockingIOError):
             while received := control.receive():
                 match received[0]:
@@ -217,7 +217,7 @@ class Supervisor:
         self.gone(child, failed=exited.status != 0, killed=exited.status in FROM_OUTSIDE)
 
     def gone(self, child: Child, failed: bool, *, killed: bool = False) -> None:
-        """Forget a child, and let its policy say what comes next."""
+        """Forget a child, and let its policy decide what comes next."""
         child.gone = True
         self.hearing.end(child)
         child.hang_up()
@@ -251,11 +251,11 @@ class Supervisor:
             self.stopping.go_on()
 
     def forget(self, child: Child) -> None:
-        """Go on without a child that was killed, and that the kernel holds still."""
+        """Go on without a child that was killed, but that the kernel still holds."""
         self.gone(child, failed=True, killed=True)
 
     def on_worker_gone(self, number: int, *, failed: bool) -> None:
-        """What is left in a mailbox is somebody else's to read; and there is room for one more worker."""
+        """Another worker must read what is left in a mailbox; and there is room for one more worker."""
         if self.stopping.is_ending:
             return
         if not self.services[number].policy.workers:
@@ -267,23 +267,23 @@ class Supervisor:
         self.admission.left()
 
     def start_again(self, child: Child) -> None:
-        """One of the processes that there always are has ended: start another in its place, unless the server ends."""
+        """A neutral process has ended: replace it, unless the server ends."""
         if not self.stopping.has_begun:
             self.neutral.start(child.role, child.number)
 
     def attend_orders(self, number: int) -> None:
-        """An identity's launcher is gone: another one may come, unless the server ends."""
+        """An identity's launcher is gone: another one may start, unless the server ends."""
         if not self.stopping.has_begun:
             self.services.attend_orders(number)
 
     def say_throttled(self, child: Child, policy: SpawnPolicy, now: float) -> None:
-        """Log that processes keep dying, and that others are not started as soon as they are wanted."""
+        """Log that processes keep dying, and that others are started later."""
         whose = f"identity {self.plan.identities[child.number].name}: its " if child.role in OF_IDENTITIES else "the "
         habit = f"{whose}{child.role} processes keep dying, {policy.early_deaths} in a row"
         self.logs.error(Level.ERROR, f"{habit}; next try in {policy.not_before - now:.1f} s")
 
     def policy_of(self, child: Child) -> SpawnPolicy:
-        """The policy that counts this child."""
+        """The policy for this child."""
         match child.role:
             case "worker":
                 return self.services[child.number].policy
@@ -294,10 +294,10 @@ class Supervisor:
             case _:
                 return self.neutral.policies[child.role, child.number]
 
-    # What owners' processes are given
+    # What owners' processes get
 
     def start_worker(self, number: int) -> None:
-        """Start a worker, and the programs that it talks to."""
+        """Start a worker, and the programs that it uses."""
         service = self.services[number]
         self.services.unwatch(service)
         if not self.admission.admit(number):
@@ -315,7 +315,7 @@ class Supervisor:
             close_all(ends)
 
     def welcome(self, number: int) -> None:
-        """There is room for the worker of an identity that was asked for."""
+        """There is room for the worker of a requested identity."""
         self.admission.open(number, self.services.open(number).fileno())
 
     def start_launcher(self, number: int) -> None:
@@ -328,17 +328,17 @@ class Supervisor:
         close_all(given.ends)
 
     def start_resolver(self, number: int) -> Child:
-        """Start the process that looks up whom an identity's requests name."""
+        """Start the process that looks up the names in an identity's requests."""
         return self.fork("resolver", number, DEFAULT_IDENTITY, None, [])
 
     def end_launcher(self, number: int) -> None:
-        """The last worker of an identity has not ended well: nothing goes on that it had started, or left behind."""
+        """The last worker of an identity has not ended well: end all that it had started, or left behind."""
         for child in self.children.of("launcher", number):
             child.stopping = True
             self.children.dismiss(child)
 
     def end_workers(self, number: int) -> None:
-        """One of an identity's workers has shut the mailbox of all of them down: end them."""
+        """One of an identity's workers has shut down the mailbox of all of them: end them."""
         who = self.plan.identities[number].name
         self.logs.error(
             Level.ERROR, f"identity {who}: one of its processes has shut down its workers' mailbox: they end"
@@ -348,7 +348,7 @@ class Supervisor:
             self.children.kill(child)
 
     def end_fronts(self) -> None:
-        """A front has shut the mailbox of all of them down: they begin anew."""
+        """A front has shut down the mailbox of all of them: restart them."""
         self.logs.error(Level.ERROR, "a front has shut down the fronts' mailbox: they end")
         for child in self.children.of("front"):
             self.children.kill(child)
@@ -356,19 +356,19 @@ class Supervisor:
     # Requests
 
     def end_liar(self, child: Child, error: ProtocolError) -> None:
-        """End a process that has said what it may not."""
+        """End a process that has broken the protocol."""
         self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
         self.children.kill(child)
 
     def on_ready(self, child: Child, _message: Message) -> None:
-        """A gate accepts connections. The first time that all do, the server is up."""
+        """A gate accepts connections. When all do for the first time, the server is up."""
         started = len(self.ready) < GATES
         self.ready.add(child.number)
         if started and len(self.ready) == GATES:
             announce(self.plan, self.logs, self.costs, self.remarks())
 
     def on_failed(self, child: Child, message: Message) -> None:
-        """A process says why it ends. One that fails before the server is up keeps it from starting."""
+        """A process says why it ends. If one fails before the server is up, the server does not start."""
         assert isinstance(message, Failed)
         self.logs.error(Level.ERROR, f"{child.role} (pid {child.pid}) fails: {message.reason}")
         self.hearing.end(child)
@@ -378,7 +378,7 @@ class Supervisor:
             self.finish(1)
 
     def on_want(self, child: Child, message: Message) -> None:
-        """Somebody has a connection for an identity: give him the mailbox, and see that somebody reads it."""
+        """A process has a connection for an identity: give it the mailbox, and have a worker read it."""
         assert isinstance(message, Want)
         if message.identity == FRONTS and child.role == "gate" and self.fronts is not None:
             if self.fronts.renew():
@@ -395,7 +395,7 @@ class Supervisor:
         self.children.tell(child, Mailbox(message.identity), [self.services.open(message.identity).fileno()])
 
     def on_busy(self, child: Child, _message: Message) -> None:
-        """A worker cannot keep up: start one more, if the policy lets it."""
+        """A worker cannot keep up: start one more, if the policy allows it."""
         if self.stopping.has_begun or self.admission.is_full:
             return
         if self.services[child.number].policy.busy(time.monotonic()):
@@ -409,7 +409,7 @@ class Supervisor:
         self.stopping.now()
 
     def stop_gracefully(self) -> None:
-        """WINCH: accept nothing more, finish what is begun, then end."""
+        """WINCH: accept nothing more, finish active requests, then end."""
         if self.stopping.has_begun:
             return
         self.logs.error(Level.NOTICE, "caught SIGWINCH, finishing active requests, then stopping")
@@ -423,7 +423,7 @@ class Supervisor:
         self.logs.error(Level.WARN, f"caught {name}: reloading is not supported yet; restart to apply changes")
 
     def finish(self, status: int) -> None:
-        """End the loop; `run` ends the forkserver, and that every process."""
+        """End the loop; `run` then ends the forkserver, and so every process."""
         if not self.finished.done():
             self.finished.set_result(status)
 

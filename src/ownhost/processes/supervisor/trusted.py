@@ -1,12 +1,13 @@
-"""Opening files as root: only by names whose meaning nobody but root can change.
+"""Opening files as root: only by names whose meaning root alone can change.
 
-A name is root's as long as each folder on the way is: root owns it, and nobody else may write to it. In a folder with
-the sticky bit, as /tmp is, others may have names beside root's; root's own are safe there. Where the way leads into a
-folder that others may write to, root goes no further and looks at nothing in it: that is `NotRoots`. Whoever the file
-is for opens it, as himself.
+A name is root's as long as each folder in its path is: root owns it, and no other user may write to
+it. In a folder with the sticky bit, such as /tmp, others may have names beside root's; root's own
+are safe there. If the path leads into a folder that others may write to, root goes no further and
+looks at nothing in it: that is `NotRoots`. The process that needs the file opens it, as its owner.
 
-Each component is opened once (open(2): O_PATH, O_NOFOLLOW), and all that is asked is asked of that descriptor. Links of
-root's are followed, as certbot makes them. Without root's rights there is nothing to protect but links of others.
+Each component is opened once (open(2): O_PATH, O_NOFOLLOW), and all checks use that descriptor.
+Links of root's are followed, as certbot makes them. Without root's rights, only links of others are
+a danger.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_LINKS = 40  # followed on the way to one file, as in the kernel
+MAX_LINKS = 40  # followed in one path, as in the kernel
 SYSTEM_GROUPS = range(1_000)  # login.defs(5), SYS_GID_MAX: on some systems such a group may write to /var/log
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotRoots(OSError):
-    """Others than root decide what a name means."""
+    """Users other than root decide what a name means."""
 
     def __init__(self, where: str) -> None:
         super().__init__(errno.EACCES, f"others than root may write to {where}, so root opens nothing there")
@@ -32,10 +33,10 @@ class NotRoots(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a name leads: a folder that is root's, and what is to be found in it.
+    """The target of a name: a folder that is root's, and what is in it.
 
-    Both are descriptors to ask and to `reopen`. `found` is -1 where there is nothing yet; `name` is "" where the folder
-    itself was named.
+    Both are descriptors for checks and for `reopen`. `found` is -1 if there is nothing yet; `name`
+    is "" if the folder itself was named.
     """
 
     folder: int
@@ -50,9 +51,10 @@ class Place:
 
 
 def open_file(path: Path, owners: Collection[int] = ()) -> int:
-    """Open a regular file for reading. Raises OSError; NotRoots; ELOOP for somebody's link.
+    """Open a regular file for reading. Raises OSError; NotRoots; ELOOP for another user's link.
 
-    `owners` are the groups of those who are served: a folder that one of them may write to is not root's.
+    `owners` are the groups that sites are served with: a folder that one of them may write to is
+    not root's.
     """
     place = walk(path, owners)
     try:
@@ -68,7 +70,7 @@ def open_file(path: Path, owners: Collection[int] = ()) -> int:
 
 
 def open_folder(path: Path, owners: Collection[int] = ()) -> int:
-    """Open a folder, to list it. Raises OSError; NotRoots; ELOOP for somebody's link."""
+    """Open a folder, to list it. Raises OSError; NotRoots; ELOOP for another user's link."""
     place = walk(path, owners)
     try:
         if place.name:
@@ -80,13 +82,13 @@ def open_folder(path: Path, owners: Collection[int] = ()) -> int:
 
 
 def reopen(found: int, flags: int) -> int:
-    """Open the very file that a descriptor of a `Place` is of. Raises OSError."""
+    """Open the very file of a `Place`'s descriptor. Raises OSError."""
     also = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     return os.open(f"/proc/self/fd/{found}", flags & ~os.O_NOFOLLOW | also)  # this name is a link, to that file
 
 
 def is_roots(path: Path, owners: Collection[int] = ()) -> bool:
-    """Whether root alone decides what a name means, and whether there is any such file."""
+    """Whether root alone decides what a name means, and whether that file exists."""
     try:
         walk(path, owners).close()
     except NotRoots:
@@ -97,9 +99,9 @@ def is_roots(path: Path, owners: Collection[int] = ()) -> bool:
 
 
 def walk(path: Path, owners: Collection[int] = (), *, follows: bool = True) -> Place:
-    """Go to a name as far as folders go. Raises OSError; NotRoots; ELOOP for somebody's link.
+    """Walk along a name's folders. Raises OSError; NotRoots; ELOOP for another user's link.
 
-    `follows`: a link is followed at the end of the way, too.
+    `follows`: a link at the end is followed, too.
     """
     way = _Way(owners)
     try:
@@ -110,7 +112,7 @@ def walk(path: Path, owners: Collection[int] = (), *, follows: bool = True) -> P
 
 
 class _Way:
-    """The folder where a walk has come to: a descriptor, its path, its status."""
+    """The current folder of a walk: a descriptor, its path, its status."""
 
     def __init__(self, owners: Collection[int]) -> None:
         self.owners = owners
@@ -160,14 +162,14 @@ class _Way:
             raise NotRoots(where)
 
     def may_others_write(self) -> bool:
-        """Whether others than root may change what names in this folder mean, root's names among them."""
+        """Whether users other than root may change what names in this folder mean, including root's names."""
         mode, gid = self.status.st_mode, self.status.st_gid
         if os.geteuid() != 0:
             return False
         if self.status.st_uid != 0:
             return True
         if mode & stat.S_ISVTX:
-            return False  # `check_sticky` sees whose each name is
+            return False  # `check_sticky` checks the owner of each name
         if mode & stat.S_IWOTH:
             return True
         by_group = gid not in SYSTEM_GROUPS or gid in self.owners
@@ -182,7 +184,7 @@ class _Way:
             raise NotRoots(self.where)
 
     def read_link(self, part: str, found: int, status: os.stat_result) -> Path:
-        """Where a link leads. Raises OSError, ELOOP."""
+        """The target of a link. Raises OSError, ELOOP."""
         self.links += 1
         if status.st_uid not in self.trusted:
             raise OSError(errno.ELOOP, f"{part} in its path is a symbolic link of another user")
@@ -192,7 +194,7 @@ class _Way:
 
 
 def _has_access_list(folder: int) -> bool:
-    """Whether others are named who may write, of whom the mode does not tell (acl(5))."""
+    """Whether an access list names others who may write, which the mode does not show (acl(5))."""
     try:
         os.getxattr(f"/proc/self/fd/{folder}", "system.posix_acl_access")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Watching processes: who stands still is ended, and replaced. `watchdog` says who does; it is pure."""
+"""Watching processes: one that stands still is ended, and replaced. `watchdog` decides, and is pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ownhost.processes.supervisor.watchdog import DEATH, INTERVAL, Watchdog
 
 
 class Watch:
-    """Looks at all processes' pages, at regular times.
+    """Checks all processes' pages, at regular times.
 
-    `forget` goes on without a process that was killed and does not die, and `complain` writes to the log.
+    `forget` goes on without a process that was killed and does not die; `complain` writes to the
+    log.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class Watch:
         self.dog = Watchdog(now)
 
     def look(self) -> None:
-        """Look, and look again later."""
+        """Check, and schedule the next check."""
         now = time.monotonic()
         loop = asyncio.get_running_loop()
         loop.call_later(INTERVAL, self.look)
@@ -39,7 +40,7 @@ class Watch:
                 loop.call_later(DEATH, self._replace, child)
 
     def _replace(self, child: Child) -> None:
-        """Go on without a process that was killed, though the kernel may hold it still."""
+        """Go on without a process that was killed, though the kernel may still hold it."""
         if not child.gone:
             self.complain(f"{child.role} (pid {child.pid}) does not end, as the kernel holds it: it is replaced")
             self.forget(child)

@@ -1,4 +1,4 @@
-"""Copying one HTTP/1 request's body to a target, and its answer to the client, byte for byte."""
+"""Copying one HTTP/1 request's body to a target, and its answer to the client, byte by byte."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ownhost.processes.relay.stream import RelayLost, RelayStream
 class Copying:
     """A request that its target has taken, until its answer is complete.
 
-    `receive` gives the client's next bytes, and raises ClientGone at their end; `send` sends it all of some bytes, and
-    raises ClientGone or OSError; `switch` is called before another protocol follows. `body` tells where the request
-    ends, `begun` is what was read behind its head.
+    `receive` returns the client's next bytes, and raises ClientGone at their end; `send` sends all
+    of some bytes, and raises ClientGone or OSError; `switch` is called before another protocol
+    follows. `body` tells where the request ends; `begun` was read after its head.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class Copying:
         switch: Callable[[], None] = lambda: None,
     ) -> None:
         self.stream = stream
-        self.rest = begun  # read of the client, and not passed on: another request, once this one is over
+        self.rest = begun  # read from the client, and not passed on: another request, after this one
         self.tunnelled = False
-        self.sent = False  # whether the client has got any of the answer
+        self.sent = False  # whether the client has received any of the answer
         self._body = body
         self._uploaded = False  # all of the body is passed on
         self._receive = receive
@@ -45,7 +45,7 @@ class Copying:
         return self._body.complete and not self.tunnelled
 
     async def run(self) -> End:
-        """Copy until the answer is complete. Raises ClientGone, OSError; RelayLost where the target leaves."""
+        """Copy until the answer is complete. Raises ClientGone, OSError; RelayLost if the target leaves."""
         upload = None if self._body.complete else asyncio.ensure_future(self._upload())
         try:
             while True:
@@ -61,7 +61,7 @@ class Copying:
                     case Kind.END:
                         end = End.from_bytes(record.data)
                         if upload is not None and (end.keep or end.again):
-                            await upload  # all of it is sent, as all was read: this is but its last step
+                            await upload  # all bytes are sent, as all were read: this is only its last step
                             if not self._uploaded:
                                 raise RelayLost("it answered a request that was not over, and would go on")
                         return end
@@ -77,9 +77,9 @@ class Copying:
                 await asyncio.gather(upload, return_exceptions=True)
 
     async def _upload(self) -> None:
-        """Pass the body on as it comes. What is wrong with it the target sees, too, and answers."""
+        """Pass on the body as it comes. The target sees errors in it, too, and answers."""
         data, self.rest = self.rest, b""
-        with contextlib.suppress(RelayLost):  # whoever reads the answer hears of it
+        with contextlib.suppress(RelayLost):  # the reader of the answer reports it
             while True:
                 if data:
                     try:
@@ -100,7 +100,7 @@ class Copying:
                     return
 
     async def _upload_all(self, before: asyncio.Future[None] | None) -> None:
-        """Pass on whatever the client says: it is no HTTP any more."""
+        """Pass on all of the client's bytes: they are not HTTP any more."""
         if before is not None:
             await before
         data, self.rest = self.rest, b""

@@ -1,4 +1,4 @@
-"""A HTTP/2 connection of our own, in the forkserver: see `worker.rehearse`."""
+"""A HTTP/2 connection of our own, in the forkserver: see `rehearsal.rehearse`."""
 
 from __future__ import annotations
 

@@ -13,29 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
-import os
-import pickle
-import pwd
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 
 from ownhost.apps import spooling
-from ownhost.config.directive import Settings, Source
-from ownhost.config.model import VirtualHost
-from ownhost.http import certificates
-from ownhost.identity import landlock, name_services, seccomp
-from ownhost.identity.identity import UNASSIGNED, Identity
-from ownhost.processes import mailbox
+from ownhost.identity import landlock, seccomp
+from ownhost.processes import heap, mailbox
 from ownhost.processes.mailbox import Handover
 from ownhost.processes.messages import Channel, Leave, NotRelayed, ProtocolError, Relayed
 from ownhost.processes.slices import WorkerSlice, receive_slice
-from ownhost.processes.worker import h2_rehearsal
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.fronted import FrontedConnection
 from ownhost.processes.worker.handshake import Handshake
@@ -43,8 +32,6 @@ from ownhost.processes.worker.relayed import RelayedConnection
 from ownhost.processes.worker.shared import Shared
 from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
-from ownhost.request.document_root import DOCUMENT_ROOT
-from ownhost.request.errorlog import ERROR_LOG
 from ownhost.request.request import Level
 
 TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
@@ -62,92 +49,14 @@ def main(channel: Channel) -> NoReturn:
     slice_, descriptors = receive_slice(channel)
     landlock.restrict(landlock.reading_only(written_folders(slice_)))
     seccomp.install(seccomp.WORKER)
+    gc.collect()  # frees the remains of a spare process's rehearsal: its event loop alone takes 0.25 MiB
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(channel, slice_, descriptors, loop)
-    gc.collect()
     gc.freeze()
+    heap.give_back_zeros(loop)
     worker.run()
     raise SystemExit(0)
-
-
-def rehearse() -> None:
-    """Serve requests of our own, in the forkserver, where there is nobody's data yet.
-
-    What Python loads, compiles and specialises at the first use is shared by all workers from then on.
-    """
-    seccomp.compiled(seccomp.WORKER)
-    certificates.load()
-    with _rehearsing() as worker:
-        worker.loop.run_until_complete(h2_rehearsal.rehearse(worker, REHEARSAL, REHEARSED_PATHS))
-        for request in REHEARSED:
-            worker.loop.run_until_complete(_rehearse(worker, request))
-    name_services.load()
-    "rehearsal".encode("idna")  # what getaddrinfo(3) needs
-    with contextlib.suppress(KeyError):
-        pwd.getpwnam("rehearsal")
-
-
-def warm_up() -> Iterator[None]:
-    """Serve a few once more in a spare process, in steps: the pages that every worker changes are its own then."""
-    with _rehearsing() as worker:
-        yield
-        for request in REHEARSED[:WARM]:
-            worker.loop.run_until_complete(_rehearse(worker, request))
-            yield
-
-
-SAMPLE = Path(os.__file__).with_name("keyword.py")  # a small file that everybody may read, unlike some of our own
-REHEARSAL = Handover(0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal")
-REHEARSED = (
-    *["GET /keyword.py HTTP/1.1\r\n\r\n", "GET /missing HTTP/1.1\r\n\r\n"] * 5,
-    "GET /keyword.py HTTP/1.1\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
-    "GET /keyword.py HTTP/1.1\r\nRange: bytes=0-1,5-6\r\n\r\n",
-    "POST /keyword.py HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
-    "GET / HTTP/1.1\r\n\r\n",
-    "broken\r\n\r\n",
-)
-REHEARSED_PATHS = ("/keyword.py", "/keyword.py", "/missing") * 5  # over HTTP/2
-WARM = 1  # of REHEARSED
-
-
-@functools.cache
-def _rehearsed_slice() -> bytes:
-    settings = Settings({DOCUMENT_ROOT.name: str(SAMPLE.parent)})
-    server = VirtualHost(0, Source(__file__, 1), settings=settings)
-    nobody = Identity(0, 0, (), "rehearsal")
-    return pickle.dumps(WorkerSlice(nobody, [server], {0: frozenset((UNASSIGNED,))}, UNASSIGNED, server))
-
-
-@contextlib.contextmanager
-def _rehearsing() -> Iterator[Worker]:
-    slice_: WorkerSlice = pickle.loads(_rehearsed_slice())  # noqa: S301 - our own
-    gates, box = mailbox.mailbox_pair()
-    loop = uvloop.new_event_loop()
-    with open(os.devnull, "wb") as log, box, gates:
-        slice_.logs.error[slice_.main.settings[ERROR_LOG]] = 2
-        descriptors = [os.dup(box.fileno()), os.dup(gates.fileno()), log.fileno()]
-        worker = Worker(Channel(gates, ()), slice_, descriptors, loop)
-        try:
-            yield worker
-        finally:  # a spare process is asked for in the midst of it
-            worker.waiting.close()
-            worker.lingering.end()
-            worker.mailbox.close()
-            worker.orders.close()
-            loop.close()
-
-
-async def _rehearse(worker: Worker, request: str) -> None:
-    ours, client = socket.socketpair()
-    client.send(request.replace("\r\n", "\r\nHost: rehearsal\r\n", 1).encode())
-    connection = Connection(worker, socket.SocketType(fileno=ours.detach()), REHEARSAL)
-    connection.begin()
-    client.close()
-    for _ in range(100):
-        if connection.closed:
-            break
-        await asyncio.sleep(0)
 
 
 class Worker(Shared):
