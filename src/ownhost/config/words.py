@@ -58,9 +58,6 @@ class Words(Generic[T]):
         """Each word once, in the order in which they were added."""
         return iter({id(word): word for word in self.known.values()}.values())
 
-    def __contains__(self, name: str) -> bool:
-        return self._key(name) in self.known
-
     def written(self, name: str, arguments: str = "") -> str:
         """A word as it stands in a configuration."""
         return self.form.format(name=name, arguments=arguments).strip()
