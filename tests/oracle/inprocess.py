@@ -203,9 +203,9 @@ class _Loop(uvloop.Loop):
         self.transports: list[asyncio.Transport] = []
 
     async def create_connection(self, *args: Any, **more: Any) -> Any:
-        transport, protocol = await super().create_connection(*args, **more)
-        self.transports.append(transport)
-        return transport, protocol
+        connection: Any = await super().create_connection(*args, **more)
+        self.transports.append(connection[0])
+        return connection
 
 
 class _Supervisor:
