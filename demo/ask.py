@@ -1,4 +1,4 @@
-"""Ask a server on this machine for something, and find out which process answered."""
+"""Send requests to a server on this machine, and find out which process answered."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 2.0  # seconds that a connection may take to be in one process's hands alone
+PATIENCE = 2.0  # seconds until a connection is held by one process alone
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, and who holds the connection it came by: that process's uid and gid, None where unclear."""
+    """A response, and the uid and gid of the process that holds its connection; None if unclear."""
 
     status: int
     body: bytes
@@ -31,11 +31,11 @@ class Client:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def ask(self, host: str, path: str) -> Answer:
-        """GET a path of a host. Raises OSError or http.client.HTTPException where no answer comes."""
+        """GET a path of a host. Raises OSError or http.client.HTTPException if no answer comes."""
         self.connection.request("GET", path, headers={"Host": host})
         response = self.connection.getresponse()
         body = response.read()
-        held = self.connection.sock is not None  # otherwise the server has closed it, and nobody holds it
+        held = self.connection.sock is not None  # otherwise the server has closed it
         uid, gid = credentials(holder(self.connection.sock)) if held else (None, None)
         return Answer(response.status, body, uid, gid)
 
@@ -56,7 +56,7 @@ def holder(client: socket.socket) -> int | None:
 
 
 def credentials(pid: int | None) -> tuple[int | None, int | None]:
-    """A process's uid and gid, where real, effective, saved and file system ids are all the same."""
+    """A process's uid and gid, if real, effective, saved and file system ids are all the same."""
     if pid is None:
         return None, None
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())

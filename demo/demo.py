@@ -39,7 +39,7 @@ def main() -> int:
             configuration = sites.make(Path(folder), options.port)
             with server(configuration) as process:
                 if not _listens(process, options.port):
-                    return _fail("the server did not start; what it said is above.")
+                    return _fail("the server did not start; its messages are above.")
                 return check(options.port) if options.check else serve(process, options.port, configuration)
         except KeyboardInterrupt:
             print("\nStopped.")
@@ -53,13 +53,13 @@ def serve(process: subprocess.Popen[bytes], port: int, configuration: Path) -> i
         print(f"  http://{owner.host}:{port}/   (uid {owner.id})")
     print(f"\nThe configuration is {configuration}")
     print("Ctrl-C ends it.", flush=True)
-    while process.poll() is None:  # a signal that comes just before a wait without end would be seen after it only
+    while process.poll() is None:  # a wait without a limit would miss a signal that comes just before it
         time.sleep(LOOK)
-    return _fail("the server has ended; what it said is above.")
+    return _fail("the server has ended; its messages are above.")
 
 
 def check(port: int) -> int:
-    """Ask both sites, print who answered what, and return 0 only if all is right."""
+    """Ask both sites, print which uid answered what, and return 0 only if all is right."""
     rows = []
     for owner, neighbour in ((ALICE, BOB), (BOB, ALICE)):
         rows.append(_try(Client(port), owner, "/", 200))
@@ -71,7 +71,7 @@ def check(port: int) -> int:
     rows.append(_try(shared, BOB, "/own.txt", 200, "a new one"))
     print_table(HEADERS, rows)
     if all(row[-1] == RIGHT for row in rows):
-        print("All is right: each site was served as its owner, and as nobody else.")
+        print("All is right: each site was served as its owner.")
         return 0
     return _fail("not all is right: see the last column.")
 
@@ -81,7 +81,7 @@ RIGHT = "right"
 
 
 def _try(client: Client, owner: Owner, path: str, expected: int, connection: str = "a new one") -> tuple[str, ...]:
-    """Ask once; the line of the table that says how it went."""
+    """Ask once; returns the result as a line of the table."""
     try:
         answer = client.ask(owner.host, path)
     except (OSError, http.client.HTTPException) as error:
@@ -95,13 +95,13 @@ def _try(client: Client, owner: Owner, path: str, expected: int, connection: str
 
 
 def _try_on_anothers(client: Client, owner: Owner, path: str) -> tuple[str, ...]:
-    """Ask on a connection that another owner's process has: it ends, and nobody answers in the owner's name."""
+    """Ask on a connection that another owner's process has: it ends without a response."""
     try:
         answer = client.ask(owner.host, path)
     except (OSError, http.client.HTTPException):
         client.close()
         return owner.host, path, "that one", "none: it ends", "", RIGHT
-    return owner.host, path, "that one", str(answer.uid), str(answer.status), "nobody was to answer"
+    return owner.host, path, "that one", str(answer.uid), str(answer.status), "expected no response"
 
 
 def _verdict(answer: Answer, owner: Owner, path: str, expected: int) -> str:
@@ -115,7 +115,7 @@ def _verdict(answer: Answer, owner: Owner, path: str, expected: int) -> str:
 
 
 def _says(body: bytes, owner: Owner) -> bool:
-    """Whether a site's program found that it runs as the owner, in the owner's group alone."""
+    """Whether a site's program found that it runs as the owner, with only the owner's group."""
     try:
         said = json.loads(body)
     except ValueError:
@@ -125,7 +125,7 @@ def _says(body: bytes, owner: Owner) -> bool:
 
 @contextlib.contextmanager
 def server(configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a process group of its own, so that Ctrl-C is ours to act on; it dies if we do."""
+    """A server in a process group of its own, so that Ctrl-C reaches only the demo; it ends with the demo."""
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "ownhost", "run", "-f", configuration],
         process_group=0,

@@ -31,7 +31,7 @@ OWNERS = (ALICE, BOB)
 
 CONFIGURATION = Template(
     """\
-# The demo's configuration: Apache's words, and mpm-itk's AssignUserID.
+# The demo's configuration: Apache's directives, and mpm-itk's AssignUserID.
 ServerRoot "$root"
 Listen 127.0.0.1:$port
 ServerName localhost
@@ -48,7 +48,7 @@ TypesConfig "$root/mime.types"
     Require all denied
 </Directory>
 
-# Symbolic links are followed wherever they lead: what keeps owners apart is the kernel.
+# Symbolic links are followed wherever they lead: the kernel keeps owners apart.
 <Directory "$root/sites">
     Options FollowSymLinks ExecCGI
     AddHandler cgi-script .cgi
@@ -75,7 +75,7 @@ MIME_TYPES = "text/html html\ntext/css css\ntext/plain txt\ntext/javascript js\n
 
 def make(root: Path, port: int) -> Path:
     """Make both sites and their configuration below `root`, an empty folder. The configuration file's name."""
-    root.chmod(0o755)  # the way to the sites is open, the sites are not
+    root.chmod(0o755)  # the folder of the sites is open, the sites are not
     (root / "logs").mkdir(mode=0o755)
     (root / "sites").mkdir(mode=0o755)
     (root / "mime.types").write_text(MIME_TYPES)
@@ -101,7 +101,7 @@ def _make_site(sites: Path, owner: Owner, neighbour: Owner, port: int) -> None:
     for page in PAGES.iterdir():
         (pages / page.name).write_text(Template(page.read_text()).substitute(words))
     (pages / "own.txt").write_text(f"This is {owner.name}'s own file. Uid {owner.id} may read it, and did.\n")
-    (pages / "secret.txt").write_text(f"{owner.name}'s secret. If anybody else's site shows this, Ownhost is broken.\n")
+    (pages / "secret.txt").write_text(f"{owner.name}'s secret. If another site shows this, Ownhost is broken.\n")
     (pages / f"{neighbour.name}s-secret.txt").symlink_to(sites / neighbour.name / "htdocs" / "secret.txt")
     (pages / f"{neighbour.name}s-folder").symlink_to(sites / neighbour.name / "htdocs")
     _give(home, owner.id)

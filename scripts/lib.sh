@@ -1,4 +1,4 @@
-# What the scripts here share. Source it: it moves to the checkout and stops at the first error.
+# Shared by the scripts here. Source it: it changes to the checkout and stops at the first error.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,12 +42,12 @@ apt_install() (
     rm -f "$log"
 )
 
-# apt-get waits for another's lock on packages, but not for one on the lists of them.
+# apt-get waits for another apt's lock on packages, but not for one on their lists.
 apt_update() {
     local deadline=$((SECONDS + 300)) told=
     until "${APT[@]}" update >"$1" 2>&1; do
         grep -q "^E: Could not get lock" "$1" && ((SECONDS < deadline)) || apt_failed "could not read the lists of packages" "$1"
-        [[ $told ]] || echo "Another apt is at work: waiting for it, for 5 minutes at most ..." >&2
+        [[ $told ]] || echo "Another apt is running: waiting for it, for 5 minutes at most ..." >&2
         told=yes
         sleep 1
     done
@@ -65,10 +65,10 @@ apt_size() {
 
 # apt_failed WHAT LOG: one sentence, with the first error of apt-get's.
 apt_failed() {
-    fail "apt-get $1: $(sed -n 's/^[EW]: //p' "$2" | head -n 1) (all it said is in $2)"
+    fail "apt-get $1: $(sed -n 's/^[EW]: //p' "$2" | head -n 1) (its whole output is in $2)"
 }
 
-# Whether a Python is new enough, and everybody's: what a site's owner runs must be able to load its modules.
+# Whether a Python is new enough, and usable by all users: programs of a site's owner must be able to load its modules.
 usable() {
     local -a as_nobody=()
     [[ $(id -u) != 0 ]] || as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups env)  # env: setpriv may still start anything
@@ -78,7 +78,7 @@ usable() {
 # The first Python that is usable.
 find_python() {
     local candidate path
-    # The system's first: owners' programs run on it, and one below /root they could not reach.
+    # The system's first: owners' programs run on it, and cannot reach one below /root.
     for candidate in /usr/bin/python3.11 /usr/bin/python3 python3.11 python3 python3.12 python3.13; do
         path=$(command -v "$candidate") && usable "$path" && echo "$path" && return
     done
@@ -88,7 +88,7 @@ find_python() {
     echo /usr/bin/python3
 }
 
-# Run a command as whom the checkout belongs to: what root makes in somebody's checkout is in their way.
+# Run a command as the checkout's owner: files that root makes there would be in the owner's way.
 as_owner() {
     if [[ $(id -u) != 0 || -O . ]]; then
         "$@"
@@ -128,6 +128,7 @@ venv() {
             fail "pip could not install what Ownhost needs; its message is above."
         echo "$wanted" | as_owner tee .venv/installed-run ".venv/installed-$1" >/dev/null
     fi
-    as_owner .venv/bin/python -m compileall -q src demo bench  # a server starts in half of the time
-    [[ -O . ]] || export PYTHONDONTWRITEBYTECODE=1             # what root runs leaves nothing
+    # With its modules compiled, a server starts in half of the time.
+    [[ ! -O . && $(id -u) != 0 ]] || as_owner .venv/bin/python -m compileall -q src demo bench
+    [[ -O . ]] || export PYTHONDONTWRITEBYTECODE=1  # root leaves nothing in another user's checkout
 }

@@ -185,8 +185,8 @@ def test_what_only_root_can_see_is_noted_and_no_error(world: World) -> None:
     for name in ("more.conf", "a.key", "map"):
         (hidden / name).write_text("KeepAlive On\n")
     lines = {
-        "Include @DIR@/hidden/more.conf": "what is in it was not checked",
-        "IncludeOptional @DIR@/hidden/*.conf": "what is in it was not checked",
+        "Include @DIR@/hidden/more.conf": "its content was not checked",
+        "IncludeOptional @DIR@/hidden/*.conf": "its content was not checked",
         "<IfFile @DIR@/hidden/x>\n</IfFile>": "this was not checked",
         "TypesConfig @DIR@/hidden/map": "this was not checked",
         "RewriteMap m txt:@DIR@/hidden/map": "this was not checked",

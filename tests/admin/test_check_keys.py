@@ -25,8 +25,8 @@ CASES: dict[str, tuple[str, int, str]] = {
     "missing certificate": ("C none.crt", 0, "@DIR@/none.crt cannot be read: No such"),
     "missing key": ("C good.crt\nK none.key", 1, "none.key cannot be read: No such file"),
     "no certificate at all": ("SSLProtocol all", -1, "there is no SSLCertificateFile"),
-    "no key in the certificate's file": ("C good.crt", 0, "there is no certificate, or no key"),
-    "no certificate in it": ("C good.key\nK good.key", 0, "there is no certificate"),
+    "no key in the certificate's file": ("C good.crt", 0, "it has no certificate, or no key"),
+    "no certificate in it": ("C good.key\nK good.key", 0, "it has no certificate"),
     "not PEM": ("C binary\nK good.key", 0, "binary"),
     "a key too many": (
         "C good.crt\nK good.key\nK other.key",

@@ -348,7 +348,7 @@ def test_a_request_that_no_head_can_say_is_an_error_at_once(world: World, behind
     said = f'ProxyPass / http://127.0.0.1:{behind.port}/\nRequestHeader set X "a\vb"'
     server = front(world, said)
     assert server.get("alice.test", "/x").status == 500
-    eventually(lambda: "a request that HTTP has no words for" in server.log())
+    eventually(lambda: "a request that HTTP cannot express" in server.log())
 
 
 def test_a_response_that_breaks_off_is_seen_to(server: Server) -> None:

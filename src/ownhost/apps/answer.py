@@ -36,7 +36,7 @@ class EmptyBody:
         return Spool()
 
     async def tell(self, status: int, fields: Sequence[tuple[str, str]]) -> None:
-        """Nobody."""
+        """Does nothing."""
 
 
 def keep(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -148,7 +148,7 @@ def respond(
         # Of the body that GET would have, HEAD tells only the length.
         response.body = flow if request.method == "HEAD" else joined(rest, parts)
         return response
-    if is_here:  # but for the program's word that it has done
+    if is_here:  # except the program's message that it has finished
         response.body = joined(rest[:length], parts)
         _begin(source, _pump(request, source, Flow(), b"", module, timeout))
         return response
@@ -156,7 +156,8 @@ def respond(
         flow.cut(parts)
     response.body = flow
     pump = _begin(source, _pump(request, source, flow, rest, module, timeout))
-    # A silent program would not learn otherwise that nobody listens; one that said all may still have things to do.
+    # A silent program would not notice otherwise that its client has left; one that has sent
+    # everything may still have work.
     flow.when_closed(lambda: None if flow.is_delivered else pump.cancel())
     return response
 
@@ -197,7 +198,7 @@ def _too_long(request: Request, module: str) -> str:
 
 
 async def next_piece(source: Source, timeout: float) -> bytes:
-    """Some more of what a program says. Raises TimeoutError after this many seconds without a word."""
+    """A piece of a program's output. Raises TimeoutError after this many seconds without any."""
     return await source.read(time.monotonic() + timeout)  # which is the event loop's, too
 
 

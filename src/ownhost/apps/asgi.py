@@ -1,7 +1,8 @@
 """ASGI: the program that runs a request's asynchronous Python application.
 
-uvicorn speaks HTTP on the program's socket, WebSocket, and the application's lifespan. It believes X-Forwarded-For and
-X-Forwarded-Proto, as nobody but this owner's workers can connect: they must have one value each, from the worker.
+uvicorn speaks HTTP on the program's socket, WebSocket, and the application's lifespan. It believes
+X-Forwarded-For and X-Forwarded-Proto, as only this owner's workers can connect: they must have one
+value each, from the worker.
 
 Source: uvicorn's manual, "Settings"; ASGI's specification of `root_path`.
 """
@@ -83,7 +84,7 @@ def command_of(alias: ScriptAlias, daemon: Daemon) -> tuple[str, ...]:
 
 
 def target(request: Request) -> str:
-    """What uvicorn is asked for: the path below the application's prefix, which it puts in front itself."""
+    """The target for uvicorn: the path below the application's prefix, which uvicorn itself puts before it."""
     path = quote(request.path_info or "/", safe="/!$&'()*+,;=:@~", errors="surrogateescape")
     return path if request.query is None else f"{path}?{request.query}"
 
@@ -127,7 +128,7 @@ def fields_for(request: Request, backend: Backend) -> list[tuple[str, str]]:
 
 
 def _with_lease(response: Response, lease: Lease) -> Response:
-    """A response that holds the app for as long as it is being sent."""
+    """A response that holds the app while it is being sent."""
     tunnel, body = response.tunnel, response.body
     if tunnel is not None:
 

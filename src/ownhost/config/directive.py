@@ -58,7 +58,7 @@ class Block(Enum):
     VIRTUAL_HOST = auto()
     REQUESTS = auto()  # for some requests alone: Directory, Files, Location, If
     METHODS = auto()  # for requests with some methods: Limit
-    SETTING = auto()  # what stands in it has its setting, and they speak together: RequireAll
+    SETTING = auto()  # its content has its setting, combined: RequireAll
     CONDITION = auto()  # counts or is skipped, while files are read: IfModule
     MACRO = auto()  # is put where its name is used
 

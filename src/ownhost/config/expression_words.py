@@ -1,6 +1,7 @@
-"""The words of expressions (expr.html): what they are called, and what each does.
+"""The words of expressions (expr.html): their names, and what each does.
 
-The parser looks them up here. What looks at a request stands in `request`, which adds its words: tests and functions.
+The parser looks them up here. Words that look at a request are in `request`, which adds them: tests
+and functions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ownhost.config.words import Word, Words
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How two words compare: `holds` is asked of their order, as texts or as numbers."""
+    """How two words compare: `holds` is given their order, as texts or as numbers."""
 
     name: str  # in a node
     holds: Callable[[int, int], bool]
@@ -24,7 +25,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What an operator asks. `compile` makes it of what gives its words; see `request.expressions`."""
+    """The test of an operator. `compile` makes it from the functions for its words; see `request.expressions`."""
 
     compile: Callable[..., Callable[[Any], bool]]
     of_files: bool = False  # it looks at files: not for expressions that an owner writes
@@ -56,8 +57,8 @@ COMPARISONS: Words[Comparison] = Words(
     Word("!=", "text", "Is not the same text.", _texts(operator.ne)),
     Word("<", "text", "Comes before a text.", _texts(operator.lt)),
     Word("<=", "text", "Comes before a text, or is the same.", _texts(operator.le)),
-    Word(">", "text", "Comes behind a text.", _texts(operator.gt)),
-    Word(">=", "text", "Comes behind a text, or is the same.", _texts(operator.ge)),
+    Word(">", "text", "Comes after a text.", _texts(operator.gt)),
+    Word(">=", "text", "Comes after a text, or is the same.", _texts(operator.ge)),
     Word("-eq", "number", "Begins with the same number.", _numbers(operator.eq), ("eq",)),
     Word("-ne", "number", "Begins with another number.", _numbers(operator.ne), ("ne",)),
     Word("-lt", "number", "Begins with a number that is less.", _numbers(operator.lt), ("lt",)),
@@ -72,11 +73,13 @@ FUNCTIONS: Words[Function] = Words("Functions of expressions", "function", form=
 OTHERS: Words[None] = Words(
     "Other operators of expressions",
     "operator",
-    Word("=~", "regex", "Matches a regular expression: /.../ or m#...#, and i behind it for any case.", None),
+    Word(
+        "=~", "regex", "Matches a regular expression: /.../ or m#...#, with i after it if case does not matter.", None
+    ),
     Word("!~", "regex", "Does not match a regular expression.", None),
     Word("in", "{text, ...}", "Is one of some texts.", None, ("-in",)),
-    Word("&&", "condition", "Both hold.", None, ("and",)),
-    Word("||", "condition", "One of them holds.", None, ("or",)),
-    Word("!", "condition", "It does not hold.", None, ("not",)),
+    Word("&&", "condition", "Both are true.", None, ("and",)),
+    Word("||", "condition", "One of them is true.", None, ("or",)),
+    Word("!", "condition", "It is false.", None, ("not",)),
 )
 WORDS: tuple[Words[Any], ...] = (COMPARISONS, PATTERNS, TESTS, OTHERS, FUNCTIONS)

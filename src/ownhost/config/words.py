@@ -1,7 +1,7 @@
 """The words of directives: actions of Header, flags of RewriteRule, tests of conditions, format codes and the like.
 
-A table of them is what the parser looks words up in, and what error messages, `ownhost directives NAME` and the
-reference page say of them. To have one more word understood, add one entry.
+The parser, error messages, `ownhost directives NAME` and the reference page all use one table of
+them. To support another word, add one entry.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Word(Generic[T]):
-    """A word: how it is written, what it does, and what obeys it."""
+    """A word: its form, its help, and what obeys it."""
 
     name: str  # as Apache's manual writes it
-    arguments: str  # what goes with it, as the manual writes it; "" for nothing
+    arguments: str  # its arguments, as the manual writes them; "" for none
     help: str
     means: T  # the function, or the value, that obeys it
     aliases: tuple[str, ...] = ()  # other names of it
-    differs: str = ""  # what is not as in Apache
+    differs: str = ""  # how it differs from Apache
 
 
 class Words(Generic[T]):
     """The words that may stand in one place.
 
-    `title` says of what they are: "Flags of RewriteRule"; `kind` what one is: "flag". `form` is how a word and its
-    arguments are put together. `known` has each word by its name and aliases, in lower case where `any_case`.
+    `title` names them: "Flags of RewriteRule"; `kind` names one: "flag". `form` is how a word and
+    its arguments are written. `known` has each word by its name and aliases, in lower case with
+    `any_case`.
     """
 
     def __init__(
@@ -44,25 +45,22 @@ class Words(Generic[T]):
             self.add(word)
 
     def add(self, word: Word[T]) -> None:
-        """Have one more word understood. A name that is there already is a programming error."""
+        """Add a word. A name that exists already is a programming error."""
         for name in (word.name, *word.aliases):
             if self.get(name) is not None:
                 raise ValueError(f"the {self.kind} {name} is declared twice")
             self.known[self._key(name)] = word
 
     def get(self, name: str) -> Word[T] | None:
-        """The word of a name; None where there is none."""
+        """The word with a name; None if there is none."""
         return self.known.get(self._key(name))
 
     def __iter__(self) -> Iterator[Word[T]]:
-        """Each word once, in the order in which they were added."""
+        """Each word once, in the order of addition."""
         return iter({id(word): word for word in self.known.values()}.values())
 
-    def __contains__(self, name: str) -> bool:
-        return self._key(name) in self.known
-
     def written(self, name: str, arguments: str = "") -> str:
-        """A word as it stands in a configuration."""
+        """A word in the form of the configuration."""
         return self.form.format(name=name, arguments=arguments).strip()
 
     def _key(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Assignments to identities: users and groups by name or number, and which of them nobody gets."""
+"""From assignments to identities: users and groups by name or number, and those that are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY = -1  # no uid, and no gid
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the user database says of a user."""
+    """The user database's entry for a user."""
 
     name: str
     uid: int
@@ -73,16 +73,19 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the databases say of a user and a group. `uid` and `gid` are NOBODY where they know none of that name."""
+    """The databases' answer for a user and a group. `uid` and `gid` are NOBODY if they know none of that name."""
 
-    name: str  # the account's, else the word that was looked up
+    name: str  # the account's, else the name that was looked up
     uid: int
     gid: int
-    groups: tuple[int, ...] = ()  # all of the user's, where both are known
+    groups: tuple[int, ...] = ()  # all of the user's, if both are known
 
 
 def find(user: str, group: str, database: Database | None = None) -> Found:
-    """Ask the databases for a user and a group, each a name or "#number". That may take long: they may be far away."""
+    """Ask the databases for a user and a group, each a name or "#number".
+
+    That may block for long: they may be far away.
+    """
     database = database or System()
     gid = int(group[1:]) if group.startswith("#") else database.group(group)
     if user.startswith("#"):
@@ -96,10 +99,10 @@ def find(user: str, group: str, database: Database | None = None) -> Found:
 
 
 def judge(assignment: Assignment, found: Found, uids: Range, gids: Range) -> Identity | Refusal:
-    """The identity that a complete assignment comes to, or why it comes to none. Pure.
+    """The identity of a complete assignment, or the reason why it has none. Pure.
 
-    Uid 0 and gid 0 are refused whatever the ranges say: a range that reaches down to 0 is a mistake more often
-    than a wish, and no promise of this server holds for a site that runs as root.
+    Uid 0 and gid 0 are refused whatever the ranges say: a range down to 0 is more often a mistake
+    than intended, and a site that runs as root could break every promise of this server.
     """
     user, group = assignment.user, assignment.group
     assert user is not None
@@ -117,14 +120,14 @@ def judge(assignment: Assignment, found: Found, uids: Range, gids: Range) -> Ide
 
 
 def look_up(assignment: Assignment, uids: Range, gids: Range, database: Database | None = None) -> Identity | Refusal:
-    """The same, asking the databases: for who can wait for them."""
+    """The same, asking the databases: for processes that may block."""
     assert assignment.user is not None
     assert assignment.group is not None
     return judge(assignment, find(assignment.user, assignment.group, database), uids, gids)
 
 
 def is_assigned(identity: Identity, assignment: Assignment, database: Database | None = None) -> bool:
-    """Whether a complete assignment, if it is in range, comes to this identity: what a worker can tell by itself."""
+    """Whether a complete assignment, if it is in range, means this identity: what a worker can decide by itself."""
     found = look_up(assignment, ANY, ANY, database)
     return isinstance(found, Identity) and (found.uid, found.gid, found.nice) == (
         identity.uid,

@@ -39,7 +39,7 @@ def parse_assignment(call: Call) -> Assignment:
 
 
 def preferred(before: Assignment | None, after: Assignment) -> Assignment:
-    """Of what one scope says, mpm-itk's own word counts, wherever it stands; else the last."""
+    """In one scope, mpm-itk's own directive counts, wherever it stands; else the last one."""
     return before if before is not None and after.translated and not before.translated else after
 
 
@@ -57,7 +57,7 @@ def parse_expression(call: Call) -> StringExpression:
 
 
 def parse_nice(call: Call) -> int:
-    """A scheduling priority; one that there is not becomes the nearest that there is."""
+    """A scheduling priority. A number outside of the range becomes the nearest one."""
     value = number(single(call))
     clamped = max(LOWEST_NICE, min(value, HIGHEST_NICE))
     if clamped != value:

@@ -1,4 +1,4 @@
-"""Becoming an identity, and what the two processes that are root's keep: see `shedding.walk` for the list."""
+"""Becoming an identity, and the rights that root's two processes keep: see `shedding.walk` for the list."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def become(identity: Identity, *, no_new_privs: bool = True) -> None:
 def limit_supervisor(*, keep_capabilities: bool = False) -> None:
     """Give up what the supervisor does not use, for itself and for the log programs that it starts.
 
-    `keep_capabilities` is EnableCapabilities Off: root as file systems know it that have never heard of capabilities.
+    `keep_capabilities` is EnableCapabilities Off: then it keeps all of root's, for file systems
+    that ignore capabilities.
     """
     if not keep_capabilities:
         capabilities.bound(SUPERVISOR)
@@ -42,7 +43,7 @@ def limit_forkserver() -> None:
 
 
 def limit_confined_forkserver() -> None:
-    """Give up what the confined forkserver does not use: its children execute nothing, so nothing else comes back."""
+    """Give up what the confined forkserver does not use: its children execute nothing, so they need nothing else."""
     kept = (*FORKSERVER, *capabilities.present(IF_PRESENT))
     capabilities.bound(kept)
     capabilities.keep(kept)

@@ -1,13 +1,15 @@
-"""seccomp filters as programs of classic BPF: from a policy to what the kernel runs at each system call. Pure.
+"""seccomp filters as programs of classic BPF: from a policy to the program that the kernel runs at each call. Pure.
 
-A program looks at the architecture, finds the call's number in a binary search, and looks at its arguments where the
-policy speaks of them. It loads 32 bits at a time from struct seccomp_data (seccomp(2)):
+A program checks the architecture, finds the call's number in a binary search, and checks its
+arguments if the policy has rules for them. It loads 32 bits at a time from struct seccomp_data
+(seccomp(2)):
 
     offset 0: number    4: architecture    8: instruction pointer    16 + 8 * N: argument N, its low half first
 
-Where the kernel takes an int, it looks at the low half alone, and so does a `Test`. Where it takes a long, all 64 bits
-count (`wide`). Linux since 5.11 finds out by itself which numbers are allowed whatever their arguments are, and runs no
-program for those: so what is asked for most costs nothing where its arguments are not looked at.
+If the kernel takes an int, it uses only the low half, and so does a `Test`. If it takes a long, all
+64 bits count (`wide`). Linux since 5.11 finds out by itself which numbers are allowed whatever
+their arguments are, and runs no program for those. So frequent calls cost nothing, if their
+arguments are not checked.
 
 Sources: seccomp(2), linux/filter.h, linux/bpf_common.h, linux/seccomp.h, linux/audit.h.
 """
@@ -21,12 +23,12 @@ from dataclasses import dataclass
 ALLOW = 0x7FFF_0000  # SECCOMP_RET_ALLOW
 KILL = 0x8000_0000  # SECCOMP_RET_KILL_PROCESS
 
-OWN_PID = -1  # in a test's values: the pid of the process that is under the filter
+OWN_PID = -1  # in a test's values: the pid of the filtered process
 
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets
 _WORD = 0xFFFF_FFFF
 
-# linux/bpf_common.h: what an instruction does. All take the constant K.
+# linux/bpf_common.h: the instructions. All take the constant K.
 _LOAD = 0x20  # LD W ABS: the 32 bits at offset K
 _AND = 0x54  # ALU AND
 _JUMP = 0x05  # JMP JA: K instructions ahead
@@ -36,7 +38,7 @@ _ANY_BIT = 0x45  # JMP JSET
 _RETURN = 0x06  # RET
 
 MAX_INSTRUCTIONS = 4_096  # BPF_MAXINSNS
-_FAR = 255  # instructions that a conditional jump can pass over
+_FAR = 255  # the most instructions that a conditional jump can skip
 
 
 def refuse(number: int) -> int:
@@ -46,9 +48,12 @@ def refuse(number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What one argument must be: with the bits of `mask`, one of `values`. `wide`: all 64 bits of it count."""
+    """The condition on one argument: with the bits of `mask`, it is one of `values`.
 
-    __test__ = False  # pytest: it is none
+    `wide`: all 64 bits of it count.
+    """
+
+    __test__ = False  # pytest: it is not a test
 
     place: int
     values: tuple[int, ...]
@@ -57,15 +62,16 @@ class Test:
 
 
 Case = tuple[Test, ...]  # all of its tests hold
-Rule = int | tuple[Case, ...]  # an action; or the cases in which a call is allowed, and otherwise refused
+Rule = int | tuple[Case, ...]  # an action; or the cases in which a call is allowed, otherwise it is refused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """What becomes of each system call.
+    """The action for each system call.
 
-    `rules` by name; `refusal` is the action for a call that none of its cases allows. Calls without a rule:
-    `otherwise`, and from number `new_from` on `newer`, as on a kernel that does not have them.
+    `rules` by name; `refusal` is the action for a call that none of its cases allows. Calls without
+    a rule: `otherwise`, and from number `new_from` on `newer`, as on a kernel that does not have
+    them.
     """
 
     rules: Mapping[str, Rule]
@@ -79,7 +85,8 @@ class Policy:
 class Architecture:
     """A kind of machine: its number for audit (linux/audit.h), the calls' numbers by name.
 
-    `foreign` is the first number of another table that the same machine answers to (x32's on x86-64): it is not used.
+    `foreign` is the first number of another table of the same machine (x32's on x86-64), which is
+    not used.
     """
 
     audit: int
@@ -89,7 +96,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """struct sock_filter: a code, how many instructions to pass over if it is true and if not, a constant."""
+    """struct sock_filter: a code, how many instructions to skip if it is true and if not, a constant."""
 
     code: int
     true: int = 0
@@ -99,20 +106,20 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A filter. `own` are the places of instructions whose constant is to be the process's pid."""
+    """A filter. `own` are the positions of instructions whose constant must be the process's pid."""
 
     instructions: tuple[Instruction, ...]
     own: tuple[int, ...]
 
     def encode(self, pid: int) -> bytes:
-        """As the kernel takes it, for the process with this pid."""
+        """In the kernel's form, for the process with this pid."""
         data = bytearray()
         for place, one in enumerate(self.instructions):
             data += struct.pack("=HBBI", one.code, one.true, one.false, pid if place in self.own else one.k)
         return bytes(data)
 
 
-# A program before its instructions are in a row: what follows upon what.
+# A program as a graph, before its instructions are in a row.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,9 +149,9 @@ _Node = _Return | _Then | _Branch
 
 
 def compile_policy(policy: Policy, architecture: Architecture) -> Program:
-    """The program of a policy. Raises KeyError for a name that no architecture has, ValueError where it is too long.
+    """The program of a policy. Raises KeyError for a name that no architecture has, ValueError if it is too long.
 
-    A call that this architecture alone does not have (numbers: -1) needs no rule.
+    A call that only this architecture lacks (number -1) needs no rule.
     """
     ends: dict[int, _Node] = {}
 
@@ -168,7 +175,7 @@ def compile_policy(policy: Policy, architecture: Architecture) -> Program:
 def _spans(
     policy: Policy, architecture: Architecture, rules: Mapping[int, _Node], end: Callable[[int], _Node]
 ) -> list[tuple[int, _Node]]:
-    """What becomes of all numbers: from each of these on the same, up to the next."""
+    """The actions of all numbers: each entry holds up to the next."""
     edges = {0, policy.new_from, *rules, *(number + 1 for number in rules)}
     if architecture.foreign:
         edges.add(architecture.foreign)
@@ -184,7 +191,7 @@ def _spans(
 
 
 def _search(spans: list[tuple[int, _Node]]) -> _Node:
-    """A binary search for the span of the number that is loaded."""
+    """A binary search for the span of the loaded number."""
     if len(spans) == 1:
         return spans[0][1]
     middle = len(spans) // 2
@@ -192,7 +199,7 @@ def _search(spans: list[tuple[int, _Node]]) -> _Node:
 
 
 def _cases(cases: tuple[Case, ...], allowed: _Node, refused: _Node) -> _Node:
-    """One case after the other; the last one that does not hold refuses."""
+    """One case after another; if the last one fails, the call is refused."""
     node = refused
     for case in reversed(cases):
         holds = allowed
@@ -215,7 +222,7 @@ def _test(test: Test, true: _Node, false: _Node) -> _Node:
 
 
 def _half(offset: int, mask: int, values: tuple[int, ...], true: _Node, false: _Node) -> _Node:
-    """Whether 32 bits, those of the mask, are one of some values."""
+    """Whether 32 bits, after the mask, are one of some values."""
     node = false
     if values == (0,) and mask != _WORD:
         node = _Branch(_ANY_BIT, mask, false, true)
@@ -227,7 +234,7 @@ def _half(offset: int, mask: int, values: tuple[int, ...], true: _Node, false: _
 
 
 def _in_a_row(start: _Node) -> Program:
-    """Put nodes in a row, from the end: jumps only go ahead, and a conditional one no further than _FAR."""
+    """Put nodes in a row, from the end: jumps only go ahead, and conditional ones no further than _FAR."""
     row: list[Instruction] = []  # the last instruction first
     places: dict[_Node, int] = {}
     own: list[int] = []

@@ -1,8 +1,9 @@
-"""The numbers of system calls by name, for the machines that there are filters for.
+"""The numbers of system calls by name, for the machines with filters.
 
-By name: on x86-64 (asm/unistd_64.h), and on 64-bit ARM and RISC-V, which number them alike (asm-generic/unistd.h). NONE
-where a call is not there: those machines came later, and have only the newer form of it. A name stands here because a
-table in `filters` has it, or `system_calls` makes it; the tests compare the numbers with the kernel's headers.
+By name: on x86-64 (asm/unistd_64.h), and on 64-bit ARM and RISC-V, which use the same numbers
+(asm-generic/unistd.h). NONE if a call does not exist: those machines came later, and have only its
+newer form. A name is here because a table in `filters` has it, or `system_calls` makes it; the
+tests compare the numbers with the kernel's headers.
 """
 
 from __future__ import annotations
@@ -75,12 +76,12 @@ ARCHITECTURES = {  # by machine, as uname(2) names it; AUDIT_ARCH_* of linux/aud
 
 
 def this_machine() -> Architecture | None:
-    """The architecture of this process; None where there are no filters for it, as for one of 32 bits."""
+    """The architecture of this process; None if there are no filters for it, as for one of 32 bits."""
     return ARCHITECTURES.get(platform.machine()) if sys.maxsize > 1 << 32 else None
 
 
 def number_of(name: str) -> int:
-    """The number of a system call on this machine. Raises OSError (ENOSYS) where it has none that is known."""
+    """The number of a system call on this machine. Raises OSError (ENOSYS) if none is known."""
     machine = this_machine()
     number = NONE if machine is None else machine.numbers.get(name, NONE)
     if number == NONE:

@@ -22,7 +22,7 @@ _VERSION_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: 64 bits in two words
 
 
 class Capability(IntEnum):
-    """The capabilities that Ownhost ever keeps, by the kernel's numbers."""
+    """The capabilities that any process of Ownhost keeps, by the kernel's numbers."""
 
     DAC_OVERRIDE = 1
     KILL = 5
@@ -54,7 +54,7 @@ class CapabilitySets:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left in any of them."""
+        """Whether all of them are empty."""
         return not (self.effective | self.permitted | self.inheritable | self.bounding | self.ambient)
 
 
@@ -80,7 +80,7 @@ def keep(capabilities: Iterable[Capability]) -> None:
 
 
 def present(capabilities: Iterable[Capability]) -> list[Capability]:
-    """Those of them that this process has: a container may have been given fewer than root has elsewhere."""
+    """The given ones that this process has: in a container, root may have fewer than elsewhere."""
     permitted = current().permitted
     return [capability for capability in capabilities if permitted >> capability & 1]
 

@@ -1,6 +1,6 @@
-"""The environment of an owner's processes that are not a shell's: what systemd gives a service with a User=.
+"""The environment of an owner's long-running processes: what systemd gives a service with a User=.
 
-Nothing of the environment that the server was started in is in it: that is root's.
+It contains nothing from the environment in which the server was started: that is root's.
 
 Source: systemd.exec(5), "Environment Variables in Spawned Processes".
 """
@@ -15,7 +15,7 @@ LANG = "C.UTF-8"
 
 
 def daemon_environment(uid: int | None = None) -> dict[str, str]:
-    """PATH, LANG and HOME, and USER and LOGNAME where the uid (this process's own) has an account."""
+    """PATH, LANG and HOME, and USER and LOGNAME if the uid (this process's own) has an account."""
     environment = {"PATH": PATH, "LANG": LANG, "HOME": "/"}
     try:
         account = pwd.getpwuid(os.geteuid() if uid is None else uid)

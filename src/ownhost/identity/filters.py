@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 from ownhost.identity.bpf import ALLOW, KILL, OWN_PID, Policy, Rule, Test, refuse
 
-COMMON = 424  # from this number on (pidfd_send_signal, Linux 5.1) calls have one number on all architectures
+COMMON = 424  # from this number on (pidfd_send_signal, Linux 5.1) calls have the same numbers on all architectures
 NEWEST = 470  # listns, Linux 6.19: the newest call that was looked at when these tables were written
 
 REFUSED = refuse(errno.EPERM)
@@ -38,7 +38,7 @@ def word(place: int, *values: int, mask: int = 0xFFFF_FFFF) -> Test:
 
 
 def long(place: int, value: int, *, free: int = 0) -> Test:
-    """A long among the arguments is this value, whatever the bits of `free` are."""
+    """A long among the arguments equals this value, apart from the bits of `free`."""
     return Test(place, (value,), ~free & 0xFFFF_FFFF_FFFF_FFFF, wide=True)
 
 
@@ -62,7 +62,8 @@ def may_not(rules: Mapping[str, Rule]) -> Policy:
     return Policy(rules, refusal=REFUSED, otherwise=ALLOW, newer=MISSING, new_from=NEWEST + 1)
 
 
-# What only an attacker asks for in a process that serves: to become somebody, to run something, to look into others.
+# Calls that only an attacker makes in a process that serves: to become another user, to run
+# something, to look into other processes.
 BECOMING = (
     "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "capset",
 )  # fmt: skip
@@ -71,7 +72,7 @@ LOOKING = ("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise",
 IO_URING = ("io_uring_setup", "io_uring_enter", "io_uring_register")
 HOSTILE: dict[str, Rule] = dict.fromkeys((*BECOMING, *RUNNING, *LOOKING, *IO_URING), KILL)
 
-# clone's flags. A thread is what glibc asks for (with what it does not always set, and musl's CLONE_DETACHED).
+# clone's flags. A thread is what glibc asks for (plus optional flags, and musl's CLONE_DETACHED).
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD = 0x100, 0x200, 0x400, 0x800, 0x1_0000
 CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x4_0000, 0x8_0000, 0x10_0000
 CLONE_CHILD_CLEARTID, CLONE_DETACHED, CLONE_CHILD_SETTID = 0x20_0000, 0x40_0000, 0x100_0000
@@ -79,9 +80,9 @@ THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLON
 THREAD_MAY = CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | CLONE_DETACHED | CLONE_CHILD_SETTID
 CLONE_NEW = 0x7E02_0000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 
-PR_SET_NAME, PR_SET_VMA = 15, 0x5356_4D41  # a thread's name, and a mapping's: for whoever looks from outside
+PR_SET_NAME, PR_SET_VMA = 15, 0x5356_4D41  # a thread's name, and a mapping's: for people who look from outside
 
-# Memory is never made executable: what is to run was loaded before. So nothing runs that was written.
+# Memory is never made executable: all code is loaded before. So nothing that was written is run.
 LIVING: dict[str, Rule] = {
     **allowed(
         "futex", "close", "read", "write", "writev", "lseek", "fstat", "poll", "ppoll", "select", "pselect6",
@@ -138,10 +139,10 @@ TALKING: dict[str, Rule] = {
     ),
 }  # fmt: skip
 
-SOCK_TYPE = 0xF  # the bits of socket(2)'s type that are no flags
+SOCK_TYPE = 0xF  # the bits of socket(2)'s type that are not flags
 STREAM, DATAGRAM, SEQPACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
 PAIR: tuple[Test, ...] = (word(0, socket.AF_UNIX), word(1, STREAM, DATAGRAM, SEQPACKET, mask=SOCK_TYPE))
-# Neither MPTCP, SCTP nor UDP-Lite, which have families and types in common with these.
+# Not MPTCP, SCTP nor UDP-Lite, which share families and types with these.
 INTERNET: tuple[Test, ...] = (
     word(0, socket.AF_INET, socket.AF_INET6),
     word(1, STREAM, DATAGRAM, mask=SOCK_TYPE),
@@ -157,14 +158,15 @@ READING = allowed(
 # A gate accepts, looks, passes on. It opens no file and makes no socket.
 GATE = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, **allowed("accept4", "accept")})
 
-# A front keeps the connections of listed proxies, which gates hand to it, and makes the pairs that it relays over.
+# A front keeps the connections of listed proxies, which gates pass to it, and makes the pairs for
+# relaying.
 FRONT = may({**HOSTILE, **LIVING, **EPOLL, **TALKING, "socketpair": (PAIR,)})
 
-# The logger takes lines in and writes them to what it was given.
+# The logger reads lines and writes them to the logs that it was given.
 LOGGER = may({**HOSTILE, **LIVING, **EPOLL, **TALKING})
 
-# An examiner finds out whether keys and certificates can be used: it reads them, and says what it saw. OpenSSL reads
-# them from a memory file.
+# An examiner finds out whether keys and certificates can be used: it reads them, and reports.
+# OpenSSL reads them from a memory file.
 EXAMINER = may(
     {
         **HOSTILE,
@@ -174,9 +176,10 @@ EXAMINER = may(
     },
 )
 
-# A worker reads its owner's files, spools into files without a name, talks to its clients and to servers behind this
-# one, resolves names in threads. It starts no process, listens nowhere, changes no file's name or owner.
-# Refusals are errors, not deaths: so a test, or an administrator with strace(1), sees them.
+# A worker reads its owner's files, spools into files without a name, talks to its clients and to
+# servers behind this one, resolves names in threads. It starts no process, does not listen, changes
+# no file's name or owner. Refusals are errors, not deaths, so that a test, or an administrator with
+# strace(1), sees them.
 WORKER = may(
     {
         **LIVING,
@@ -195,7 +198,8 @@ WORKER = may(
     },
 )  # fmt: skip
 
-# A resolver asks the system's databases of users: files, and over sockets nscd, sssd, winbind, systemd (userdb), LDAP.
+# A resolver asks the system's user databases: files, and over sockets nscd, sssd, winbind, systemd
+# (userdb), LDAP.
 RESOLVER = may(
     {
         **HOSTILE,
@@ -211,7 +215,7 @@ RESOLVER = may(
 # A sweeper removes files and folders that have become its owner's own, and does nothing else.
 SWEEPER = may({**HOSTILE, **LIVING, **READING, **allowed("unlink", "unlinkat", "rmdir", "sendmsg", "recvmsg", "dup")})
 
-# What changes the system, or opens parts of the kernel that no server needs.
+# Calls that change the system, or open parts of the kernel that no server needs.
 SYSTEM = (
     "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount", "open_tree",
     "mount_setattr", "unshare", "setns", "bpf", "perf_event_open", "userfaultfd", "add_key", "request_key",
@@ -234,14 +238,15 @@ DENIED: dict[str, Rule] = {
     "personality": ((word(0, 0, 0xFFFF_FFFF),),),  # the usual one; which it is
     "clone": ((without(0, CLONE_NEW),),),
     "clone3": MISSING,  # its flags are in memory, where no filter looks: C libraries use clone
-    # Local ones, TCP, UDP, and what getifaddrs(3) asks for: no raw ones, no other protocol of the kernel's.
+    # Local ones, TCP, UDP, and those that getifaddrs(3) needs: no raw ones, no other protocol of
+    # the kernel's.
     "socket": (INTERNET, PAIR, (word(0, socket.AF_NETLINK), word(2, NETLINK_ROUTE))),
     "socketpair": (PAIR,),
 }
 
-# The confined forkserver and all its children: gates, workers, the logger. They execute nothing; each has its own
-# filter beside this one. Above it, the forkserver of owners' programs has none.
+# The confined forkserver and all its children: gates, workers, the logger. They execute nothing;
+# each has its own filter in addition. Above it, the forkserver of owners' programs has none.
 FORKSERVER = may_not({**DENIED, **dict.fromkeys(RUNNING, REFUSED)})
 
-# The supervisor, and the programs that logs are piped into.
+# The supervisor, and the programs of piped logs.
 SUPERVISOR = may_not(DENIED)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Who is to serve a request, as the configuration says it: a user and a group, each a name or "#number".
+    """The configuration's word about who serves a request: a user and a group, each a name or "#number".
 
-    None is what `User` or `Group` says. `nice` is NiceValue's scheduling priority. `translated`: said in the words of
-    another product than mpm-itk.
+    None is `User` or `Group`. `nice` is NiceValue's scheduling priority. `translated`: from a
+    directive of another product than mpm-itk.
     """
 
     user: str | None = None
@@ -19,7 +19,7 @@ class Assignment:
     translated: bool = field(default=False, compare=False, repr=False)
 
     def complete(self, default: Assignment) -> Assignment:
-        """The same, with the user and group of `default` (what User and Group say) where it has none of its own."""
+        """The same, with the user and group of `default` (User and Group) if it has none of its own."""
         user = default.user if self.user is None else self.user
         return Assignment(user, default.group if self.group is None else self.group, self.nice)
 
@@ -31,7 +31,7 @@ UNASSIGNED = Assignment()
 class Identity:
     """A process's credentials: uid, gid, supplementary groups and scheduling priority (nice(2), -20 to 19).
 
-    `name` is for people: the user's name, or "#uid" where there is no account.
+    `name` is for people: the user's name, or "#uid" without an account.
     """
 
     uid: int
@@ -43,9 +43,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an assignment gives no identity: an unknown name, a uid or gid out of range.
+    """Why an assignment has no identity: an unknown name, a uid or gid out of range.
 
-    `words` are mpm-itk's own for the same, which people look for in error logs.
+    `words` are mpm-itk's own message, which people look for in error logs.
     """
 
     reason: str
@@ -53,5 +53,5 @@ class Refusal:
 
     @property
     def logged(self) -> str:
-        """What the error log says to it."""
+        """The message for the error log."""
         return f"{self.words} ({self.reason})" if self.words else self.reason

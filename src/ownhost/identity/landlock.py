@@ -1,10 +1,13 @@
-"""landlock(7): what a process gives up of the file system, of TCP and of its neighbours, for good and without root.
+"""landlock(7): rights that a process gives up on the file system, on TCP and on its neighbours, for
+good and without root.
 
-It is a second fence beside a process's uid and its filter of system calls: a filter sees no file names. What is open
-already stays so, and Unix sockets by path are none of Landlock's business. Kernels know more of it from version to
-version (its ABI): each gives up what it knows of. Where a kernel has none of it, `missing` says so, for the log.
+It is a second fence beside a process's uid and its filter of system calls: a filter sees no file
+names. What is open already stays open, and Landlock does not cover Unix sockets by path. Kernels
+know more of it from version to version (its ABI); each version gives up what it knows. If a kernel
+has no Landlock, `missing` says so, for the log.
 
-Sources: landlock(7), landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2), linux/landlock.h.
+Sources: landlock(7), landlock_create_ruleset(2), landlock_add_rule(2), landlock_restrict_self(2),
+linux/landlock.h.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ _PATH_BENEATH, _NET_PORT = 1, 2  # LANDLOCK_RULE_*
 
 
 class Files(IntFlag):
-    """What may be done with files (LANDLOCK_ACCESS_FS_*)."""
+    """Rights on files (LANDLOCK_ACCESS_FS_*)."""
 
     EXECUTE = 1 << 0
     WRITE_FILE = 1 << 1
@@ -45,14 +48,14 @@ class Files(IntFlag):
 
 
 class TCP(IntFlag):
-    """What may be done with ports (LANDLOCK_ACCESS_NET_*), from version 4 on."""
+    """Rights on ports (LANDLOCK_ACCESS_NET_*), from version 4 on."""
 
     BIND = 1 << 0
     CONNECT = 1 << 1
 
 
 class Outside(IntFlag):
-    """What is not behind the fence, and is out of reach (LANDLOCK_SCOPE_*), from version 6 on."""
+    """Things outside of the fence that are out of reach (LANDLOCK_SCOPE_*), from version 6 on."""
 
     ABSTRACT_SOCKETS = 1 << 0
     SIGNALS = 1 << 1
@@ -63,7 +66,8 @@ _FILES = {1: 0x1FFF, 2: int(Files.REFER), 3: int(Files.TRUNCATE), 5: int(Files.I
 _TCP = {4: int(TCP.BIND | TCP.CONNECT)}
 _OUTSIDE = {6: int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)}
 
-# Numbers from here on: each worker puts up its fence when a client waits for it, and sums of flags are slow to make.
+# Numbers from here on: each worker applies its rules while a client waits, and sums of flags are
+# slow to make.
 _FOR_A_FILE = int(Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
 _OF_A_DEVICE = int(Files.WRITE_FILE | Files.TRUNCATE | Files.IOCTL_DEV)
 
@@ -77,7 +81,7 @@ ALL_OUTSIDE = int(Outside.ABSTRACT_SOCKETS | Outside.SIGNALS)
 
 
 class LandlockError(Exception):
-    """The kernel did not put up a fence that it knows of. The process must end: nothing runs unfenced."""
+    """The kernel did not apply rules that it knows. The process must end: nothing runs without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +98,24 @@ class Fence:
     ports: tuple[tuple[int, int], ...] = ()
 
 
-# For who needs no file and no other process: gates, the logger, whoever parses keys.
+# For processes that need no file and no other process: gates, the logger, examiners.
 NOTHING = Fence(ALL_FILES, ALL_TCP, ALL_OUTSIDE)
 
 
 def reading_only(writable: Iterable[str]) -> Fence:
-    """For a worker: it reads what its uid may read, and changes nothing but in these folders.
+    """For a worker: it reads what its uid may read, and changes nothing except in these folders.
 
-    It may connect to any port. Of its own it takes one (ProxySourceAddress) that the kernel chooses: port 0.
+    It may connect to any port. It may bind only to a port that the kernel chooses
+    (ProxySourceAddress): port 0.
     """
-    # What is opened behind a fence keeps its rights wherever it goes: a program may have /dev/null from its worker.
+    # A file opened under Landlock keeps its rights wherever it goes: a program may have /dev/null
+    # from its worker.
     beneath = ((os.devnull, _OF_A_DEVICE), *((folder, SPOOLING) for folder in writable))
     return Fence(ALL_BUT_READING, BIND, ALL_OUTSIDE, beneath, ((0, BIND),))
 
 
 def removing(folder: str) -> Fence:
-    """For a sweeper: it looks into this folder, and removes what is there."""
+    """For a sweeper: it looks into this folder, and removes its content."""
     return Fence(ALL_FILES, ALL_TCP, ALL_OUTSIDE, ((folder, _REMOVING),))
 
 
@@ -134,7 +140,7 @@ class _Port(ctypes.Structure):
 
 @cache
 def version() -> int:
-    """The kernel's version of Landlock; 0 where it has none, or has it switched off."""
+    """The kernel's version of Landlock; 0 if it has none, or it is switched off."""
     try:
         return system_call("landlock_create_ruleset", None, 0, _VERSION)
     except OSError:
@@ -142,7 +148,7 @@ def version() -> int:
 
 
 def missing() -> str:
-    """Why there are no such fences here, in one sentence; "" where there are."""
+    """Why there is no Landlock here, in one sentence; "" if there is."""
     if version():
         return ""
     return (
@@ -152,9 +158,9 @@ def missing() -> str:
 
 
 def restrict(fence: Fence) -> None:
-    """Put this process behind a fence, for good, as far as the kernel knows how. Needs no_new_privs or root.
+    """Apply these rules to this process, for good, as far as the kernel knows them. Needs no_new_privs or root.
 
-    Paths that are not there are no exceptions. Raises LandlockError.
+    Paths that do not exist are skipped. Raises LandlockError.
     """
     if not version():
         return
@@ -177,7 +183,7 @@ def restrict(fence: Fence) -> None:
 
 
 def _known(added: Mapping[int, int]) -> int:
-    """What the kernel knows of one kind."""
+    """The part of one kind that the kernel knows."""
     known = 0
     for since, more in added.items():
         if since <= version():

@@ -1,6 +1,6 @@
 """seccomp(2): putting a process under a filter, for good.
 
-The tables of what each role may do are in `filters`, their compiler in `bpf`. A filter is compiled once, in the
+`filters` has the tables of each role's calls, `bpf` the compiler. A filter is compiled once, in the
 forkserver; a child only writes its pid into it and loads it.
 """
 
@@ -28,11 +28,11 @@ _INSTRUCTION = 8  # bytes, sizeof(struct sock_filter)
 
 
 class SeccompError(Exception):
-    """A filter could not be installed. The process must end: nothing runs unfenced."""
+    """A filter could not be installed. The process must end: nothing runs without it."""
 
 
 class _Filter(ctypes.Structure):
-    """struct sock_fprog: a filter as the kernel takes it."""
+    """struct sock_fprog: a filter in the kernel's form."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -54,7 +54,7 @@ def install(policy: Policy) -> None:
 
 @cache
 def compiled(policy: Policy) -> Program:
-    """A policy's program for this machine. Raises SeccompError where there is none."""
+    """A policy's program for this machine. Raises SeccompError if there is none."""
     return compile_policy(policy, _machine())
 
 

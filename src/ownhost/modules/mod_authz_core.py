@@ -333,14 +333,14 @@ for _word in (
     Word(
         "all",
         "granted|denied",
-        "Lets everybody in, or nobody.",
+        "Lets all clients in, or none.",
         Provider(_parse_all, lambda _, granted: Verdict.of(granted)),
     ),
-    Word("env", "variable...", "Lets requests in that have one of the variables.", Provider(words(1), _check_env)),
+    Word("env", "variable...", "Lets in requests with one of the variables.", Provider(words(1), _check_env)),
     Word(
         "method",
         "method...",
-        "Lets requests in that have one of the methods.",
+        "Lets in requests with one of the methods.",
         Provider(
             _parse_methods,
             lambda request, allowed: Verdict.of(request.method in allowed),
@@ -350,7 +350,7 @@ for _word in (
     Word(
         "expr",
         "expression",
-        "Lets requests in for which an expression holds.",
+        "Lets in requests for which an expression is true.",
         Provider(_parse_expression, _check_expression),
     ),
 ):

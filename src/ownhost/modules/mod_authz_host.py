@@ -58,25 +58,25 @@ for _word in (
     Word(
         "ip",
         "address|network...",
-        "Lets clients in by address: a whole one, its first bytes, or a network.",
+        "Lets in clients by address: a whole one, its first bytes, or a network.",
         Provider(_parse_networks, _check_ip, _seen_address),
     ),
     Word(
         "host",
         "name...",
-        "Lets clients in whose name is one of these, or ends with one. The name must lead back to the address.",
+        ("Lets in clients whose name is one of these, or ends with one. The name must lead back to the address."),
         Provider(_parse_names, _check_host, _seen_name),
     ),
     Word(
         "forward-dns",
         "name...",
-        "Lets clients in whose address one of these names has.",
+        "Lets in clients whose address belongs to one of these names.",
         Provider(_parse_names, _check_forward_dns, _seen_address),
     ),
     Word(
         "local",
         "",
-        "Lets clients in that are on this machine.",
+        "Lets in clients on this machine.",
         Provider(words(0, 0), lambda request, _: Verdict.of(client.is_local(request)), _seen_address),
     ),
 ):

@@ -1,12 +1,13 @@
 """An examiner.
 
-NAME        finds out whether what an owner has for TLS can be used, and perhaps his logs; ends with the answer
-TRUSTS      the supervisor; of what it reads nothing
-RUNS AS     the owner, where they are in his folders, else User; no capabilities; an allow-list of system calls
-TALKS TO    the supervisor: it is sent what is to be looked at, and says what it saw in words
-ENDS WHEN   it has said all, or takes longer than the supervisor waits
+NAME        finds out whether an owner's TLS files can be used, and perhaps his logs; ends with the answer
+TRUSTS      the supervisor; nothing that it reads
+RUNS AS     the owner, if the files are in his folders, else User; no capabilities; an allow-list of system
+            calls
+TALKS TO    the supervisor: it is told what to check, and reports in words
+ENDS WHEN   it has reported all, or takes longer than the supervisor waits
 
-It opens what lies in its owner's folders by itself, and has descriptors of what root opened.
+It opens files in its owner's folders itself, and gets descriptors of files that root opened.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """The forkservers.
 
-NAME        fork gates, workers, loggers and launchers, warm; end what programs of an ended launcher left running
-TRUSTS      the supervisor; nothing else speaks to them
-RUNS AS     root's uid; once all is loaded, of capabilities SETUID, SETGID, SETPCAP, KILL, SYS_NICE and SYS_RESOURCE
-            alone. There are two: the forkserver has launchers and programs, and its bounding set is full, or sudo would
-            be root in name only. The confined one, forked by it, has all others, and is under no_new_privs and a filter
+NAME        fork gates, workers, loggers and launchers, warm; end what programs of an ended launcher left
+            running
+TRUSTS      the supervisor; no other process speaks to them
+RUNS AS     root's uid. After loading, their only capabilities are SETUID, SETGID, SETPCAP, KILL, SYS_NICE and
+            SYS_RESOURCE. There are two. The forkserver has launchers and programs; its bounding set is full,
+            or sudo would be root in name only. The confined one, forked by it, has all others, and is under
+            no_new_privs and a filter
 TALKS TO    the supervisor, over a channel each
-ENDS WHEN   the channel ends, as it does when the supervisor dies; all that runs below it is ended first
+ENDS WHEN   the channel ends, as it does when the supervisor dies; all processes below it are ended first
 
-They are one program, started with an empty environment before the configuration is read: all modules are imported, and
-no owner's data is in their memory. A child gets its slice over a channel that a forkserver only passes on, after it
-has become who it is to be.
+They are one program, started with an empty environment before the configuration is read: all modules
+are imported, and no owner's data is in their memory. A child first takes its identity. Then it gets
+its slice, over a channel that a forkserver only passes on.
 """
 
 from __future__ import annotations
@@ -45,12 +47,12 @@ from ownhost.processes.spare import Spare
 from ownhost.processes.table import PROCESSES
 from ownhost.processes.worker import rehearsal
 
-END = 8.0  # seconds that all below it gets to be ended: less than the supervisor waits
-HIGHEST = -20  # of nice values: the most that a process gets of a processor
-ROUND = 5.0  # seconds that a process gets which ends what an owner's launcher left running
-REHEARSALS = 10  # looks at itself, as each child will take one: after some, Python is faster at it
-SPARES = 3  # spare processes in a row that may end unasked before there are none any more
-# The modules of what a worker runs before it serves, which the forkserver cannot rehearse.
+END = 8.0  # seconds to end all processes below it: less than the supervisor waits
+HIGHEST = -20  # nice value: the largest share of a processor
+ROUND = 5.0  # seconds for a process that ends what an owner's launcher left running
+REHEARSALS = 10  # checks of its own state, as each child makes one: after some, Python is faster at it
+SPARES = 3  # spare processes in a row that may end without an order; then no more are forked
+# Modules that a worker uses before it serves, which the forkserver cannot rehearse.
 BEFORE_THAT = (
     "__main__",
     "ownhost.identity.",
@@ -58,11 +60,11 @@ BEFORE_THAT = (
     "ownhost.processes.slices",
     "ownhost.processes.spare",
 )
-AT_A_TIME = 0.05  # seconds that the forkserver takes for that itself
+AT_A_TIME = 0.05  # seconds for the forkserver itself to do that
 
 
 def main() -> NoReturn:
-    """Run both forkservers on the channels whose descriptors their parent names as arguments."""
+    """Run both forkservers on the channels whose descriptors their parent passes as arguments."""
     if this_machine() is None:
         sys.exit(1)  # the supervisor says why
     given = [int(argument) for argument in sys.argv[1:]]
@@ -72,7 +74,7 @@ def main() -> NoReturn:
     os.close(control)
     prctl.adopt_orphans()
     prctl.set_dumpable(False)
-    keyrings.join_new_session_keyring()  # nothing of root's is in it, should a child ever fail to leave it
+    keyrings.join_new_session_keyring()  # nothing of root's is in it, if a child should ever fail to leave it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_limit()
     setproctitle("ownhost: forkserver")
@@ -84,7 +86,7 @@ def main() -> NoReturn:
     for process in PROCESSES.values():
         process.rehearse()
     _kept = arrange()  # this never returns
-    if os.geteuid() == 0:  # only now: what has been loaded may lie in a home that nobody else can enter
+    if os.geteuid() == 0:  # only now: the modules may be in a home that only root can enter
         become.limit_forkserver()
     if confined := fork_confined(confined_control):
         Forkserver(channel, groups, confined).run()
@@ -92,12 +94,13 @@ def main() -> NoReturn:
 
 
 def arrange() -> list[list[object]]:
-    """Have what workers use lie side by side in memory, for as long as what this returns is kept. Then fork only."""
+    """Arrange workers' objects side by side in memory, as long as the result is kept. After that, only fork."""
     first_request = heap.executed(rehearsal.rehearse_first_request)
     gc.collect()
-    gaps = [heap.fill_gaps()]
+    gaps = [heap.fill_gaps()]  # otherwise the copies would lie in gaps, far apart: 0.15 MiB for each worker
     heap.gather(first_request, BEFORE_THAT)
-    sys._clear_type_cache()  # it holds names that workers never use, and writes to each name whose place it gives away
+    # Python's cache of attributes has names that workers never use, and writes to each that it evicts: 0.2 MiB.
+    sys._clear_type_cache()
     rehearsal.rehearse_first_request()
     gc.collect()
     gaps.append(heap.fill_gaps())
@@ -106,10 +109,11 @@ def arrange() -> list[list[object]]:
 
 
 def fork_confined(control: int) -> int:
-    """Fork the confined forkserver, which has this channel. Its pid; 0 in it.
+    """Fork the confined forkserver, which has this channel. Returns its pid; 0 in it.
 
-    All that has to do with the network is its child. It executes nothing, and so it can do without rights and system
-    calls that owners' programs may need: neither it nor a child of it ever gets them back.
+    All processes that deal with the network are its children. It executes nothing, and so can do
+    without rights and system calls that owners' programs may need: neither it nor a child of it
+    ever gets them back.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -129,26 +133,27 @@ def fork_confined(control: int) -> int:
 
 
 class Forkserver:
-    """Forks on the supervisor's word, reaps, and says who left.
+    """Forks for the supervisor, reaps, and reports who left.
 
-    `confined` is the pid of the one below it; 0: none. `spares`: the next worker is forked before it is asked for.
+    `confined` is the pid of the one below it; 0: none. `spares`: the next worker is forked before
+    it is needed.
     """
 
     def __init__(self, channel: Channel, groups: ControlGroups, confined: int = 0, *, spares: bool = False) -> None:
         self.channel = channel
         self.groups = groups
         self.confined = confined
-        self.spares = SPARES if spares else 0  # that may still end before they are asked for
+        self.spares = SPARES if spares else 0  # more of them may end without an order
         self.spare: Spare | None = None
         self.children: dict[int, int] = {}  # pid -> serial number of the order
-        self.ender: Ender | None = None  # that ends what an owner's launcher left running
+        self.ender: Ender | None = None  # ends what an owner's launcher left running
         self.has_failed = False  # the last one of these
         # A child's end wakes the loop through this pipe.
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
         for _ in range(REHEARSALS):
-            self.before = Before.now()  # what its children are, before they shed it
+            self.before = Before.now()  # what its children are, before they give anything up
 
     def run(self) -> NoReturn:
         """Serve until the channel ends."""
@@ -165,7 +170,7 @@ class Forkserver:
                         self.reap()
                     else:
                         self.on_message()
-                except ConnectionError:  # there is nobody to tell what happened
+                except ConnectionError:  # there is no one to tell
                     self.end()
 
     def on_message(self) -> None:
@@ -177,7 +182,7 @@ class Forkserver:
         self.obey(message, descriptors)
 
     def obey(self, message: Message, descriptors: list[int]) -> None:
-        """Fork, or pass a signal on."""
+        """Fork, or pass on a signal."""
         match message:
             case Fork():
                 self.fork(message, *descriptors)
@@ -189,7 +194,7 @@ class Forkserver:
                         os.kill(message.pid, message.number)
 
     def fork(self, order: Fork, control: int, page: int) -> None:
-        """Fork one process, or have the spare one be it, and tell the supervisor its pid."""
+        """Fork one process, or use the spare one, and tell the supervisor its pid."""
         replaced = self.ender if self.ender is not None and self.ender.owner.uid == order.uid else None
         if replaced is not None:
             replaced.stop()
@@ -202,7 +207,7 @@ class Forkserver:
             self.reap()
 
     def fork_now(self, order: Fork, control: int, page: int) -> int:
-        """Fork a process. Its pid; 0 where there is none to be had."""
+        """Fork a process. Returns its pid; 0 if that fails."""
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -214,14 +219,14 @@ class Forkserver:
         return pid
 
     def fork_spare(self) -> None:
-        """Have a spare process for the next worker, now that nothing else is asked."""
+        """Make a spare process for the next worker, while there is nothing else to do."""
         try:
             self.spare = Spare(rehearsal.warm_up, partial(self.be, os.getpid()))
         except OSError:
-            self.spares = 0  # workers are forked when they are asked for
+            self.spares = 0  # workers are forked on demand
 
     def use_spare(self, order: Fork, control: int, page: int) -> int:
-        """Have the spare process be what is asked for. Its pid; 0 where it cannot."""
+        """Give the spare process an order. Returns its pid; 0 if that fails."""
         spare = self.spare
         if spare is None or order.role != spare.role or not spare.give(order, control, page):
             return 0
@@ -229,11 +234,11 @@ class Forkserver:
         return spare.pid
 
     def be(self, parent: int, order: Fork, control: int, page: int) -> NoReturn:
-        """In a child: be what is asked for."""
+        """In a child: carry out the order."""
         _child(self.wanted(order, control, parent), order.role, page)
 
     def wanted(self, order: Fork, control: int, parent: int) -> Wanted:
-        """What a child is to be."""
+        """The state that a child must have."""
         process = PROCESSES[order.role]
         return Wanted(
             Identity(order.uid, order.gid, tuple(order.groups), order.name, order.nice),
@@ -249,7 +254,7 @@ class Forkserver:
         )
 
     def reap(self) -> None:
-        """Collect children that ended, and end what they left running: that is a child of this process now."""
+        """Collect children that ended, and end what they left running, which is a child of this process now."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.wake_read, 4096)
         for child in list(self.children):
@@ -267,13 +272,13 @@ class Forkserver:
 
     @property
     def helpers(self) -> tuple[int, ...]:
-        """The pids of its children that the supervisor has not asked for."""
+        """The pids of its children that it did not fork on an order."""
         return (self.confined, self.spare.pid) if self.spare is not None else (self.confined,)
 
     def end_strangers(self, pid: int) -> None:
-        """Have a process and its like ended. Such may fork without end, and nobody else is to wait for that.
+        """Have a process and others of its owner ended. They may fork without end, and other work must not wait.
 
-        So it takes a process that is their owner, and sees them below this one.
+        So a process of their owner does it, which sees them below this one.
         """
         with contextlib.suppress(OSError):
             status = os.stat(f"/proc/{pid}")
@@ -285,8 +290,8 @@ class Forkserver:
                 self.ender = Ender(Identity(status.st_uid, status.st_gid, (), f"#{status.st_uid}"), self)
 
     def end(self) -> NoReturn:
-        """The supervisor is gone: so is everything."""
-        with contextlib.suppress(OSError):  # what is to be ended may keep all processors busy
+        """The supervisor is gone: end everything."""
+        with contextlib.suppress(OSError):  # the processes to end may keep all processors busy
             os.setpriority(os.PRIO_PROCESS, 0, HIGHEST)
         self.groups.end()
         end_all(END)
@@ -294,7 +299,7 @@ class Forkserver:
 
 
 def _child(wanted: Wanted, role: str, page: int) -> NoReturn:
-    """What a new process does first: become who it is to be. Only then is it sent anything to serve."""
+    """A new process's first steps: take its identity. Only then does it get anything to serve."""
     status = 70  # EX_SOFTWARE
     try:
         heartbeat.OWN.heartbeat = heartbeat.own_page(page)
@@ -326,7 +331,7 @@ class Ender:
         status = 1
         try:
             os.close(CONTROL)
-            os.open(os.devnull, os.O_RDWR)  # in its place: the channel is not this process's
+            os.open(os.devnull, os.O_RDWR)  # it replaces the channel, which is not this process's
             shed(wanted)
             setproctitle(f"ownhost: ending what is left of {self.owner.name}")
             end_below(wanted.parent, {*forkserver.children, *forkserver.helpers, os.getpid()}, ROUND)
@@ -335,13 +340,13 @@ class Ender:
             os._exit(status)
 
     def has_ended(self) -> bool:
-        """Whether it is through, with or without success."""
+        """Whether it has finished, with or without success."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         self.failed = status != 0
         return pid != 0
 
     def stop(self) -> None:
-        """End it: it does not know of a child that is about to come."""
+        """End it: it does not know of a child that is about to appear."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 

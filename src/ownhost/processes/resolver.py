@@ -1,12 +1,14 @@
 """A resolver.
 
-NAME        finds out who users and groups are that one identity's requests name
-TRUSTS      the supervisor; the user and group databases (nsswitch.conf(5)); of a name nothing
+NAME        looks up the users and groups that one identity's requests name
+TRUSTS      the supervisor; the user and group databases (nsswitch.conf(5)); no name
 RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls; it writes to no file
-TALKS TO    the supervisor; whomever the databases ask: nscd, sssd, LDAP
-ENDS WHEN   its channel ends, as it does once the identity has no worker; ended where a database does not answer
+TALKS TO    the supervisor; what the databases use: nscd, sssd, LDAP
+ENDS WHEN   its channel ends, which happens when the identity has no worker; it is ended if a database does
+            not answer
 
-The databases may be far away, and code of others asks them: so nobody else waits for them, and no rights are near them.
+The databases may be far away, and foreign code asks them. So no other process waits for them, and this
+one has no rights.
 """
 
 from __future__ import annotations

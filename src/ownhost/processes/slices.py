@@ -87,7 +87,7 @@ class FrontSlice:
     """
 
     index: HostIndex
-    own: dict[int, int]  # server id -> the identity that is asked
+    own: dict[int, int]  # server id -> the identity that gets its requests
     limits: dict[int, Limits]  # by server id
     handover: int  # bytes of a handover (mailbox.handover_size)
     main: VirtualHost

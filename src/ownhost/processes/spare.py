@@ -1,7 +1,8 @@
-"""A process that is forked before it is asked for, to be the next worker.
+"""A process that is forked before it is needed, to be the next worker.
 
-An owner's first visitor waits for a fork, and for every page of memory that a new process changes: the kernel copies it
-then. A spare one has done both. It is the forkserver's copy, with nothing of anybody's in it, until an order comes.
+An owner's first visitor waits for a fork, and for every page of memory that a new process changes:
+the kernel copies it then. A spare process has done both. It is the forkserver's copy, without any
+owner's data, until an order comes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ownhost.identity.shedding.surroundings import CONTROL
 from ownhost.processes.messages import Channel, Fork
 
 WarmUp = Callable[[], Iterator[None]]  # touches in steps what every worker touches
-Begin = Callable[[Fork, int, int], NoReturn]  # what a new process does with an order, and its descriptors
+Begin = Callable[[Fork, int, int], NoReturn]  # runs a new process's order, with its descriptors
 
 
 class Spare:
@@ -44,7 +45,7 @@ class Spare:
         self._channel = Channel(ours, ())
 
     def give(self, order: Fork, control: int, page: int) -> bool:
-        """Have it obey an order. False where it is gone: then it is to be reaped, and another one asked."""
+        """Have it obey an order. False if it is gone: then it must be reaped, and another one used."""
         try:
             self._channel.send(order, (control, page))
         except OSError:
@@ -54,11 +55,11 @@ class Spare:
         return True
 
     def close(self) -> None:
-        """Ask it for nothing: it ends."""
+        """Give it no order: it ends."""
         self._channel.close()
 
     def has_ended(self) -> bool:
-        """Whether somebody has ended it."""
+        """Whether it has ended, or was killed."""
         return os.waitpid(self.pid, os.WNOHANG)[0] != 0
 
 
@@ -66,7 +67,8 @@ def _wait(sock: socket.socket, parent: int, warm_up: WarmUp, begin: Begin) -> No
     try:
         prctl.set_parent_death_signal(signal.SIGKILL)
         signal.set_wakeup_fd(-1)
-        # The forkserver's channel is not this process's: its end must show at once, there.
+        # The forkserver's channel must not stay open in this process: its end must be seen there at
+        # once.
         os.dup2(sock.fileno(), CONTROL, inheritable=False)
         sock.close()
         os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))

@@ -3,7 +3,7 @@
 NAME        empties the folder that an owner's programs had when the server was killed
 TRUSTS      the supervisor
 RUNS AS     that owner; no capabilities; an allow-list of system calls; it can remove what is there, and nothing else
-TALKS TO    nobody
+TALKS TO    no process
 ENDS WHEN   the folder is empty, or it takes longer than the supervisor waits
 """
 

@@ -1,8 +1,9 @@
-"""An exception that nobody expected: what is said of it, once, wherever it came up.
+"""An unexpected exception: how it is reported, once, wherever it occurs.
 
-What becomes of its request is in `serve` (a 500 where nothing was sent yet) and in the worker's clients (the end of
-the connection, or of the stream, where something was). Two kinds are no bugs, and take the same way: a regular
-expression that was given up, as nobody can say what it was to decide; and what the system has run out of.
+`serve` says what happens to its request (a 500 if nothing was sent yet), and so do the worker's
+clients (the end of the connection, or of the stream, if something was). Two kinds are not bugs, and
+are handled the same way: a regular expression that was given up, as its result is unknown; and a
+resource that the system has run out of.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ CODES: Words[Make] = Words(
     Word(
         "A",
         "",
-        "The address and port that the client came in at.",
+        "The address and port to which the client connected.",
         _asked(lambda request, _: f"{request.endpoints.local}:{request.endpoints.local_port}"),
     ),
     Word("e", "{NAME}", "An environment variable of the request.", _asked(lambda request, name: request.env.get(name))),
@@ -249,7 +249,7 @@ CODES: Words[Make] = Words(
     Word(
         "t",
         "[{[c][u][z]}]",
-        "The time: c as ISO 8601, u with microseconds, z with the zone.",
+        "The time: c for ISO 8601, u for microseconds, z for the zone.",
         _at,
     ),
     Word(
@@ -260,6 +260,6 @@ CODES: Words[Make] = Words(
         differs="A process has one thread.",
     ),
     Word("v", "", "The ServerName.", _always(_server_name)),
-    Word("V", "", "The name that was asked for, or the ServerName: by UseCanonicalName.", _requested_name),
+    Word("V", "", "The requested name, or the ServerName, by UseCanonicalName.", _requested_name),
     form="%{arguments}{name}",
 )

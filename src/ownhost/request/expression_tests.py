@@ -1,6 +1,6 @@
-"""The tests of expressions (expr.html, "Unary operators", "Binary operators"): what each asks.
+"""The tests of expressions (expr.html, "Unary operators", "Binary operators").
 
-An entry's function makes the test out of what gives its words, once for each expression.
+An entry's function makes the test from the functions for its words, once for each expression.
 """
 
 from __future__ import annotations
@@ -137,14 +137,16 @@ def _look_up(request: Request, uri: str, query: str | None, filename: str = "") 
 
 for _word in (
     Word("strmatch", "pattern", "Matches a pattern with * and ?.", Test(_matches())),
-    Word("strcmatch", "pattern", "Matches a pattern with * and ?, in any case.", Test(_matches(any_case=True))),
+    Word(
+        "strcmatch", "pattern", "Matches a pattern with * and ?. Case does not matter.", Test(_matches(any_case=True))
+    ),
     Word("fnmatch", "pattern", "Matches a pattern whose * and ? match no slash.", Test(_matches(within_path=True))),
     Word(
         "ipmatch",
         "network",
         "Is an address in a network.",
         Test(in_network, of_network=True),
-        differs="Names of hosts are not looked up.",
+        differs="Host names are not looked up.",
     ),
 ):
     PATTERNS.add(_word)
@@ -152,7 +154,7 @@ for _word in (
 for _word in (
     Word("n", "text", "The text is not empty.", Test(_is_something)),
     Word("z", "text", "The text is empty.", Test(_is_nothing)),
-    Word("T", "text", "The text is not empty, 0, off, false or no.", Test(_is_true)),
+    Word("T", "text", "The text is none of these: empty, 0, off, false, no.", Test(_is_true)),
     Word("R", "network", "The client's address is in a network.", Test(in_network, of_network=True)),
     Word("d", "file", "There is a folder of that name.", _file(lambda found: stat.S_ISDIR(found.st_mode))),
     Word("e", "file", "There is anything of that name.", _file(lambda _: True)),
@@ -173,14 +175,14 @@ for _word in (
     Word(
         "x",
         "file",
-        "There is something of that name that somebody may execute.",
+        "There is something of that name that some user may execute.",
         _file(lambda found: bool(found.st_mode & 0o111), follow=False),
     ),
-    Word("F", "file", "The file would be served, as a subrequest finds.", _reachable(_file_is_reachable)),
+    Word("F", "file", "A subrequest says that the file would be served.", _reachable(_file_is_reachable)),
     Word(
         "U",
         "path",
-        "A client may ask for this path of the server, as a subrequest finds.",
+        "A subrequest says that a client may see this path of the server.",
         _reachable(_url_is_reachable),
         ("A",),
     ),

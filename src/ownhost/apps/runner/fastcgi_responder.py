@@ -1,6 +1,7 @@
-"""The FastCGI protocol, as a program that answers requests speaks it: the role of a responder.
+"""The FastCGI protocol from the side of a program that answers requests: the role of a responder.
 
-Standard library only, Python 3.8 or later: wsgi_runner.py imports it from beside itself, wherever that is.
+Standard library only, Python 3.8 or later: wsgi_runner.py imports it from its own folder, wherever
+that is.
 
 Source: the FastCGI specification 1.0.
 """
@@ -30,11 +31,11 @@ Receive = Callable[[int], bytes]
 
 
 class Broken(OSError):
-    """The connection ended, or what came over it is no FastCGI. Applications see an error of their input."""
+    """The connection ended, or its bytes are not FastCGI. Applications see an error of their input."""
 
 
 class Record(NamedTuple):
-    """One record as it came."""
+    """One record as received."""
 
     type: int
     id: int
@@ -42,7 +43,7 @@ class Record(NamedTuple):
 
 
 def read_exactly(receive: Receive, size: int) -> bytes:
-    """So many bytes, however they arrive. Raises Broken, EOFError where there is not even the first."""
+    """So many bytes, however they arrive. Raises Broken, EOFError if there is not even the first."""
     data = receive(size) if size else b""
     while len(data) < size:
         more = receive(size - len(data))
@@ -53,7 +54,7 @@ def read_exactly(receive: Receive, size: int) -> bytes:
 
 
 def read_record(receive: Receive) -> Record:
-    """The next record. Raises EOFError at the end of the connection, Broken where it ends within a record."""
+    """The next record. Raises EOFError at the end of the connection, Broken if it ends within a record."""
     version, kind, number, length, padding = _HEADER.unpack(read_exactly(receive, _HEADER.size))
     if version != VERSION:
         raise Broken(f"a record of FastCGI version {version}")
@@ -65,12 +66,12 @@ def read_record(receive: Receive) -> Record:
 
 
 def record(kind: int, number: int, content: bytes = b"") -> bytes:
-    """A record as it is sent."""
+    """A record as bytes."""
     return _HEADER.pack(VERSION, kind, number, len(content), 0) + content
 
 
 def records(kind: int, number: int, content: bytes) -> Iterator[bytes]:
-    """The records of a stream that content takes; none where it is empty, as an empty record would end the stream."""
+    """The records for some content of a stream; none for empty content, as an empty record would end the stream."""
     for start in range(0, len(content), MOST_CONTENT):
         yield record(kind, number, content[start : start + MOST_CONTENT])
 
@@ -94,7 +95,7 @@ def parse_params(data: bytes) -> dict[str, str]:
 
 
 def _length(data: bytes, place: int) -> tuple[int, int]:
-    """A length, and the place behind it."""
+    """A length, and the position after it."""
     if place < len(data) and data[place] < 0x80:
         return data[place], place + 1
     if place + 4 > len(data):
@@ -106,7 +107,7 @@ class Exchange:
     """One request and its response on a connection: the four streams of a FastCGI responder."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Reads up to the end of the parameters. Raises EOFError where no request comes any more, Broken."""
+        """Reads up to the end of the parameters. Raises EOFError if no request comes any more, Broken."""
         self.connection = connection
         self.number = 0
         self.sending = threading.Lock()  # an application's own threads may write to the error log
@@ -123,7 +124,7 @@ class Exchange:
             raise Broken(f"the client is gone: {error.strerror}") from None
 
     def _begin(self) -> bool:
-        """Wait for BEGIN_REQUEST; whether the connection is to stay afterwards."""
+        """Wait for BEGIN_REQUEST. Returns whether the connection stays afterwards."""
         while True:
             begin = read_record(self._receive)
             if begin.type == BEGIN_REQUEST:
@@ -140,7 +141,7 @@ class Exchange:
         return bool(flags & KEEP_CONN)
 
     def _stream(self, kind: int) -> Iterator[bytes]:
-        """The contents of one stream, up to its end."""
+        """The content of one stream, up to its end."""
         while True:
             try:
                 part = read_record(self._receive)
@@ -169,14 +170,14 @@ class Exchange:
             self._send(part)
 
     def error(self, data: bytes) -> None:
-        """Send lines for the error log. Nobody is told where they cannot be sent."""
+        """Send lines for the error log. If that fails, they are lost silently."""
         self.reported = True
         with contextlib.suppress(Broken):
             for part in records(STDERR, self.number, data):
                 self._send(part)
 
     def end(self, status: int) -> None:
-        """End the response, and take what is left of the request. `status` is not 0 where it failed. Raises Broken."""
+        """End the response, and read the rest of the request. `status` is not 0 if it failed. Raises Broken."""
         errors = record(STDERR, self.number) if self.reported else b""
         ending = record(END_REQUEST, self.number, _END.pack(status, REQUEST_COMPLETE))
         self._send(record(STDOUT, self.number) + errors + ending)

@@ -47,7 +47,7 @@ class Input(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Take what has come, or wait for it. Raises Broken where the client is gone."""
+        """Read what has come, or wait for it. Raises Broken if the client is gone."""
         if not self.part:
             self.part = memoryview(next(self.parts, b""))
         size = min(len(buffer), len(self.part))
@@ -57,7 +57,7 @@ class Input(io.RawIOBase):
 
 
 class Errors(io.RawIOBase):
-    """wsgi.errors, sys.stderr and sys.stdout: the error log, by way of the request under way where there is one."""
+    """wsgi.errors, sys.stderr and sys.stdout: the error log, through the current request if there is one."""
 
     exchange: Exchange | None = None
 
@@ -81,13 +81,13 @@ class Errors(io.RawIOBase):
 
 
 class Answer:
-    """A response as PEP 3333 has an application make it."""
+    """A response that an application makes by PEP 3333."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.is_head = exchange.params.get("REQUEST_METHOD") == "HEAD"
         self.head: tuple[str, Headers] | None = None
-        self.sent = False  # whether the head is on its way
+        self.sent = False  # whether the head was sent
         self.left: int | None = None  # bytes that Content-Length still promises
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
@@ -105,7 +105,7 @@ class Answer:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """Send a part of the body, and the head first. What is beyond Content-Length is left out. Raises Broken."""
+        """Send a part of the body, and the head first. Bytes beyond Content-Length are left out. Raises Broken."""
         if not isinstance(data, bytes):
             raise TypeError(f"a response's parts must be bytes, not {type(data).__name__}")
         if not data:
@@ -130,7 +130,7 @@ class Answer:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def send(self, result: Iterable[bytes]) -> None:
-        """Send what an application returned. Raises whatever the application does, and Broken."""
+        """Send an application's result. Raises whatever the application does, and Broken."""
         if isinstance(result, (list, tuple)) and len(result) == 1:
             self._measure(result[0])
         for data in result:
@@ -142,14 +142,14 @@ class Answer:
             raise ValueError(f"the response is {self.left} bytes shorter than its Content-Length")
 
     def _measure(self, body: bytes) -> None:
-        """Say the length of a body that is one part, where the application did not."""
+        """Set the length of a body that is one part, if the application did not."""
         if self.head is None or self.sent or self.head[0][:3] in ("204", "304"):
             return
         if body and all(name.lower() != "content-length" for name, _ in self.head[1]):
             self.head[1].append(("Content-Length", str(len(body))))
 
     def fail(self) -> None:
-        """Tell the client of a failure, where it has not been told of success. Raises Broken."""
+        """Tell the client about a failure, if no success was sent yet. Raises Broken."""
         if self.sent:
             return
         self.sent = True
@@ -159,7 +159,7 @@ class Answer:
 
 
 def _check_head(status: str, headers: Headers) -> None:
-    """See that a status and header fields can be sent as they are. Raises TypeError, ValueError."""
+    """Check that a status and header fields can be sent. Raises TypeError, ValueError."""
     if not isinstance(status, str) or not isinstance(headers, list):
         raise TypeError("start_response takes a str and a list of tuples")
     if not (status[:3].isdigit() and status[3:4] in ("", " ")) or _has_controls(status):
@@ -182,16 +182,16 @@ Application = Callable[[Dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Script:
-    """The file that an application is in, as mod_wsgi has it: of any name, loaded as a module of its own."""
+    """The file of an application, as mod_wsgi treats it: of any name, loaded as a module of its own."""
 
     def __init__(self, path: str, variable: str) -> None:
         self.path = path
         self.variable = variable
-        self.changed = 0  # when the file that is loaded was changed last, nanoseconds; 0: none is
+        self.changed = 0  # modification time of the loaded file, nanoseconds; 0: none is
         self.application: Application | None = None
 
     def load(self) -> Application:
-        """The application; the file is run when it is first asked for. Raises whatever the file does."""
+        """The application. The file is run on first use. Raises whatever the file does."""
         if self.application is None:
             with open(self.path, "rb") as file:
                 self.changed = os.fstat(file.fileno()).st_mtime_ns
@@ -205,7 +205,7 @@ class Script:
         return self.application
 
     def is_stale(self) -> bool:
-        """Whether the file is another than the one loaded."""
+        """Whether the file has changed since it was loaded."""
         try:
             return self.changed not in (0, os.stat(self.path).st_mtime_ns)
         except OSError:
@@ -213,12 +213,12 @@ class Script:
 
 
 def environ_of(params: dict[str, str], parts: Iterator[bytes], errors: io.TextIOBase) -> dict[str, Any]:
-    """The environ of a request (PEP 3333): what the server says of it, and how it is run."""
+    """The environ of a request (PEP 3333): the server's variables, and how it runs."""
     environ: dict[str, Any] = {"SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", **params}
     environ["wsgi.version"] = (1, 0)
     environ["wsgi.url_scheme"] = "https" if params.get("HTTPS", "").lower() in ("on", "1") else "http"
     environ["wsgi.input"] = io.BufferedReader(Input(parts), MOST_CONTENT)
-    environ["wsgi.input_terminated"] = True  # reads end where the body does, whatever its length
+    environ["wsgi.input_terminated"] = True  # reads end at the end of the body, whatever its length
     environ["wsgi.errors"] = errors
     environ["wsgi.multithread"] = False
     environ["wsgi.multiprocess"] = True
@@ -228,7 +228,7 @@ def environ_of(params: dict[str, str], parts: Iterator[bytes], errors: io.TextIO
 
 
 class Runner:
-    """The process: takes one request after the other."""
+    """The process: serves one request after another."""
 
     def __init__(self, listener: socket.socket, script: Script, options: argparse.Namespace) -> None:
         self.listener = listener
@@ -240,17 +240,17 @@ class Runner:
         self.errors = io.TextIOWrapper(
             io.BufferedWriter(self.log), "utf-8", "backslashreplace", line_buffering=True, write_through=False
         )
-        # A signal that comes just before poll would not interrupt it: it writes a byte here.
+        # A signal just before poll would not interrupt it, so it writes a byte here.
         self.awakened, self.wakes = socket.socketpair()
         self.awakened.setblocking(False)
         self.wakes.setblocking(False)
 
     def stop(self, *_: object) -> None:
-        """SIGTERM: end after the request under way."""
+        """SIGTERM: end after the current request."""
         self.stopping = True
 
     def run(self, connection: socket.socket | None = None) -> None:
-        """Serve until told to stop, or as many requests as wanted; a connection that is there already comes first."""
+        """Serve until told to stop, or for as many requests as wanted; an open connection comes first."""
         while not self.is_done():
             connection = connection or self.accept()
             if connection is None:
@@ -261,11 +261,11 @@ class Runner:
             connection = None
 
     def is_done(self) -> bool:
-        """Whether to take no more requests."""
+        """Whether to accept no more requests."""
         return self.stopping or 0 < self.options.maximum_requests <= self.served
 
     def accept(self) -> socket.socket | None:
-        """The next connection; None where another process has it, or it is time to stop."""
+        """The next connection; None if another process has it, or it is time to stop."""
         if not self.wait_for(self.listener):
             return None
         try:
@@ -276,9 +276,10 @@ class Runner:
         return connection
 
     def wait_for(self, source: socket.socket) -> bool:
-        """Wait until there is something to take; False where it is time to stop.
+        """Wait for a connection; False if it is time to stop.
 
-        Where the script has changed by then, this process starts anew, with nothing taken yet that could be lost.
+        If the script has changed by then, this process restarts, without a request that could be
+        lost.
         """
         signal.set_wakeup_fd(self.wakes.fileno(), warn_on_full_buffer=False)  # each time: asyncio takes it away
         poll = select.poll()
@@ -295,7 +296,7 @@ class Runner:
         return False
 
     def restart(self, source: socket.socket) -> NoReturn:
-        """Become a new process image, with the same pid, listener and connection."""
+        """Execute a new process image, with the same pid, listener and connection."""
         atexit._run_exitfuncs()
         os.dup2(self.listener.fileno(), 0)
         if source is not self.listener:
@@ -304,14 +305,14 @@ class Runner:
         os.execv(sys.executable, [sys.executable, os.path.abspath(__file__), *self.options.arguments])  # noqa: PTH100
 
     def serve(self, connection: socket.socket) -> bool:
-        """Take one request; whether the connection may bring another."""
+        """Serve one request. Returns whether the connection may bring another."""
         try:
             exchange = Exchange(connection)
         except (EOFError, Broken):
             return False
         self.served += 1
         self.log.exchange = exchange
-        if self.options.request_timeout:  # the signal ends the process, whatever it is at
+        if self.options.request_timeout:  # the signal ends the process, whatever it does
             signal.setitimer(signal.ITIMER_REAL, self.options.request_timeout + GRACE)
         try:
             status = self.answer(exchange)
@@ -326,7 +327,7 @@ class Runner:
         return exchange.keeps and exchange.input_ended
 
     def answer(self, exchange: Exchange) -> int:
-        """Have the application answer. 0, or 1 where it failed. Raises Broken."""
+        """Have the application answer. Returns 0, or 1 if it failed. Raises Broken."""
         answer = Answer(exchange)
         try:
             application = self.script.load()
@@ -348,13 +349,13 @@ class Runner:
         return 0
 
 
-GRACE = 0.1  # seconds beyond the request timeout, for whoever asked to say that it is over
+GRACE = 0.1  # seconds beyond the request timeout, in which the worker can say that it is over
 SHUTDOWN_TIMEOUT = 5  # seconds, as mod_wsgi's shutdown-timeout
 CONNECTION = "WSGI_RUNNER_CONNECTION"  # in the environment of a new image: a connection that waits
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line. Ends the process where there is something wrong with it."""
+    """The command line. Ends the process if it is wrong."""
     parser = argparse.ArgumentParser(description="Serves a WSGI application on FastCGI, on standard input's socket.")
     parser.add_argument("script", metavar="SCRIPT", help="the file that the application is in")
     parser.add_argument("callable", metavar="CALLABLE", help="what the application is called there")
@@ -371,7 +372,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Make the process what an application finds: its directory, its module path, its name."""
+    """Set up what an application expects: its directory, its module path, its name."""
     if sys.path and sys.path[0] == os.path.dirname(os.path.abspath(__file__)):  # noqa: PTH100, PTH120
         del sys.path[0]
     before = list(sys.path)
@@ -393,13 +394,13 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def receive_listener() -> socket.socket:
-    """The socket that is standard input, which programs started from here are not to inherit."""
+    """The socket on standard input, which programs started from here must not inherit."""
     listener = socket.socket(fileno=os.dup(0))
     listener.setblocking(False)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    os.dup2(2, 1)  # what is printed belongs into the error log
+    os.dup2(2, 1)  # printed text belongs in the error log
     return listener
 
 
@@ -417,7 +418,7 @@ def main(arguments: list[str]) -> None:
     sys.stdout = sys.stderr = runner.errors
     runner.run(connection)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(SHUTDOWN_TIMEOUT)  # for what an application does at exit, and for threads of its own
+    signal.alarm(SHUTDOWN_TIMEOUT)  # for an application's exit handlers, and its threads
 
 
 if __name__ == "__main__":

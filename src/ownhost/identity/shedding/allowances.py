@@ -1,4 +1,4 @@
-"""What a child sheds of what it may use: limits, the OOM killer's patience, scheduling."""
+"""What a child gives up of what it may use: limits, its OOM score, scheduling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ownhost.identity.shedding.line import Attempt, Line, Wanted, differs
 from ownhost.identity.shedding.seen import IOPRIO_CLASS_SHIFT, IOPRIO_WHO_PROCESS, UNLIMITED, Limits, Seen
 from ownhost.identity.system_calls import system_call
 
-LIKELIER = 100  # points of oom_score_adj that an owner's process has more than the server, or than 0
+LIKELIER = 100  # points of oom_score_adj that an owner's process has above the server's, or above 0
 MOST_LIKELY = 1_000
 REAL_TIME = (os.SCHED_FIFO, os.SCHED_RR, 6)  # 6: SCHED_DEADLINE
 IO_REAL_TIME = 1  # ioprio_set(2): IOPRIO_CLASS_RT; 0 is what follows from the nice value
@@ -21,11 +21,12 @@ LOCKED_MEMORY = 8 << 20  # bytes: Linux's own default
 QUEUES = 819_200  # bytes: Linux's own default
 
 
-# Limits: getrlimit(2). An owner cannot fork without end, lock memory or raise his priority; nobody dumps core.
+# Limits: getrlimit(2). An owner cannot fork without end, lock memory or raise his priority; no
+# process dumps core.
 
 
 def _limits(wanted: Wanted) -> Iterator[tuple[int, str, tuple[int, int]]]:
-    """The most of each: resource, its name in /proc/PID/limits, soft and hard."""
+    """The maximum of each: resource, its name in /proc/PID/limits, soft and hard."""
     yield resource.RLIMIT_CORE, "Max core file size", (0, 0)
     yield resource.RLIMIT_RTPRIO, "Max realtime priority", (0, 0)
     yield resource.RLIMIT_NICE, "Max nice priority", (0, 0)
@@ -66,8 +67,9 @@ def _wrong_limits(seen: Seen, wanted: Wanted) -> str:
 LIMITS = Line("limits", _shed_limits, _attempt_limits, _wrong_limits)
 
 
-# The OOM killer: proc_pid_oom_score_adj(5). A unit that is to be spared (OOMScoreAdjust=-900) spares no owner. What a
-# process with CAP_SYS_RESOURCE has set cannot be lowered again without it; in a container that has none, it can.
+# The OOM killer: proc_pid_oom_score_adj(5). A server that is protected (OOMScoreAdjust=-900) does
+# not protect its owners' processes. A score that a process with CAP_SYS_RESOURCE has set cannot be
+# lowered again without it; in a container without it, it can.
 
 
 def _score(wanted: Wanted) -> int:
@@ -104,11 +106,11 @@ OOM_SCORE = Line(
 )
 
 
-# Scheduling: sched(7), setpriority(2), ioprio_set(2). Neutral processes keep what the server has.
+# Scheduling: sched(7), setpriority(2), ioprio_set(2). Neutral processes keep the server's.
 
 
 def _nice(wanted: Wanted) -> int:
-    """NiceValue, where it says anything; else no owner is favoured because the server is."""
+    """NiceValue, if it is set; otherwise no owner is favoured because the server is."""
     return wanted.identity.nice or max(0, wanted.before.seen.nice)
 
 
@@ -126,7 +128,7 @@ def _attempt_scheduling(wanted: Wanted) -> Iterator[Attempt]:
     real_time = IO_REAL_TIME << IOPRIO_CLASS_SHIFT
     yield "SCHED_FIFO", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     yield "real time of input and output", lambda: system_call("ioprio_set", IOPRIO_WHO_PROCESS, 0, real_time)
-    if nice > -20:  # the highest priority that there is
+    if nice > -20:  # the highest possible priority
         yield "a higher priority", lambda: os.setpriority(os.PRIO_PROCESS, 0, nice - 1)
 
 

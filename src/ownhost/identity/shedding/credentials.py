@@ -1,4 +1,4 @@
-"""What a child sheds of who its parent is: bounding set, groups, uids, capabilities, keyring, and the way back."""
+"""What a child gives up of its parent's identity: the bounding set, groups, uids, capabilities, keyring."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ownhost.identity.capabilities import Capability
 from ownhost.identity.shedding.line import Attempt, BecomeError, Line, Wanted, differs, in_full
 from ownhost.identity.shedding.seen import Seen
 
-# Users, groups, capabilities: credentials(7), capabilities(7). The bounding set goes while CAP_SETPCAP is there. Groups
-# and gids go before uids: without CAP_SETUID none of the rest could be set. The kernel empties the capability sets with
-# the last uid that was 0; that they are set, too, says so whatever securebits say.
+# Users, groups, capabilities: credentials(7), capabilities(7). The bounding set is dropped while
+# CAP_SETPCAP is there. Groups and gids go before uids: without CAP_SETUID none of the rest could be
+# set. The kernel empties the capability sets with the last uid that was 0. They are set explicitly,
+# too, so that this holds whatever securebits say.
 
 
 def _shed_bounding_set(_wanted: Wanted) -> None:
@@ -23,7 +24,7 @@ def _wrong_bounding_set(seen: Seen, _wanted: Wanted) -> str:
     return differs("the bounding set", hex(seen.bounding), "0x0")
 
 
-# Where programs may gain privileges it stays: sudo without capabilities would be root in name only.
+# If programs may gain privileges, it stays: sudo without capabilities would be root in name only.
 BOUNDING_SET = Line(
     "bounding set",
     _shed_bounding_set,
@@ -92,7 +93,7 @@ def _wrong_capabilities(seen: Seen, _wanted: Wanted) -> str:
 CAPABILITIES = Line("capabilities", _shed_capabilities, _attempt_capabilities, _wrong_capabilities)
 
 
-# The session keyring: session-keyring(7). Joined as the owner, whose quota it counts for.
+# The session keyring: session-keyring(7). Joined as the owner, so it counts for the owner's quota.
 
 
 def _shed_keyring(_wanted: Wanted) -> None:
@@ -129,8 +130,8 @@ NEW_PRIVILEGES = Line(
 )
 
 
-# Dumpable: whether another process of the same uid may look in (PR_SET_DUMPABLE(2const)). A change of credentials and
-# execve set it anew.
+# Dumpable: whether another process of the same uid may look in (PR_SET_DUMPABLE(2const)). A change
+# of credentials and execve reset it.
 
 
 def _shed_dumpable(_wanted: Wanted) -> None:

@@ -1,4 +1,4 @@
-"""What a child is to be, and what one line of the list of what it sheds consists of (`walk` has the list)."""
+"""What a child must be, and the parts of one line of the list of what it gives up (`walk` has the list)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OF_PYTHON = frozenset((signal.SIGPIPE, signal.SIGXFSZ))  # which the interpreter
 
 
 class BecomeError(Exception):
-    """The process is not who it should be. It must end at once."""
+    """The process is not what it must be. It must end at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a child is before it sheds anything: its parent."""
+    """What a child is before it gives up anything: a copy of its parent."""
 
     seen: Seen
     keyring: int
@@ -37,14 +37,15 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a child is to be.
+    """What a child must be.
 
-    `owners`: it runs for an owner; else it is a neutral process, which everybody depends on. `processes` is the
-    soft and the hard RLIMIT_NPROC; None leaves it. `session`: it has one of its own. `control` is the descriptor
-    of its channel, which becomes CONTROL; None: it is a part of a command, or a program to be, and its
-    descriptors, its environment and its folder are somebody else's care. `ignored` are signals. `parent` is the
-    process whose end is its own, too; 0: none. `control_group` is the folder of the control group that is made for
-    it; "": it stays in the server's.
+    `owners`: it runs for an owner; else it is a neutral process, on which all owners depend.
+    `processes` is the soft and the hard RLIMIT_NPROC; None leaves it. `session`: it has one of its
+    own. `control` is the descriptor of its channel, which becomes CONTROL; None: it is a part of a
+    command, or will be a program, and its descriptors, environment and folder are handled
+    elsewhere. `ignored` are signals. `parent` is the process with which it ends; 0: none.
+    `control_group` is the folder of the control group that is made for it; "": it stays in the
+    server's.
     """
 
     identity: Identity
@@ -61,7 +62,7 @@ class Wanted:
 
     @classmethod
     def program(cls, parent: int) -> Wanted:
-        """A program that this process is about to start: it is whoever this process is."""
+        """A program that this process is about to start: it has this process's identity."""
         identity = Identity(os.getuid(), os.getgid(), tuple(os.getgroups()), "")
         return cls(identity, _own_before(), no_new_privs=False, session=True, ignored=frozenset(), parent=parent)
 
@@ -88,17 +89,17 @@ def always(_wanted: Wanted) -> bool:
 
 
 def in_full(wanted: Wanted) -> bool:
-    """Of a child of the forkserver: a part of a command, or a program to be, is somebody else's care."""
+    """For a child of the forkserver. For a part of a command, or a future program, this is handled elsewhere."""
     return wanted.control is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that a child sheds.
+    """One thing that a child gives up.
 
-    `shed` gives it up. Each of `attempts` must fail afterwards (OSError, ValueError). `wrong` says what is to be seen
-    that should not be; "" is as it should be. `when`: for whom the line is there at all. `programs`: a launcher does it
-    for each program.
+    `shed` gives it up. Each of `attempts` must fail afterwards (OSError, ValueError). `wrong` says
+    what is not as it should be; "" if all is right. `when`: for which processes the line applies at
+    all. `programs`: a launcher does it for each program.
     """
 
     name: str
@@ -109,10 +110,10 @@ class Line:
     programs: bool = False
 
     def look(self, seen: Seen, wanted: Wanted) -> str:
-        """What is to be seen of a process that should not be."""
+        """What is wrong with a process, as far as it can be seen."""
         return self.wrong(seen, wanted) if self.when(wanted) else ""
 
 
 def differs(what: str, found: object, wanted: object) -> str:
-    """What differs, in words."""
+    """The difference, in words."""
     return "" if found == wanted else f"{what} is {found}, and should be {wanted}"

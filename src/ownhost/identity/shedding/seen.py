@@ -1,6 +1,6 @@
-"""What the kernel says of a process: the facts that `shedding` looks at, of this process or of another.
+"""The kernel's facts about a process: those that `shedding` checks, of this process or of another.
 
-Of another process only root sees all. A fact that cannot be seen from where we stand is None.
+Only root sees all facts of another process. A fact that cannot be seen is None.
 
 Sources: proc(5), sched(7), ioprio_set(2), personality(2), prctl(2).
 """
@@ -17,7 +17,7 @@ from ownhost.identity.system_calls import system_call
 
 IOPRIO_WHO_PROCESS = 1
 IOPRIO_CLASS_SHIFT = 13
-QUERY = 0xFFFF_FFFF  # personality(2): tell, and change nothing
+QUERY = 0xFFFF_FFFF  # personality(2): report, and change nothing
 LARGEST = 65_536  # bytes of a file of /proc
 UNLIMITED = -1  # resource.RLIM_INFINITY
 
@@ -53,11 +53,11 @@ class Seen:
     descriptors: frozenset[int] | None
     dumpable: bool
     environment: frozenset[str] | None  # names
-    control_group: str  # of version 2: its path; "" where there is none
+    control_group: str  # of version 2: its path; "" if there is none
 
 
 def look(pid: int = 0) -> Seen:
-    """A process as it is now; 0 is this one. Raises OSError where it is gone."""
+    """A process as it is now; 0 is this one. Raises OSError if it is gone."""
     folder = f"/proc/{pid}" if pid else "/proc/thread-self"
     status = dict(line.split(b":", 1) for line in read(f"{folder}/status").splitlines())
     stat = read(f"{folder}/stat").rpartition(b")")[2].split()
@@ -147,7 +147,7 @@ def _dumpable(pid: int) -> bool:
     try:
         status = read(f"/proc/{pid}/status").splitlines()
         uid = int(next(line for line in status if line.startswith(b"Uid")).split()[2])
-        return os.stat(f"/proc/{pid}/environ").st_uid == uid  # root's, where it is not dumpable
+        return os.stat(f"/proc/{pid}/environ").st_uid == uid  # root's, if it is not dumpable
     except OSError:
         return False
 

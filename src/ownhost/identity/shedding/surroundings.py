@@ -1,4 +1,4 @@
-"""What a child sheds of what is around it: session, descriptors, signals, environment, folder, masks, control group."""
+"""What a child gives up of its surroundings: session, descriptors, signals, environment, folder, masks, cgroup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTROL = 3  # the descriptor on which every child has its channel to the superv
 NULL = os.devnull
 ENVIRONMENT = frozenset(("PATH", "LANG", "LC_CTYPE"))
 
-_OF_THE_C_LIBRARY = 3 << 31  # signals 32 and 33, which nobody else can reach
+_OF_THE_C_LIBRARY = 3 << 31  # signals 32 and 33, which no other code can reach
 
 
 # The session and its terminal: a hostile process could type into one that it shares (setsid(2), tty_ioctl(4): TIOCSTI).
@@ -61,11 +61,12 @@ def _wrong_descriptors(seen: Seen, _wanted: Wanted) -> str:
 DESCRIPTORS = Line("descriptors", _shed_descriptors, wrong=_wrong_descriptors, when=in_full)
 
 
-# Signals: what is ignored or blocked stays so over fork and execve (signal(7)). nohup(1) ignores SIGHUP.
+# Signals: ignored or blocked ones stay so over fork and execve (signal(7)). nohup(1) ignores
+# SIGHUP.
 
 
 def shed_signals(wanted: Wanted) -> None:
-    """Have every signal do what it does by default, but those that are to be ignored, and block none."""
+    """Reset every signal to its default, except those that must be ignored, and block none."""
     signal.set_wakeup_fd(-1)
     changed = (wanted.before.seen.ignored | wanted.before.seen.caught) & ~_OF_THE_C_LIBRARY
     while changed:  # a bit for each: most are as they should be
@@ -84,7 +85,7 @@ def _wrong_signals(seen: Seen, wanted: Wanted) -> str:
 SIGNALS = Line("signals", shed_signals, wrong=_wrong_signals, programs=True)
 
 
-# The environment: environ(7). Programs get one that is made for them.
+# The environment: environ(7). Programs get one made for them.
 
 
 def _shed_environment(_wanted: Wanted) -> None:
@@ -144,7 +145,8 @@ def _wrong_personality(seen: Seen, _wanted: Wanted) -> str:
 PERSONALITY = Line("personality", _shed_personality, wrong=_wrong_personality)
 
 
-# The control group: cgroups(7), version 2. What is in a group of its own can be ended as a whole.
+# The control group: cgroups(7), version 2. All processes in a group of its own can be ended at
+# once.
 
 
 def _shed_control_group(wanted: Wanted) -> None:
@@ -177,8 +179,8 @@ CONTROL_GROUP = Line(
 )
 
 
-# Its parent's end is its own (PR_SET_PDEATHSIG(2const)). Last, because a change of credentials clears it; the
-# parent may have ended before it took effect.
+# It ends with its parent (PR_SET_PDEATHSIG(2const)). Last, because a change of credentials clears
+# it; the parent may have ended before it took effect.
 
 
 def _shed_life(wanted: Wanted) -> None:

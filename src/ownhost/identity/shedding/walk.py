@@ -1,12 +1,13 @@
-"""What a child sheds: one list, of all that fork and execve(2) leave a process of whoever started the server.
+"""What a child gives up: one list, of all that fork and execve(2) leave a process from whoever started the server.
 
-Each line says how a child gives something up, how it tries to get it back, and what must be seen of it then. A child of
-the forkserver walks the list in its order (`become`). A launcher walks the lines that are a program's, too: the rest
-a program has from its launcher, and cannot change. `tests/never` looks at every role's real processes by the same list.
+Each line says how a child gives something up, how it tries to get it back, and how the result is
+verified. A child of the forkserver walks the list in order (`become`). A launcher also walks the
+lines that apply to a program; the rest a program has from its launcher, and cannot change.
+`tests/never` checks every role's real processes with the same list.
 
-Not on it is what the administrator places the whole server in, and what only ever takes rights away: namespaces, root
-folder, processor affinity and memory policy, seccomp filters, security modules, securebits, other resource limits.
-Timers and pending signals are not inherited.
+Not on it is what the administrator places the whole server in, and what only takes rights away:
+namespaces, root folder, processor affinity and memory policy, seccomp filters, security modules,
+securebits, other resource limits. Timers and pending signals are not inherited.
 
 Sources: fork(2), execve(2), credentials(7), and the manual page that a line names.
 """
@@ -41,9 +42,9 @@ LINES: tuple[Line, ...] = (
 
 
 def shed(wanted: Wanted) -> None:
-    """Walk the list: give all up, try to get it back, look at what is left. For life.
+    """Walk the list: give all up, try to get it back, verify what is left. For life.
 
-    Raises BecomeError, OSError: upon either, the caller must end the process. Started without root's rights there
+    Raises BecomeError, OSError: then the caller must end the process. Without root's rights there
     is less to give up, and all to verify.
     """
     lines = [line for line in LINES if line.when(wanted)]
@@ -67,7 +68,7 @@ def _try_to_regain(lines: list[Line], wanted: Wanted) -> None:
 
 
 def shed_for_program(wanted: Wanted) -> None:
-    """What a child sheds before it is a program of an owner's: its launcher has shed the rest already."""
+    """What a child gives up before it is a program of an owner's: its launcher has given up the rest already."""
     for line in LINES:
         if line.programs and line.when(wanted):
             line.shed(wanted)

@@ -1,1 +1,1 @@
-"""Changes of header fields as data, and what they do to a table of fields: the engine of mod_headers."""
+"""Changes of header fields as data, and their effect on a table of fields: the engine of mod_headers."""

@@ -1,6 +1,7 @@
-"""What one Header or RequestHeader does: a change of a table of fields.
+"""One Header or RequestHeader: a change of a table of fields.
 
-Where a name is in a table several times, Apache's tables know the first: it is looked at, and appended to.
+If a name is in a table several times, Apache's tables use the first: it is looked at, and appended
+to.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Change:
     condition: str | Condition = ""  # NAME or !NAME of a variable, or an expression
 
     def applies(self, request: Request, response: Response | None) -> bool:
-        """Whether its condition holds."""
+        """Whether its condition is true."""
         if not self.condition:
             return True
         if isinstance(self.condition, Condition):
@@ -50,13 +51,13 @@ class Change:
         ACTIONS.known[self.action].means.change(fields, self, request, response)
 
     def apply_to_type(self, fields: Fields, request: Request, response: Response) -> None:
-        """Change the Content-Type of a response, which is known apart from its table of fields."""
+        """Change the Content-Type of a response, which is kept apart from its table of fields."""
         retype = ACTIONS.known[self.action].means.retype
         if retype is not None:
             retype(fields, self, request, response)
 
     def text(self, request: Request, response: Response | None) -> str:
-        """The value, without what could end the field."""
+        """The value, without characters that could end the field."""
         if self.value is None:
             return ""
         if isinstance(self.value, StringExpression):
@@ -75,13 +76,13 @@ def _seen(request: Request, response: Response | None) -> Response | None:
 
 
 def places(fields: Fields, name: str) -> list[int]:
-    """Where a table has fields of a name."""
+    """The positions of fields with a name."""
     key = name.lower()
     return [place for place, (name, _) in enumerate(fields) if name.lower() == key]
 
 
 def put(fields: Fields, name: str, value: str) -> None:
-    """Set a field in the place of all that have its name."""
+    """Replace all fields with a name by one."""
     found = places(fields, name)
     if not found:
         fields.append((name, value))
@@ -95,7 +96,7 @@ _MEMBER = re.compile(r'\s*((?:[^,"]|"[^"]*(?:"|\Z))*)')
 
 
 def has_member(value: str, member: str) -> bool:
-    """Whether a comma-separated list has a member already. Commas in quotes separate nothing."""
+    """Whether a comma-separated list has a member already. Commas in quotes do not separate."""
     position = 0
     while position < len(value):
         found = _MEMBER.match(value, position)
@@ -107,7 +108,7 @@ def has_member(value: str, member: str) -> bool:
 
 
 def compressed(head: Head) -> Fields:
-    """A request's fields, those of one name as one: as Apache's modules see them."""
+    """A request's fields, those of one name joined, as Apache's modules see them."""
     names: dict[str, str] = {}
     for name, _ in head.fields:
         names.setdefault(name.lower(), name)
@@ -161,7 +162,7 @@ def _edit(fields: Fields, change: Change, request: Request, response: Response |
 
 
 def _edited(value: str, change: Change, request: Request, response: Response | None) -> str:
-    """What edit and edit* make of a value. As in Apache, ^ matches anew behind each replacement of edit*."""
+    """The result of edit and edit* for a value. As in Apache, ^ matches again after each replacement of edit*."""
     regex, template = change.regex, unwire(change.text(request, response))
     assert regex is not None
     done, rest = "", unwire(value)
@@ -186,7 +187,7 @@ def _note(fields: Fields, change: Change, request: Request, response: Response |
         request.notes[change.text(request, response)] = fields[place][1]
 
 
-# The same of a response's Content-Type
+# The same for a response's Content-Type
 
 
 def _set_type(_fields: Fields, change: Change, request: Request, response: Response) -> None:
@@ -209,7 +210,7 @@ def _edit_type(_fields: Fields, change: Change, request: Request, response: Resp
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What an action does: to a table of fields, and where it says so to a response's Content-Type."""
+    """The effect of an action: on a table of fields, and for some on a response's Content-Type."""
 
     change: Callable[[Fields, Change, Request, Response | None], None]
     retype: Callable[[Fields, Change, Request, Response], None] | None = None
@@ -218,22 +219,29 @@ class Action:
 REQUEST_ACTIONS = Words(
     "Actions of RequestHeader",
     "action",
-    Word("set", "field value", "Sets a field, in the place of all of its name.", Action(_set, _set_type)),
-    Word("setifempty", "field value", "Sets a field that is not there.", Action(_set_if_empty, _set_absent_type)),
-    Word("append", "field value", "Adds to the first field of the name, behind a comma.", Action(_append)),
-    Word("merge", "field value", "Adds to the first field of the name, unless its list has the value.", Action(_merge)),
-    Word("add", "field value", "Adds one more field of the name.", Action(_add)),
-    Word("unset", "field", "Takes away all fields of the name.", Action(_unset, _unset_type)),
+    Word("set", "field value", "Sets a field, and replaces all with its name.", Action(_set, _set_type)),
+    Word(
+        "setifempty",
+        "field value",
+        "Sets a field, if there is none with its name.",
+        Action(_set_if_empty, _set_absent_type),
+    ),
+    Word("append", "field value", "Adds to the first field with the name, after a comma.", Action(_append)),
+    Word(
+        "merge", "field value", "Adds to the first field with the name, unless its list has the value.", Action(_merge)
+    ),
+    Word("add", "field value", "Adds one more field with the name.", Action(_add)),
+    Word("unset", "field", "Removes all fields with the name.", Action(_unset, _unset_type)),
     Word(
         "edit",
         "field regex replacement",
-        "Replaces what a regular expression matches first, in each field of the name.",
+        "Replaces the first match of a regular expression, in each field with the name.",
         Action(_edit, _edit_type),
     ),
     Word(
         "edit*",
         "field regex replacement",
-        "Replaces all that a regular expression matches, in each field of the name.",
+        "Replaces all matches of a regular expression, in each field with the name.",
         Action(_edit, _edit_type),
     ),
     any_case=True,
@@ -242,7 +250,7 @@ ACTIONS = Words(
     "Actions of Header",
     "action",
     *REQUEST_ACTIONS,
-    Word("echo", "regex", "Sends back the fields of the request whose names match.", Action(_echo)),
+    Word("echo", "regex", "Sends back the request's fields whose names match.", Action(_echo)),
     Word("note", "field name", "Copies a field's value into a note of that name, for logs.", Action(_note)),
     any_case=True,
 )

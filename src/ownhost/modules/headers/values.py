@@ -24,7 +24,7 @@ from ownhost.request.request import Request
 _FORMAT = re.compile(r"%(?:\{([^}]*)\})?([A-Za-z%])|%\Z|\\([\\rnt])|[^%]", re.DOTALL)
 _ESCAPES = {"\\": "\\", "r": "\r", "n": "\n", "t": "\t"}
 
-Code = Callable[[Request, str], str]  # with what stands in its braces
+Code = Callable[[Request, str], str]  # with the argument in its braces
 
 
 def _taken(request: Request, _: str) -> str:
@@ -39,7 +39,7 @@ _WORKERS = "Always the same: workers come and go as needed."
 CODES: Words[Code] = Words(
     "Format codes of header fields",
     "format code",
-    Word("t", "", "When the request came: t= and microseconds since 1970.", lambda r, _: f"t={int(r.time * 1e6)}"),
+    Word("t", "", "When the request arrived: t= and microseconds since 1970.", lambda r, _: f"t={int(r.time * 1e6)}"),
     Word("D", "", "How long it has taken so far: D= and microseconds.", _taken),
     Word("l", "", "The load averages of the machine: l= and three numbers with slashes between.", _load),
     Word("i", "", "How idle the server is: i=100.", lambda _request, _: "i=100", differs=_WORKERS),
@@ -52,7 +52,7 @@ CODES: Words[Code] = Words(
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a field is to be: literal texts and format codes, each a pair of (code, argument); "" is a literal."""
+    """The value of a field: literal texts and format codes, each a pair of (code, argument); "" is a literal."""
 
     parts: tuple[tuple[str, str], ...]
 
@@ -62,7 +62,7 @@ class Value:
 
 
 def _code(request: Request, code: str, argument: str) -> str:
-    """What a format code comes to."""
+    """The value of a format code."""
     request.pure = False
     return CODES.known[code].means(request, argument)
 
@@ -87,7 +87,7 @@ def parse_value(text: str) -> Value | StringExpression:
 
 
 def _is_known(code: str | None, argument: str | None) -> bool:
-    """Whether what follows a % is a format code, with the argument that it needs, or no code at all."""
+    """Whether a % is followed by a format code with its argument, or by no code at all."""
     if code in (None, "%"):
         return True
     word = CODES.get(code)

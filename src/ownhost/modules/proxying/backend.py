@@ -3,7 +3,7 @@
     url = ["unix:" path "|"] scheme "://" [host] [":" port] ["/" ...] / "unix:" path "|" scheme ":"
     scheme = "http" / "https" / "ws" / "wss" / "fcgi" / "scgi" / "uwsgi"
 
-Where there is a socket's path, host and port are only what the other server is told.
+With a socket's path, host and port are only what the other server is told.
 """
 
 from __future__ import annotations

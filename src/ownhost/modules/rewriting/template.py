@@ -1,13 +1,13 @@
-"""Texts with references in them: substitutions, the test strings of conditions, the values of flags.
+r"""Texts with references in them: substitutions, the test strings of conditions, the values of flags.
 
     template  = { literal | escape | variable | lookup | group }
-    escape    = "\\" any character, which then stands for itself
+    escape    = "\" any character, which then stands for itself
     variable  = "%{" name "}"
     lookup    = "${" map ":" template [ "|" template ] "}"      key and default
     group     = "$" digit | "%" digit                           of the rule's pattern, of the last condition's
 
-Braces nest. What is none of these stands for itself. A template is expanded in a single pass: what a request brings
-is never read for references again.
+Braces nest. Any other text is literal. A template is expanded in a single pass: a request's values
+are never searched for references.
 
 Invariant: any text is a template.
 """

@@ -1,15 +1,15 @@
 """A front.
 
 NAME        keeps the connections of proxies that the administrator lists, and relays each request to its virtual host
-TRUSTS      the supervisor, and gates on who the client is. No byte of a request, and no worker
+TRUSTS      the supervisor, and gates about the client's address. No byte of a request, and no worker
 RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    proxies (their connections come out of its mailbox), workers (over pairs that it makes), the supervisor (to
             ask for a mailbox)
-ENDS WHEN   its channel ends, or it was told to stop and is done
+ENDS WHEN   its channel ends, or it was told to stop and has finished
 
-A proxy's kept connection carries requests of many owners. No owner's process ever has it: here each request is read,
-asked of a worker of the virtual host's own identity, and answered with what that one says, which is one answer and no
-byte more (`answer`).
+A proxy's kept connection carries requests for many owners. No owner's process ever has it. A front reads
+each request and sends it to a worker of the virtual host's own identity. It passes on that worker's
+answer: one answer, and no byte more (`answer`).
 """
 
 from __future__ import annotations

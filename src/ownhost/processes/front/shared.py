@@ -56,7 +56,7 @@ class Shared(Forwarder[Letter]):
         """Take connections out of the mailbox."""
 
     def has_room(self) -> None:
-        """Take connections, where there is room for more."""
+        """Take connections, if there is room for more."""
         if not self.takes and not self.stopping and len(self.connections) < self.most:
             self.takes = True
             self.watch(self.mailbox.fileno(), self.take, EPOLLIN | EPOLLEXCLUSIVE)

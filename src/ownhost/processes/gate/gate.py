@@ -3,8 +3,8 @@
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client. It hears nothing of workers
 RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
-TALKS TO    clients (it looks at what they sent, and leaves it there for the worker), the supervisor (to ask for a
-            mailbox); it puts connections into mailboxes
+TALKS TO    clients (it looks at their bytes, and leaves them in the socket for the worker), the supervisor (to ask for
+            a mailbox); it puts connections into mailboxes
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
 """
 
@@ -30,7 +30,7 @@ from ownhost.request.request import Level
 
 STREAM = int(SOCK_STREAM)
 LOOK = int(MSG_PEEK | MSG_DONTWAIT)
-DROPS = 8  # that are read at a time from a client who is given up
+DROPS = 8  # that are read at a time from a client that is given up
 ACCEPT_BATCH = 32  # connections accepted per turn, so that other descriptors have their turn
 MAX_PENDING = 8_192  # connections whose head is not complete
 

@@ -1,11 +1,11 @@
 """A launcher.
 
 NAME        starts and ends an identity's programs: CGI, and apps that stay (PHP, WSGI)
-TRUSTS      its identity's workers, which may have it run anything: as the owner, all of this is the owner's
+TRUSTS      its identity's workers, which may have it run anything: it runs as the owner, and so do they
 RUNS AS     the identity, without filter or no_new_privs, so that sudo and sendmail work from owners' programs
-TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them, and writes what they
-            complain of to the error log); never the network
-ENDS WHEN   nothing has been asked for a while and no program is left, or its channel ends; ends its programs first
+TALKS TO    workers (orders), the supervisor ("stop"), programs (it starts, ends and reaps them, and logs their
+            standard error); never the network
+ENDS WHEN   it had no order for a while and no program is left, or its channel ends; it ends its programs first
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """The logger.
 
 NAME        writes the logs that several identities share
-TRUSTS      the supervisor; of a sender only that its lines are its own to say
+TRUSTS      the supervisor; a sender only about its own lines
 RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
 TALKS TO    workers, launchers and gates (one socket each and log, one way), the supervisor (new senders)
-ENDS WHEN   its channel ends, or it is told to stop, as it is when all who send are gone; it writes what is there
+ENDS WHEN   its channel ends, or it is told to stop, which happens when all senders are gone; it writes what
+            is there
 
-A worker that held the descriptor of a shared log could truncate what others wrote. It gets a socket instead. Who sends
-is known by the socket, and by the kernel's word (SO_PASSCRED): the time, the pid and the virtual host's name in a line
-of an error log are the logger's to say (`speaker`).
+A worker with the descriptor of a shared log could truncate what others wrote. So it gets a socket
+instead. The socket, and the kernel (SO_PASSCRED), tell who sends: the logger itself writes the time,
+the pid and the virtual host's name into a line of an error log (`speaker`).
 
-Nobody waits for anybody: one message of each sender is taken per turn. A sender is not heard while its identity has
-used up its budget, nor while its log takes no lines. What is too much waits in that sender's own socket, then in the
-sender, which drops what is more, and says how much that was.
+No sender waits for another: one message of each is read per turn. A sender is not read while its
+identity has used up its budget, nor while its log takes no lines. Further lines wait in that sender's
+own socket, and then in the sender, which drops the rest and reports how much that was.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Admission:
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody can be admitted for now."""
+        """Whether no worker can be admitted for now."""
         return self.room.is_full
 
     def admit(self, number: int) -> bool:

@@ -36,7 +36,7 @@ _NOT_YET = {
     ),
 }
 _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # the beginning of a LocationMatch that lacks the slash
-_NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # what a RewriteRule begins with that forgets that there is none
+_NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # a RewriteRule that begins with a slash, which is never there
 
 
 def notes(config: Config, may_look: Callable[[str], bool]) -> list[Problem]:

@@ -302,7 +302,7 @@ def listen(start: Preparation) -> None:
 
 
 def write_pid(start: Preparation) -> None:
-    """The PidFile, if there is to be one."""
+    """The PidFile, if one is wanted."""
     try:
         if start.trial:
             startup.find_pid_file(start.config, start.owners)

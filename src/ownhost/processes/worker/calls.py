@@ -1,13 +1,14 @@
-"""Requests that have called at an app's socket, and that no process may have taken yet.
+"""Requests at an app's socket that no process may have taken yet.
 
-While there are any, no line is left to a next request: its process is free for them. That is for one worker's requests
-only, and only where processes come free. So what waits for longer is told to the launcher, on its lease: it wants back
-the lines that other workers keep, and has a program that starts its own processes look once more. php-fpm's master
-looks only where somebody connects (its event is edge-triggered), starts one process for all who came together, and none
-where one seemed idle: who is left over then would wait for as long as nobody else comes.
+While there are any, no line is left to a next request: its process is free for these. That covers
+only one worker's requests, and only if processes become free. So a longer wait is reported to the
+launcher, on the request's lease. It asks other workers for the lines that they keep, and has a
+program that starts its own processes check once more. php-fpm's master checks only on a new
+connection (its event is edge-triggered), starts one process for all that came together, and none if
+one seemed idle. A request left over would wait until another one comes.
 
-What a process has read none of looks as if it waited: a small body that a script is slow to read costs the others' next
-requests their lines, and the launcher a few looks, no more.
+A request of which a process has read nothing looks as if it waited: a small body that a script is
+slow to read costs the others' next requests their lines, and the launcher a few checks, no more.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Protocol
 
 from ownhost.request.programs import Line
 
-SOON = 0.01  # seconds between looks at what waits, and until the launcher hears of it
-SELDOM = 1.0  # seconds until it hears of the same again, at most
+SOON = 0.01  # seconds between checks, and until the launcher is told
+SELDOM = 1.0  # seconds until it is told again about the same, at most
 
 
 class Caller(Protocol):
@@ -29,7 +30,7 @@ class Caller(Protocol):
 
 
 class Call:
-    """A line, the start of whose request stands in the app's queue."""
+    """A line; the start of its request is in the app's queue."""
 
     __slots__ = ("due", "line", "pause")
 
@@ -40,7 +41,7 @@ class Call:
 
 
 class Calls:
-    """One app's, in their order. A lease has one at most."""
+    """The calls of one app, in order. A lease has at most one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -48,7 +49,7 @@ class Calls:
         self.looking = False
 
     def add(self, lease: Caller, line: Line) -> None:
-        """A request was sent on a line that is new."""
+        """A request was sent on a new line."""
         self.waiting[lease] = Call(line, self.loop.time())
         if not self.looking:
             self.looking = True
@@ -68,7 +69,7 @@ class Calls:
         return False
 
     def _look(self) -> None:
-        """Complain of the first one that is due: at one a look, processes come as fast as they can be started."""
+        """Report the first one that is due: with one per check, processes come as fast as they can be started."""
         self.waiting = {lease: call for lease, call in self.waiting.items() if not call.line.is_taken()}
         now = self.loop.time()
         for lease, call in self.waiting.items():

@@ -22,10 +22,10 @@ from ownhost.request.serve import error_response, respond
 
 
 class Breakable(Protocol):
-    """Somebody whom a bug ends, and nobody else."""
+    """An object that a bug ends, and no other object."""
 
     def broke(self, error: Exception) -> None:
-        """Say so, answer what can be answered, and end. Never raises."""
+        """Log it, answer if possible, and end. Never raises."""
 
 
 B = TypeVar("B", bound=Breakable)
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def guarded(step: Callable[[B], T]) -> Callable[[B], T | None]:
-    """A step that the event loop has somebody take: what is raised in it ends that one alone."""
+    """A step that the event loop calls for an object: an exception ends only that object."""
 
     @functools.wraps(step)
     def take(whose: B) -> T | None:
@@ -49,7 +49,7 @@ def guarded(step: Callable[[B], T]) -> Callable[[B], T | None]:
 def begin_task(
     loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None], whose: Breakable
 ) -> asyncio.Task[None]:
-    """Have something done meanwhile for somebody, whom what is raised in it ends."""
+    """Run a coroutine for an object. An exception ends only that object."""
 
     def ended(task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -62,7 +62,7 @@ def begin_task(
 
 
 class Client(ABC):
-    """What connections of every version have in common."""
+    """The common part of connections of every version."""
 
     __slots__ = (
         "counted",
@@ -76,7 +76,7 @@ class Client(ABC):
     )
 
     relayed: ClassVar[bool] = False  # whether another worker has the client itself
-    lingers: ClassVar[bool] = True  # whether the client is given time to read the last answer, once all is sent
+    lingers: ClassVar[bool] = True  # whether the client gets time to read the last response, after all is sent
 
     def __init__(self, worker: Shared, handover: Handover) -> None:
         self.worker = worker
@@ -85,34 +85,34 @@ class Client(ABC):
             here.client, here.client_port, here.local, here.local_port, False, here.peer, here.peer_port
         )
         self.server = handover.server  # the id of the virtual host that the connection was made for
-        self.denial: HTTPError | None = None  # why the request being answered may not come this way
+        self.denial: HTTPError | None = None  # why the request being answered may not come on this connection
         self.counted: Clients | None = None  # where this client is counted (MaxClientsVHost)
         self.service: Service | None = None  # of the request being answered, or the last one
-        self.fresh = True  # the next request is the one that a gate handed the connection over for
+        self.fresh = True  # the next request is the one for which a gate passed on the connection
         self.handled = 0  # requests answered on this connection
 
     @abstractmethod
     def begin(self) -> None:
-        """Serve a connection that just came out of the mailbox: its first request is here, as a rule."""
+        """Serve a connection from the mailbox: usually its first request is here."""
 
     @abstractmethod
     def broke(self, error: Exception) -> None:
-        """Something raised that must not (Breakable)."""
+        """An unexpected exception (Breakable)."""
 
     @abstractmethod
     def check_time(self) -> None:
-        """The moment that was set is here (Timed)."""
+        """The deadline has passed (Timed)."""
 
     @abstractmethod
     def close_if_idle(self) -> None:
-        """For a stop: nothing is begun here."""
+        """For a stop: end it if nothing has begun."""
 
     @abstractmethod
     def close(self) -> None:
         """Close this process's end, and forget the connection."""
 
     def find(self, head: Head) -> Service | None:
-        """The virtual host of a request; None where that is another owner's. Raises HTTPError where it is nobody's."""
+        """The virtual host of a request; None if it is another owner's. Raises HTTPError if it has none."""
         worker, endpoints = self.worker, self.endpoints
         place = endpoints.local, endpoints.local_port
         server = (worker.names.get(place) or worker.names_at(*place)).find(head.host)
@@ -131,7 +131,7 @@ class Client(ABC):
         return answers
 
     def admit(self, found: Service | None, asked: str) -> Service:
-        """Who answers a request over TLS for a host. One that the connection was not made for is denied."""
+        """The virtual host for a request over TLS. One for which the connection was not made is refused."""
         own = self.worker.services.get(self.server)
         if found is None or not (found is own or (own is not None and found.shares_connections_of(own))):
             self.denial = _misdirected(self.endpoints, asked)
@@ -144,9 +144,9 @@ class Client(ABC):
         return found
 
     def respond(self, service: Service, request: Request, *, passed: bool = False) -> Response:
-        """The response to a request. Raises OtherIdentity before a byte of it is used.
+        """The response to a request. Raises OtherIdentity if it is another identity's; not a byte of it is used then.
 
-        One that another worker passed on may be this one's though names alone say otherwise: `walk` knows.
+        A relayed request may be this worker's though names alone say otherwise: `walk` knows.
         """
         for arrive in service.site.arrivals:
             arrive(request)
@@ -165,7 +165,7 @@ class Client(ABC):
 
     @staticmethod
     def is_mine(service: Service, request: Request, *, passed: bool) -> bool:
-        """Whose a request is, by names alone: whether that is certain. Raises OtherIdentity."""
+        """Check a request's identity, by names alone. Returns whether that is certain. Raises OtherIdentity."""
         assignment = resolve(request)
         if service.site.is_mine(assignment):
             return True
@@ -175,7 +175,7 @@ class Client(ABC):
         return False
 
     def record(self, service: Service, sending: Sending, *, aborted: bool) -> bool:
-        """Have a response logged that is out. False where that fails."""
+        """Log a response that was sent. False if that fails."""
         try:
             service.record(sending, self.handled, aborted)
         except Exception as error:
@@ -184,7 +184,7 @@ class Client(ABC):
         return True
 
     def enter(self, service: Service, request: Request) -> bool:
-        """Count this client with a virtual host, and no longer with another. False where it has too many."""
+        """Count this client for a virtual host, and no longer for another. False if it has too many."""
         self.leave()
         if service.clients is None:
             return True
@@ -192,12 +192,12 @@ class Client(ABC):
             self.counted = service.clients
             return True
         name, port = service.site.settings[SERVER_NAME].host, self.endpoints.local_port
-        reason = f"MaxClientsVhost reached for {name}:{port}, refusing client."  # as mpm_itk writes it
+        reason = f"MaxClientsVhost reached for {name}:{port}, refusing client."  # the text of mpm_itk
         request.log(Level.WARN, "mpm_itk", reason)
         return False
 
     def leave(self) -> None:
-        """Count this client nowhere any more."""
+        """Stop counting this client."""
         if self.counted is not None:
             self.counted.leave()
             self.counted = None
@@ -212,7 +212,7 @@ def _misdirected(ends: Endpoints, asked: str) -> HTTPError:
 
 
 def _unnamed(service: Service, asked: str) -> HTTPError:
-    """The error for a request for a host that nobody goes by, where StrictHostCheck is on."""
+    """The error for a request for an unknown host, with StrictHostCheck."""
     server = service.site.virtual_host
     if server.id:
         number = "AH10157"

@@ -1,4 +1,4 @@
-"""Seeing that a client has left while a program, or another worker, is at work on its answer."""
+"""Noticing that a client has left while a program, or another worker, works on its response."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ class Watched(Protocol):
     """A connection whose task waits."""
 
     def look_at_client(self) -> None:
-        """End the task, where its client is gone. Never raises."""
+        """End the task, if its client has left. Never raises."""
 
 
 class ClientWatch:
     """Ends a connection's task once its client has closed.
 
-    It looks now and then, at all connections in one go: a program that answers soon costs no system call and no timer.
+    It checks now and then, all connections in one go: a program that answers soon costs no system
+    call and no timer.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,7 +39,7 @@ class ClientWatch:
         self.watched.discard(connection)
 
     def look(self) -> None:
-        """See whether the clients are there, and look again later."""
+        """Check whether the clients are there, and schedule the next check."""
         for connection in list(self.watched):
             connection.look_at_client()
         self.looking = bool(self.watched)

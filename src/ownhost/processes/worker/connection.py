@@ -1,8 +1,9 @@
 """One client's HTTP/1 connection in a worker: requests in, responses out, until it closes. `conversation` decides.
 
-The first request is read and answered as soon as the connection comes out of the mailbox; where it ends there, no
-event-loop object ever exists for it. Whatever can be answered without waiting is answered in one turn: one recv, the
-phases, one send. Only what has to wait (a body to read, a client slow to take a response) becomes a task.
+The first request is read and answered as soon as the connection comes out of the mailbox; if it
+ends there, no event-loop object ever exists for it. Whatever can be answered without waiting is
+answered in one turn: one recv, the phases, one send. Only work that must wait (a body to read, a
+client slow to receive a response) becomes a task.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from ownhost.request.serve import error_response
 
 
 class Connection(Tasked):
-    """Does what its conversation says. What is done gives the event that comes of it; None where that is waited for."""
+    """Does what its conversation says. A method returns the next event; None if it must be waited for."""
 
     __slots__ = ("line",)
 
     def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, sock, handover)
-        self.line: str | None = None  # the request line of what is no request
+        self.line: str | None = None  # the request line of an invalid request
 
     def broken(self) -> Event:
         return self.talk.broken(asked=self.request is not None, begun=self.sending is not None)
@@ -41,7 +42,7 @@ class Connection(Tasked):
     # Reading
 
     def receive(self) -> Event | None:
-        """Read what is here, and see what it is."""
+        """Read the bytes that are here, and say what they are."""
         try:
             data = self.sock.recv(READ_SIZE, RECEIVE)
         except BlockingIOError:
@@ -53,26 +54,26 @@ class Connection(Tasked):
         return self.talk.received(data, self.limits) if data else self.talk.ended()
 
     def go_on(self) -> Event | None:
-        """A response is out: look at what is here of the next request, or wait for it."""
+        """A response was sent: look for the next request, or wait for it."""
         if self.talk.buffer:
             return self.talk.received(b"", self.limits)
         self.wait()
         return None
 
     def listen_again(self) -> Event | None:
-        """The same, where room was waited for."""
+        """The same, after a wait for room."""
         self.worker.deadlines.drop(self)
         self.watch(READ)
         return self.go_on()
 
     def look_behind(self) -> None:
-        """While a program is at work: let a further request wait."""
+        """While a program works: leave a further request unread."""
         self.pause()
         self.look_at_client()
 
     @property
     def limits(self) -> HeadLimits:
-        """What a head may be, by the last virtual host that was chosen here, or by the one that a gate chose."""
+        """The limits on a head, of the last virtual host that was chosen here, or of the one that a gate chose."""
         worker = self.worker
         return (self.service or worker.services.get(self.server) or worker.default).limits
 
@@ -85,7 +86,7 @@ class Connection(Tasked):
     # Answering
 
     def answer(self) -> Event | None:
-        """Find who answers the request that is here, and what."""
+        """Find who answers the request, and with what."""
         talk = self.talk
         head = talk.head
         try:
@@ -107,18 +108,18 @@ class Connection(Tasked):
         return self.send(service, request, response)
 
     def end_in_silence(self) -> None:
-        """Have the client ask again on another connection."""
+        """Make the client repeat the request on another connection."""
         self.log(Level.DEBUG, "core", f"the connection ends: its next request is for {self.talk.head.host!r}")
         self.close_gently()
 
     def refuse(self) -> Event | None:
-        """Answer what is no request (400, 408, 414, 431...), and close."""
+        """Answer an invalid request (400, 408, 414, 431...), and close."""
         talk, service = self.talk, self.service or self.worker.default
         error, talk.error = talk.error, None
         assert error is not None
         end = talk.buffer.find(b"\r\n")
         line = self.line = talk.buffer[: end if end >= 0 else 200].decode("latin-1")
-        method = "HEAD" if line.startswith("HEAD ") else "-"  # whose answer has no body, whatever it is
+        method = "HEAD" if line.startswith("HEAD ") else "-"  # whose response has no body, whatever it is
         talk.head = head = Head(method, "-", 0, "", "/", None, [], {}, keep_alive=False)
         talk.raw, talk.buffer = talk.buffer, b""
         request = Request(head, self.endpoints, service.site, time.time(), self.log)
@@ -126,7 +127,7 @@ class Connection(Tasked):
         return self.send_last(service, request, error_response(request, error))
 
     def apologize(self) -> Event | None:
-        """Answer a request that a bug came up for."""
+        """Answer a request in which a bug occurred."""
         request, service = self.request, self.service
         assert request is not None
         assert service is not None
@@ -140,7 +141,7 @@ class Connection(Tasked):
     # Sending
 
     def send_answer(self) -> Event | None:
-        """Send the response that was waited for."""
+        """Send the response, now that it is here."""
         return self.send(*self.answering())
 
     def send_last(self, service: Service, request: Request, response: Response) -> Event | None:
@@ -149,7 +150,7 @@ class Connection(Tasked):
         return self.send(service, request, response)
 
     def send(self, service: Service, request: Request, response: Response) -> Event | None:
-        """Send a response, at once if it goes."""
+        """Send a response, at once if possible."""
         talk, head = self.talk, request.head
         has_body = head.has_body
         if has_body or response.deferred is not None:
@@ -182,7 +183,7 @@ class Connection(Tasked):
         return self.finish(sending)
 
     def push(self) -> Event:
-        """Send what is here of a response, as far as there is room for it."""
+        """Send as much of a response as there is room for."""
         sending = self.sending
         assert sending is not None
         try:
@@ -195,7 +196,7 @@ class Connection(Tasked):
         return Event.PART if sending.has_more else self.finish(sending)
 
     def wait_for_room(self) -> None:
-        """Leave it to the event loop until the client takes more."""
+        """Leave it to the event loop until the client receives more."""
         self.talk.waiting_since = self.worker.loop.time()
         self.worker.deadlines.set(self, self.deadline())
         self.watch(WRITE)
@@ -205,13 +206,14 @@ class Connection(Tasked):
     def work(self) -> None:
         """Have a program make the response."""
         assert self.request is not None
-        # Without a body nobody reads meanwhile, and watching costs less than to stop it and to begin again.
+        # Without a body nothing is read meanwhile, and watching costs less than to stop and start
+        # again.
         self.begin_task(self.run_program(), pause=self.request.head.has_body)
 
     def read_first(self) -> None:
-        """Send a response once the request's body was read, which nobody wants, as in Apache.
+        """Send a response after the request's body was read, which nothing wants, as in Apache.
 
-        A body that breaks the rules is found out before the client is told that all is well.
+        An invalid body is noticed before the client is told that all is well.
         """
         response = self.response
         assert response is not None
@@ -237,17 +239,17 @@ class Connection(Tasked):
         self.begin_task(self.speak(sending, head))
 
     def stream(self) -> None:
-        """Send what a program says, and read what is left of a request, once what is here of its response is out."""
+        """Send a program's output, and read the rest of a request, after what is here of its response is sent."""
         self.begin_task(self.send_rest())
 
     # Leaving
 
     def be_last(self) -> None:
-        """The worker ends: no request follows the one that is here, or comes."""
+        """The worker ends: no request follows the current one."""
         self.talk.last = True
 
     def hurry(self) -> None:
-        """The same, where nothing was asked yet: there is a last moment for it."""
+        """The same, before any request: there is a last moment for one."""
         self.talk.last = True
         self.talk.waiting_since = self.worker.loop.time()
         self.worker.deadlines.set(self, self.deadline())
@@ -260,13 +262,13 @@ class Connection(Tasked):
         self.close_at_once()
 
     def break_off(self) -> None:
-        """The client has left within a response, or the rest of it cannot be said."""
+        """The client has left within a response, or the rest of it cannot be sent."""
         assert self.sending is not None
         self.finish(self.sending, aborted=True)
         self.close_at_once()
 
     def close_gently(self) -> None:
-        """End it. The client may still be sending, and has an answer to read."""
+        """End it. The client may still be sending, and has a response to read."""
         self.let_go()
         if self.lingers:
             self.worker.lingering.close(self.sock)
@@ -275,7 +277,7 @@ class Connection(Tasked):
         self.worker.forget(self)
 
     def close_at_once(self) -> None:
-        """End it: nobody reads what was sent."""
+        """End it: no one reads what was sent."""
         self.let_go()
         self.sock.close()
         self.worker.forget(self)

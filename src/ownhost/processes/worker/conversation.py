@@ -1,8 +1,8 @@
-"""A HTTP/1 connection in a worker: where it stands, and what comes next. Pure: no socket, no loop, the time is given.
+"""An HTTP/1 connection in a worker: its state, and what comes next. Pure: no socket, no loop, the time is a parameter.
 
-What happens is an event. The table says what is to be done then: `connection` does that, and gives the event that
-comes of it, until something has to be waited for. The functions here tell which event it is: whether bytes are a
-request, whether it is time to give up, what becomes of a body that nobody has read.
+What happens is an event. The table says what is done then. `connection` does it, and returns the
+next event, until it must wait. The functions here find the event: whether bytes are a request,
+whether the time is up, what happens to a body that nothing has read.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from ownhost.http.message import Head, HTTPError, Response
 from ownhost.modules.reqtimeout import TOO_LONG, ReadTimeout
 from ownhost.processes.worker import misdirected
 
-LAST_MOMENT = 2.0  # seconds that a client may still take to ask something, or to end its handshake, at a stop
-DOUBT = 2.0  # seconds that a program goes on for a client whose stream has ended
+LAST_MOMENT = 2.0  # seconds for a client to send a request, or to end its handshake, at a stop
+DOUBT = 2.0  # seconds that a program goes on for a client that has ended its stream
 
 
 class State(IntEnum):
-    """Where a connection stands."""
+    """The states of a connection."""
 
-    NEW = auto()  # nothing of its first request is here
+    NEW = auto()  # no byte of its first request is here
     LAST_CALL = auto()  # the same, and the worker stops
-    HEAD = auto()  # a head is not complete
-    IDLE = auto()  # a request was answered; nothing of the next one is here
-    ANSWERING = auto()  # a request is here, or what cannot become one: this turn finds an answer, and sends it
-    SENDING = auto()  # some of the answer waits for room
-    WORKING = auto()  # a task reads the request's body, or waits for a program that makes the answer
-    STREAMING = auto()  # a task sends what a program says, or reads what is left of the request behind its answer
+    HEAD = auto()  # a head is incomplete
+    IDLE = auto()  # a request was answered; no byte of the next is here
+    ANSWERING = auto()  # a request is here, or something that cannot become one: this turn finds and sends a response
+    SENDING = auto()  # some of the response waits for room
+    WORKING = auto()  # a task reads the request's body, or waits for a program's response
+    STREAMING = auto()  # a task sends a program's output, or reads the rest of the request after its response
     RELAYED = auto()  # another identity answers
     TUNNELLED = auto()  # another protocol is spoken
-    CLOSED = auto()  # its client may still be given time to read the last answer (`lingering`)
+    CLOSED = auto()  # its client may still get time to read the last response (`lingering`)
 
 
 class Event(IntEnum):
-    """What happens to a connection."""
+    """The events of a connection."""
 
-    READABLE = auto()  # the client has said something, or has ended its stream
-    WRITABLE = auto()  # there is room for more of the answer
-    NOTHING = auto()  # nothing of a request is here yet
-    MORE = auto()  # there is to be more of a head
+    READABLE = auto()  # the client has sent something, or has ended its stream
+    WRITABLE = auto()  # there is room for more of the response
+    NOTHING = auto()  # no byte of a request is here yet
+    MORE = auto()  # more of a head is to come
     REQUEST = auto()  # a request is here
-    REFUSED = auto()  # what is here is not answered as a request (`error` says why), and nothing follows it
-    MISDIRECTED = auto()  # the request is another owner's, and its client will ask again by itself
+    REFUSED = auto()  # the bytes here are not answered as a request (`error` says why), and nothing follows
+    MISDIRECTED = auto()  # the request is another owner's, and its client will repeat it by itself
     OTHER_IDENTITY = auto()  # the request is another identity's
-    DEFERRED = auto()  # the answer is a program's, and not here yet
-    UNREAD = auto()  # the answer is here, and is to wait until the request's body was read
-    ANSWERED = auto()  # the answer is here by now
-    SWITCHED = auto()  # the answer is that another protocol follows
-    FULL = auto()  # the client takes no more of the answer for now
-    PART = auto()  # what is here of the answer is out; more of it comes, or of the request
-    KEPT = auto()  # the answer is out, and the connection goes on
-    LAST = auto()  # nothing more is said
+    DEFERRED = auto()  # the response is a program's, and not here yet
+    UNREAD = auto()  # the response is here, and must wait until the request's body was read
+    ANSWERED = auto()  # the response is here now
+    SWITCHED = auto()  # the response starts another protocol
+    FULL = auto()  # the client receives no more of the response for now
+    PART = auto()  # the part of the response that is here was sent; more of it comes, or of the request
+    KEPT = auto()  # the response was sent, and the connection stays open
+    LAST = auto()  # nothing more is sent
     GONE = auto()  # the client has left
     EXPIRED = auto()  # its time is up
-    DRAIN = auto()  # the worker stops: what is begun is finished, and nothing more is begun
-    SUPERSEDE = auto()  # there is a newer worker for the identity: the same, but there is no hurry
-    FAILED = auto()  # a bug came up before anything of an answer was out
-    BROKEN = auto()  # one came up when nothing can be said any more
+    DRAIN = auto()  # the worker stops: the current request is finished, and no other begins
+    SUPERSEDE = auto()  # a newer worker serves the identity: the same, without the hurry
+    FAILED = auto()  # a bug, before any of a response was sent
+    BROKEN = auto()  # a bug, when no response can be sent any more
 
 
-# Where the client may say something, and where an answer is being sent, or made.
+# States in which the client may send something, and in which a response is sent or made.
 _LISTENING = (State.NEW, State.LAST_CALL, State.HEAD, State.IDLE)
 _BUSY = (State.ANSWERING, State.SENDING, State.WORKING, State.STREAMING, State.RELAYED, State.TUNNELLED)
 
-# What each request needs: to look a member of an enumeration up costs as much as a call.
+# Needed for each request: looking up a member of an enumeration costs as much as a call.
 READABLE, MORE, REQUEST, KEPT, LAST = Event.READABLE, Event.MORE, Event.REQUEST, Event.KEPT, Event.LAST
 
 # state, event -> next state, and what is done
@@ -84,7 +84,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.LAST_CALL, Event.EXPIRED): (State.CLOSED, "close_gently"),
     (State.HEAD, Event.EXPIRED): (State.ANSWERING, "refuse"),
     (State.IDLE, Event.EXPIRED): (State.CLOSED, "close_gently"),
-    # An answer that is here
+    # A response that is here
     (State.ANSWERING, Event.FULL): (State.SENDING, "wait_for_room"),
     (State.ANSWERING, Event.PART): (State.STREAMING, "stream"),
     (State.ANSWERING, Event.KEPT): (State.IDLE, "go_on"),
@@ -98,7 +98,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.SENDING, Event.LAST): (State.CLOSED, "close_gently"),
     (State.SENDING, Event.GONE): (State.CLOSED, "break_off"),
     (State.SENDING, Event.EXPIRED): (State.CLOSED, "break_off"),
-    # One that is waited for
+    # One that must be waited for
     (State.ANSWERING, Event.DEFERRED): (State.WORKING, "work"),
     (State.ANSWERING, Event.UNREAD): (State.WORKING, "read_first"),
     (State.WORKING, Event.READABLE): (State.WORKING, "look_behind"),
@@ -112,7 +112,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.TUNNELLED, Event.GONE): (State.CLOSED, "break_off"),
     # One of another identity's
     (State.ANSWERING, Event.OTHER_IDENTITY): (State.RELAYED, "pass_on"),
-    (State.RELAYED, Event.NOTHING): (State.IDLE, "wait"),  # who asked knows by now whose the request is
+    (State.RELAYED, Event.NOTHING): (State.IDLE, "wait"),  # the asker knows the identity now
     (State.RELAYED, Event.ANSWERED): (State.ANSWERING, "send_answer"),
     (State.RELAYED, Event.KEPT): (State.IDLE, "go_on"),
     (State.RELAYED, Event.LAST): (State.CLOSED, "close_gently"),
@@ -134,14 +134,14 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 }
 
 
-Do = Callable[[Any], Event | None]  # gives the event that comes of it; None where that has to be waited for
+Do = Callable[[Any], Event | None]  # returns the next event; None if it must be waited for
 
 
 Steps = dict[tuple[State, Event], tuple[State, Do]]
 
 
 def steps_of(doing: type) -> Steps:
-    """The table, for those who have a method for all that is done in it."""
+    """The table, for objects with a method for each of its actions."""
     return {key: (state, getattr(doing, name)) for key, (state, name) in TABLE.items()}
 
 
@@ -154,7 +154,7 @@ class Times(Protocol):
 
 
 class Conversation:
-    """What was said on a connection, and where it stands. Times are on one clock that runs evenly; 0 is never."""
+    """The bytes of a connection, and its state. Times are on one clock that runs evenly; 0 is never."""
 
     __slots__ = ("buffer", "ended_since", "error", "first_byte", "head", "last", "raw", "state", "waiting_since")
 
@@ -163,12 +163,12 @@ class Conversation:
 
     def __init__(self, last: bool = False) -> None:
         self.state = State.NEW
-        self.last = last  # no request follows the one that is here, or comes
+        self.last = last  # no request follows the current one
         self.buffer = b""  # received and not used
-        self.error: HTTPError | None = None  # what is to be said to what is no request
-        self.waiting_since = 0.0  # when the client was last seen to say or to take something
-        self.first_byte = 0.0  # of an incomplete head: when it came
-        self.ended_since = 0.0  # since when it is known that the client will say no more
+        self.error: HTTPError | None = None  # the answer to an invalid request
+        self.waiting_since = 0.0  # when the client last sent or received something
+        self.first_byte = 0.0  # of an incomplete head: when it began
+        self.ended_since = 0.0  # since when it is known that the client sends no more
 
     def __repr__(self) -> str:
         last = ", its last request" if self.last else ""
@@ -177,13 +177,13 @@ class Conversation:
     # What has happened
 
     def received(self, data: bytes, limits: HeadLimits) -> Event:
-        """What is here, now that the client has said this much more: a request, some of one, or what cannot be one."""
+        """The bytes so far, with these new ones: a request, a part of one, or an error."""
         buffer = self.buffer = self.buffer + data if self.buffer else data
         end = head_end(buffer)
         if end < 0:
             if len(buffer) <= limits.total:
                 return MORE
-            end = len(buffer)  # parsing says which limit it has broken
+            end = len(buffer)  # parsing says which limit it exceeds
         self.raw = buffer[:end]
         try:
             self.head = parse_head(self.raw, limits)
@@ -192,18 +192,18 @@ class Conversation:
         return REQUEST
 
     def refused(self, error: HTTPError) -> Event:
-        """What is here gets this for an answer, and nothing follows: what is behind it cannot be told apart."""
+        """Note the answer to an invalid request. Nothing follows: what is after it cannot be separated."""
         self.error = error
         return Event.REFUSED
 
     def ended(self) -> Event:
-        """The client has ended its stream. Where a request was begun, and be it a line of one, it is told so."""
+        """The client has ended its stream. If a request has begun, even with one line, it gets an answer."""
         if b"\n" in self.buffer.lstrip(b"\r\n"):
             return self.refused(HTTPError(400, "the client ended its stream within a request's head"))
         return Event.GONE
 
     def misdirected(self, *, first: bool) -> Event:
-        """The request is for a name of another owner's; `first`: a gate has handed the connection over for it."""
+        """The request is for another owner's name; `first`: a gate passed on the connection for it."""
         host = self.head.host
         match misdirected.ending(self.head.method, first=first):
             case misdirected.Ending.DISAGREEMENT:
@@ -213,19 +213,21 @@ class Conversation:
         return Event.MISDIRECTED
 
     def waits_for(self, head: Head, response: Response, *, read: bool) -> Event | None:
-        """What an answer has to wait for. `read`: the request's body was, as far as anybody wants it."""
+        """What a response must wait for. `read`: the request's body was read, as far as it is wanted."""
         if response.deferred is not None:
             return Event.DEFERRED
         if read or not head.has_body:
             return None
         if head.expect_continue and not self.buffer:
-            response.close = True  # the body may come or not, there is no telling (RFC 9110, 10.1.1)
+            response.close = True  # the body may come or not: that is unknown (RFC 9110, 10.1.1)
         elif not response.close and (head.keep_alive or response.status < 400):
             return Event.UNREAD
         return None
 
     def broken(self, *, asked: bool, begun: bool) -> Event:
-        """What a bug comes to, where a request is here (`asked`), and where some of its answer may be out (`begun`)."""
+        """The event for a bug, depending on whether a request is here (`asked`), and whether some
+        of its response was sent (`begun`).
+        """
         if self.state is State.CLOSED:
             return Event.BROKEN
         if begun:
@@ -237,9 +239,10 @@ class Conversation:
     # The time
 
     def deadline(self, times: Times) -> float:
-        """When to give up waiting for the client; never for what a task does, which has times of its own.
+        """When to give up waiting for the client; never during a task, which has its own time limits.
 
-        That is KeepAliveTimeout between requests, RequestReadTimeout within a head, and Timeout for each step.
+        That is KeepAliveTimeout between requests, RequestReadTimeout within a head, and Timeout for
+        each step.
         """
         match self.state:
             case State.NEW | State.HEAD:
@@ -255,15 +258,16 @@ class Conversation:
         return inf
 
     def expired(self) -> Event:
-        """The deadline is here."""
+        """The deadline has passed."""
         if self.state is State.HEAD:
             self.error = HTTPError(408, TOO_LONG.format("header"), module="reqtimeout")
         return Event.EXPIRED
 
     def doubts(self, now: float) -> bool:
-        """The client has ended its stream, and an answer is worked on: whether nobody can be waiting for that any more.
+        """The client has ended its stream while its response is made: whether it must have left.
 
-        Who has left looks like who waits for the answer all the same (nc -N): for a moment it gets the benefit.
+        A client that has left looks like one that waits for the response (nc -N), so it gets a
+        moment.
         """
         self.ended_since = self.ended_since or now
         return now - self.ended_since >= DOUBT

@@ -61,7 +61,7 @@ class Copying:
                     case Kind.END:
                         end = End.from_bytes(record.data)
                         if upload is not None and (end.keep or end.again):
-                            await upload  # all bytes are sent, as all were read: this is only its last step
+                            await upload  # all of it is sent, as all was read: this is only the last step
                             if not self._uploaded:
                                 raise RelayLost("it answered a request that was not over, and would go on")
                         return end

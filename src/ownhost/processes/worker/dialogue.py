@@ -1,6 +1,6 @@
 """Asking a program of the configuration (RewriteMap prg:): a line out, a line in, one question at a time.
 
-The worker waits for the answer: that is what such a program is for. One that does not answer is given up.
+The worker waits for the answer, as Apache does. A program that does not answer is given up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST = 65_536  # bytes of an answer
 
 
 class Dialogue:
-    """A program that runs for this worker alone. Each line that it complains of is a message of mod_rewrite's."""
+    """A program that runs only for this worker. Each line of its standard error is a message of mod_rewrite's."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Dialogue:
         )
 
     def __call__(self, question: str) -> str | None:
-        """The answer to a line; None where there is none. The program says NULL for that (mod_rewrite, prg:)."""
+        """The answer to a line; None if there is none. The program says NULL for that (mod_rewrite, prg:)."""
         if self.sock is None or "\n" in question:
             return None
         try:
@@ -69,7 +69,7 @@ class Dialogue:
         return answer[:-1]
 
     def _wait(self, sock: socket.socket, end: float) -> None:
-        """Wait until the program answers; meanwhile it may complain. Raises TimeoutError."""
+        """Wait for the program's answer; meanwhile it may write errors. Raises TimeoutError."""
         while (left := end - time.monotonic()) > 0:
             ready = [descriptor for descriptor, _ in self.poll.poll(left * 1_000)]
             if sock.fileno() in ready:

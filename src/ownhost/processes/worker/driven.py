@@ -1,6 +1,6 @@
-"""A client whose conversation is held: what happens goes in, and what is to be done then is done.
+"""A client with a conversation: events go in, and the actions of its table are run.
 
-Here is how it is waited for: by the kernel, by the clock, by a task. What it says is `connection`'s.
+This file waits for events: from the kernel, the clock, a task. `connection` has the actions.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ownhost.request.request import Level
 
 
 class Driven(Client):
-    """A client that takes one step after the other. A step gives the event that comes of it; None to wait for one."""
+    """A client that takes one step after another. A step returns the next event; None to wait for one."""
 
     __slots__ = ("sock", "talk", "task", "watched")
 
     steps: ClassVar[Steps]
 
     def __init_subclass__(cls, *, whole: bool = True) -> None:
-        """`whole`: it has a method for all that the table says."""
+        """`whole`: it has a method for each action of the table."""
         if whole:
             cls.steps = steps_of(cls)
 
@@ -40,7 +40,7 @@ class Driven(Client):
         super().__init__(worker, handover)
         self.sock = sock
         self.talk = Conversation(worker.stopping)
-        self.task: asyncio.Task[None] | None = None  # that is at work on a request
+        self.task: asyncio.Task[None] | None = None  # the task of the current request
         self.watched = 0  # what it is watched for: READ, WRITE, or nothing
 
     @property
@@ -49,14 +49,14 @@ class Driven(Client):
         return self.talk.state is State.CLOSED
 
     def happens(self, event: Event | None) -> None:
-        """Do what comes next, until something has to be waited for. What is raised ends this connection alone."""
+        """Run the next steps, until something must be waited for. An exception ends only this connection."""
         try:
             self.proceed(event)
         except Exception as error:
             self.broke(error)
 
     def proceed(self, event: Event | None) -> None:
-        """The same, where what is raised is the caller's to see."""
+        """The same, but the caller sees exceptions."""
         talk, steps = self.talk, self.steps
         while event is not None:
             try:  # as `states.follow`, which would be a call for each step
@@ -70,7 +70,7 @@ class Driven(Client):
 
     @guarded
     def check_time(self) -> None:
-        """There is one moment per connection, not one per request, so it may turn out that there is time left."""
+        """There is one deadline per connection, not one per request, so there may be time left."""
         deadline = self.deadline()
         if deadline > self.worker.loop.time():
             self.worker.deadlines.set(self, deadline)
@@ -85,7 +85,7 @@ class Driven(Client):
             self.happens(Event.GONE)
 
     def broke(self, error: Exception) -> None:
-        """Something raised that must not: a 500 where nothing was sent, and in any case the connection's end."""
+        """An unexpected exception: a 500 if nothing was sent, and in any case the connection's end."""
         bugs.report(self.log, error)
         try:
             self.leave_task()
@@ -101,19 +101,19 @@ class Driven(Client):
 
     @abstractmethod
     def broken(self) -> Event:
-        """What it comes to that a bug came up."""
+        """The event for a bug."""
 
     # Tasks
 
     def begin_task(self, work: Coroutine[object, object, Event], *, pause: bool = True) -> None:
-        """Leave the connection to a task: nothing is read meanwhile but by it."""
+        """Leave the connection to a task: only the task reads from it."""
         if pause:
             self.pause()
         self.worker.adopt(self)
         self.task = self.worker.loop.create_task(self.carry_out(work))
 
     async def carry_out(self, work: Coroutine[object, object, Event]) -> None:
-        """Do something that takes time, and go on with what has happened by it."""
+        """Run something that takes time, and go on with its event."""
         event, bug = Event.GONE, None
         try:
             event = await work
@@ -131,7 +131,7 @@ class Driven(Client):
             bugs.report(self.log, bug)
 
     def leave_task(self) -> None:
-        """Have the task end, if there is one; what comes of it does not matter any more."""
+        """End the task, if there is one; its result does not matter any more."""
         task, self.task = self.task, None
         if task is not None:
             task.cancel()
@@ -148,7 +148,7 @@ class Driven(Client):
             worker.deadlines.set(self, self.deadline())
 
     def wait_for_rest(self) -> None:
-        """The same, where some of a head is here."""
+        """The same, if a part of a head is here."""
         talk = self.talk
         talk.first_byte = talk.first_byte or self.worker.loop.time()
         self.wait()
@@ -158,13 +158,13 @@ class Driven(Client):
         return self.talk.deadline(self.service or self.worker.default)
 
     def adopt_watch(self) -> None:
-        """The connection is watched already, for whoever had it before: that is not begun anew."""
+        """The connection is watched already, for its previous object: keep that."""
         self.watched = READ
         self.worker.adopt(self)
         self.worker.waiting.replace(self.sock.fileno(), partial(self.happens, READABLE))
 
     def watch(self, event: int) -> None:
-        """Have it watched for bytes (READ) or for room (WRITE), and for nothing else."""
+        """Watch it for bytes (READ) or for room (WRITE), and for nothing else."""
         if self.watched == event:
             return
         waiting, descriptor = self.worker.waiting, self.sock.fileno()

@@ -1,4 +1,4 @@
-"""A virtual host's TLS in a worker: the context, made of its keys when the first client comes."""
+"""A virtual host's TLS in a worker: the context, made from its keys when the first client comes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ownhost.processes.slices import TLSGiven
 from ownhost.processes.tickets import until_tomorrow
 from ownhost.request.given_files import GivenFiles
 
-AGAIN = 10.0  # seconds between two attempts to read keys that cannot be used
+AGAIN = 10.0  # seconds between two attempts to read unusable keys
 
 
 class Encryption:
-    """What one virtual host's connections are encrypted with."""
+    """The TLS context of one virtual host's connections."""
 
     def __init__(
         self, server: VirtualHost, given: TLSGiven, descriptors: Sequence[int], loop: asyncio.AbstractEventLoop
@@ -38,7 +38,7 @@ class Encryption:
         self._context: ssl.SSLContext | None = None
 
     def wrap(self, sock: SocketType) -> TLSSocket:
-        """A client's socket, under TLS from now on. Raises OpenSSLError where there are no keys that fit."""
+        """A client's socket, under TLS from now on. Raises OpenSSLError if there are no usable keys."""
         if self._given.problem:
             raise OpenSSLError(self._given.problem)
         if self._context is None:
@@ -46,7 +46,7 @@ class Encryption:
         return TLSSocket(self._context, sock, self.server)
 
     def _try(self) -> ssl.SSLContext:
-        """Make the context. One that cannot be made costs no more than a look now and then, however many ask."""
+        """Make the context. A failure costs only an attempt now and then, however many clients come."""
         now = self._loop.time()
         if self._failed is not None and now < self._not_before:
             raise self._failed

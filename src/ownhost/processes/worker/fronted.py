@@ -1,7 +1,8 @@
-"""Requests of front proxies, which a front relays: the target's end of a pair, in the virtual host's own identity.
+"""Requests of front proxies, relayed by a front: the target's end of a pair, in the virtual host's own identity.
 
-What a front says of the client is believed, as what a gate says. All else is as for a client of this worker's own: the
-name is looked at again, clients are counted, and what belongs to another identity is relayed on from here.
+The front is believed about the client, as a gate is. All else is as for a client of this worker's
+own: the name is checked again, clients are counted, and requests of another identity are relayed
+from here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ownhost.processes.worker.service import Service
 
 
 class FrontedConnection(RelayedConnection):
-    """One request after the other, each of whatever client."""
+    """One request after another, each of any client."""
 
     __slots__ = ()
 
@@ -30,18 +31,18 @@ class FrontedConnection(RelayedConnection):
         return Connection.find(self, head)
 
     def pass_on(self) -> Event | None:
-        """Have another identity of the virtual host answer a request: the front need not know."""
+        """Have another identity of the virtual host answer a request: the front need not know it."""
         self.taken()
         return Connection.pass_on(self)
 
     def relay_is_over(self, *, keep: bool) -> Event:
-        """An answer is out that another identity's worker has made and logged."""
+        """A response was sent that another identity's worker has made and logged."""
         self.leave()
-        with contextlib.suppress(OSError):  # after a switch of protocols there is no end but the pair's
+        with contextlib.suppress(OSError):  # after a switch of protocols only the pair's end counts
             self.sock.end_answer(End(keep, keep))
         return super().relay_is_over(keep=keep)
 
     def over(self, sending: Sending, *, aborted: bool) -> Event:
-        """An answer is out. The client is counted for as long as it is answered."""
+        """A response was sent. The client is counted as long as it is answered."""
         self.leave()
         return super().over(sending, aborted=aborted)

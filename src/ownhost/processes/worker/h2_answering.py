@@ -1,7 +1,7 @@
-"""Answering one request of a HTTP/2 connection: what `h2_stream.TABLE` names is done here.
+"""Answering one request of an HTTP/2 connection: the actions of `h2_stream.TABLE` are here.
 
-Only what has to wait for a program is a task. A body that is in memory or in a file is taken from there whenever the
-connection has room for another frame.
+Only waiting for a program is a task. A body in memory or in a file is read when the connection has
+room for another frame.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ class Answering:
         self.stream: Stream = stream
         self.service = connection.service or connection.worker.default
         self.request: Request | None = None
-        self.response: Response | None = None  # that is sent, now or once the stream says so
-        self.sending: Sending | None = None  # the response, once its head is sent
+        self.response: Response | None = None  # to be sent, now or when the stream says so
+        self.sending: Sending | None = None  # the response, after its head was sent
         self.incoming = StreamBody(connection, stream)
         self.outgoing: Outgoing | None = None
         self.task: asyncio.Task[None] | None = None
         self.relayed = False  # another identity's worker answers, and logs it
 
     def step(self, event: Event, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> None:
-        """Something happens to the stream outside of the connection's turns: do what is to be done."""
+        """An event of the stream outside of the connection's turns: run its actions."""
         self.connection.perform(self.talk.step(self.stream, event, self.connection.clock(), code))
         self.connection.soon()
 
     # The request
 
     def serve(self, fields: RawFields) -> None:
-        """Answer a request, at once if nothing has to be waited for."""
+        """Answer a request, at once if nothing must be waited for."""
         connection = self.connection
         try:
             head = read_head(fields, self.service.limits, ended=self.stream.complete)
@@ -104,7 +104,7 @@ class Answering:
         return self.request
 
     def answer(self, response: Response) -> None:
-        """Send a response when its time comes: the stream knows when."""
+        """Send a response when the stream says so."""
         self.response = response
         program = response.deferred is not None
         self.connection.perform(self.talk.found(self.stream, response.status, self.connection.clock(), program=program))
@@ -117,7 +117,7 @@ class Answering:
 
     @property
     def body_limit(self) -> int:
-        """Bytes that a body may have whose length was not said; 0 is any."""
+        """The largest body without a Content-Length, in bytes; 0 is any."""
         request = self.request
         if request is None or request.head.content_length:  # which is checked already
             return 0
@@ -135,7 +135,7 @@ class Answering:
         self.incoming.take(data, size)
 
     def wake(self) -> None:
-        """Have whoever reads the body know that all of it is here."""
+        """Tell the reader of the body that all of it is here."""
         self.incoming.wake()
 
     # The response
@@ -155,7 +155,7 @@ class Answering:
         self.response = response
         self.send()
         if self.stream.state is State.STREAMING:
-            self.connection.soon()  # the head does not wait for what follows
+            self.connection.soon()  # the head does not wait for the body
             await self.pour_body()
 
     async def relay(self, service: Service, request: Request, assignment: Assignment) -> Response:
@@ -185,11 +185,11 @@ class Answering:
         self.connection.perform(self.talk.respond(self.stream, fields, self.outgoing, self.connection.clock()))
 
     def pour(self) -> None:
-        """Have sent what a program says."""
+        """Send a program's output."""
         self.begin_task(self.pour_body())
 
     async def pour_body(self) -> None:
-        """Have sent what a program says, as it says it. Raises Gone where that is less than was announced."""
+        """Send a program's output, as it comes. Raises Gone if it is less than was announced."""
         outgoing, body = self.outgoing, self.sending.response.body if self.sending is not None else b""
         assert outgoing is not None
         assert not isinstance(body, (bytes, message.FileBody))
@@ -210,18 +210,18 @@ class Answering:
         self.step(Event.SAID)
 
     def refuse(self) -> None:
-        """Answer otherwise than was meant: more of a body comes than is taken."""
+        """Replace the response: more of a body comes than is allowed."""
         self.send_error(self.incoming.too_large())
 
     def apologize(self) -> None:
-        """Answer 500, where it is known what was asked."""
+        """Answer 500, if the request is known."""
         if self.request is None:
             self.step(Event.FAILED)
         else:
             self.send_error(HTTPError(500))
 
     def send_error(self, error: HTTPError) -> None:
-        """Send an error in the response's place."""
+        """Send an error instead of the response."""
         assert self.request is not None
         self.let_go_held()
         self.incoming.close()
@@ -255,25 +255,25 @@ class Answering:
             self.step(Event.ENDED)
 
     def cancel(self) -> None:
-        """Have the program end: nobody waits for it."""
+        """End the program: its response is not wanted any more."""
         if self.task is not None:
             self.task.cancel()
 
     def broke(self, error: Exception) -> None:
-        """Something raised that must not: a 500 where nothing was sent, else the stream's end."""
+        """An unexpected exception: a 500 if nothing was sent, else the stream's end."""
         if isinstance(error, H2Error):
-            self.connection.broke(error)  # what it can be used for is not known any more
+            self.connection.broke(error)  # its state is not known any more
             return
         bugs.report(self.log, error)
         self.step(Event.BROKE)
 
     def abort(self) -> None:
-        """The response is not complete, and nobody waits for it."""
+        """The response is incomplete, and not wanted any more."""
         self.cancel()
         self.finish(aborted=True)
 
     def finish(self, *, aborted: bool = False) -> None:
-        """The response is out: log it, and let everything go. Once."""
+        """The response was sent: log it, and release everything. Once."""
         if self.outgoing is not None:
             self.outgoing.close()
         self.let_go_held()
@@ -282,7 +282,7 @@ class Answering:
         self.connection.handled += 1
 
     def let_go_held(self) -> None:
-        """Nobody sends the response that was meant."""
+        """Drop the original response."""
         response, self.response = self.response, None
         if response is not None:
             let_go(response.body)

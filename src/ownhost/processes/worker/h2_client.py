@@ -1,4 +1,4 @@
-"""A HTTP/2 client whose conversation is held: what is to be done then is done here, or by whoever answers a stream."""
+"""An HTTP/2 client with a conversation: its commands are run here, or by the object that answers a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ownhost.request.request import Level
 
 
 class Http2Client(Client):
-    """Where it stands, `talk` knows."""
+    """`talk` has its state."""
 
     __slots__ = ("clock", "sock", "talk")
 
@@ -30,10 +30,10 @@ class Http2Client(Client):
 
     @abstractmethod
     def soon(self) -> None:
-        """Have what there is sent at the end of this turn."""
+        """Send what there is at the end of this turn."""
 
     def perform(self, commands: Commands) -> None:
-        """Do what is to be done. What is raised ends a stream alone, where it is a stream's."""
+        """Run commands. An exception ends only the stream, if the command is a stream's."""
         for what, stream, details in commands:
             whose = self if stream is None else stream.answering
             try:
@@ -53,7 +53,7 @@ class Http2Client(Client):
         self.perform(self.talk.take(Event.GONE, self.clock()))
 
     def broke(self, error: Exception) -> None:
-        """Something raised that must not, and it is not known on which stream: all of them end."""
+        """An unexpected exception, on an unknown stream: all of them end."""
         bugs.report(lambda level, _, text: self.log(level, text), error)
         self.perform(self.talk.violated(ErrorCodes.INTERNAL_ERROR, "a bug", self.clock()))
 

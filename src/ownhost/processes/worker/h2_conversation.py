@@ -1,8 +1,8 @@
-"""A client's HTTP/2 connection: where it stands, and what comes next. Pure: no socket, no loop, the time is given.
+"""A client's HTTP/2 connection: its state, and what comes next. Pure: no socket, no loop, the time is a parameter.
 
-What happens goes in: bytes of the client, responses, the time. What is to be done comes out, as commands; what is to be
-sent waits in `output`. The protocol is h2's, a library without input or output. Frames are counted before it sees them
-(processes.worker.h2_budget).
+Bytes of the client, responses and the time go in. Commands come out; bytes to send wait in
+`output`. The protocol is h2's, a library without input or output. Frames are counted before it sees
+them (processes.worker.h2_budget).
 """
 
 from __future__ import annotations
@@ -51,34 +51,34 @@ from ownhost.processes.worker.h2_stream import Event as StreamEvent
 from ownhost.processes.worker.h2_stream import State as StreamState
 from ownhost.processes.worker.lingering import IN_ALL
 
-STOP_READING = 4 * HIGH_WATER  # bytes of output beyond which nothing more is read: answers would only add to it
+STOP_READING = 4 * HIGH_WATER  # bytes of output beyond which nothing more is read: responses would only add to it
 CONTINUE = [(b":status", b"100")]
 
 
 class State(IntEnum):
-    """Where a connection stands."""
+    """The states of a connection."""
 
     OPEN = auto()  # requests are taken
-    DESERTED = auto()  # the client has said GOAWAY: it will go once it has its answers
-    DRAINING = auto()  # this side has: what is begun is finished, what comes is refused
-    SUPERSEDED = auto()  # the same, as a newer worker takes what the client asks for next
+    DESERTED = auto()  # the client has sent GOAWAY: it leaves once it has its responses
+    DRAINING = auto()  # this side has: active streams are finished, new ones refused
+    SUPERSEDED = auto()  # the same, as a newer worker gets the client's next requests
     PARTING = auto()  # both sides have
     CLOSING = auto()  # the socket is closed; programs of its streams have not ended yet
     CLOSED = auto()
 
 
 class Event(IntEnum):
-    """What happens to a connection."""
+    """The events of a connection."""
 
     REQUEST = auto()  # a request's head is here
-    EXCESS = auto()  # it is one more than may be under way
-    GOODBYE = auto()  # the client says GOAWAY
+    EXCESS = auto()  # it exceeds the number of active ones
+    GOODBYE = auto()  # the client sends GOAWAY
     STOP = auto()  # the worker stops
     SUPERSEDE = auto()  # a newer worker is there
-    EXPIRED = auto()  # the client has asked for nothing for too long
-    DONE = auto()  # no stream is left, and nothing that could be sent
+    EXPIRED = auto()  # the client has sent no request for too long
+    DONE = auto()  # no stream is left, and nothing to send
     VIOLATION = auto()  # the client breaks the protocol, or costs too much; or there is a bug
-    GONE = auto()  # the client has closed, or takes nothing for too long
+    GONE = auto()  # the client has closed, or receives nothing for too long
 
 
 _SERVING = (State.OPEN, State.DESERTED)
@@ -119,13 +119,13 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 }
 
 
-# What is to be done, by whoever answers a stream or by the connection itself, and what goes with it.
+# The commands, for the object that answers a stream or the connection itself, and their arguments.
 Command = tuple[str, Stream | None, tuple[Any, ...]]
 Commands = list[Command]
 
 
 class Conversation:
-    """A connection, by the limits of the virtual host that was asked last."""
+    """A connection, with the limits of the virtual host that was asked last."""
 
     __slots__ = (
         "_blocked_since",
@@ -149,12 +149,12 @@ class Conversation:
         self.session = Session(limits.streams.streams, limits.streams.window)
         self._budget = Budget()
         self._frames = Frames()
-        self._unread: deque[Frame] = deque()  # that were not acted on yet
+        self._unread: deque[Frame] = deque()  # that were not handled yet
         self.output = Output(self.session, self._budget)
-        self.section_size = 0  # bytes of the field section that comes, or came last
+        self.section_size = 0  # bytes of the current or last field section
         self.streams: dict[int, Stream] = {}  # that are not closed, by number
         self._served = False  # a request has been answered
-        self._idle_since = now  # since when no stream is there
+        self._idle_since = now  # since when there is no stream
         self._blocked_since = 0.0  # when the socket last took something, while it takes no more; else 0
         self.alarm = inf
         self._watch(self._deadline())
@@ -170,30 +170,30 @@ class Conversation:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether what is to be sent waits for room."""
+        """Whether output waits for room."""
         return self._blocked_since > 0
 
     @property
     def has_unread(self) -> bool:
-        """Whether frames are here that may be acted on."""
+        """Whether frames are here that may be handled."""
         return bool(self._unread) and len(self.output.waiting) < STOP_READING
 
     @property
     def reads(self) -> bool:
-        """Whether what the client says next is wanted now."""
+        """Whether more of the client's bytes are wanted now."""
         return not self._unread and len(self.output.waiting) < STOP_READING and not self.is_closed
 
-    # What the client says
+    # The client's frames
 
     def met(self, tls: TLSFacts | None, now: float) -> Commands:
-        """The connection begins, over TLS as it was agreed on (RFC 9113, 9.2)."""
+        """The connection begins, over TLS as negotiated (RFC 9113, 9.2)."""
         if tls is None or tls.is_modern or not self.limits.streams.modern:
             return []
         why = f"HTTP/2 may not be spoken over {tls.protocol} with {tls.cipher}"
         return self.violated(ErrorCodes.INADEQUATE_SECURITY, why, now)
 
     def received(self, data: bytes, now: float) -> Commands:
-        """Some bytes are here, to be acted on."""
+        """New bytes, to be handled."""
         try:
             self._unread.extend(self._frames.feed(data))
         except FrameError as error:
@@ -201,13 +201,13 @@ class Conversation:
         return []
 
     def act(self, now: float) -> Commands | None:
-        """Act on the next frame; None where there is none."""
+        """Handle the next frame; None if there is none."""
         if not self._unread:
             return None
         frame, commands = self._unread.popleft(), []
         try:
             self._budget.frame(frame, now)
-            if frame.kind == GOAWAY:  # h2 would let go of all streams, which are still to be answered (RFC 9113, 6.8)
+            if frame.kind == GOAWAY:  # h2 would drop all streams, which are still to be answered (RFC 9113, 6.8)
                 return self.take(Event.GOODBYE, now)
             if frame.kind == DATA:
                 commands += self._check_length(frame, now)
@@ -226,12 +226,12 @@ class Conversation:
             commands += self.violated(ErrorCodes.ENHANCE_YOUR_CALM, str(error), now, patience=0.0)
         except H2Error as error:
             commands += self.violated(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR), str(error), now)
-        except Unexpected as error:  # a stream's: it ends that stream alone
+        except Unexpected as error:  # a stream's error: it ends only that stream
             commands.append(("broke", self.streams.get(frame.stream), (error,)))
         return commands
 
     def _check_length(self, frame: Frame, now: float) -> Commands:
-        """End the stream alone where a body is not as long as it was said to be; h2 would end the connection."""
+        """End only the stream if a body's length is not the announced one; h2 would end the connection."""
         stream = self.streams.get(frame.stream)
         if stream is None or stream.state is StreamState.ABANDONED:
             return []
@@ -250,7 +250,7 @@ class Conversation:
         ]
 
     def _count_reset(self, now: float) -> Commands:
-        """A stream is reset by the client's fault: of those there may be only so many."""
+        """A stream is reset by the client's fault: their number is limited."""
         try:
             self._budget.reset(now)
         except Flood as error:
@@ -261,7 +261,7 @@ class Conversation:
         number, full = event.stream_id, len(self.streams) >= self.limits.streams.streams
         self.state, what = follow(TABLE, self, Event.EXCESS if full else Event.REQUEST)
         if what != "serve":
-            self._send_reset(number, ErrorCodes.REFUSED_STREAM)  # another connection may ask again
+            self._send_reset(number, ErrorCodes.REFUSED_STREAM)  # another connection may repeat it
             return self._count_reset(now) if what == "refuse, and count" else []
         complete = event.stream_ended is not None
         stream = self.streams[number] = Stream(number, self.section_size, self.limits, now, now, complete)
@@ -286,13 +286,13 @@ class Conversation:
         stream = self.streams.get(event.stream_id)
         if stream is None or stream.complete:
             return []
-        if not stream.keeps_length(0, last=True):  # trailers ended it, of which h2 does not think
+        if not stream.keeps_length(0, last=True):  # trailers ended it, which h2 does not consider
             return self.break_rule(stream, "a body shorter than its Content-Length", now)
         stream.complete = True
         return self.step(stream, StreamEvent.COMPLETE, now)
 
     def _on_reset(self, event: StreamReset, now: float) -> Commands:
-        """A stream is reset: by the client, or by h2, for what the client did."""
+        """A stream is reset: by the client, or by h2, because of the client."""
         counted = [] if event.remote_reset else self._count_reset(now)
         stream = self.streams.get(event.stream_id)
         return counted if stream is None else [*counted, *self.step(stream, StreamEvent.RESET, now)]
@@ -305,10 +305,10 @@ class Conversation:
         return []
 
     def _on_settings(self, _event: RemoteSettingsChanged, _now: float) -> Commands:
-        self.output.release_all()  # the client has other windows now, perhaps
+        self.output.release_all()  # the client's windows may have changed
         return []
 
-    # What is said to the client
+    # Frames for the client
 
     def acknowledge(self, number: int, size: int) -> None:
         """Let the client send this many bytes more on a stream."""
@@ -316,7 +316,7 @@ class Conversation:
             self.session.acknowledge_received_data(size, number)
 
     def found(self, stream: Stream, status: int, now: float, *, program: bool) -> Commands:
-        """What answers a request is known: a program will, or a response with this status."""
+        """The answer to a request is known: a program's, or a response with this status."""
         event = StreamEvent.FOUND
         if program:
             event = StreamEvent.PROGRAM
@@ -333,7 +333,7 @@ class Conversation:
             self.output.headers(stream, CONTINUE, end=False)
 
     def respond(self, stream: Stream, fields: RawFields, content: Content | None, now: float) -> Commands:
-        """Send a response: its head, and what follows, as it comes."""
+        """Send a response: its head, and the body, as it comes."""
         if stream.state is not StreamState.ABANDONED:
             stream.sent = self.output.headers(stream, fields, end=content is None)
         if content is None:
@@ -349,7 +349,7 @@ class Conversation:
             self.output.enqueue(stream)
 
     def fill(self, now: float) -> Commands:
-        """Make frames of what streams have to send, in turns, up to the mark."""
+        """Make frames of streams' data, in turns, up to the limit."""
         commands: Commands = []
         while stream := self.output.next():
             commands += self._send_some(stream, now)
@@ -357,7 +357,7 @@ class Conversation:
         return commands
 
     def _send_some(self, stream: Stream, now: float) -> Commands:
-        """Send one frame of what is here."""
+        """Send one frame of a stream's data."""
         content = stream.content
         if content is None or stream.state not in (StreamState.STREAMING, StreamState.SENDING):
             return []
@@ -388,13 +388,13 @@ class Conversation:
         return self.step(stream, StreamEvent.RESET, now)
 
     def _send_reset(self, number: int, code: ErrorCodes) -> None:
-        with contextlib.suppress(H2Error):  # it is none any more
+        with contextlib.suppress(H2Error):  # it does not exist any more
             self.session.reset_stream(number, code)
 
     def step(
         self, stream: Stream, event: StreamEvent, now: float, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR
     ) -> Commands:
-        """Something happens to a stream: what is to be done. `code` is for one that fails. Raises Unexpected."""
+        """An event of a stream: its commands. `code` is for one that fails. Raises Unexpected."""
         stream.state, what = follow(STREAM_TABLE, stream, event)
         if stream.state < StreamState.ANSWERED:
             return [(what, stream, ())] if what else []
@@ -419,7 +419,7 @@ class Conversation:
     # The time
 
     def _deadline(self) -> float:
-        """When to give up waiting for what all streams wait for."""
+        """When to give up waiting for something that all streams need."""
         if self._blocked_since:
             return self._blocked_since + self.limits.timeout
         if self.streams or self.is_closed:
@@ -430,11 +430,11 @@ class Conversation:
         return min(head, self._idle_since + self.limits.timeout)
 
     def _watch(self, deadline: float) -> None:
-        """Have the time checked at this moment, or before."""
+        """Set the alarm to this moment, unless it is earlier."""
         self.alarm = min(self.alarm, deadline)
 
     def expired(self, now: float) -> Commands:
-        """The `alarm` is here: end what takes too long. It may have been set for what is done meanwhile."""
+        """The `alarm` has come: end what takes too long. It may have been set for something that is done by now."""
         commands: Commands = []
         for stream in list(self.streams.values()):
             if stream.deadline() <= now:
@@ -446,13 +446,13 @@ class Conversation:
         return commands
 
     def took(self, size: int, now: float) -> None:
-        """The socket has taken some of what waits."""
+        """The socket has taken some of the output."""
         del self.output.waiting[:size]
         if self._blocked_since:
             self._blocked_since = now
 
     def settle(self, now: float, *, stopping: bool) -> Commands:
-        """All that the socket takes for now is sent. `stopping`: the worker ends what is idle."""
+        """All output was sent that the socket takes for now. `stopping`: the worker ends idle connections."""
         if self.is_closed:
             return []
         if not self.output.waiting:
@@ -468,7 +468,7 @@ class Conversation:
     # The end
 
     def violated(self, code: ErrorCodes | int, why: str, now: float, patience: float = IN_ALL) -> Commands:
-        """The connection cannot go on: the client is told why, and has this many seconds to close, too."""
+        """The connection must end: the client is told why, and has this many seconds to close first."""
         self.state, what = follow(TABLE, self, Event.VIOLATION)
         if not what:
             return []
@@ -477,7 +477,7 @@ class Conversation:
         return [("log", None, (Level.INFO, f"the connection ends: {why}")), *self._close(now, patience)]
 
     def take(self, event: Event, now: float) -> Commands:
-        """Something happens to the connection: what is to be done. Raises Unexpected."""
+        """An event of the connection: its commands. Raises Unexpected."""
         self.state, what = follow(TABLE, self, event)
         match what:
             case "say goaway":
@@ -494,7 +494,7 @@ class Conversation:
         return []
 
     def _close(self, now: float, patience: float | None) -> Commands:
-        """Close the socket, and have nobody work for its streams: `patience` where the client was told something."""
+        """Close the socket, and stop all work for its streams: `patience` if the client was told something."""
         self._unread.clear()
         self._blocked_since = 0.0
         commands: Commands = [("hang_up", None, (patience,))]

@@ -1,7 +1,7 @@
-"""A request's body as it comes in on its HTTP/2 stream.
+"""A request's body as it arrives on its HTTP/2 stream.
 
-The client may send more as soon as what it sent is taken: by whoever reads the body, or by nobody once its stream is
-over. What nobody takes yet is no more than the stream's window.
+The client may send more as soon as its bytes were taken: by the reader of the body, or dropped
+after the stream is over. Untaken bytes never exceed the stream's window.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class StreamBody:
     def __init__(self, connection: Http2Client, stream: Stream) -> None:
         self.connection = connection
         self.stream = stream
-        self.closed = False  # nobody reads it any more
-        self.limit = 0  # LimitRequestBody, where no length was announced; 0 is none
+        self.closed = False  # it is not read any more
+        self.limit = 0  # LimitRequestBody, if no length was announced; 0 is none
         self.spool: Spool | None = None
-        self.waiting: list[tuple[bytes, int]] = []  # what nobody took yet, and its size in the window
-        self.wanted: asyncio.Future[None] | None = None  # whoever reads waits for this
-        self.error: HTTPError | OSError | None = None  # why nobody gets it
+        self.waiting: list[tuple[bytes, int]] = []  # pieces not taken yet, and their size in the window
+        self.wanted: asyncio.Future[None] | None = None  # the reader waits for this
+        self.error: HTTPError | OSError | None = None  # why it cannot be read
 
     @property
     def ended(self) -> bool:
@@ -36,7 +36,7 @@ class StreamBody:
         return self.stream.complete
 
     async def read(self) -> Spool:
-        """All of it, read once. Raises HTTPError, OSError."""
+        """Read all of it, once. Raises HTTPError, OSError."""
         if self.spool is None:
             self.spool = Spool()
             self.limit = self.stream.answering.body_limit
@@ -57,7 +57,7 @@ class StreamBody:
         self.connection.soon()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """It, as it comes: the client may send more once a piece is done with. Raises HTTPError, OSError."""
+        """Its pieces, as they come: the client may send more after each. Raises HTTPError, OSError."""
         while self.error is None and not self.closed:
             waiting, self.waiting = self.waiting, []
             for data, size in waiting:
@@ -69,10 +69,10 @@ class StreamBody:
                 await self._more()
 
     async def tell(self, _status: int, _fields: Sequence[tuple[str, str]]) -> None:
-        """Interim responses stay here, as in Apache where H2EarlyHints does not say otherwise."""
+        """Drop interim responses, as Apache does unless H2EarlyHints is on."""
 
     def take(self, data: bytes, size: int) -> None:
-        """Some of it came, `size` bytes with its padding."""
+        """A piece came, `size` bytes with its padding."""
         if self.closed:
             self.connection.acknowledge(self.stream, size)
         elif self.spool is None:
@@ -87,7 +87,7 @@ class StreamBody:
             self.wanted.set_result(None)
 
     def close(self) -> None:
-        """Let go of what was read, and of what comes yet."""
+        """Drop what was received, and what still comes."""
         self.closed = True
         for _, size in self.waiting:
             self.connection.acknowledge(self.stream, size)
@@ -96,7 +96,7 @@ class StreamBody:
             self.spool.close()
 
     def too_large(self) -> HTTPError:
-        """The error for more of it than LimitRequestBody says."""
+        """The error for a body larger than LimitRequestBody."""
         limit = self.stream.answering.body_limit
         why = f"Read content length of {self.stream.size} is larger than the configured limit of {limit}"
         return HTTPError(413, f"AH01591: {why}", module="http")

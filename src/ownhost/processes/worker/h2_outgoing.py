@@ -1,4 +1,4 @@
-"""A response's body on its way into frames: as much of it in memory as is about to be sent, never all of it."""
+"""A response's body on its way into frames: only the part that is about to be sent is in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ownhost.processes.worker.sending import Gone
 
 
 class Outgoing:
-    """What is to be sent of one body. A program's comes by `put` and `end`; all of any other is here at once."""
+    """The data of one body. A program's comes by `put` and `end`; any other is complete from the start."""
 
     __slots__ = ("_body", "_parts", "_room", "ended", "held")
 
@@ -20,7 +20,7 @@ class Outgoing:
         self._parts: deque[bytes | tuple[int, int]] = deque()
         self._room: asyncio.Future[None] | None = None
         self.held = 0  # bytes in memory
-        self.ended = True  # what is here is all that there is
+        self.ended = True  # it is complete
         if isinstance(body, bytes):
             self._parts.append(body)
             self.held = len(body)
@@ -31,16 +31,16 @@ class Outgoing:
 
     @property
     def is_here(self) -> bool:
-        """Whether there is something to send, be it the end."""
+        """Whether there is something to send, even if only the end."""
         return self.ended or bool(self._parts)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing but the end is left."""
+        """Whether only the end is left."""
         return self.ended and not self._parts
 
     def take(self, size: int) -> bytes:
-        """At most this many bytes of what is here. Raises Gone for a file that is shorter by now, OSError."""
+        """At most this many bytes of the data. Raises Gone for a file that has become shorter, OSError."""
         if not self._parts:
             return b""
         part = self._parts.popleft()
@@ -61,22 +61,22 @@ class Outgoing:
         return data
 
     def put(self, data: bytes) -> None:
-        """Add what a program says."""
+        """Add some of a program's output."""
         self._parts.append(data)
         self.held += len(data)
 
     def end(self) -> None:
-        """The program has said all."""
+        """The program's output has ended."""
         self.ended = True
 
     async def room(self, most: int) -> None:
-        """Wait until no more than this many bytes are held."""
+        """Wait until at most this many bytes are held."""
         while self.held > most:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 
     def close(self) -> None:
-        """Nobody sends the rest."""
+        """Drop the rest."""
         self._parts.clear()
         body, self._body = self._body, b""
         let_go(body)

@@ -1,7 +1,7 @@
-"""What a HTTP/2 connection has to say: frames that wait for the socket, and streams that take turns. Pure.
+"""An HTTP/2 connection's output: frames that wait for the socket, and streams that take turns. Pure.
 
-No more is made of content than the socket is about to take, so that a client that does not read costs little more than
-the files it asks for.
+Only as much content is turned into frames as the socket is about to take, so a client that does not
+read costs little more than the files it asks for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HIGH_WATER = 131_072  # bytes that wait for the socket, beyond which no more con
 
 
 class Output:
-    """The frames that wait, and the streams that have more."""
+    """The waiting frames, and the streams with more data."""
 
     __slots__ = ("_budget", "_ready", "_session", "_stalled", "waiting")
 
@@ -29,7 +29,7 @@ class Output:
         self._budget = budget
         self.waiting = bytearray(session.hello)
         self._ready: OrderedDict[Stream, None] = OrderedDict()  # in turns
-        self._stalled: dict[Stream, None] = {}  # whose client lets them send no more
+        self._stalled: dict[Stream, None] = {}  # those whose client's window is closed
 
     def enqueue(self, stream: Stream) -> None:
         """A stream has something to send."""
@@ -54,7 +54,7 @@ class Output:
             self._ready[stream] = None
 
     def release_all(self) -> None:
-        """All streams may send more, perhaps."""
+        """All streams may be able to send more."""
         for stream in tuple(self._stalled):
             self.release(stream)
 
@@ -64,7 +64,7 @@ class Output:
         self._ready.pop(stream, None)
 
     def headers(self, stream: Stream, fields: RawFields, *, end: bool) -> int:
-        """Send a field section on a stream: how many bytes that is."""
+        """Send a field section on a stream. Returns its bytes."""
         before = self._session.unsent
         self._session.send_headers(stream.id, fields, end_stream=end)
         return self._session.unsent - before
@@ -78,10 +78,10 @@ class Output:
         self._budget.sent(len(data))
 
     def goaway(self, code: ErrorCodes | int) -> None:
-        """Send GOAWAY: no later stream than the last one that came is served."""
+        """Send GOAWAY: streams up to the last one are served."""
         self.collect()
         self.waiting += goaway(self._session.highest_inbound_stream_id, code)
 
     def collect(self) -> None:
-        """Take over what h2 has to say."""
+        """Take over h2's output."""
         self.waiting += self._session.data_to_send()

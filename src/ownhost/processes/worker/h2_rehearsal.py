@@ -1,4 +1,4 @@
-"""A HTTP/2 connection of our own, in the forkserver: see `rehearsal.rehearse`."""
+"""An HTTP/2 connection of our own, in the forkserver: see `rehearsal.rehearse`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ownhost.processes.worker.shared import Shared
 
 
 async def rehearse(worker: Shared, handover: Handover, paths: Sequence[str]) -> None:
-    """Ask for a few things over a socket pair, some of them with a body."""
+    """Send a few requests over a socket pair, some of them with a body."""
     ours, theirs = socket.socketpair()
     client = H2Connection(H2Configuration())
     client.initiate_connection()

@@ -1,4 +1,4 @@
-"""HTTP/2 requests that another identity is to answer: as HTTP/1 has them, and a response out of what it answers."""
+"""HTTP/2 requests for another identity: written as HTTP/1, and a response made from the answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def head_as_http1(head: Head) -> bytes:
 
 
 class RelayedAnswer:
-    """The answer to a request that its target has taken, as a response whose body comes (http.message.Stream)."""
+    """The answer to a request that its target has taken, as a response with a body that comes (http.message.Stream)."""
 
     def __init__(self, head: Head, body: StreamBody, target: Target, relay: RelayStream, pool: Pool[Target]) -> None:
         self.head = head  # of the request
@@ -37,10 +37,10 @@ class RelayedAnswer:
         self.pool = pool
         self.length: int | None = None
         self._exchange = Exchange()
-        # What it is told of the request is what matters for the response: its method.
+        # Only the request's method matters for the response.
         self._exchange.request(head.method, "/", [("Host", "relay")], 0)
         self._exchange.end_of_body()
-        self._pieces: list[bytes] = []  # of the response's body, that came with its head
+        self._pieces: list[bytes] = []  # of the response's body, received with its head
         self._upload = asyncio.ensure_future(self._send_body(relay))
 
     async def begin(self) -> Response:
@@ -73,17 +73,17 @@ class RelayedAnswer:
             try:
                 await self._more()
             except RelayLost:
-                raise ClientGone from None  # what was announced cannot be kept
+                raise ClientGone from None  # the announced length cannot be kept
 
     def close(self) -> None:
-        """Nobody reads it any more, or all of it was read."""
+        """Stop it: it is not wanted any more, or all of it was read."""
         self._upload.cancel()
         relay, self.relay = self.relay, None
         if relay is not None:
             relay.close()
 
     async def _more(self) -> list[Event]:
-        """What comes next of it; the body's pieces are set aside. Raises RelayLost."""
+        """The next event; pieces of the body are kept. Raises RelayLost."""
         assert self.relay is not None
         try:
             record = await self.relay.read()
@@ -98,19 +98,19 @@ class RelayedAnswer:
         return events
 
     async def _finish(self, relay: RelayStream) -> None:
-        """All of it is here: the pair may serve again. Raises RelayLost, RecordError."""
+        """All of it is here: the pair can serve again. Raises RelayLost, RecordError."""
         record = await relay.read()
         if record.kind is not Kind.END:
             raise RelayLost(f"{record.kind.name} behind an answer")
         self.relay = None
         if End.from_bytes(record.data).again and self.body.ended:
-            await self._upload  # all of it is sent, as all was read: this is but its last step
+            await self._upload  # all of it was sent, as all was read: this is only its last step
             self.pool.keep(self.target, relay)
         else:
             relay.close()
 
     async def _send_body(self, relay: RelayStream) -> None:
-        """Pass the request's body on, as it comes."""
+        """Pass on the request's body, as it comes."""
         head = self.head
         if not head.has_body:
             return

@@ -1,7 +1,8 @@
-"""One stream of a HTTP/2 connection: where it stands, and what comes next. Pure: the time is given.
+"""One stream of an HTTP/2 connection: its state, and what comes next. Pure: the time is a parameter.
 
-A body that nobody wants is taken and dropped before the response is sent, as in Apache: clients (curl 7.88) that get
-all of it while they send stop sending, and wait for ever. An error does not wait, and clients know that.
+An unwanted body is received and dropped before the response is sent, as in Apache: some clients
+(curl 7.88) that get the whole response while they send stop sending, and wait for ever. An error
+does not wait, and clients handle that.
 """
 
 from __future__ import annotations
@@ -19,37 +20,37 @@ from ownhost.processes.worker.lingering import IN_ALL, SILENCE
 
 
 class State(IntEnum):
-    """Where a stream stands."""
+    """The states of a stream."""
 
     NEW = auto()  # a request's head is here
     HELD = auto()  # its response waits until all of the body is here
     RUNNING = auto()  # a program is to make its response
-    FOUND = auto()  # its response is to be sent
+    FOUND = auto()  # its response is about to be sent
     REFUSED = auto()  # an error is to be sent instead
-    STREAMING = auto()  # the response's head is out; a program says what follows
-    SENDING = auto()  # what is left of the response is here
-    ANSWERED = auto()  # the response is out; the request is not complete
-    ABANDONED = auto()  # nobody waits for the response any more; its program has not ended
+    STREAMING = auto()  # the response's head was sent; a program still writes the body
+    SENDING = auto()  # all of the response is here
+    ANSWERED = auto()  # the response was sent; the request is incomplete
+    ABANDONED = auto()  # the response is not wanted any more; its program has not ended
     CLOSED = auto()
 
 
 class Event(IntEnum):
-    """What happens to a stream."""
+    """The events of a stream."""
 
     FOUND = auto()  # the response is known
-    EARLY = auto()  # the response is known, before all of a body is here that nobody reads
-    PROGRAM = auto()  # a program is to make the response
+    EARLY = auto()  # the response is known, before all of an unwanted body is here
+    PROGRAM = auto()  # a program makes the response
     DATA = auto()  # some of the body is here
-    EXCESS = auto()  # more of it than is taken
+    EXCESS = auto()  # more of it than is allowed
     COMPLETE = auto()  # all of the request is here
-    STREAM = auto()  # the response's head goes out; a program says what follows
-    SEND = auto()  # the response's head goes out; what follows is here
-    SAID = auto()  # the program has said all
-    SENT = auto()  # all of the response is out
-    SENT_EARLY = auto()  # it is, and the request is not complete
-    RESET = auto()  # the client has taken the request back, is gone, breaks a rule, or takes too long
+    STREAM = auto()  # the response's head is sent; a program writes the body
+    SEND = auto()  # the response's head is sent; its body is here
+    SAID = auto()  # the program's output has ended
+    SENT = auto()  # all of the response was sent
+    SENT_EARLY = auto()  # it was, and the request is incomplete
+    RESET = auto()  # the client has reset the stream, left, broken a rule, or taken too long
     FAILED = auto()  # the response cannot be completed
-    BROKE = auto()  # something raised that must not
+    BROKE = auto()  # an unexpected exception
     ENDED = auto()  # the program has ended
 
 
@@ -103,7 +104,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
 
 
 class Limits(Protocol):
-    """What a virtual host says of connections and streams."""
+    """A virtual host's settings for connections and streams."""
 
     timeout: float
     keep_alive_timeout: float
@@ -112,22 +113,22 @@ class Limits(Protocol):
 
 
 class Content(Protocol):
-    """What follows a response's head."""
+    """The body after a response's head."""
 
     @property
     def is_here(self) -> bool:
-        """Whether there is something to send, be it the end."""
+        """Whether there is something to send, even if only the end."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing but the end is left."""
+        """Whether only the end is left."""
 
     @property
     def ended(self) -> bool:
-        """Whether what is here is all that there is."""
+        """Whether it is complete."""
 
     def take(self, size: int) -> bytes:
-        """At most this many bytes of what is here. Raises ClientGone, OSError."""
+        """At most this many bytes of it. Raises ClientGone, OSError."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -138,48 +139,48 @@ class Stream:
     head_size: int  # bytes of the request's head, compressed
     limits: Limits
     begun: float  # when the head came
-    last: float  # when the last of the body came, or the response was out
+    last: float  # when the last piece of the body came, or the response was sent
     complete: bool  # all of the request is here
     state: State = State.NEW
-    answering: Any = None  # does what is done, and knows the request's `timeout` and `body_limit`
-    length: int | None = None  # bytes of the body, where that was said
+    answering: Any = None  # runs the actions, and knows the request's `timeout` and `body_limit`
+    length: int | None = None  # bytes of the body, if announced
     expects: bool = False  # the client waits with the body until it is told to send it
     size: int = 0  # bytes of the body so far
     received: int = 0  # the same with padding and frames' heads
-    content: Content | None = None  # what follows the response's head
+    content: Content | None = None  # the body after the response's head
     sent: int = 0  # bytes of the response
     content_sent: int = 0  # those of them that are content
-    stalled_since: float = 0.0  # since when the client lets it send nothing; 0 where it does
+    stalled_since: float = 0.0  # since when the client's window is closed; 0 while it is open
     drained_until: float = inf
 
     def __repr__(self) -> str:
         return f"<stream {self.id} in {self.state.name}, request {'complete' if self.complete else 'not complete'}>"
 
     def read(self, head: Head, limits: Limits) -> None:
-        """The request's head says this, and is for a virtual host with these limits."""
+        """The request has this head, and is for a virtual host with these limits."""
         self.limits = limits
         self.length = None if head.chunked else head.content_length
         self.expects = head.expect_continue
 
     def keeps_length(self, more: int, *, last: bool) -> bool:
-        """Whether the body is as long as its head said, with `more` bytes that come next, or can still be."""
+        """Whether the body has its announced length, with `more` bytes that come next, or can still have it."""
         if self.length is None:
             return True
         size = self.size + more
         return size == self.length or (not last and size < self.length)
 
     def take(self, size: int, padded: int, now: float) -> None:
-        """Some of the body is here, `padded` bytes with its padding."""
+        """A piece of the body is here, `padded` bytes with its padding."""
         self.size += size
         self.received += HEAD_SIZE + padded
         self.last = now
 
     def drain(self, now: float) -> None:
-        """The response is out: what comes of the body is waited for a while."""
+        """The response was sent: the rest of the body is awaited for a while."""
         self.last, self.drained_until = now, now + IN_ALL
 
     def deadline(self) -> float:
-        """When the client has taken too long to send or to take data."""
+        """When the client has taken too long to send or to receive data."""
         if self.state in (State.ABANDONED, State.CLOSED):
             return inf  # what ends now ends when it does
         if self.state is State.ANSWERED:

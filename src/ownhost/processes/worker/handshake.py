@@ -1,4 +1,4 @@
-"""A TLS handshake in a worker: between a connection that came out of the mailbox and the requests on it."""
+"""A TLS handshake in a worker: between a connection's way out of the mailbox and its requests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Handshake:
 
     @guarded
     def begin(self) -> None:
-        """Answer the client's first message, which is here."""
+        """Answer the client's first message."""
         if not self.worker.load_is_watched:
             self.worker.watch_load()
         encryption = self.service.encryption
@@ -58,7 +58,7 @@ class Handshake:
 
     @guarded
     def go_on(self) -> None:
-        """As far as the client's messages go."""
+        """Go on as far as the client's messages allow."""
         tls = self.tls
         assert tls is not None
         try:
@@ -74,7 +74,7 @@ class Handshake:
                 self.wait(tls)
 
     def wait(self, tls: TLSSocket) -> None:
-        """Leave it to the event loop until the client says more, or takes what it was told."""
+        """Leave it to the event loop until the client sends more, or receives."""
         worker = self.worker
         if tls.wants_room != self.writing:
             self.writing = tls.wants_room
@@ -99,7 +99,7 @@ class Handshake:
         self.close()
 
     def failed(self, tls: TLSSocket, error: ssl.SSLError) -> None:
-        """The client cannot be spoken with; OpenSSL has told it why."""
+        """The handshake has failed; OpenSSL has told the client why."""
         self.unwatch()
         if error.reason == "HTTP_REQUEST":
             self.answer_in_clear(tls)
@@ -109,12 +109,12 @@ class Handshake:
         self.turn_away(tls.detach())
 
     def turn_away(self, raw: SocketType) -> None:
-        """Close in two steps: a close with bytes unread would reset the connection, and what was said with it."""
+        """Close in two steps: a close with unread bytes would reset the connection, and lose the alert."""
         self.worker.lingering.close(raw)
         self.worker.forget(self)
 
     def answer_in_clear(self, tls: TLSSocket) -> None:
-        """400, for HTTP where TLS should be."""
+        """400, for HTTP on a TLS port."""
         connection = Connection(self.worker, tls.detach(), self.handover)
         connection.service = self.service
         note = "This address takes encrypted requests only: use https:// instead of http://."
@@ -145,7 +145,7 @@ class Handshake:
         self.service.error_log.log(level, module, message, client)
 
     def unwatch(self) -> None:
-        """Leave it to the event loop no more."""
+        """Stop watching it."""
         if self.writing:
             self.writing = False
             self.worker.loop.remove_writer(self.raw.fileno())
@@ -155,12 +155,12 @@ class Handshake:
         self.worker.deadlines.drop(self)
 
     def close_if_idle(self) -> None:
-        """For a stop: who is in the midst of it may finish, for a moment."""
+        """For a stop: a client within its handshake may finish, for a moment."""
         if self.reading:
             self.worker.deadlines.set(self, self.worker.loop.time() + LAST_MOMENT)
 
     def broke(self, error: Exception) -> None:
-        """Something raised that must not."""
+        """An unexpected exception."""
         bugs.report(lambda level, module, text: self.log(level, text, module), error)
         self.close()
 

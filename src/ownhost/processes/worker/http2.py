@@ -1,7 +1,7 @@
 """One client's HTTP/2 connection in a worker: its socket, and its place in the event loop (RFC 9113).
 
-What is to be done `h2_conversation` says. What can be answered without waiting is answered in the turn that read it,
-and all that a turn has to say goes out together.
+`h2_conversation` decides. What can be answered without waiting is answered in the turn that read
+it, and all of a turn's output is sent together.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ownhost.processes.worker.transport import Transport
 
 READ_SIZE = 16_384  # bytes per recv
 READS = 4  # recvs per turn
-FRAMES = 64  # that are acted on per turn, so that other connections get theirs
-ROUNDS = 8  # of h2_output.HIGH_WATER that one turn sends
+FRAMES = 64  # frames handled per turn, so that other connections have their turn
+ROUNDS = 8  # multiples of h2_output.HIGH_WATER that one turn sends
 RECEIVE = int(MSG_DONTWAIT)
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
 
 
 class Http2Connection(Http2Client):
-    """A HTTP/2 connection: what the event loop was asked for."""
+    """An HTTP/2 connection: what it waits for in the event loop."""
 
     __slots__ = ("act_due", "reading", "turn_due", "writing")
 
     def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, sock, handover)
         self.reading = self.writing = False  # whether the event loop watches for bytes, or for room
-        self.turn_due = self.act_due = False  # the event loop will end a turn, or act on frames
+        self.turn_due = self.act_due = False  # whether the event loop will end a turn, or handle frames
 
     # Reading
 
@@ -47,7 +47,7 @@ class Http2Connection(Http2Client):
 
     @guarded
     def on_readable(self) -> None:
-        """More bytes are here, or the client's end of the connection."""
+        """More bytes are here, or the end of the client's stream."""
         now = self.clock()
         if not self.worker.load_is_watched:
             self.worker.watch_load()
@@ -70,13 +70,13 @@ class Http2Connection(Http2Client):
         self.act()
 
     def read_on(self) -> None:
-        """Go on reading, where reading has not stopped meanwhile."""
+        """Go on reading, unless reading has stopped meanwhile."""
         if self.reading:
             self.on_readable()
 
     @guarded
     def act(self) -> None:
-        """Act on frames, but not on too many in one turn."""
+        """Handle frames, but not too many in one turn."""
         self.act_due = False
         now = self.clock()
         for _ in range(FRAMES):
@@ -89,14 +89,14 @@ class Http2Connection(Http2Client):
     # Sending
 
     def soon(self) -> None:
-        """Have what there is sent at the end of this turn."""
+        """Send what there is at the end of this turn."""
         if not self.turn_due:
             self.turn_due = True
             self.worker.loop.call_soon(self.end_turn)
 
     @guarded
     def end_turn(self) -> None:
-        """Send all there is, as far as the socket takes it, and see what to wait for."""
+        """Send the output, as far as the socket takes it, and find out what to wait for."""
         self.turn_due = False
         talk, now = self.talk, self.clock()
         for _ in range(ROUNDS):
@@ -112,7 +112,7 @@ class Http2Connection(Http2Client):
             self._watch()
 
     def flush(self) -> bool:
-        """Send what waits. False where that is not all of it, or the client is gone."""
+        """Send waiting bytes. False if not all were sent, or the client is gone."""
         talk, now = self.talk, self.clock()
         try:
             while talk.output.waiting:
@@ -124,10 +124,10 @@ class Http2Connection(Http2Client):
             return False
         return True
 
-    # What is waited for
+    # Waiting
 
     def _watch(self) -> None:
-        """Have the event loop watch for what is waited for."""
+        """Watch for what is waited for."""
         talk, loop, deadlines = self.talk, self.worker.loop, self.worker.deadlines
         if talk.is_blocked != self.writing:
             self.writing = talk.is_blocked
@@ -139,7 +139,7 @@ class Http2Connection(Http2Client):
             self.reading = talk.reads
             if self.reading:
                 self.worker.waiting.add(self.sock.fileno(), self.on_readable)
-                loop.call_soon(self.read_on)  # for what TLS holds, which the descriptor does not show
+                loop.call_soon(self.read_on)  # for bytes in TLS, which the descriptor does not show
             else:
                 self.worker.waiting.remove(self.sock.fileno())
         if talk.has_unread and not self.act_due:
@@ -150,7 +150,7 @@ class Http2Connection(Http2Client):
 
     @guarded
     def check_time(self) -> None:
-        """The moment that was set is here."""
+        """The deadline has passed."""
         self.perform(self.talk.expired(self.clock()))
         self.end_turn()
 
@@ -165,7 +165,10 @@ class Http2Connection(Http2Client):
             answering.broke(error)
 
     def hang_up(self, patience: float | None) -> None:
-        """Close the socket. A client that was told why has so many seconds: with bytes unread, a close undoes that."""
+        """Close the socket.
+
+        A client that was told why has so many seconds: a close with unread bytes would undo that.
+        """
         if self.reading:
             self.worker.waiting.remove(self.sock.fileno())
         if self.writing:
@@ -180,5 +183,5 @@ class Http2Connection(Http2Client):
             self.worker.lingering.close(self.sock, patience)
 
     def forget(self) -> None:
-        """Nothing is left of it."""
+        """Remove it."""
         self.worker.forget(self)

@@ -1,4 +1,4 @@
-"""A request's body as it comes in on its connection: read by whoever needs it, or read and dropped."""
+"""A request's body as it arrives on its connection: read by its user, or read and dropped."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class Incoming:
         self.connection = connection
         self.service = service
         self.head = request.head
-        # A length is checked already; what was answered before its settings were merged has the server's.
+        # A length is checked already. A body whose response came before the settings were merged
+        # has the server's limit.
         limit = (request.settings or service.site.settings)[LIMIT_REQUEST_BODY]
         self.reader = BodyReader(request.head, service.limits, 0 if request.head.content_length else limit)
         self.received = 0  # bytes of it, framing included
         self.spool: Spool | None = None
 
     async def read(self) -> Spool:
-        """All of it, read once. Raises HTTPError, Gone, OSError."""
+        """Read all of it, once. Raises HTTPError, Gone, OSError."""
         if self.spool is None:
             self.spool = Spool()
             if self.head.expect_continue and not self.connection.talk.buffer:
@@ -50,7 +51,7 @@ class Incoming:
             raise ClientGone from None
 
     async def discard(self) -> None:
-        """Read a body that nobody wants, to get at the request behind it. Raises HTTPError, Gone, OSError."""
+        """Read and drop an unwanted body, to get to the request after it. Raises HTTPError, Gone, OSError."""
         await self._take(lambda _: None)
 
     async def _take(self, take: Callable[[bytes], None]) -> None:
@@ -80,10 +81,10 @@ class Incoming:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it was read: nothing but a further request, or the end, can come now."""
+        """Whether all of it was read: only a further request, or the end, can come now."""
         return self.reader.complete
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Drop what was read."""
         if self.spool is not None:
             self.spool.close()

@@ -1,4 +1,4 @@
-"""Having programs run: a worker's side of its identity's launcher."""
+"""Running programs: a worker's side of its identity's launcher."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ownhost.request.programs import Limits, Line
 
 ANSWER = 4_096  # bytes of the launcher's answer, at most
 KEPT = 1.0  # seconds that a lease waits for the next request
-MOST_KEPT = 64  # leases of one app that wait
-FULL = 0.005  # seconds until another try where the launcher has no room for an order
+MOST_KEPT = 64  # leases of one app that are kept
+FULL = 0.005  # seconds until another try if the launcher has no room for an order
 
 
 class AppLease:
-    """The use of an app (request.programs.Lease). The launcher says so where it wants it back, or the app ends."""
+    """The use of an app (request.programs.Lease). The launcher says so if it wants it back, or the app ends."""
 
     def __init__(self, client: LauncherClient, app: App, path: str, sock: socket.socket) -> None:
         self.app = app
@@ -42,7 +42,7 @@ class AppLease:
             self.end()
 
     def call(self, line: Line) -> None:
-        """The request was sent on a line that is new: a process has yet to take it."""
+        """The request was sent on a new line: a process must still take it."""
         self._calls.add(self, line)
 
     def may_keep_line(self) -> bool:
@@ -55,15 +55,15 @@ class AppLease:
         self._say(WAITS)
 
     def repeat(self, messages: str) -> None:
-        """Tell the launcher what an answer had that the app's standard error has, too."""
+        """Tell the launcher which messages a response had that the app's standard error has, too."""
         self._say((REPEATED + messages.encode("utf-8", "surrogateescape"))[:MAX_WORD])
 
     def _say(self, word: bytes) -> None:
-        with contextlib.suppress(OSError):  # it is gone, or has not heard what it was told before
+        with contextlib.suppress(OSError):  # it is gone, or has not read earlier messages
             self._sock.send(word)
 
     def close(self) -> None:
-        """The request is through: the next one may use the lease, if it comes soon."""
+        """The request is finished: the next one may use the lease, if it comes soon."""
         self._calls.drop(self)
         self._client.keep(self)
 
@@ -76,7 +76,7 @@ class AppLease:
         self.hang_up()
 
     def lost(self) -> None:
-        """Nobody listens any more: end it, and those that are kept."""
+        """The app no longer listens: end the lease, and the kept ones."""
         self.end()
         for lease in self._client.kept.pop(self.app, []):
             lease.end()
@@ -89,7 +89,7 @@ class AppLease:
 
 
 def _best(kept: list[AppLease]) -> AppLease:
-    """Take the lease that was used last, of those whose line is free; else the last one, without its line."""
+    """Take the kept lease that was used last, of those whose line is free; else the last one, without its line."""
     for place in range(len(kept) - 1, -1, -1):
         line = kept[place].line
         if line is not None and line.is_free():
@@ -107,7 +107,7 @@ class RunningProgram:
         self._control = control
 
     def close(self, *, output_complete: bool) -> None:
-        """Be through with it: the launcher ends what still holds the output, unless that was heard to its end."""
+        """Close it: the launcher ends processes that still hold the output, unless it was read to its end."""
         os.close(self.output)
         os.close(self.errors)
         if output_complete:
@@ -117,7 +117,7 @@ class RunningProgram:
 
 
 class LauncherClient:
-    """The launcher, as handlers of one virtual host ask it (request.programs.Launcher).
+    """The launcher, for handlers of one virtual host (request.programs.Launcher).
 
     `server` is that virtual host's id; `patience` is how many seconds a request waits for its turn.
     """
@@ -139,13 +139,13 @@ class LauncherClient:
         return AppLease(self, app, answer["socket"], ours)
 
     def calls_of(self, app: App) -> Calls:
-        """The requests that an app has yet to take."""
+        """The requests that an app has not taken yet."""
         return self.calls.get(app) or self.calls.setdefault(app, Calls(self.loop))
 
     def keep(self, lease: AppLease) -> None:
-        """Keep a lease that was used, unless others wait for its turn.
+        """Keep a used lease, unless others wait for their turn.
 
-        Of an app that watches files only a new lease has the launcher look at them.
+        For an app with watched files, only a new lease makes the launcher check them.
         """
         kept = self.kept.setdefault(lease.app, [])
         if lease.wanted or lease.app.watched or len(kept) >= MOST_KEPT:
@@ -158,7 +158,7 @@ class LauncherClient:
             self.loop.call_later(KEPT, self._sweep)
 
     def forget(self, lease: AppLease) -> bool:
-        """Keep a lease no longer; whether it was kept at all."""
+        """Stop keeping a lease. Returns whether it was kept at all."""
         kept = self.kept.get(lease.app, [])
         if lease not in kept:
             return False
@@ -166,7 +166,7 @@ class LauncherClient:
         return True
 
     def _sweep(self) -> None:
-        """End the leases that nobody has used for a while."""
+        """End the leases that were not used for a while."""
         limit = self.loop.time() - KEPT
         for kept in self.kept.values():
             for lease in [lease for lease in kept if lease.idle_since <= limit]:

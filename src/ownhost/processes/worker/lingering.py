@@ -1,8 +1,8 @@
-"""Closing in two steps (RFC 9112, 9.6): where a client still sends, a close would reset the connection, and so take the
-last answer with it.
+"""Closing in two steps (RFC 9112, 9.6): if a client still sends, a close would reset the
+connection, and so lose the last response.
 
-What is said is said; what still comes is read and dropped, until the client has closed, too. Most do at once, so nobody
-is waited for by himself: all are looked at in one go, now and then.
+The response was sent. What still comes is read and dropped, until the client has closed, too. Most
+do at once, so there is no wait for each: all are checked in one go, now and then.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ownhost.processes.worker.transport import Transport
 INTERVAL = 0.1  # seconds between looks
 SILENCE = 2.0  # seconds without a byte after which a client is closed
 IN_ALL = 30.0  # seconds
-MOST = 512  # clients that are waited for; beyond that, the oldest is not
+MOST = 512  # clients at the same time; beyond that, the oldest is closed
 SIZE = 65_536
-READS = 16  # of so many bytes from one client in one look, so that the others get theirs
+READS = 16  # reads of so many bytes from one client in one check, so that the others have their turn
 _RECEIVE = int(MSG_DONTWAIT)
 
 
 class _Leaving:
-    """A client that is told that it is over."""
+    """A client that was told that the connection is over."""
 
     __slots__ = ("ends", "heard", "sock")
 
@@ -35,7 +35,7 @@ class _Leaving:
         self.ends = now + longest
 
     def has_ended(self, now: float) -> bool:
-        """Drop what is here. Whether there is no need to look again."""
+        """Drop what is here. Returns whether no further check is needed."""
         try:
             for _ in range(READS):
                 if not self.sock.recv(SIZE, _RECEIVE):
@@ -61,9 +61,10 @@ class Lingering:
         return len(self._leaving)
 
     def close(self, sock: Transport, longest: float = IN_ALL) -> None:
-        """Close a client's socket, now for writing, and for good once the client has closed, too.
+        """Close a client's socket, now for writing, and completely when the client has closed, too.
 
-        That is waited for by `longest` seconds. With 0.0 one more look is taken, and what is there by then is dropped.
+        It waits for at most `longest` seconds. With 0.0 there is one more check, and the bytes here
+        by then are dropped.
         """
         raw: Transport = sock.detach() if isinstance(sock, TLSSocket) else sock
         try:
@@ -81,7 +82,7 @@ class Lingering:
             self._loop.call_later(INTERVAL, self._look)
 
     def end(self) -> None:
-        """Wait for nobody any more."""
+        """Stop waiting for all."""
         while self._leaving:
             self._leaving.popleft().sock.close()
 

@@ -1,4 +1,4 @@
-"""Whether a request is a worker's own: what a worker can tell without believing anybody."""
+"""Whether a request is a worker's own: what a worker can decide without trusting another process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REMEMBERED_FOR = 2.0  # seconds that a look-up is remembered: accounts change
 
 
 class OwnIdentity:
-    """Says of one virtual host's assignments which come to this worker's identity."""
+    """Which of one virtual host's assignments mean this worker's identity."""
 
     def __init__(self, slice_: WorkerSlice, server: VirtualHost) -> None:
         self.listed = slice_.mine.get(server.id, frozenset())
@@ -25,7 +25,7 @@ class OwnIdentity:
         self.found: dict[Assignment, tuple[bool, float]] = {}  # and until when that is remembered
 
     def __call__(self, assignment: Assignment) -> bool:
-        """Whether requests with this assignment are to be served here."""
+        """Whether requests with this assignment are served here."""
         if assignment in self.listed:
             return True
         if not self.computed:

@@ -1,4 +1,4 @@
-"""Passing a stream on in both directions, until both sides have ended."""
+"""Passing on a stream in both directions, until both sides have ended."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from socket import SHUT_WR, SocketType, socketpair
 from ownhost.processes.worker.sending import Gone, Sender, receive
 from ownhost.processes.worker.transport import Transport
 
-PATIENCE = 86_400.0  # seconds without a byte: whoever speaks HTTP at the end of it has timeouts of its own
+PATIENCE = 86_400.0  # seconds without a byte: the HTTP connection at the end of it has its own time limits
 
 
 async def pump(loop: asyncio.AbstractEventLoop, client: Transport, other: Transport, timeout: float) -> None:
-    """Pass bytes on. `timeout` is seconds without a byte that is taken."""
+    """Pass on bytes. `timeout` is seconds without a byte that is taken."""
     tasks = [
         asyncio.ensure_future(_pass_on(loop, client, other, timeout)),
         asyncio.ensure_future(_pass_on(loop, other, client, timeout)),
     ]
     try:
-        # What the client has ended goes on until it is answered; what the other side has ended is over.
+        # If the client has ended its stream, it is still answered; if the other side has, it is
+        # over.
         await tasks[1]
     finally:
         for task in tasks:

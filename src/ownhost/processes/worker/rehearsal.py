@@ -1,7 +1,8 @@
-"""A worker's rehearsal, in the forkserver, where there is nobody's data yet.
+"""A worker's rehearsal, in the forkserver, before there is any owner's data.
 
-What Python loads, compiles and specialises at the first use is shared by all workers from then on. A process that does
-a thing for the first time writes to more of its memory, and each page that it writes to becomes its own.
+All workers share what Python loads, compiles and specialises on first use. A process that does
+something for the first time writes to more of its memory, and gets its own copy of each page that
+it writes to.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ownhost.processes.worker.worker import Worker
 from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.errorlog import ERROR_LOG, LogTarget
 
-SAMPLE = Path(os.__file__).with_name("keyword.py")  # a small file that everybody may read, unlike some of our own
+SAMPLE = Path(os.__file__).with_name("keyword.py")  # a small file that all users may read, unlike some of ours
 REHEARSAL = Handover(0, "127.0.0.1", 1, "127.0.0.1", 80, "rehearsal")
 REHEARSED = (
     *["GET /keyword.py HTTP/1.1\r\n\r\n", "GET /missing HTTP/1.1\r\n\r\n"] * 5,
@@ -48,7 +49,7 @@ REHEARSED = (
 )
 REHEARSED_PATHS = ("/keyword.py", "/keyword.py", "/missing") * 5  # over HTTP/2
 WARM = 1  # of REHEARSED
-ROUNDS = 16  # after so many Python has specialised most of what a worker runs once
+ROUNDS = 16  # after so many, Python has specialised what a worker runs once: saves 0.2 MiB over two rounds
 LOG = LogTarget("file", os.devnull)
 COMBINED = '%h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"'
 
@@ -68,14 +69,14 @@ def rehearse() -> None:
 
 
 def rehearse_first_request() -> None:
-    """Begin, and serve one request, time and again."""
+    """Begin, and serve one request, several times."""
     for _ in range(ROUNDS):
         with _rehearsing() as worker:
             worker.loop.run_until_complete(_rehearse(worker, REHEARSED[0]))
 
 
 def warm_up() -> Iterator[None]:
-    """Serve a few once more in a spare process, in steps: the pages that every worker changes are its own then."""
+    """Serve a few more in a spare process, in steps: then it has its own copies of pages that every worker changes."""
     with _rehearsing() as worker:
         yield
         for request in REHEARSED[:WARM]:
@@ -105,7 +106,7 @@ def _rehearsing() -> Iterator[Worker]:
         worker = Worker(Channel(gates, ()), slice_, descriptors, loop)
         try:
             yield worker
-        finally:  # a spare process is asked for in the midst of it
+        finally:  # an order for the spare process may come in the middle of it
             worker.waiting.close()
             worker.lingering.end()
             worker.mailbox.close()

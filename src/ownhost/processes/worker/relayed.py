@@ -1,8 +1,8 @@
 """Requests that another worker relays: the target's end of a pair (see `processes.relay`).
 
-The front has the client; here is a HTTP/1 connection over a socket that speaks in records. What the front says of the
-client is believed for the one virtual host that the supervisor made the pair for: whoever ends a virtual host's
-connections can put words into its clients' mouths anyhow.
+The front has the client; here is an HTTP/1 connection over a socket that speaks in records. The
+front is believed about the client, for the one virtual host of the supervisor's pair: the process
+that ends a virtual host's connections could change what its clients say anyway.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from ownhost.request.request import Endpoints, Level, Request
 HTTP2 = "HTTP/2.0"
 SHORT = 16_384  # bytes that wait for what follows them
 DONT_WAIT = int(socket.MSG_DONTWAIT)
-LAST_WORDS = 10.0  # seconds that the front may take for the end of an answer
+LAST_WORDS = 10.0  # seconds for the front to take the end of an answer
 
 
 class RecordSocket:
-    """The target's end of a pair, as far as sockets are used here; it never blocks.
+    """The target's end of a pair, with the socket methods that are used here; it never blocks.
 
-    After BlockingIOError the same data must come again, as with TLS. What is short waits for what follows it in the
-    same turn of the event loop, so that a small answer is one record and one system call. An answer's end needs no
-    second call: the event loop sends what of it has no room.
+    After BlockingIOError the same data must come again, as with TLS. Short data waits for what
+    follows in the same turn of the event loop, so a small answer is one record and one system call.
+    An answer's end needs no second call: the event loop sends the part without room.
     """
 
     __slots__ = (
@@ -69,15 +69,15 @@ class RecordSocket:
         self._loop = loop
         self._sock = sock
         self._conversation = Conversation()
-        self._taken = False  # the request is, and its front does not know yet
+        self._taken = False  # there is one, and its front does not know yet
         self._short = b""  # of an answer: no record yet
         self._rest = b""  # of records: not sent yet
-        self._pending = 0  # bytes of an answer in it, of which nobody has been told that they are sent
+        self._pending = 0  # bytes of an answer in it that were not reported as sent
         self._due = False  # it is sent at the turn's end
         self._closing = False
-        self._shutting = False  # the stream ends with what is here
-        self.corked = False  # somebody says when all that this turn has is here (`uncork`)
-        self.asked: Asked | None = None  # a request that comes: taken by whoever serves it
+        self._shutting = False  # the stream ends after these bytes
+        self.corked = False  # the caller says when this turn's data is complete (`uncork`)
+        self.asked: Asked | None = None  # a new request: taken by the virtual host that serves it
 
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.fileno()}>"
@@ -92,7 +92,7 @@ class RecordSocket:
         return self._conversation.state is records.State.ASKED and not self._taken
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """What is here of a request; b"" at the end of the stream. Raises OSError, also for what is no record."""
+        """The bytes of a request; b"" at the end of the stream. Raises OSError, also for an invalid record."""
         data = self._sock.recv(size, flags | DONT_WAIT)
         if not data:
             return b""
@@ -115,7 +115,7 @@ class RecordSocket:
         return record.data
 
     def send(self, data: bytes | bytearray | memoryview, _flags: int = 0) -> int:
-        """Send some of an answer: how much. Raises OSError."""
+        """Send some of an answer. Returns how much. Raises OSError."""
         if not self._pending and len(self._rest) + len(self._short) + len(data) < SHORT:
             self._short += data
             self._soon()
@@ -132,12 +132,12 @@ class RecordSocket:
         return sent
 
     def take(self) -> None:
-        """Take the request that waits: the front knows before the turn is over."""
+        """Take the waiting request: the front is told within this turn."""
         self._taken = True
         self._soon()
 
     def pass_on(self, whose: NamedIdentity) -> None:
-        """Say whose the request that waits is. Raises OSError."""
+        """Name the identity of the waiting request. Raises OSError."""
         self._add(self._says(Kind.OTHER_IDENTITY, whose.to_bytes()))
 
     def tunnel(self) -> None:
@@ -155,13 +155,13 @@ class RecordSocket:
             self._add(self._says(Kind.END, end.to_bytes()))
 
     def uncork(self) -> None:
-        """Have what is here sent before the turn is over, unless it is sent already: as a rule it is."""
+        """Send this turn's data, unless it was sent already: usually it was."""
         self.corked = False
         if self._taken or self._short:
             self._soon()
 
     def shutdown(self, _how: int = socket.SHUT_WR) -> None:
-        """Nothing more will be sent: HTTP says so in the end of an answer, another protocol by that of the stream."""
+        """Nothing more will be sent: HTTP shows it by the end of an answer, another protocol by the stream's end."""
         if self._conversation.state is records.State.TUNNELLED:
             self._shutting = True
             with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ class RecordSocket:
                 self._add(b"")
 
     def close(self) -> None:
-        """Close, once what was said is sent."""
+        """Close, after all was sent."""
         with contextlib.suppress(OSError):
             self._collect()
         if self._rest and not self._closing:
@@ -181,7 +181,7 @@ class RecordSocket:
             self._close()
 
     def _collect(self) -> None:
-        """Make records of what is said. Raises OSError."""
+        """Turn data into records. Raises OSError."""
         if self._taken:
             self._taken = False
             self._rest += self._says(Kind.TAKEN)
@@ -208,7 +208,7 @@ class RecordSocket:
             self._collect()
             if self._rest:
                 self._add(b"")
-        except OSError:  # whoever sends or reads more hears of it
+        except OSError:  # the next sender or reader is told more
             self._rest = b""
         if self._closing and not self._rest:
             self._close()
@@ -248,22 +248,22 @@ class RecordSocket:
 
 @functools.lru_cache(maxsize=256)
 def read_origin(origin: bytes, server: int) -> tuple[Endpoints, str]:
-    """The ends of a client's connection, made for a virtual host, and what is spoken on it ("" is HTTP/1).
+    """The ends of a client's connection, for a virtual host, and its protocol ("" is HTTP/1).
 
-    Requests that follow one another have the same. Raises RecordError, ValueError.
+    Successive requests have the same. Raises RecordError, ValueError.
     """
     read = Origin.from_bytes(origin)
     ends = Endpoints(
         read.client, read.client_port, read.local, read.local_port, peer=read.peer, peer_port=read.peer_port
     )
     if read.tls:
-        # Whose key it was is known here: nobody is believed who says otherwise.
+        # This process knows whose key was used: no other word about it is believed.
         ends.secure, ends.known = True, replace(TLSFacts.from_text(read.tls), server=server)
     return ends, read.protocol
 
 
 class RelayedConnection(Connection):
-    """Requests of other workers' clients, one after the other on one pair."""
+    """Requests of other workers' clients, one after another on one pair."""
 
     __slots__ = ("protocol",)
 
@@ -274,10 +274,10 @@ class RelayedConnection(Connection):
     def __init__(self, worker: Shared, sock: socket.socket, handover: Handover) -> None:
         super().__init__(worker, RecordSocket(worker.loop, sock), handover)
         self.service = worker.services.get(handover.server)
-        self.protocol = ""  # what the client speaks, where that is not HTTP/1
+        self.protocol = ""  # the client's protocol, if it is not HTTP/1
 
     def receive(self) -> Event | None:
-        """Read what is asked, and for whom the front says that it is."""
+        """Read the request, and the front's word about its client."""
         event = super().receive()
         try:
             self.meet()
@@ -287,7 +287,7 @@ class RelayedConnection(Connection):
         return event
 
     def proceed(self, event: Event | None) -> None:
-        """Do what comes next. What is short is sent once all that this turn has is here."""
+        """Run the next steps. Short data is sent when this turn's data is complete."""
         self.sock.corked = True
         try:
             super().proceed(event)
@@ -295,14 +295,14 @@ class RelayedConnection(Connection):
             self.sock.uncork()
 
     def meet(self) -> None:
-        """Take what the front says of the client whose request comes. Raises RecordError, ValueError."""
+        """Handle the front's word about the client. Raises RecordError, ValueError."""
         asked, self.sock.asked = self.sock.asked, None
         if asked is not None:
             self.handled = asked.handled
             self.endpoints, self.protocol = read_origin(asked.origin, self.server)
 
     def answer(self) -> Event | None:
-        """Find who answers, and what: in the protocol that the client speaks."""
+        """Find who answers, and with what: in the client's protocol."""
         if self.protocol == HTTP2:
             self.talk.head.major, self.talk.head.minor = 2, 0
         return super().answer()
@@ -315,7 +315,7 @@ class RelayedConnection(Connection):
         return service
 
     def taken(self) -> None:
-        """Have the front know that the request is answered here."""
+        """Tell the front that the request is answered here."""
         if self.sock.is_asked:
             self.sock.take()
 
@@ -325,7 +325,7 @@ class RelayedConnection(Connection):
         return super().send(service, request, response)
 
     def pass_on(self) -> Event | None:
-        """Have the front know whose the request is instead; it asks there."""
+        """Tell the front which identity the request has instead; it asks there."""
         assert self.request is not None
         assert self.request.assignment is not None
         assignment, self.request = self.request.assignment, None
@@ -336,21 +336,21 @@ class RelayedConnection(Connection):
         return Event.NOTHING
 
     def tunnel(self) -> None:
-        """Have the front know that it is no HTTP any more. Raises OSError."""
+        """Tell the front that another protocol begins. Raises OSError."""
         self.sock.tunnel()
 
     def deadline(self) -> float:
-        """When to give up waiting for a request: the front closes earlier what it does not use."""
+        """When to give up waiting for a request: the front closes unused pairs earlier."""
         if self.talk.state in (State.NEW, State.HEAD, State.IDLE):
             return self.talk.waiting_since + TARGET_KEEPS
         return super().deadline()
 
     def over(self, sending: Sending, *, aborted: bool) -> Event:
-        """An answer is out: another request may come, if all of this one was read and all of the answer sent."""
+        """A response was sent: another request may come, if all of this one was read and all of the response sent."""
         again = not aborted and not self.talk.last and (sending.keep or not sending.request.head.has_body)
         if not aborted:
             try:
                 self.sock.end_answer(End(sending.keep, again))
-            except OSError:  # after a switch of protocols there is no end but the pair's
+            except OSError:  # after a switch of protocols only the pair's end counts
                 again = False
         return Event.KEPT if again else Event.LAST

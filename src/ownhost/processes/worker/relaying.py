@@ -1,7 +1,7 @@
-"""Requests that another identity of the virtual host is to answer: this worker has the client, and is a relay's front.
+"""Requests for another identity of the virtual host: this worker has the client, and is a relay's front.
 
-The supervisor makes the pair: it knows who a name is, and whether the virtual host may be served as that. It answers
-with this worker's end; the other one is in a mailbox by then.
+The supervisor makes the pair: it knows which identity a name is, and whether the virtual host may
+name it. It sends this worker's end; the other one is in a mailbox by then.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ownhost.processes.relay.stream import RelayLost, RelayStream
 from ownhost.request.request import Endpoints
 from ownhost.request.site import Site
 
-AT_ONCE = 32  # questions to the supervisor that are not answered yet; the rest waits here
-MAX_WAIT = 10.0  # seconds until a request that nobody takes is answered 503
+AT_ONCE = 32  # unanswered questions to the supervisor; the rest waits here
+MAX_WAIT = 10.0  # seconds until a request that no worker takes is answered 503
 AGAIN = 0.05  # seconds until a full mailbox is tried again
-MAX_MOVES = 4  # of one request between identities, before it is a 500
-REMEMBERED_FOR = 2.0  # seconds that a refusal is remembered: accounts come to be
+MAX_MOVES = 4  # of one request between identities, before it gets 500
+REMEMBERED_FOR = 2.0  # seconds that a refusal is remembered: accounts may appear
 MOST_REMEMBERED = 1_024
 
-Target = tuple[int, Assignment]  # the id of the virtual host, and whom a request of it is to be served as
+Target = tuple[int, Assignment]  # the id of a virtual host, and the assignment of a request
 
 
 class Refused(Exception):
-    """Nobody may serve a request as that. The message says why, for the error log."""
+    """No identity may serve a request with this assignment. The message says why, for the error log."""
 
 
 class FullMailbox(Exception):
-    """Who is to serve a request has too many that wait."""
+    """The identity for a request has too many that wait."""
 
 
 class Relays:
@@ -46,14 +46,14 @@ class Relays:
         self.channel = channel
         self.pool: Pool[Target] = Pool(loop, self.obtain)
         self._asked: dict[int, asyncio.Future[socket.socket]] = {}  # by serial number
-        self._waiting: deque[asyncio.Future[None]] = deque()  # whoever may ask next
+        self._waiting: deque[asyncio.Future[None]] = deque()  # the next ones to ask
         self._refused: dict[Target, tuple[str, float]] = {}  # why, and until when it is remembered
         self._serial = 0
 
     async def find_target(self, site: Site, asked: Asked, assignment: Assignment) -> tuple[Target, RelayStream] | None:
-        """Who takes a request that names alone give to another identity; None where that is this worker after all.
+        """Find the worker for a request that names alone give to another identity; None if it is this worker after all.
 
-        Raises HTTPError: 500 where nobody may or will serve it, 503.
+        Raises HTTPError: 500 if no identity may or will serve it, 503.
         """
         server = site.virtual_host.id
         try:
@@ -78,7 +78,7 @@ class Relays:
         raise HTTPError(500, f"a request was passed on {MAX_MOVES} times and belongs nowhere")
 
     async def obtain(self, target: Target) -> RelayStream:
-        """A new pair with whoever serves a virtual host as that. Raises Refused, TimeoutError, OSError."""
+        """A new pair with the identity that serves a virtual host as that. Raises Refused, TimeoutError, OSError."""
         reason, until = self._refused.get(target, ("", 0.0))
         if time.monotonic() < until:
             raise Refused(reason)
@@ -111,7 +111,7 @@ class Relays:
         except OSError:
             self._done(serial)
             raise
-        return await answer  # `take` or `refuse` gives it, whoever still waits for it
+        return await answer  # `take` or `refuse` sets it, even if the asker has given up
 
     def take(self, serial: int, sock: socket.socket) -> None:
         """The supervisor has made a pair."""
@@ -122,7 +122,7 @@ class Relays:
             answer.set_result(sock)
 
     def refuse(self, serial: int, reason: str) -> None:
-        """The supervisor has made none: why not, or "" where the mailbox is full."""
+        """The supervisor has made none: the reason, or "" for a full mailbox."""
         answer = self._done(serial)
         if answer is not None and not answer.done():
             answer.set_exception(Refused(reason) if reason else FullMailbox())
@@ -142,9 +142,9 @@ def describe(assignment: Assignment) -> str:
 
 
 def asked_of(ends: Endpoints, head: Head, handled: int, raw: bytes) -> Asked:
-    """What a target is asked for a client, which has been answered `handled` requests.
+    """The record for a target: a client's request, after `handled` others.
 
-    `raw` is the request's head as HTTP/1 has it.
+    `raw` is the request's head in HTTP/1.
     """
     tls = ends.tls.to_text() if ends.tls is not None else ""
     spoken = head.protocol if head.major > 1 else ""

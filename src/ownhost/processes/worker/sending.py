@@ -1,4 +1,6 @@
-"""Sending a response: what is here as far as it goes, a program's as it comes; and receiving what is waited for."""
+"""Sending a response: the data that is here as far as possible, a program's as it comes; and
+receiving with a time limit.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ from ownhost.http.message import ClientGone, FileBody, Response, Stream
 from ownhost.processes.worker.transport import Transport
 from ownhost.request.request import Request
 
-PER_TURN = 1 << 22  # bytes of a response that are sent before other connections get their turn: about a millisecond
-COPIED = 65_536  # bytes of a file that are read at a time where it is neither mapped nor the kernel's to send
+PER_TURN = 1 << 22  # bytes of a response that are sent before other connections have their turn: about a millisecond
+COPIED = 65_536  # bytes of a file that are read at a time if it is neither mapped nor sent by the kernel
 MAPPED = 1 << 20  # bytes of a range that make it worth mapping
 WINDOW = 1 << 24  # bytes that are mapped at a time
 RECEIVE_SIZE = 65_536
 SEND = int(MSG_DONTWAIT | MSG_NOSIGNAL)  # as plain integers: joining enumeration members costs more than a send
-SEND_MORE = SEND | int(MSG_MORE)  # what follows is to go out in the same packet
+SEND_MORE = SEND | int(MSG_MORE)  # the next bytes should be in the same packet
 
 
 Gone = ClientGone
@@ -34,14 +36,14 @@ class Ended(Gone):
 
 
 class TooSlow(Gone):
-    """Nothing came, or nothing was taken, for too long."""
+    """Nothing came, or nothing was received, for too long."""
 
 
 class Window:
-    """A part of a file that is mapped into memory, as long as its connection is asked for that file.
+    """A part of a file that is mapped into memory, as long as its connection gets requests for that file.
 
-    A file that is mapped keeps its inode's number, so the number tells it. Raises OSError, ValueError where that
-    cannot be.
+    A mapped file keeps its inode's number, so the number identifies it. Raises OSError, ValueError
+    if it cannot be mapped.
     """
 
     __slots__ = ("_file", "_mapped", "start", "view")
@@ -54,7 +56,7 @@ class Window:
         self.view = memoryview(self._mapped)
 
     def holds(self, stat: os.stat_result, offset: int) -> bool:
-        """Whether a byte of a file is in it."""
+        """Whether it contains a byte of a file."""
         return self.start <= offset < self.start + len(self.view) and self._file == (stat.st_dev, stat.st_ino)
 
     def close(self) -> None:
@@ -70,24 +72,24 @@ class Sending:
     request: Request
     response: Response
     keep: bool  # the connection stays open after it
-    line: str | None = None  # the request line of what is no request
+    line: str | None = None  # the request line of an invalid request
     head_in: int = 0  # bytes of the request's head
-    file: FileBody | None = None  # what follows what is sent first: a file,
-    stream: Stream | None = None  # or what a program says
+    file: FileBody | None = None  # the rest after the first bytes: a file,
+    stream: Stream | None = None  # or a program's output
     left: deque[bytes | tuple[int, int]] = field(init=False, repr=False)  # bytes and ranges: where not all went at once
-    window: Window | None = None  # what is mapped of the file
-    head: bytes | Sequence[tuple[bytes, bytes]] = b""  # as sent: the fields of a HTTP/2 stream's, after its status
+    window: Window | None = None  # the mapped part of the file
+    head: bytes | Sequence[tuple[bytes, bytes]] = b""  # as sent: the fields of an HTTP/2 stream, after its status
     sent: int = 0  # bytes, head included
-    content: int = -1  # bytes of the body that were sent; -1 where that is what was sent behind the head
+    content: int = -1  # bytes of the body that were sent; -1 if that is all that was sent after the head
     received: int = 0  # bytes of the request's body
 
     @property
     def has_more(self) -> bool:
-        """Whether more follows what is here: what a program says, or what is left of a request before another one."""
+        """Whether more follows the current data: a program's output, or the rest of a request before another one."""
         return self.stream is not None or (self.keep and self.request.head.has_body)
 
     def close(self) -> None:
-        """Nothing more of it is sent."""
+        """Stop sending it."""
         if self.window is not None:
             self.let_go_of_window()
         if self.file is not None:
@@ -103,10 +105,10 @@ class Sending:
 
 
 def push(sock: Transport, sending: Sending) -> bool:
-    """Send what is left of what is here, as far as a turn goes: whether that was all of it.
+    """Send the rest of the current data, within a turn's limit. Returns whether that was all.
 
-    Raises BlockingIOError where the socket takes no more, Gone where the file is shorter by now (no wrong byte is ever
-    sent for it), OSError.
+    Raises BlockingIOError if the socket takes no more, Gone if the file has become shorter (no
+    wrong byte is ever sent for it), OSError.
     """
     left, most = sending.left, sending.sent + PER_TURN
     while left and sending.sent < most:
@@ -131,7 +133,7 @@ def push(sock: Transport, sending: Sending) -> bool:
     return not left
 
 
-SendRange = Callable[[SocketType, Sending, int, int], int]  # of (offset, length): how much the socket took
+SendRange = Callable[[SocketType, Sending, int, int], int]  # of (offset, length): returns how much the socket took
 
 
 def _push_method(file: FileBody, length: int) -> SendRange:
@@ -144,7 +146,7 @@ def _push_method(file: FileBody, length: int) -> SendRange:
 
 
 def _send_mapped(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
-    """Send some of a file from where it is mapped. Raises as `push`: only the kernel reads there, so nothing faults."""
+    """Send some of a file from its mapping. Raises as `push`: only the kernel reads there, so there is no fault."""
     file, window = sending.file, sending.window
     assert file is not None
     stat = os.fstat(file.fd)
@@ -156,14 +158,14 @@ def _send_mapped(sock: SocketType, sending: Sending, offset: int, length: int) -
             file.by_map = False
             return 0
     begin = offset - window.start
-    with window.view[begin : begin + length] as data:  # an error's traceback would hold it, and the window open
-        if stat.st_size < offset + len(data):  # what is mapped behind its end would be sent as zeros
+    with window.view[begin : begin + length] as data:  # an error's traceback would keep it, and the mapping, alive
+        if stat.st_size < offset + len(data):  # mapped bytes after the file's end would be sent as zeros
             raise Gone
         return sock.send(data, SEND_MORE if len(data) < length or len(sending.left) > 1 else SEND)
 
 
 def _send_file(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
-    """Have the kernel send some of a file: how much it took; nothing where it cannot. Raises as `push`."""
+    """Have the kernel send some of a file. Returns how much it took; nothing if it cannot. Raises as `push`."""
     file = sending.file
     assert file is not None
     if sock.gettimeout() != 0:
@@ -181,7 +183,7 @@ def _send_file(sock: SocketType, sending: Sending, offset: int, length: int) -> 
 
 
 def _send_copied(sock: SocketType, sending: Sending, offset: int, length: int) -> int:
-    """Read some of a file, and send it. What the socket does not take is read once more. Raises as `push`."""
+    """Read some of a file, and send it. What the socket does not take is read again. Raises as `push`."""
     assert sending.file is not None
     data = os.pread(sending.file.fd, min(length, COPIED), offset)
     if not data:
@@ -190,7 +192,7 @@ def _send_copied(sock: SocketType, sending: Sending, offset: int, length: int) -
 
 
 def _read_some(left: deque[bytes | tuple[int, int]], file: FileBody) -> None:
-    """Put bytes of a file in the place of its range: TLS wants the same ones again where it had to wait."""
+    """Replace a file's range by its bytes: TLS wants the same ones again after a wait."""
     offset, length = left.popleft()
     data = os.pread(file.fd, min(length, COPIED), offset)
     if not data:
@@ -257,7 +259,10 @@ class Sender:
             rest = rest[count:]
 
     async def send_stream(self, body: Stream, *, chunked: bool) -> None:
-        """Send what follows the head, in chunks where no length was said. Raises Gone where part of the body is."""
+        """Send the rest after the head, in chunks if no length was announced.
+
+        Raises Gone if a part of the body was sent.
+        """
         if body.length is not None:
             await self.send_exactly(body, body.length)
             return
@@ -268,7 +273,7 @@ class Sender:
             await self.send(LAST_CHUNK)
 
     async def send_exactly(self, body: Stream, length: int) -> None:
-        """Send as much of a stream as was announced. Raises Gone where that is not all there."""
+        """Send as much of a stream as was announced. Raises Gone if it has less."""
         async for data in body:
             await self.send(data[:length])
             length -= len(data)

@@ -34,7 +34,7 @@ BODILESS = frozenset((204, 304))  # RFC 9110, 6.4.1; 1xx never come this way
 
 
 class Service:
-    """One virtual host, with everything that doesn't change between requests worked out."""
+    """One virtual host, with everything computed that is the same for all requests."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Service:
         settings = server.settings
         self.site = Site(server, is_mine, at_turn_end)
         self.clients = clients  # where they are counted, if they are
-        self.encryption = encryption  # of connections that are made for it
+        self.encryption = encryption  # of connections made for it
         self.max_clients = settings[MAX_CLIENTS_VHOST]
         self.limits = head_limits(settings)
         self.timeout = settings[TIMEOUT]
@@ -63,12 +63,15 @@ class Service:
         self.access_log = AccessLog(server, lambda target: writers.access[target].write)
 
     def is_named(self, host: str) -> bool:
-        """Whether a name is written down as this virtual host's. One that only a wildcard covers is not."""
+        """Whether the configuration has a name for this virtual host.
+
+        A name that only a wildcard covers does not count.
+        """
         settings = self.site.settings
         return host == settings[SERVER_NAME].host or host in settings[SERVER_ALIASES]
 
     def shares_connections_of(self, other: Service) -> bool:
-        """Whether requests for this virtual host may come on a TLS connection that was made for another one."""
+        """Whether requests for this virtual host may come on a TLS connection made for another one."""
         one, two = self.encryption, other.encryption
         return (
             one is not None
@@ -89,7 +92,7 @@ class Service:
         )
 
     def frame(self, sending: Sending, handled: int) -> bytes:
-        """What of a response goes out first: its head, and its body where that is bytes. The rest is in `sending`."""
+        """The first bytes of a response: its head, and its body if that is bytes. The rest is in `sending`."""
         request, response = sending.request.head, sending.response
         body = response.body
         if not response.prepared:
@@ -107,11 +110,13 @@ class Service:
             sending.stream = body
             if body.length is None and request.knows_chunks:
                 end = framing.CHUNKED + end
-        sending.head = framing.head_bytes(response, end) if request.major else b""  # HTTP/0.9 knows no heads
+        sending.head = framing.head_bytes(response, end) if request.major else b""  # HTTP/0.9 has no heads
         return sending.head
 
     def _end(self, head: Head, handled: int) -> bytes:
-        """The end of a head after which the connection stays: Keep-Alive only for clients that asked, as in Apache."""
+        """The end of a head after which the connection stays open: Keep-Alive only for clients that
+        asked, as in Apache.
+        """
         connection = head.values.get("connection")
         if head.knows_chunks and (connection is None or "keep-alive" not in connection.lower()):
             return framing.STAY
@@ -119,7 +124,7 @@ class Service:
         return framing.keep_alive_end(f"timeout={self.keep_alive_timeout:.0f}{left}")
 
     def record(self, sending: Sending, handled: int, aborted: bool) -> None:
-        """Write the access log's line of a response that is out, `handled` requests into its connection."""
+        """Write the access log's line of a response that was sent, `handled` requests into its connection."""
         if not self.access_log.logs:
             return
         request, response = sending.request, sending.response

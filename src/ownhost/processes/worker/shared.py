@@ -1,4 +1,4 @@
-"""What a worker's clients share: the virtual hosts of one identity, the event loop, and what each waits for there."""
+"""What a worker's clients share: the virtual hosts of one identity, the event loop, and the waits there."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from ownhost.request.request import Level
 
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
-BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
+BEAT = 5.0  # seconds between two signs of life: a fraction of how long a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 COARSE = 0.1  # seconds that a client's deadline may be late
 
 
 class Staying(Timed, Protocol):
-    """A client that is here for longer than one turn."""
+    """A client that stays longer than one turn."""
 
     def close_if_idle(self) -> None:
-        """For a stop: nothing is begun here."""
+        """For a stop: end it if nothing has begun."""
 
 
 class Shared:
-    """One identity's virtual hosts, and the connections that are being served."""
+    """One identity's virtual hosts, and its open connections."""
 
     def __init__(
         self, channel: Channel, slice_: WorkerSlice, descriptors: list[int], loop: asyncio.AbstractEventLoop
@@ -61,7 +61,7 @@ class Shared:
             for command, (talk, errors) in slice_.programs.items()
         }
         self.services = self._services(writers, descriptors)
-        # For what belongs to no virtual host: the main server's settings, where this identity has its log.
+        # For messages of no virtual host: the main server's settings, if this identity has its log.
         served = next(iter(self.services.values()), None)
         self.default = served or Service(slice_.main, OwnIdentity(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
@@ -107,18 +107,18 @@ class Shared:
         self.default.error_log.log(level, module, message)
 
     def names_at(self, local: str, port: int) -> NameTable:
-        """What this worker knows of the names at an address: from now on it is remembered."""
+        """This worker's names at an address; remembered from now on."""
         names = self.names[local, port] = self.slice.names.names(local, port)
         return names
 
     def adopt(self, connection: Staying) -> None:
-        """A connection stays for longer than one turn."""
+        """A connection stays longer than one turn."""
         self.connections.add(connection)
         self.heartbeat.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Staying) -> None:
-        """A connection is closed, or somebody else's."""
+        """A connection is closed, or passed on."""
         if connection in self.connections:
             self.connections.discard(connection)
             self.deadlines.drop(connection)
@@ -133,40 +133,40 @@ class Shared:
             self.loop.stop()
 
     def note_idle(self) -> None:
-        """Say on this process's page that it has no connection, if so: who is idle for long leaves first."""
+        """Note on this process's page that it has no connection, if so: the one idle for longest leaves first."""
         if not self.connections:
             self.heartbeat.idle_since = time.monotonic()
 
     def beat(self) -> None:
-        """Say on this process's page, now and then, that the loop goes on, for as long as anybody is served."""
+        """Note on this process's page, now and then, that the loop goes on, as long as there are clients."""
         self.heartbeat.busy_since = time.monotonic()
         self.loop.call_later(BEAT, self.beat_on)
 
     def beat_on(self) -> None:
-        """The next beat; none where nobody is served."""
+        """The next sign of life; none without clients."""
         if self.connections or self.lingering:
             self.beat()
         else:
             self.heartbeat.busy_since = 0.0
 
     def watch_load(self) -> None:
-        """See how much of the next moment goes into work. Called by whoever begins some, where nobody watches."""
+        """Measure how much of the next moment is work. Called at the beginning of work, if no measurement runs."""
         self.load_is_watched = True
         self.loop.call_later(LOAD_INTERVAL, self.check_load, time.process_time(), self.loop.time())
 
     def check_load(self, cpu_before: float, time_before: float) -> None:
-        """A worker that fills its core asks for another: connections to come go to whoever has time."""
+        """A worker that fills its core asks for another one: the next connections go to a worker with time."""
         self.load_is_watched = False
         if time.process_time() - cpu_before > BUSY_SHARE * (self.loop.time() - time_before):
             self.report_load()
 
     def report_load(self) -> None:
-        """Tell the supervisor that one worker is not enough; what comes of it is its policy's to say."""
+        """Tell the supervisor that one worker is not enough. Its policy decides."""
         with contextlib.suppress(OSError):
             self.channel.send(Busy())
 
     def title_changed(self) -> None:
-        """Have the title updated, but not at every change."""
+        """Update the title, but not at every change."""
         if not self.title_due:
             self.title_due = True
             self.loop.call_later(TITLE_INTERVAL, self.update_title)
@@ -180,7 +180,7 @@ class Shared:
 
 
 def _counters(slice_: WorkerSlice, descriptors: list[int]) -> dict[int, Clients]:
-    """Where the clients of each server are counted, if they are: mapped, and the descriptors closed for good."""
+    """The counters of the clients of each server, if they are counted: mapped, and the descriptors closed for good."""
     found: dict[int, Clients] = {}
     for count in slice_.counts:
         clients = Clients(descriptors[count.writing], descriptors[count.reading], count.page)

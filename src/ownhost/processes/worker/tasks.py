@@ -1,7 +1,7 @@
-"""What takes time on a HTTP/1 connection: what is begun of an answer is here, and the tasks that go on with it.
+"""Work that takes time on an HTTP/1 connection: the state of a response, and the tasks that go on with it.
 
-A task gives the event that comes of it. Where the client leaves, ClientGone or OSError is raised. One that is cancelled
-was told so by `look_at_client`: nobody waits for it.
+A task returns the next event. If the client leaves, it raises ClientGone or OSError. A cancelled
+task was cancelled by `look_at_client`: its response is not wanted.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ RECEIVE = int(MSG_DONTWAIT)
 
 
 class Tasked(Driven, whole=False):
-    """A client whose answers may take time."""
+    """A client whose responses may take time."""
 
     __slots__ = ("copying", "incoming", "request", "response", "sending", "window")
 
     def __init__(self, worker: Shared, sock: Transport, handover: Handover) -> None:
         super().__init__(worker, sock, handover)
         self.request: Request | None = None  # being answered
-        self.response: Response | None = None  # to it: to be worked on, or to be sent
-        self.sending: Sending | None = None  # the response, once some of it may be out
-        self.incoming: Incoming | None = None  # the body of the request being answered, if it was begun to be read
+        self.response: Response | None = None  # the response, to be worked on or sent
+        self.sending: Sending | None = None  # the response, when some of it may have been sent
+        self.incoming: Incoming | None = None  # the body of the request being answered, if reading has begun
         self.copying: Copying | None = None  # a request that another identity answers
         self.window: Window | None = None  # of the file that was sent last: the next request may be for it, too
 
     def answering(self) -> tuple[Service, Request, Response]:
-        """What is being answered, and with what."""
+        """The request being answered, and the response."""
         service, request, response = self.service, self.request, self.response
         assert service is not None
         assert request is not None
         assert response is not None
         return service, request, response
 
-    # An answer of this worker's
+    # A response of this worker's
 
     async def run_program(self) -> Event:
-        """Have a response made: by a program, or once the request's body was read."""
+        """Have a response made: by a program, or after the request's body was read."""
         service, request, response = self.answering()
         self.incoming = incoming = Incoming(self, service, request)
         watch = self.worker.watch
@@ -72,13 +72,13 @@ class Tasked(Driven, whole=False):
         return Event.ANSWERED if response.tunnel is None else Event.SWITCHED
 
     async def send_rest(self) -> Event:
-        """Send what a program says, and read what is left of the request behind its response."""
+        """Send a program's output, and read the rest of the request after its response."""
         worker, service, sending = self.worker, self.service, self.sending
         assert service is not None
         assert sending is not None
         sender = Sender(worker.loop, self.sock, service.timeout)
         if self.incoming is not None:
-            worker.watch.begin(self)  # a program may be at work on the rest
+            worker.watch.begin(self)  # a program may work on the rest
         try:
             if sending.stream is not None:
                 await sender.send_stream(sending.stream, chunked=sending.request.head.knows_chunks)
@@ -87,7 +87,7 @@ class Tasked(Driven, whole=False):
                 await incoming.discard()
                 sending.received = incoming.received
         except HTTPError as error:
-            # The body broke the rules after its response was sent: nothing more to say, but the end.
+            # The body broke the rules after its response was sent: only the end is left.
             self.log(error.level, error.module, error.reason)
             sending.keep = False
         finally:
@@ -120,7 +120,7 @@ class Tasked(Driven, whole=False):
         """Another protocol is spoken from now on."""
 
     def finish(self, sending: Sending, *, aborted: bool = False) -> Event:
-        """A response is out, or the client left: log it."""
+        """A response was sent, or the client left: log it."""
         keep = sending.keep = sending.keep and not aborted and not self.talk.last
         service = self.service or self.worker.default
         if keep and sending.file is not None:
@@ -135,15 +135,15 @@ class Tasked(Driven, whole=False):
         return self.over(sending, aborted=aborted)
 
     def over(self, sending: Sending, *, aborted: bool) -> Event:  # noqa: ARG002 - who relays tells
-        """A response is out and logged."""
+        """A response was sent and logged."""
         return KEPT if sending.keep else LAST
 
     # One of another identity's
 
     async def relay(self) -> Event:
-        """Have whoever a request is assigned to answer it, on the connection that stays here.
+        """Have the request's identity answer it; the connection stays here.
 
-        The head is as it came, also as bytes: what was found out of it here, whoever answers finds out again.
+        The head is passed on as it came, also as bytes: the other worker finds out the rest itself.
         """
         service, request, talk = self.service, self.request, self.talk
         assert service is not None
@@ -155,7 +155,7 @@ class Tasked(Driven, whole=False):
             if found is not None:
                 keep = await self.pass_through(service, *found)
                 return self.relay_is_over(keep=keep and not talk.last)
-            # By what the file system says, it is this worker's after all.
+            # By the file system, it is this worker's after all.
             request = self.request = Request(talk.head, self.endpoints, service.site, request.time, request.log)
             self.response = self.respond(service, request, passed=True)
         except HTTPError as error:
@@ -163,9 +163,12 @@ class Tasked(Driven, whole=False):
         return Event.ANSWERED
 
     async def pass_through(self, service: Service, target: Target, relay: RelayStream) -> bool:
-        """Have a request answered that its target has taken, byte for byte: whether the client's connection goes on.
+        """Have the target answer a request that it has taken, byte for byte.
 
-        Raises ClientGone, OSError where the client has left; HTTPError where the target has, and nothing was answered.
+        Returns whether the client's connection stays open.
+
+        Raises ClientGone, OSError if the client has left; HTTPError if the target has, and nothing
+        was answered.
         """
         loop, talk, relays = self.worker.loop, self.talk, self.worker.relays
         receiving = functools.partial(receive, loop, self.sock, PATIENCE)
@@ -195,7 +198,7 @@ class Tasked(Driven, whole=False):
         return end.keep
 
     def relay_is_over(self, *, keep: bool) -> Event:
-        """An answer is out that another identity's worker has made and logged."""
+        """A response was sent that another identity's worker has made and logged."""
         self.request = None
         self.handled += 1
         self.worker.deadlines.drop(self)
@@ -205,7 +208,7 @@ class Tasked(Driven, whole=False):
 
     @guarded
     def look_at_client(self) -> None:
-        """End the task that waits for a program, or for another worker, where nobody waits for that."""
+        """End the task that waits for a program, or for another worker, if its client has left."""
         if self.copying is not None:
             self._look_behind(self.copying)
             return
@@ -221,7 +224,7 @@ class Tasked(Driven, whole=False):
             task.cancel()
 
     def _has_ended(self) -> bool:
-        """Whether the client has ended its stream, without a further request. Raises OSError where it was reset."""
+        """Whether the client has ended its stream, without a further request. Raises OSError if it was reset."""
         if self.talk.buffer:
             return False
         try:
@@ -231,7 +234,7 @@ class Tasked(Driven, whole=False):
         return not self.talk.buffer
 
     def _look_behind(self, copying: Copying) -> None:
-        """See whether the client of a relayed request is there: who answers has the same doubts as this worker."""
+        """Check whether the client of a relayed request is there: the other worker has the same doubts as this one."""
         if not copying.has_read_all or copying.rest:
             return
         try:

@@ -1,4 +1,4 @@
-"""What a client is spoken with over."""
+"""The byte stream of a client."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class Transport(Protocol):
-    """A connected socket, or TLS on one: what is read and written never waits (BlockingIOError)."""
+    """A connected socket, or TLS on one: reads and writes never block (BlockingIOError)."""
 
     def recv(self, size: int, flags: int, /) -> bytes:
         """At most `size` bytes; b"" at the end. Raises OSError."""
 
     def send(self, data: bytes | bytearray | memoryview, flags: int, /) -> int:
-        """Send some of it, and say how much. What is sent next begins with the rest. Raises OSError."""
+        """Send some of it. Returns how much. The next send begins with the rest. Raises OSError."""
 
     def fileno(self) -> int:
-        """The descriptor that is watched."""
+        """The descriptor to watch."""
 
     def shutdown(self, how: int, /) -> None:
-        """Say that nothing more will be sent. Raises OSError."""
+        """Tell the client that nothing more will be sent. Raises OSError."""
 
     def close(self) -> None:
         """Close it."""

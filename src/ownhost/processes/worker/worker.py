@@ -1,10 +1,10 @@
 """A worker.
 
 NAME        serves one identity's requests
-TRUSTS      the supervisor; what a gate says of a connection, after parsing the head again itself
+TRUSTS      the supervisor; a gate's word about a connection, after parsing the head again itself
 RUNS AS     its identity, for life; no capabilities, undumpable, set*id and exec refused by the kernel
 TALKS TO    clients (their sockets come out of its mailbox), other workers (requests that are relayed), its launcher
-ENDS WHEN   it has been idle for a while, it was told to stop and is done, or its channel ends
+ENDS WHEN   it has been idle for a while, it was told to stop and has finished, or its channel ends
 
 It holds its own identity's virtual hosts, logs and mailbox, and nothing of any other.
 """
@@ -34,11 +34,11 @@ from ownhost.processes.worker.written import written_folders
 from ownhost.request import bugs
 from ownhost.request.request import Level
 
-TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that those being served get theirs
+TAKE_BATCH = 8  # connections taken out of the mailbox per turn, so that current ones have their turn
 LOAD_INTERVAL = 0.25  # seconds over which a worker's load is measured
 BUSY_SHARE = 0.9  # of a core: with more, one worker is not enough
 BUSY_TURNS = 8  # full batches in a row before the supervisor is told that one worker is not enough
-BEAT = 5.0  # seconds between two signs of life: a fraction of what a worker may stand still
+BEAT = 5.0  # seconds between two signs of life: a fraction of how long a worker may stand still
 TITLE_INTERVAL = 1.0  # seconds between updates of the process title
 INET, INET6, STREAM = int(socket.AF_INET), int(socket.AF_INET6), int(socket.SOCK_STREAM)
 COARSE = 0.1  # seconds that a client's deadline may be late
@@ -60,7 +60,7 @@ def main(channel: Channel) -> NoReturn:
 
 
 class Worker(Shared):
-    """A worker's life: what its mailbox and the supervisor bring."""
+    """A worker's life: messages from its mailbox and the supervisor."""
 
     def __init__(
         self, channel: Channel, slice_: WorkerSlice, descriptors: list[int], loop: asyncio.AbstractEventLoop
@@ -87,7 +87,7 @@ class Worker(Shared):
             writer.finish()
 
     def on_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """An exception that nobody expected: say so in the log, and go on with the other connections."""
+        """An unexpected exception: log it, and go on with the other connections."""
         message, error = str(context.get("message")), context.get("exception")
         found = error if isinstance(error, BaseException) else RuntimeError(message)
         bugs.report(lambda level, _, text: self.log(level, text), found, message)
@@ -108,7 +108,7 @@ class Worker(Shared):
             except ProtocolError as error:
                 self.log(Level.CRIT, f"a gate spoke nonsense: {error}")
                 continue
-            if received is None:  # somebody of this identity has shut it down: the supervisor makes another one
+            if received is None:  # another worker has shut it down: the supervisor makes a new one
                 self.loop.remove_reader(self.mailbox.fileno())
                 return
             self.taken += 1
@@ -120,7 +120,7 @@ class Worker(Shared):
             self.report_load()
 
     def serve(self, handover: Handover, descriptor: int) -> None:
-        """Serve a connection that a gate hands over, or requests that another worker or a front relays."""
+        """Serve a connection from a gate, or requests that another worker or a front relays."""
         if handover.relay:
             kind = FrontedConnection if handover.front else RelayedConnection
             kind(self, socket.socket(fileno=descriptor), handover).begin()
@@ -132,7 +132,7 @@ class Worker(Shared):
             Connection(self, sock, handover).begin()
 
     def accept_left_over(self) -> None:
-        """Serve what is in mailboxes that somebody of this identity has shut down, and be the one who closes them."""
+        """Serve what is in mailboxes that were shut down, and close them last."""
         while self.left_over:
             with self.left_over.pop() as broken, contextlib.suppress(BlockingIOError, ProtocolError):
                 while received := mailbox.receive_handover(broken):
@@ -159,12 +159,15 @@ class Worker(Shared):
                 self.stop()
 
     def leave(self) -> None:
-        """Make room for somebody else's worker. What arrives meanwhile wakes the supervisor, which starts anew."""
+        """Leave, so that another identity's worker can start.
+
+        What arrives meanwhile wakes the supervisor, which starts a new one.
+        """
         if not (self.connections or self.lingering):
             self.loop.stop()
 
     def stop(self) -> None:
-        """Take what is in the mailbox, finish what is begun, close what is idle, then leave."""
+        """Take what is in the mailbox, finish active requests, close idle connections, then leave."""
         self.stopping = True
         self.loop.remove_reader(self.mailbox.fileno())
         while self.accept_batch():
@@ -180,7 +183,10 @@ class Worker(Shared):
         return self.taken > before
 
     def leave_if_idle(self, taken_before: int) -> None:
-        """Leave where nothing happened for a while. What arrives meanwhile wakes the supervisor, which starts anew."""
+        """Leave if nothing happened for a while.
+
+        What arrives meanwhile wakes the supervisor, which starts a new one.
+        """
         if self.connections or self.lingering or self.taken != taken_before:
             self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         else:

@@ -1,4 +1,4 @@
-"""Where a worker writes: all else is behind its fence (identity/landlock.py)."""
+"""Where a worker writes: Landlock forbids all else (identity/landlock.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ownhost.processes.slices import WorkerSlice
 
 
 def written_folders(slice_: WorkerSlice) -> Iterator[str]:
-    """The folders that a worker makes files in: for spools, and for what its virtual hosts have it log to."""
+    """The folders in which a worker makes files: for spools, and for logs of its virtual hosts."""
     yield slice_.spooling.folder
     for target in slice_.logs.own:
         yield folder_of(target.value)
@@ -21,9 +21,9 @@ def written_folders(slice_: WorkerSlice) -> Iterator[str]:
 
 
 def folder_of(name: str) -> str:
-    """The folder that a file is in; where that is to be made yet, the first one above it that is there.
+    """The folder of a file; if that must still be made, the nearest existing one above it.
 
-    "" where that is the root: no owner writes there.
+    "" if that is the root: no owner writes there.
     """
     folder = os.path.dirname(name)  # noqa: PTH120 - as a string
     while not os.path.isdir(folder) and folder != "/":  # noqa: PTH112 - what may not be seen is not there, either
