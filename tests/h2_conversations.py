@@ -406,7 +406,7 @@ CONVERSATIONS = {
         >> 1 GET /text; EOF
         << {TEXT}; hang_up; forget
     """,
-    "a client that says goodbye": f"""
+    "a client that says goaway": f"""
         >> 1 GET /program
         << run 1
         >> goaway
@@ -415,11 +415,11 @@ CONVERSATIONS = {
         >> 1 answers text
         << {TEXT}; hang_up; forget
     """,
-    "a client that says goodbye, and has nothing to wait for": """
+    "a client that says goaway, and has nothing to wait for": """
         >> goaway
         << hang_up; forget
     """,
-    "both sides say goodbye": f"""
+    "both sides say goaway": f"""
         >> 1 GET /program
         << run 1
         >> goaway

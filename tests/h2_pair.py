@@ -36,7 +36,7 @@ from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.http2 import Http2Connection
 from ownhost.processes.worker.worker import Worker
 from ownhost.request.errorlog import ERROR_LOG
-from ownhost.request.hosts import NOBODY, HostIndex, NameTable
+from ownhost.request.hosts import OTHER_OWNER, HostIndex, NameTable
 from ownhost.request.request import Request
 from serving import make_server
 from waiting import turns
@@ -73,7 +73,7 @@ class Pair:
             Identity(0, 0, (), "test"), [server], {server.id: frozenset((UNASSIGNED,))}, UNASSIGNED, server
         )
         slice_ = pickle.loads(pickle.dumps(slice_))
-        slice_.names = HostIndex({}, NameTable(server.id, {"other.test": (0, NOBODY)}))
+        slice_.names = HostIndex({}, NameTable(server.id, {"other.test": (0, OTHER_OWNER)}))
         slice_.logs = LogPlaces({server.settings[ERROR_LOG]: 2}, {log.target: 3 for log in logs_of(server)})
         descriptors = [box.detach(), os.dup(self.gates.fileno()), *(log.fileno() for log in self.logs)]
         self.loop = uvloop.new_event_loop()

@@ -30,7 +30,7 @@ initials = A
 givenName = Alice
 surname = "Sm\\\\ith"
 description = "#first "
-street = Way 1
+street = Route 1
 unheardOf = "unknown"
 [client]
 subjectAltName = email:a@alice.test,email:b@alice.test,DNS:c.alice.test,otherName:msUPN;UTF8:alice@ad.test,IP:192.0.2.1

@@ -96,7 +96,7 @@ def enter(name: str) -> None:
     """Put a module's name where all are listed: it is done, without LoadModule; Apache has no such directives."""
     replace(TABLE, r'(^_DONE = """.*?)(\n""")', rf"\1 {name}\2")
     replace(TABLE, r"^BUILT_IN = frozenset\(\s*\{", rf'\g<0>"{name}", ')
-    replace(PLACES, r"^ELSEWHERE = \{", rf'\g<0>"mod_{name}", ')
+    replace(PLACES, r"^OTHER_IDENTITY = \{", rf'\g<0>"mod_{name}", ')
     run("-m", "ruff", "format", "--quiet", str(TABLE), str(PLACES))
     PAGE.write_text(run("-m", "ownhost", "directives", "--markdown"))
 

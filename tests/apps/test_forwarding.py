@@ -174,7 +174,7 @@ def test_a_websocket(tmp_path: Path) -> None:
     request = walked(tmp_path, "ProxyPass / ws://b/", "GET /", "Upgrade: WebSocket", "Connection: Upgrade")
     backend = backend_of(request)
     assert backend is not None
-    assert forwarding.asked_upgrade(request, backend) == "WebSocket"
+    assert forwarding.requested_upgrade(request, backend) == "WebSocket"
 
 
 def test_parameters_are_those_of_the_nearest_url(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_variables_that_change_how_a_server_is_asked(tmp_path: Path) -> None:
         assert (("Connection", "close") in forwarding.request_fields(request, backend)) is closes
     for value, hears in (("RFC", True), ("rfc", True), ("Suppress", False), ("", False)):
         request.env["proxy-interim-response"] = value
-        assert forwarding.hears_of_interims(request) is hears
+        assert forwarding.accepts_interim(request) is hears
 
 
 def test_a_fastcgi_variable_from_what_its_condition_found(tmp_path: Path) -> None:

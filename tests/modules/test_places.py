@@ -36,7 +36,7 @@ DIFFERENT = {
     "SSLLogLevel": "gone since Apache 2.0, and an error here",
 }
 # Modules with directives that this Apache has not: Ownhost's own, and what Debian packages apart, or not at all.
-ELSEWHERE = {"mod_asgi", "mod_fcgid", "mod_ruid2", "mod_wsgi", "mod_xsendfile", "ownhost"}
+OTHER_IDENTITY = {"mod_asgi", "mod_fcgid", "mod_ruid2", "mod_wsgi", "mod_xsendfile", "ownhost"}
 # Directives of Apache that Debian's is built without.
 NOT_BUILT = {"EnableExceptionHook"}
 
@@ -112,7 +112,7 @@ def test_what_is_said_to_differ_does(places: dict[str, set[Place]]) -> None:
 
 
 def test_what_apache_has_not_is_somebody_elses(places: dict[str, set[Place]]) -> None:
-    strange = {one.name for key, one in REGISTRY.items() if key not in places and one.module not in ELSEWHERE}
+    strange = {one.name for key, one in REGISTRY.items() if key not in places and one.module not in OTHER_IDENTITY}
     assert strange == NOT_BUILT
 
 

@@ -124,7 +124,7 @@ HOSTILE = {
     "an end without an answer": TAKEN + KEEP,
     "an end within an answer": TAKEN + encode(Kind.DATA, OK[:-1]) + KEEP,
     "an answer to what was not taken": encode(Kind.DATA, OK) + KEEP,
-    "somebody else's": encode(Kind.ELSEWHERE, b'["root", "root", 0]'),
+    "somebody else's": encode(Kind.OTHER_IDENTITY, b'["root", "root", 0]'),
     "a request": TAKEN + encode(Kind.REQUEST, Asked(0, b"x", get("bob")).to_bytes()),
     "a record that is none": TAKEN + b"\x63\0\0\0\0",
     "a record without an end": TAKEN + b"\x05\xff\xff\xff\xff" + FORGED,

@@ -122,7 +122,7 @@ def test_there_are_always_two_gates(two: Server) -> None:
 def write_page(process: Process, busy_since: float) -> None:
     """Have a process's page say since when its loop is at one thing."""
     lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-    start = next(int(line.split("-")[0], 16) for line in lines if "memfd:pulse" in line)
+    start = next(int(line.split("-")[0], 16) for line in lines if "memfd:heartbeat" in line)
     with open(f"/proc/{process.pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(start)
         memory.write(struct.pack("d", busy_since))
@@ -153,7 +153,7 @@ def test_a_worker_with_a_client_says_that_it_lives(two: Server) -> None:
 
 def page(process: Process) -> float:
     lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-    start = next(int(line.split("-")[0], 16) for line in lines if "memfd:pulse" in line)
+    start = next(int(line.split("-")[0], 16) for line in lines if "memfd:heartbeat" in line)
     with open(f"/proc/{process.pid}/mem", "rb", buffering=0) as memory:
         memory.seek(start)
         return float(struct.unpack("d", memory.read(8))[0])

@@ -117,10 +117,10 @@ def test_2_workers_share_no_writable_memory(two: Server) -> None:
     everybody = [process for process in two.processes() if process.role not in ("supervisor", "forkserver", "spare")]
     pages = [shared(process) for process in everybody]
     # Each has a page of its own, on which it says what its loop does, and which the supervisor reads.
-    assert all(list(page.values()) == ["/memfd:pulse"] for page in pages), pages
+    assert all(list(page.values()) == ["/memfd:heartbeat"] for page in pages), pages
     assert len(set().union(*pages)) == len(everybody)
     (supervisor,) = two.processes("supervisor")
-    assert not any(name == "/memfd:pulse" for name in shared(supervisor).values())
+    assert not any(name == "/memfd:heartbeat" for name in shared(supervisor).values())
 
 
 @pytest.mark.parametrize("what", ["mem", "maps", "fd/0", "environ", "root/etc/passwd"])

@@ -231,10 +231,10 @@ class _Running:
         self.output, self.errors = output, errors
         self._process = process
 
-    def close(self, *, heard_all: bool) -> None:
+    def close(self, *, output_complete: bool) -> None:
         os.close(self.output)
         os.close(self.errors)
         if self._process is not None:
-            if not heard_all:
+            if not output_complete:
                 self._process.kill()
             self._process.wait(20)

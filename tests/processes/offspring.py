@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ownhost.http.bucket import Bucket
+from ownhost.processes.heartbeat import Watched, new_page, own_page
 from ownhost.processes.messages import TO_SUPERVISOR, Channel, Message, channel_pair
-from ownhost.processes.pulse import Watched, new_page, own_page
 from ownhost.processes.supervisor.children import Child
 
 
@@ -22,8 +22,8 @@ class Offspring:
     def bear(self, role: str, number: int = 0, *, busy_since: float = 0.0, idle_since: float = 0.0) -> Child:
         """A process, and what its page says."""
         page = new_page()
-        pulse = own_page(page)
-        pulse.busy_since, pulse.idle_since = busy_since, idle_since
+        heartbeat = own_page(page)
+        heartbeat.busy_since, heartbeat.idle_since = busy_since, idle_since
         ours, theirs = channel_pair()
         ours.setblocking(False)
         child = Child(role, number, Channel(ours, TO_SUPERVISOR[role]), Watched(page), 0.0, pid=100 + len(self.born))

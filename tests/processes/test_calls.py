@@ -124,7 +124,7 @@ def test_workers_give_back_their_lines_for_anothers_request_that_waits() -> None
             await soon(lambda: not first.kept[app] and used.wanted)
             # The launcher's look for the socket, and the knock.
             await soon(lambda: taken.exists() and taken.read_text() == "2")
-        assert not used.may_leave_line()
+        assert not used.may_keep_line()
         used.close()
         assert not first.kept[app], "what others wait for is kept no more"
         assert len(pool.leases) >= 1, "one that complains is no one that leaves"

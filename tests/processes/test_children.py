@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from ownhost.identity.identity import Identity
+from ownhost.processes.heartbeat import Watched, new_page
 from ownhost.processes.messages import FROM_SUPERVISOR, Channel, Fork, Message, Signal, Started, channel_pair
-from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.slices import ProgramSlice
 from ownhost.processes.supervisor.children import Child, Children
 

@@ -29,14 +29,14 @@ def senders(offspring: Offspring) -> LogSenders:
 
 
 def test_lines_that_are_sent_without_a_logger_wait_for_the_next(senders: LogSenders, offspring: Offspring) -> None:
-    way = senders.new(WHAT)
-    assert os.write(way.sending, b"said meanwhile") == 14
+    sender = senders.new(WHAT)
+    assert os.write(sender.sending, b"said meanwhile") == 14
     logger = offspring.bear("logger")
     senders.serve(logger)
-    assert offspring.told == [(logger, WHAT, (way.receiving,))]
-    with socket.socket(fileno=way.receiving) as receiving:
+    assert offspring.told == [(logger, WHAT, (sender.receiving,))]
+    with socket.socket(fileno=sender.receiving) as receiving:
         assert receiving.recv(100) == b"said meanwhile"
-    os.close(way.sending)
+    os.close(sender.sending)
 
 
 def test_a_logger_is_told_of_a_new_way_at_once_and_its_successor_of_all(
@@ -47,32 +47,32 @@ def test_a_logger_is_told_of_a_new_way_at_once_and_its_successor_of_all(
     ways = {senders.new(WHAT), senders.new(WHAT)}
     senders.serve(second)
     for logger in (first, second):
-        assert {told[2] for told in offspring.told if told[0] is logger} == {(way.receiving,) for way in ways}
-    for way in ways:
-        os.close(way.sending)
-        os.close(way.receiving)
+        assert {told[2] for told in offspring.told if told[0] is logger} == {(sender.receiving,) for sender in ways}
+    for sender in ways:
+        os.close(sender.sending)
+        os.close(sender.receiving)
 
 
-def test_a_way_is_kept_for_a_while_and_until_there_is_a_logger(
+def test_a_sender_is_kept_for_a_while_and_until_there_is_a_logger(
     senders: LogSenders, offspring: Offspring, clock: Clock
 ) -> None:
     """A logger that died had perhaps not read its last lines."""
-    way = senders.new(WHAT)
-    os.close(way.sending)
-    senders.leave([way])
+    sender = senders.new(WHAT)
+    os.close(sender.sending)
+    senders.leave([sender])
     clock.go_on(clock.now + 3 * KEPT)
-    assert is_open(way.receiving)
-    assert way in senders.ways
+    assert is_open(sender.receiving)
+    assert sender in senders.senders
     senders.serve(offspring.bear("logger"))
     clock.go_on(clock.now + KEPT)
-    assert not is_open(way.receiving)
-    assert not senders.ways
+    assert not is_open(sender.receiving)
+    assert not senders.senders
 
 
 def test_who_reads_them_is_sent_no_descriptor(senders: LogSenders) -> None:
     """Where the kernel knows how to refuse one."""
-    way = senders.new(WHAT)
-    with socket.socket(fileno=way.sending) as sending, socket.socket(fileno=way.receiving) as receiving:
+    sender = senders.new(WHAT)
+    with socket.socket(fileno=sender.sending) as sending, socket.socket(fileno=sender.receiving) as receiving:
         receiving.setblocking(False)
         try:
             socket.send_fds(sending, [b"x"], [0])

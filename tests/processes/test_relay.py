@@ -29,11 +29,11 @@ from ownhost.processes.relay.records import (
     Conversation,
     End,
     Kind,
+    NamedIdentity,
     Origin,
     Record,
     RecordError,
     State,
-    Whose,
     encode,
     unfold,
 )
@@ -60,7 +60,7 @@ CONVERSATIONS = {
     """,
     "one that is somebody else's, and the next": """
         >> REQUEST
-        << ELSEWHERE
+        << OTHER_IDENTITY
         >> REQUEST
         << TAKEN
     """,
@@ -148,7 +148,7 @@ def test_what_records_hold() -> None:
     assert Origin.from_bytes(ORIGIN.to_bytes()) == ORIGIN
     asked = Asked.of(ORIGIN, 7, GET)
     assert Asked.from_bytes(asked.to_bytes()) == asked == (7, ORIGIN.to_bytes(), GET)
-    assert Whose.from_bytes(Whose("a", "", -5).to_bytes()) == Whose("a", "", -5)
+    assert NamedIdentity.from_bytes(NamedIdentity("a", "", -5).to_bytes()) == NamedIdentity("a", "", -5)
     for end in (End(keep, again) for keep in (False, True) for again in (False, True)):
         assert End.from_bytes(end.to_bytes()) == end
 
@@ -169,7 +169,7 @@ def test_what_records_hold() -> None:
     ],
 )
 def test_nothing_else_is_an_origin(data: bytes) -> None:
-    for kind in (Origin, Whose):
+    for kind in (Origin, NamedIdentity):
         with pytest.raises(RecordError):
             kind.from_bytes(data)
 
@@ -511,9 +511,9 @@ def test_who_says_whose_it_is_may_be_asked_again() -> None:
     async def work(pool: Pool[str], targets: Targets) -> None:
         asking = asyncio.ensure_future(pool.ask("a", Asked.of(ORIGIN, 3, GET)))
         await asyncio.sleep(0)
-        await targets.answer(0, (Kind.ELSEWHERE, Whose("bob", "", 0).to_bytes()))
+        await targets.answer(0, (Kind.OTHER_IDENTITY, NamedIdentity("bob", "", 0).to_bytes()))
         stream, whose = await asking
-        assert whose == Whose("bob", "", 0)
+        assert whose == NamedIdentity("bob", "", 0)
         pool.keep("a", stream)
         (await asked(pool, targets, 0, TAKEN)).close()
         assert len(targets.made) == 1

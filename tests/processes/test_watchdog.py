@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from ownhost.processes.pulse import Watched, new_page, own_page
+from ownhost.processes.heartbeat import Watched, new_page, own_page
 from ownhost.processes.supervisor.watchdog import INTERVAL, LATE, LONGEST, Watchdog
 from ownhost.processes.supervisor.words import OF_OTHERS, RATES, bucket_of
 
@@ -17,13 +17,13 @@ from ownhost.processes.supervisor.words import OF_OTHERS, RATES, bucket_of
 def test_who_is_at_one_thing_for_too_long_stands_still(role: str) -> None:
     dog = Watchdog(0.0)
     assert dog.look(INTERVAL)
-    assert not dog.stands_still(role, 0.0)
-    assert not dog.stands_still(role, LONGEST[role])
-    assert dog.stands_still(role, LONGEST[role] + 0.1)
+    assert not dog.is_stalled(role, 0.0)
+    assert not dog.is_stalled(role, LONGEST[role])
+    assert dog.is_stalled(role, LONGEST[role] + 0.1)
 
 
 def test_a_program_is_never_said_to_stand_still() -> None:
-    assert not Watchdog(0.0).stands_still("program", 1e9)
+    assert not Watchdog(0.0).is_stalled("program", 1e9)
 
 
 def test_after_a_look_that_came_late_others_get_time() -> None:

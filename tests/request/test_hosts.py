@@ -16,7 +16,7 @@ import pytest
 from ownhost import modules
 from ownhost.config.model import Config
 from ownhost.config.reader import read
-from ownhost.request.hosts import NOBODY, HostIndex
+from ownhost.request.hosts import OTHER_OWNER, HostIndex
 from ownhost.request.names import SERVER_ADMIN
 
 modules.load()
@@ -60,7 +60,7 @@ def test_who_is_told_of_its_own_names_alone_finds_the_same(file: Path, tmp_path:
             host = "" if name == "-" else name.lower()
             whole = index.names(address, int(port)).find(host)
             found = told.names(address, int(port)).find(host)
-            assert found == (whole if whole in ids else NOBODY), (ids, address, port, name)
+            assert found == (whole if whole in ids else OTHER_OWNER), (ids, address, port, name)
 
 
 def test_who_answers_for_unknown_names_is_not_told_the_others(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_who_answers_for_unknown_names_is_not_told_the_others(tmp_path: Path) ->
     config = read(str(tmp_path / "ownhost.conf"), environ={})
     for own in config.servers[1:]:
         told = HostIndex.build(config.servers).restricted([own], config.main, b"secret")
-        assert told.names("127.0.0.1", 80).find("www.secretive.test") in (own.id, NOBODY)
+        assert told.names("127.0.0.1", 80).find("www.secretive.test") in (own.id, OTHER_OWNER)
         assert (b"secretive" in pickle.dumps(told)) == (own.id == 2)
 
 

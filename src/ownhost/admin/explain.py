@@ -45,7 +45,7 @@ from ownhost.request import serve
 from ownhost.request.handlers import DEFAULT_HANDLER
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, wildcard
 from ownhost.request.redirects import answer
-from ownhost.request.request import Elsewhere, Level, Phase, Request
+from ownhost.request.request import Level, OtherIdentity, Phase, Request
 from ownhost.request.resolve import resolve
 from ownhost.request.road import Outcome, Step
 from ownhost.request.routing import IDENTITY
@@ -208,7 +208,7 @@ class _Explainer:
             return
         if step.phase is Phase.ACCESS:
             self.ruled.append(request.settings)
-        if outcome is None or isinstance(outcome, Elsewhere):
+        if outcome is None or isinstance(outcome, OtherIdentity):
             return
         if not any(known is outcome for known, _, _ in self.decided):
             self.decided.append((outcome, step.module, request))
@@ -319,7 +319,7 @@ class _Explainer:
             resolve(request)
             response = answer(request)
             serve.finish(request, response)
-        except Elsewhere as elsewhere:
+        except OtherIdentity as elsewhere:
             wanted = elsewhere.assignment
             self.found.elsewhere = [wanted.user, wanted.group, wanted.nice]
             self.found.identity_from = list(self.identity_sources(request, wanted))

@@ -28,7 +28,7 @@ _OF_PAGES = ("content-", "etag", "last-modified", "location")  # fields that an 
 _running: set[asyncio.Task[None]] = set()  # tasks that no other object references
 
 
-class NoBody:
+class EmptyBody:
     """The body of a request that has none (http.message.RequestBody)."""
 
     async def read(self) -> Content:
@@ -239,7 +239,7 @@ def _redirected(request: Request, head: ProgramHead) -> Response:
     if deferred is not None:
 
         async def without_body(_: RequestBody) -> Response:
-            return await deferred(NoBody())
+            return await deferred(EmptyBody())
 
         response.deferred = without_body
     return response

@@ -15,7 +15,7 @@ from socket import SocketType
 from urllib.parse import quote
 
 from ownhost.apps.app import App, Protocol
-from ownhost.apps.forwarding import asked_upgrade
+from ownhost.apps.forwarding import requested_upgrade
 from ownhost.apps.proxy import ask_http
 from ownhost.apps.python_app import (
     IDLE_TIMEOUT,
@@ -119,7 +119,7 @@ def fields_for(request: Request, backend: Backend) -> list[tuple[str, str]]:
     """The header fields for uvicorn, which believes what it is told of the client: so that is told once, by us."""
     hidden = ("x-forwarded-for", "x-forwarded-proto", "content-length", "expect")
     fields = end_to_end(request.head.fields, but=hidden)
-    protocol = asked_upgrade(request, backend)
+    protocol = requested_upgrade(request, backend)
     if protocol:
         fields += (("Upgrade", protocol), ("Connection", "Upgrade"))
     else:

@@ -11,7 +11,7 @@ from ownhost.apps import pipes, script_log
 from ownhost.apps.answer import answer, keep, launcher_of
 from ownhost.apps.cgi_head import Dialect
 from ownhost.apps.environment import environment, for_execution
-from ownhost.apps.script_log import Heard
+from ownhost.apps.script_log import Transcript
 from ownhost.http.message import HTTPError, RequestBody, Response
 from ownhost.http.wire import to_bytes
 from ownhost.modules.core_files import ACCEPT_PATH_INFO
@@ -71,7 +71,7 @@ async def run(request: Request, body: RequestBody) -> Response:
         )
     finally:
         os.close(null)
-    heard = Heard() if request.settings[SCRIPT_LOG] else None
+    heard = Transcript() if request.settings[SCRIPT_LOG] else None
     output = Output(execution, request, heard)
     try:
         is_whole = name.startswith("nph-")
@@ -98,7 +98,7 @@ def arguments(query: str | None) -> list[bytes]:
 class Output:
     """A program's output (answer.Source). Its standard error goes to the error log."""
 
-    def __init__(self, execution: Execution, request: Request, heard: Heard | None) -> None:
+    def __init__(self, execution: Execution, request: Request, heard: Transcript | None) -> None:
         self.execution = execution
         self.request = request
         self.ended = False
@@ -130,7 +130,7 @@ class Output:
         self.complaints.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await self.complaints
-        self.execution.close(heard_all=self.ended)
+        self.execution.close(output_complete=self.ended)
 
 
 register(

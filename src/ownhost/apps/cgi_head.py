@@ -188,7 +188,7 @@ def _status(fields: Fields) -> int | None:
     return int(match[1])
 
 
-def _cgi(fields: Fields, unsaid: int) -> ProgramHead:
+def _cgi(fields: Fields, default_status: int) -> ProgramHead:
     """The head of a CGI program.
 
     With status 200, Location means another page of this server, or a redirect (RFC 3875, 6.2). Of
@@ -196,7 +196,7 @@ def _cgi(fields: Fields, unsaid: int) -> ProgramHead:
     sent.
     """
     said = _status(fields)
-    status = unsaid if said is None else said
+    status = default_status if said is None else said
     location = next((value for name, value in fields if name.lower() == "location"), "")
     if status == 200 and location.startswith("/"):
         return ProgramHead(200, [], local_redirect=location)

@@ -20,8 +20,8 @@ from ownhost.request import names
 from ownhost.request.redirects import subrequest
 from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance
+from ownhost.request.routes import known
 from ownhost.request.variables import VARIABLES
-from ownhost.request.ways import known
 
 _FIELD_NAME = re.compile(r"[A-Za-z0-9-]+")
 _NOT_IN_NAMES = re.compile(rb"[^A-Za-z0-9_]")
@@ -50,7 +50,7 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     variables = dict(request.env)
     variables.setdefault("PATH", PATH)
     variables.update(_fields(request))
-    variables.update(known(request, "environment", _of_way))
+    variables.update(known(request, "environment", _of_route))
     variables["REMOTE_ADDR"] = request.endpoints.client
     variables["REMOTE_PORT"] = str(request.endpoints.client_port)
     variables["QUERY_STRING"] = unwire(request.query or "")
@@ -69,7 +69,7 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     return variables
 
 
-def _of_way(request: Request) -> dict[str, str]:
+def _of_route(request: Request) -> dict[str, str]:
     """The variables for the request's target: the same for all requests of one route."""
     variables = {name: VARIABLES[name].get(request) for name in _SAME}
     variables["SERVER_NAME"] = escape(names.server_name(request)[0])

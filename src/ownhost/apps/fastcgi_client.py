@@ -197,7 +197,7 @@ class Conversation:
             self.keeps
             and self.responses.reusable
             and isinstance(wire, SocketWire)
-            and lease.may_leave_line()
+            and lease.may_keep_line()
             and wire.leave(_NEXT)
         ):
             lease.line = wire

@@ -33,7 +33,7 @@ def request_fields(request: Request, backend: Backend) -> Fields:
     preserves = settings[PROXY_PRESERVE_HOST] and host
     fields = [("Host", host if preserves else backend.authority)]
     fields += end_to_end(request.head.fields, but=_OURS)
-    protocol = asked_upgrade(request, backend)
+    protocol = requested_upgrade(request, backend)
     if protocol:
         fields += (("Upgrade", protocol), ("Connection", "Upgrade"))
     elif not keeps_connection(request, backend):
@@ -53,7 +53,7 @@ def keeps_connection(request: Request, backend: Backend) -> bool:
     return backend.reuses and not {"proxy-nokeepalive", "force-proxy-request-1.0"} & request.env.keys()
 
 
-def hears_of_interims(request: Request) -> bool:
+def accepts_interim(request: Request) -> bool:
     """Whether a client gets interim responses: the variable proxy-interim-response may suppress them."""
     return request.env.get("proxy-interim-response", "RFC").lower() == "rfc"
 
@@ -74,7 +74,7 @@ def forwards_left(request: Request) -> int | None:
     return int(said) - 1
 
 
-def asked_upgrade(request: Request, backend: Backend) -> str:
+def requested_upgrade(request: Request, backend: Backend) -> str:
     """The protocol that a client asks to switch to, if the backend may do that; "" otherwise (RFC 9110, 7.8)."""
     asked = request.head.values.get("upgrade", "")
     options = {option.strip().lower() for option in request.head.values.get("connection", "").split(",")}

@@ -33,7 +33,7 @@ from ownhost.modules.mpm import (
 from ownhost.modules.php_names import LOADS_CODE, OF_MOD_PHP, SYSTEM
 from ownhost.request.module import Module, register
 from ownhost.request.request import Request
-from ownhost.request.ways import known
+from ownhost.request.routes import known
 
 CHILD_IDLE = 10  # seconds that a process without a request stays
 LONGEST_REQUEST = 3_600  # seconds; a script that waits for ever uses no processor time, so max_execution_time lets it

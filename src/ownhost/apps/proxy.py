@@ -145,9 +145,9 @@ async def _ask_http(
     version = "1.0" if "force-proxy-request-1.0" in request.env else "1.1"
     try:
         conversation.begin(request.method, target, fields, content, version)
-        head = await conversation.read_head(timeout, body if forwarding.hears_of_interims(request) else None)
+        head = await conversation.read_head(timeout, body if forwarding.accepts_interim(request) else None)
         if isinstance(head, http_client.Switched):
-            _check_protocol(head.protocol, forwarding.asked_upgrade(request, backend))
+            _check_protocol(head.protocol, forwarding.requested_upgrade(request, backend))
     except TimeoutError:
         conversation.close()
         raise HTTPError(504, f"timeout reading from {backend.authority}", module="proxy_http") from None

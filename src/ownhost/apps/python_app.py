@@ -16,7 +16,7 @@ from ownhost.modules.mpm import MAX_CONNECTIONS_PER_CHILD
 from ownhost.modules.python_daemons import Daemon
 from ownhost.request.programs import Launcher
 from ownhost.request.request import Request
-from ownhost.request.ways import known
+from ownhost.request.routes import known
 
 IDLE_TIMEOUT = 60  # seconds, if inactivity-timeout= does not set it
 # The Python below Ownhost's own virtual environment, not the environment: owners must not see what

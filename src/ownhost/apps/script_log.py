@@ -22,7 +22,7 @@ MOST = 1_000  # lines of its standard error
 
 
 @dataclass(slots=True)
-class Heard:
+class Transcript:
     """A program's output so far."""
 
     output: bytearray = field(default_factory=bytearray)
@@ -43,12 +43,12 @@ def write_refused(request: Request, error: HTTPError) -> None:
     _append(request, error, ("%error", error.reason.rpartition(": ")[2]))
 
 
-def write_failed(request: Request, error: HTTPError, content: Content | None, heard: Heard) -> None:
+def write_failed(request: Request, error: HTTPError, content: Content | None, heard: Transcript) -> None:
     """Write down all of a program's failure."""
     _append(request, error, _failure(request, content, heard))
 
 
-def _failure(request: Request, content: Content | None, heard: Heard) -> Iterator[str | bytes]:
+def _failure(request: Request, content: Content | None, heard: Transcript) -> Iterator[str | bytes]:
     yield "%request"
     for name, value in request.head.fields:
         yield f"{name}: {value}"

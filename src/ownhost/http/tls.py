@@ -301,7 +301,7 @@ class TLSSocket:
         "_incoming",
         "_outgoing",
         "_rest",
-        "_said_goodbye",
+        "_sent_close_notify",
         "_sock",
         "_taken",
         "_tls",
@@ -315,7 +315,7 @@ class TLSSocket:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._rest = b""  # encrypted, and not sent yet
         self._taken = 0  # bytes of the data in it
-        self._said_goodbye = False
+        self._sent_close_notify = False
         self.ending = False  # the next send is the last: the close alert goes with it
         self.server = server  # the id of the virtual host whose key it is
 
@@ -405,7 +405,7 @@ class TLSSocket:
                 taken += write(memoryview(data)[taken:])
             self._taken = taken
             if self.ending and taken == size:
-                self._say_goodbye()
+                self._queue_close_notify()
         self._flush()
         if self._rest:
             raise BlockingIOError
@@ -423,15 +423,15 @@ class TLSSocket:
 
     def shutdown(self, how: int = socket.SHUT_WR) -> None:
         """Tell the client that nothing more will come. What the client says after that can still be read."""
-        self._say_goodbye()
+        self._queue_close_notify()
         with contextlib.suppress(OSError):
             self._flush()
             self._sock.shutdown(how)
 
-    def _say_goodbye(self) -> None:
+    def _queue_close_notify(self) -> None:
         """Append the alert that ends a stream (RFC 8446, 6.1) to the output, once."""
-        if not self._said_goodbye:
-            self._said_goodbye = True
+        if not self._sent_close_notify:
+            self._sent_close_notify = True
             with contextlib.suppress(OSError):
                 self._tls.unwrap()
 
@@ -442,7 +442,7 @@ class TLSSocket:
     def close(self) -> None:
         """Tell the client that it is over, and close."""
         if self._sock.fileno() >= 0:
-            self._say_goodbye()
+            self._queue_close_notify()
             with contextlib.suppress(OSError):
                 self._flush()
             self._sock.close()

@@ -172,9 +172,9 @@ def restrict(fence: Fence) -> None:
         try:
             for path, allowed in fence.beneath:
                 _allow_beneath(ruleset, path, allowed & files)
-            for port, ways in fence.ports:
-                if ways & tcp:
-                    system_call("landlock_add_rule", ruleset, _NET_PORT, bytes(_Port(ways & tcp, port)), 0)
+            for port, rights in fence.ports:
+                if rights & tcp:
+                    system_call("landlock_add_rule", ruleset, _NET_PORT, bytes(_Port(rights & tcp, port)), 0)
             system_call("landlock_restrict_self", ruleset, 0)
         finally:
             os.close(ruleset)

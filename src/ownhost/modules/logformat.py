@@ -25,7 +25,7 @@ from ownhost.request.ssl_variables import of_connection
 from ownhost.request.variables import of_mod_ssl
 
 Getter = Callable[[Exchange], str]
-NOBODY = VirtualHost(0, Source("", 0))  # a server without settings: for checking a format
+OTHER_OWNER = VirtualHost(0, Source("", 0))  # a server without settings: for checking a format
 
 # One directive: %, then in any order a condition, < or >, and an argument in braces, then the letter.
 _ITEM = re.compile(
@@ -70,7 +70,7 @@ def _escaped(match: re.Match[str]) -> str:
     return _SHORT.get(match[0]) or f"\\x{ord(match[0]):02x}"
 
 
-def compile_format(text: str, server: VirtualHost = NOBODY) -> Getter:
+def compile_format(text: str, server: VirtualHost = OTHER_OWNER) -> Getter:
     """A format, as a function that makes a line with its newline, for a virtual host's exchanges.
 
     Raises ArgumentError.

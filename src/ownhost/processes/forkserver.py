@@ -38,7 +38,7 @@ from ownhost.identity.identity import Identity
 from ownhost.identity.shedding.line import Before, Wanted
 from ownhost.identity.shedding.surroundings import CONTROL
 from ownhost.identity.shedding.walk import shed
-from ownhost.processes import control_groups, heap, pulse
+from ownhost.processes import control_groups, heap, heartbeat
 from ownhost.processes.control_groups import ControlGroups
 from ownhost.processes.descendants import end_all, end_below, strangers
 from ownhost.processes.descriptors import close_all, raise_limit
@@ -168,11 +168,11 @@ class Forkserver:
                     if descriptor == self.wake_read:
                         self.reap()
                     else:
-                        self.take_message()
+                        self.on_message()
                 except ConnectionError:  # there is no one to tell
                     self.end()
 
-    def take_message(self) -> None:
+    def on_message(self) -> None:
         """Obey one message; at the end of the channel, end everything."""
         received = self.channel.receive()
         if received is None:
@@ -301,7 +301,7 @@ def _child(wanted: Wanted, role: str, page: int) -> NoReturn:
     """A new process's first steps: take its identity. Only then does it get anything to serve."""
     status = 70  # EX_SOFTWARE
     try:
-        pulse.OWN.pulse = pulse.own_page(page)
+        heartbeat.OWN.heartbeat = heartbeat.own_page(page)
         shed(wanted)
         process = PROCESSES[role]
         setproctitle(f"ownhost: {role} {wanted.identity.name}" if process.owners else f"ownhost: {role}")

@@ -20,9 +20,9 @@ from ownhost.config.model import VirtualHost
 from ownhost.identity import landlock, seccomp
 from ownhost.identity.bpf import Policy
 from ownhost.processes.delivery import Delivery, P
+from ownhost.processes.heartbeat import OWN
 from ownhost.processes.logwriter import LogWriter
 from ownhost.processes.messages import Channel, Mailbox, Message, Shut, Stop, Want
-from ownhost.processes.pulse import OWN
 from ownhost.request.errorlog import ErrorLog
 from ownhost.request.request import Level
 
@@ -30,7 +30,7 @@ SAY_AGAIN = 0.01  # seconds until a full channel is tried again
 LOOK_AGAIN = 0.25  # seconds between checks for connections that wait too long: there may be thousands
 
 
-def run_fenced(forwarder: Forwarder[P], policy: Policy) -> None:
+def run_confined(forwarder: Forwarder[P], policy: Policy) -> None:
     """Run a gate or a front. It needs no file and no other process, and may make only a policy's system calls."""
     gc.collect()
     gc.freeze()
@@ -50,7 +50,7 @@ class Forwarder(ABC, Generic[P]):
         self.delivery: Delivery[P] = Delivery(
             self.epoll, handover, self.quarter, lambda one: self.say(Want(one)), self.overloaded
         )
-        self.unsaid: deque[Message] = deque()  # messages for which the channel has no room yet
+        self.backlog: deque[Message] = deque()  # messages for which the channel has no room yet
         self.turn_end: list[Callable[[], None]] = []
         self.log = ErrorLog(main, LogWriter(log, self.turn_end.append, to_logger=True).write, shared=True)
         self.next_look = 0.0  # monotonic seconds
@@ -60,13 +60,13 @@ class Forwarder(ABC, Generic[P]):
     def run(self) -> None:
         """Serve until told to stop."""
         self.channel.sock.setblocking(False)
-        self.watch(self.channel.fileno(), self.take_message, EPOLLIN)
+        self.watch(self.channel.fileno(), self.on_message, EPOLLIN)
         self.begin()
-        pulse = OWN.pulse
+        heartbeat = OWN.heartbeat
         while not (self.stopping and not self.holds_clients):
-            pulse.busy_since = 0.0
+            heartbeat.busy_since = 0.0
             ready = self.epoll.poll(self.patience)
-            pulse.busy_since = time.monotonic()
+            heartbeat.busy_since = time.monotonic()
             for descriptor, events in ready:
                 # A handler earlier in this turn may have closed this event's descriptor.
                 handler = self.handlers.get(descriptor)
@@ -75,8 +75,8 @@ class Forwarder(ABC, Generic[P]):
             if self.holds_clients and (now := time.monotonic()) >= self.next_look:
                 self.next_look = now + LOOK_AGAIN
                 self.expire(now)
-            while self.unsaid and self.said(self.unsaid[0]):
-                self.unsaid.popleft()
+            while self.backlog and self.said(self.backlog[0]):
+                self.backlog.popleft()
             self.end_turn()
 
     @abstractmethod
@@ -108,12 +108,12 @@ class Forwarder(ABC, Generic[P]):
     @property
     def patience(self) -> float:
         """Seconds to wait for an event; -1 is for ever."""
-        return SAY_AGAIN if self.unsaid else 1.0 if self.holds_clients else -1
+        return SAY_AGAIN if self.backlog else 1.0 if self.holds_clients else -1
 
     def say(self, message: Message) -> None:
         """Send the supervisor a message, in order: a burst of new names may be more than the channel takes at once."""
-        if self.unsaid or not self.said(message):
-            self.unsaid.append(message)
+        if self.backlog or not self.said(message):
+            self.backlog.append(message)
 
     def said(self, message: Message) -> bool:
         """Send a message, if there is room."""
@@ -123,7 +123,7 @@ class Forwarder(ABC, Generic[P]):
             return False
         return True
 
-    def take_message(self, _events: int) -> None:
+    def on_message(self, _events: int) -> None:
         """Handle one message. The end of the channel is the end of this process."""
         received = self.channel.receive()
         if received is None:

@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from ownhost.identity import landlock, name_services, seccomp
 from ownhost.identity.accounts import find
+from ownhost.processes.heartbeat import OWN
 from ownhost.processes.messages import Channel, Resolve, Resolved
-from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import receive_slice
 
 
@@ -31,10 +31,10 @@ def main(channel: Channel) -> NoReturn:
     while received := channel.receive():
         asked = received[0]
         assert isinstance(asked, Resolve)
-        OWN.pulse.busy_since = time.monotonic()
+        OWN.heartbeat.busy_since = time.monotonic()
         found = find(asked.user, asked.group)
         channel.send(Resolved(asked.serial, found.name, found.uid, found.gid, list(found.groups)))
-        OWN.pulse.busy_since = 0.0
+        OWN.heartbeat.busy_since = 0.0
     raise SystemExit(0)
 
 

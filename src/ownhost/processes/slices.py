@@ -45,7 +45,7 @@ class LoggerSlice:
 
     names: list[str]  # of the logs
     main: int  # the number of the main error log
-    servers: dict[int, VirtualHost]  # by id: their names, and formats of error logs (routing.logging_view)
+    servers: dict[int, VirtualHost]  # by id: their names, and formats of error logs (routing.main_for_logging)
     serves: dict[int, list[int]]  # identity number -> ids of servers it speaks for
     # log -> server id -> what each of its access logs' lines there starts with, whatever the request
     starts: dict[int, dict[int, list[str]]]
@@ -118,7 +118,7 @@ class WorkerSlice:
     servers: list[VirtualHost]
     mine: dict[int, frozenset[Assignment]]  # server id -> its assignments that come to this identity
     default: Assignment  # what User and Group say
-    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.main_for_logging)
     names: HostIndex = field(default_factory=lambda: HostIndex({}))  # if they are this identity's
     in_range: bool = True  # expressions may name it: LimitUIDRange and LimitGIDRange allow it
     refused: dict[int, str] = field(default_factory=dict)  # server id -> why no identity may serve it
@@ -163,8 +163,8 @@ class LauncherSlice:
     name: str
     at_once: int  # requests that the identity's programs serve at the same time
     queue: int  # requests that wait beside them
-    servers: list[VirtualHost]  # whose error logs are written to (routing.logging_view)
-    main: VirtualHost  # for messages that belong to no virtual host (routing.logging_view)
+    servers: list[VirtualHost]  # whose error logs are written to (routing.main_for_logging)
+    main: VirtualHost  # for messages that belong to no virtual host (routing.main_for_logging)
     logs: LogPlaces = field(default_factory=LogPlaces)
     state: str = ""  # the folder for sockets and the like; "" for the system's /tmp
 

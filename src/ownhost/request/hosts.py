@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _LAST = sys.maxsize
-NOBODY = -1  # in place of a server's id: another owner has this name
+OTHER_OWNER = -1  # in place of a server's id: another owner has this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NameTable:
     """The virtual hosts that share an address: names to server ids.
 
     Each name has the position of its server in the configuration, since an earlier wildcard beats a
-    later exact name. The part of a table that one owner is told has NOBODY for all other owners'
+    later exact name. The part of a table that one owner is told has OTHER_OWNER for all other owners'
     servers, and none of their names. Digests replace them, except for wildcards: a digest is of use
     only to a process that knows the name already.
     """
@@ -73,7 +73,7 @@ class NameTable:
             return self.default
         place, server = self.exact.get(host, (_LAST, self.default))
         if self.others and place == _LAST and _digest(host, self.secret) in self.others:
-            return NOBODY
+            return OTHER_OWNER
         for earlier, pattern, wild in self.wildcards:
             if earlier >= place:
                 break
@@ -86,11 +86,13 @@ class NameTable:
         answers = self.default in own or any(server in own for _, _, server in self.wildcards)
         if not answers:
             found = {name: self.find(name) for name in names if name in self.exact}
-            return NameTable(NOBODY, {name: (0, server) for name, server in found.items() if server in own})
+            return NameTable(OTHER_OWNER, {name: (0, server) for name, server in found.items() if server in own})
         exact = {name: entry for name, entry in self.exact.items() if entry[1] in own}
-        wildcards = tuple((place, one, server if server in own else NOBODY) for place, one, server in self.wildcards)
+        wildcards = tuple(
+            (place, one, server if server in own else OTHER_OWNER) for place, one, server in self.wildcards
+        )
         others = frozenset(_digest(name, secret) for name in self.exact if self.find(name) not in own)
-        return NameTable(self.default if self.default in own else NOBODY, exact, wildcards, others, secret)
+        return NameTable(self.default if self.default in own else OTHER_OWNER, exact, wildcards, others, secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,13 @@ class HostIndex:
         names = {name for server in servers for name in _written_names(server, main)}
         places = {(address.host, address.port) for server in servers for address in server.addresses}
         tables = {
-            place: table.restricted(own, names, secret) if place in places or table.default in own else _NOBODYS
+            place: table.restricted(own, names, secret) if place in places or table.default in own else _OTHER_OWNERS
             for place, table in self.tables.items()
         }
-        return HostIndex(tables, self.main if self.main.default in own else _NOBODYS)
+        return HostIndex(tables, self.main if self.main.default in own else _OTHER_OWNERS)
 
 
-_NOBODYS = NameTable(NOBODY)
+_OTHER_OWNERS = NameTable(OTHER_OWNER)
 
 
 def _digest(name: str, secret: bytes) -> bytes:

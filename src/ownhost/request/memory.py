@@ -52,7 +52,7 @@ class Answer:
     env: dict[str, str]
 
 
-class Looks:
+class FileStatus:
     """Looks at files, once for each file and turn of the event loop.
 
     All requests of one turn see the file system in one state. `at_turn_end` calls a function when
@@ -89,7 +89,7 @@ class Memory:
 
     __slots__ = ("answers", "exceptions", "looks", "size")
 
-    def __init__(self, looks: Looks, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
+    def __init__(self, looks: FileStatus, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
         self.answers: dict[str, Answer] = {}  # by the path as sent
         self.size = 0  # bytes of bodies
         self.looks = looks

@@ -41,7 +41,7 @@ class Lease(Protocol):
     def repeat(self, messages: str) -> None:
         """A response had messages that the app's standard error has, too. They are left out there."""
 
-    def may_leave_line(self) -> bool:
+    def may_keep_line(self) -> bool:
         """Whether the process may wait on its line for the next request, as no other request waits for a process."""
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Execution(Protocol):
     output: int  # descriptors to read from: standard output, and what goes to the error log
     errors: int
 
-    def close(self, *, heard_all: bool) -> None:
+    def close(self, *, output_complete: bool) -> None:
         """Close the descriptors: the program's result is not wanted any more.
 
         Unless its output was read to the end, it is ended with all that it started and that holds

@@ -35,7 +35,7 @@ class Phase(IntEnum):
     FINISH = 6  # add to the response: its fields
 
 
-class Elsewhere(Exception):
+class OtherIdentity(Exception):
     """The request turned out to be another identity's: it goes there, unchanged."""
 
     def __init__(self, assignment: Assignment) -> None:
@@ -100,8 +100,8 @@ class Memory(Protocol):
         """Remember a response, if the next request like this one gets the same."""
 
 
-class Ways(Protocol):
-    """The remembered routes to programs (ways.Ways)."""
+class Routes(Protocol):
+    """The remembered routes to programs (routes.Routes)."""
 
     def recall(self, request: Request, /) -> Handler | None:
         """Bring a request to the end of its route, if that is remembered and still valid. Returns the handler."""
@@ -132,7 +132,7 @@ class SiteFacts:
     launcher: Launcher | None  # of a process that may run programs
     traces_rewrite: bool  # whether rewriting logs each of its steps
     memory: Memory
-    ways: Ways
+    routes: Routes
 
     def clean(self, raw: str) -> str:
         """A path as sent, decoded and cleaned. Raises HTTPError."""

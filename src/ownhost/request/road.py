@@ -30,7 +30,7 @@ def advance(request: Request, to: Phase = Phase.HANDLER) -> Response | None:
     """Advance a request, from its current phase to the end of another.
 
     Returns the response of a step; then the request stays where it is. Raises HTTPError for a
-    refusal, Elsewhere for another identity's request, and any other exception of a step.
+    refusal, OtherIdentity for another identity's request, and any other exception of a step.
     """
     if request.outcome is not None:
         if isinstance(request.outcome, Exception):

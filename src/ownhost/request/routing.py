@@ -55,7 +55,7 @@ def fixed_assignment(settings: Settings) -> Assignment:
 def is_fixed(server: VirtualHost) -> bool:
     """Whether all requests of a virtual host have one identity: no section sets another, and no expression does."""
     choices = choices_of(server)
-    return not choices.computed and not any(True for _ in speaking(server.sections))
+    return not choices.computed and not any(True for _ in with_identities(server.sections))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def is_word(word: str) -> bool:
 
 def choices_of(server: VirtualHost) -> Choices:
     """The assignments that are possible in a virtual host and its sections."""
-    scopes = [server.settings, *(section.settings for section in speaking(server.sections))]
+    scopes = [server.settings, *(section.settings for section in with_identities(server.sections))]
     return Choices(
         frozenset(scope[ASSIGN_USER_ID] or UNASSIGNED for scope in scopes if ASSIGN_USER_ID in scope) | _base(server),
         frozenset(scope[NICE_VALUE] for scope in scopes),
@@ -112,15 +112,15 @@ def _base(server: VirtualHost) -> frozenset[Assignment]:
     return frozenset((server.settings[ASSIGN_USER_ID] or UNASSIGNED,))
 
 
-def speaking(sections: Iterable[Section]) -> Iterator[Section]:
+def with_identities(sections: Iterable[Section]) -> Iterator[Section]:
     """The sections that set identities, nested ones included."""
     for section in sections:
         if any(setting in section.settings for setting in IDENTITY):
             yield section
-        yield from speaking(section.sections)
+        yield from with_identities(section.sections)
 
 
-def logging_view(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
+def main_for_logging(server: VirtualHost, also: Iterable[Setting[Any]]) -> VirtualHost:
     """The main server as every process knows it: its limits, and the place of messages of no virtual host."""
     names = {setting.name for setting in (*_LOGGING, *also)}
     return VirtualHost(server.id, server.source, server.addresses, _only(server.settings, names))

@@ -9,7 +9,7 @@ from ownhost.http.message import ClientGone, HTTPError, RequestBody, Response, l
 from ownhost.request import bugs, errors
 from ownhost.request.receive import limit_body
 from ownhost.request.redirects import answer, redirected
-from ownhost.request.request import Elsewhere, Handler, Level, Request
+from ownhost.request.request import Handler, Level, OtherIdentity, Request
 
 # After these the connection ends, as in Apache (ap_status_drops_connection): what follows may
 # belong to the failed request.
@@ -17,13 +17,13 @@ _LAST = frozenset((400, 408, 411, 413, 414, 500, 501, 503))
 
 
 def respond(request: Request, *, recalls: bool = True) -> Response:
-    """The response to a request, whatever happens. Raises only Elsewhere.
+    """The response to a request, whatever happens. Raises only OtherIdentity.
 
     `recalls`: a remembered response may answer it, as its identity is known.
     """
     try:
         return _respond(request, recalls=recalls)
-    except Elsewhere:
+    except OtherIdentity:
         raise
     except Exception as error:
         return error_response(request, error)
@@ -35,10 +35,10 @@ def _respond(request: Request, *, recalls: bool) -> Response:
     if remembered is not None:
         return remembered
     head = request.head
-    handler = request.site.ways.recall(request) if recalls else None
+    handler = request.site.routes.recall(request) if recalls else None
     response = answer(request) if handler is None else _go(handler, request)
     if response.deferred is not None and handler is None:
-        request.site.ways.remember(request, head)
+        request.site.routes.remember(request, head)
     finish(request, response)
     if request.pure:
         memory.remember(request, response)

@@ -10,14 +10,14 @@ from ownhost.request import tracing
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.links import follows_links_everywhere
-from ownhost.request.memory import Looks, Memory
+from ownhost.request.memory import FileStatus, Memory
 from ownhost.request.module import in_order
 from ownhost.request.phases import lay_road
 from ownhost.request.request import Level, SiteFacts
 from ownhost.request.road import Listener
+from ownhost.request.routes import Routes
 from ownhost.request.routing import is_fixed
 from ownhost.request.sections import BY_URI, Sections
-from ownhost.request.ways import Ways
 
 
 class Site(SiteFacts):
@@ -61,10 +61,10 @@ class Site(SiteFacts):
         for module in modules:
             if server.loaded is None or not module.stands_for or server.loaded & module.stands_for:
                 self.handlers.update(module.handlers)
-        looks = Looks(at_turn_end)
+        looks = FileStatus(at_turn_end)
         exceptions = [module.exceptions(server) for module in modules if module.exceptions]
         self.memory: Memory = Memory(looks, exceptions)
-        self.ways: Ways = Ways(looks, exceptions)
+        self.routes: Routes = Routes(looks, exceptions)
 
 
 def _traces(server: VirtualHost, module: str, level: Level) -> bool:

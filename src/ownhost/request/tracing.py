@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ownhost.config.regex import PatternFailed
 from ownhost.http.message import HTTPError, Response
-from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.request import Level, OtherIdentity, Request
 from ownhost.request.road import Outcome, Step
 
 LEVEL = Level.TRACE4
@@ -27,7 +27,7 @@ def _said(outcome: Outcome) -> str:
             return "has a program answer"
         case HTTPError():
             return f"refuses with {outcome.status}"
-        case Elsewhere():
+        case OtherIdentity():
             return f"passes it on to {outcome.assignment}"
         case PatternFailed():
             return "gives up a regular expression"

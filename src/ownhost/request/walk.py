@@ -13,7 +13,7 @@ from ownhost.http.message import HTTPError
 from ownhost.identity.assignment import ASSIGN_GROUP_ID_EXPR, ASSIGN_USER_ID_EXPR
 from ownhost.request import expressions
 from ownhost.request.links import check_links, not_followed
-from ownhost.request.request import Elsewhere, Request
+from ownhost.request.request import OtherIdentity, Request
 from ownhost.request.resolve import assigned
 from ownhost.request.routing import IDENTITY, fixed_assignment
 from ownhost.request.sections import Target, target_of
@@ -85,7 +85,7 @@ def _is_in(request: Request, folder: Request) -> bool:
 def check_identity(request: Request, before: Settings) -> None:
     """Check that the request is this process's, now that its file is known: names alone may have said otherwise.
 
-    `before` are the settings by names alone. Raises Elsewhere for a client's own request. An
+    `before` are the settings by names alone. Raises OtherIdentity for a client's own request. An
     internal redirect cannot change the identity: if sections name another, it is refused with 500.
     Expressions are evaluated for the client's own request only.
     """
@@ -101,7 +101,7 @@ def check_identity(request: Request, before: Settings) -> None:
         return  # nothing new: `resolve` has evaluated it
     request.assignment = assigned(request, settings)
     if not request.site.is_mine(request.assignment):
-        raise Elsewhere(request.assignment)
+        raise OtherIdentity(request.assignment)
 
 
 def _find(filename: str) -> tuple[str, str, os.stat_result | None]:

@@ -393,7 +393,7 @@ def prepare(options: argparse.Namespace) -> None:
     sys.argv = ["mod_wsgi"]
 
 
-def take_listener() -> socket.socket:
+def receive_listener() -> socket.socket:
     """The socket on standard input, which programs started from here must not inherit."""
     listener = socket.socket(fileno=os.dup(0))
     listener.setblocking(False)
@@ -411,7 +411,7 @@ def main(arguments: list[str]) -> None:
     connection = socket.socket(fileno=int(waiting)) if waiting else None
     if connection is not None:
         connection.set_inheritable(False)
-    runner = Runner(take_listener(), Script(options.script, options.callable), options)
+    runner = Runner(receive_listener(), Script(options.script, options.callable), options)
     signal.signal(signal.SIGTERM, runner.stop)
     signal.signal(signal.SIGINT, runner.stop)
     prepare(options)

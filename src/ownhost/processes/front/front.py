@@ -19,7 +19,7 @@ import time
 from socket import AF_INET, AF_INET6, SOCK_STREAM, SocketType
 
 from ownhost.identity import seccomp
-from ownhost.processes.forwarder import run_fenced
+from ownhost.processes.forwarder import run_confined
 from ownhost.processes.front.connection import Connection
 from ownhost.processes.front.conversation import Conversation
 from ownhost.processes.front.pair import Letter
@@ -37,7 +37,7 @@ TAKE_BATCH = 16  # connections taken out of the mailbox per turn
 def main(channel: Channel) -> None:
     """Run a front: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    run_fenced(Front(channel, slice_, descriptors), seccomp.FRONT)
+    run_confined(Front(channel, slice_, descriptors), seccomp.FRONT)
 
 
 def rehearse() -> None:

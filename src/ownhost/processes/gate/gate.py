@@ -19,7 +19,7 @@ from socket import MSG_DONTWAIT, MSG_PEEK, SO_RCVLOWAT, SOCK_STREAM, SOL_SOCKET,
 from ownhost.http.limits import TIMEOUT
 from ownhost.identity import seccomp
 from ownhost.modules.reqtimeout import REQUEST_READ_TIMEOUT, TOO_LONG
-from ownhost.processes.forwarder import Forwarder, run_fenced
+from ownhost.processes.forwarder import Forwarder, run_confined
 from ownhost.processes.gate.client import PEEK_SIZE, TOO_SLOW, Client, Event, State, broken, look, overloaded
 from ownhost.processes.gate.held import Held
 from ownhost.processes.messages import Channel, Ready
@@ -38,7 +38,7 @@ MAX_PENDING = 8_192  # connections whose head is not complete
 def main(channel: Channel) -> None:
     """Run a gate: see the head of this file."""
     slice_, descriptors = receive_slice(channel)
-    run_fenced(Gate(channel, slice_, descriptors), seccomp.GATE)
+    run_confined(Gate(channel, slice_, descriptors), seccomp.GATE)
 
 
 def rehearse() -> None:

@@ -24,6 +24,7 @@ from setproctitle import setproctitle
 from ownhost.apps.app import App
 from ownhost.identity import prctl
 from ownhost.processes.descendants import end_all, strangers
+from ownhost.processes.heartbeat import OWN
 from ownhost.processes.launcher import signals
 from ownhost.processes.launcher.child import Start, start
 from ownhost.processes.launcher.pool import Pool
@@ -32,7 +33,6 @@ from ownhost.processes.launcher.turns import Lease, Turns
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.messages import Channel, ProtocolError
 from ownhost.processes.orders import Run, Use, receive_order
-from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import LauncherSlice, receive_slice
 
 IDLE = 60.0  # seconds without an order
@@ -59,11 +59,11 @@ class WatchedSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events."""
-        OWN.pulse.busy_since = 0.0
+        OWN.heartbeat.busy_since = 0.0
         try:
             return super().select(timeout)
         finally:
-            OWN.pulse.busy_since = time.monotonic()
+            OWN.heartbeat.busy_since = time.monotonic()
 
 
 class Launcher:
@@ -92,8 +92,8 @@ class Launcher:
         prctl.set_parent_death_signal(signal.SIGCONT)
         signals.handle(self.loop, {signal.SIGTERM: self.finish, signal.SIGCHLD: self.collect})
         self.channel.sock.setblocking(False)
-        self.loop.add_reader(self.channel.fileno(), self.take_message)
-        self.loop.add_reader(self.orders.fileno(), self.take_order)
+        self.loop.add_reader(self.channel.fileno(), self.on_message)
+        self.loop.add_reader(self.orders.fileno(), self.on_order)
         self.loop.call_later(IDLE, self.leave_if_idle, self.asked)
         self.update_title()
         try:
@@ -101,7 +101,7 @@ class Launcher:
         finally:
             await self.end()
 
-    def take_message(self) -> None:
+    def on_message(self) -> None:
         """The supervisor says stop, or is gone."""
         with contextlib.suppress(ProtocolError, OSError):
             self.channel.receive()
@@ -124,7 +124,7 @@ class Launcher:
         started = set(self.programs).union(*(pool.processes for pool in self.every_pool()))
         return strangers(started)
 
-    def take_order(self) -> None:
+    def on_order(self) -> None:
         """Obey one order of a worker."""
         try:
             received = receive_order(self.orders)

@@ -32,11 +32,11 @@ from typing import NoReturn
 from ownhost.identity import landlock, seccomp
 from ownhost.processes import passrights
 from ownhost.processes.budget import Budget
+from ownhost.processes.heartbeat import OWN
 from ownhost.processes.logger.log import Log
 from ownhost.processes.logger.speaker import AccessLines, ErrorLines, Heard, Speaker
 from ownhost.processes.logwriter import BATCH
 from ownhost.processes.messages import Channel, Sender, Stop
-from ownhost.processes.pulse import OWN
 from ownhost.processes.slices import NO_IDENTITY, LoggerSlice, receive_slice
 from ownhost.request.errorformat import Format
 from ownhost.request.errorlog import ErrorLog
@@ -64,14 +64,14 @@ def main(channel: Channel) -> NoReturn:
     landlock.restrict(landlock.NOTHING)
     seccomp.install(seccomp.LOGGER)
     while not passrights.too_many():
-        if relay.run_once() and not take_messages(channel, relay):
+        if relay.run_once() and not receive_messages(channel, relay):
             break
     relay.selector.unregister(channel.fileno())
     relay.drain()
     raise SystemExit(0)
 
 
-def take_messages(channel: Channel, relay: Relay) -> bool:
+def receive_messages(channel: Channel, relay: Relay) -> bool:
     """Handle the supervisor's messages. False if it says stop, or is gone."""
     while True:
         try:
@@ -96,7 +96,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Told:
+class LossReport:
     """The lost lines of one speaker for one log, and when they are reported."""
 
     lost: int = 0
@@ -118,7 +118,7 @@ class Relay:
         self.hungry: list[tuple[float, int, Line]] = []  # a heap: who has used up a budget, until then
         self.tickets = count()
         self.introduced: dict[Log, dict[int, Speaker]] = {}  # by pid
-        self.untold: dict[tuple[Speaker, Log], Told] = {}
+        self.unreported: dict[tuple[Speaker, Log], LossReport] = {}
         main = slice_.servers[0]
         self.own = ErrorLog(main, lambda line: self.write(logs[slice_.main], line.encode("utf-8", "surrogateescape")))
 
@@ -135,7 +135,7 @@ class Relay:
             says = AccessLines(self.starts(sender.log, speaker))
         line = Line(sock, self.logs[sender.log], speaker, says)
         self.senders.add(line)
-        self.hear_again(line)
+        self.resume_senders(line)
 
     def speaker(self, sender: Sender) -> Speaker:
         """The identity of a sender."""
@@ -155,7 +155,7 @@ class Relay:
         found = [start for server in speaker.servers for start in known.get(server, ())]
         return () if "" in found else tuple(start.encode("utf-8", "surrogateescape") for start in found)
 
-    def hear_again(self, line: Line) -> None:
+    def resume_senders(self, line: Line) -> None:
         """Watch a sender."""
         if line in self.senders:
             self.selector.register(line.sock, selectors.EVENT_READ, line)
@@ -175,9 +175,9 @@ class Relay:
     def run_once(self, timeout: float | None = None) -> bool:
         """One turn: a message from each sender that has one. Returns whether the supervisor has a message."""
         control = False
-        OWN.pulse.busy_since = 0.0
+        OWN.heartbeat.busy_since = 0.0
         events = self.selector.select(self.patience(timeout))
-        OWN.pulse.busy_since = now = time.monotonic()
+        OWN.heartbeat.busy_since = now = time.monotonic()
         for key, _ in events:
             match key.data:
                 case Log() as log:
@@ -188,16 +188,16 @@ class Relay:
                 case _:
                     control = True
         while self.hungry and self.hungry[0][0] <= now:
-            self.hear_again(heapq.heappop(self.hungry)[2])
-        if self.untold:
+            self.resume_senders(heapq.heappop(self.hungry)[2])
+        if self.unreported:
             self.tell(now)
         return control
 
     def patience(self, timeout: float | None) -> float | None:
         """Seconds until something is due; None if nothing is."""
-        if not (self.hungry or self.untold):
+        if not (self.hungry or self.unreported):
             return timeout
-        times = [told.due for told in self.untold.values()]
+        times = [told.due for told in self.unreported.values()]
         if self.hungry:
             times.append(self.hungry[0][0])
         wait = max(0.0, min(times) - time.monotonic())
@@ -258,7 +258,7 @@ class Relay:
         elif not log.waiting and log in self.slow:
             self.selector.unregister(log.fd)
             for line in self.slow.pop(log):
-                self.hear_again(line)
+                self.resume_senders(line)
 
     def introduce(self, line: Line, pid: int) -> None:
         """Say in an error log, once, whose a new pid is: logs are read long after a process is gone."""
@@ -276,16 +276,16 @@ class Relay:
 
     def note(self, line: Line, heard: Heard, now: float) -> None:
         """Remember lines that were lost, for one report soon."""
-        told = self.untold.setdefault((line.speaker, line.log), Told(due=now + TELL))
+        told = self.unreported.setdefault((line.speaker, line.log), LossReport(due=now + TELL))
         told.lost += heard.lost
         told.refused += heard.refused
 
     def tell(self, now: float) -> None:
         """Report in the main error log how many lines are lost, and whose."""
-        for (speaker, log), told in list(self.untold.items()):
+        for (speaker, log), told in list(self.unreported.items()):
             if told.due > now:
                 continue
-            del self.untold[speaker, log]
+            del self.unreported[speaker, log]
             where = self.slice.names[self.logs.index(log)]
             if told.lost:
                 why = f"more than LogRateLimit {self.slice.rate:.0f}" if speaker.starved else "not taken in time"

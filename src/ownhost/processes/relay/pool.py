@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from ownhost.processes.relay.records import Asked, Whose
+from ownhost.processes.relay.records import Asked, NamedIdentity
 from ownhost.processes.relay.stream import RelayLost, RelayStream
 
 Key = TypeVar("Key", bound=Hashable)
@@ -28,7 +28,7 @@ class Pool(Generic[Key]):
         self._count = 0
         self._looking = False
 
-    async def ask(self, key: Key, asked: Asked) -> tuple[RelayStream, Whose | None]:
+    async def ask(self, key: Key, asked: Asked) -> tuple[RelayStream, NamedIdentity | None]:
         """Ask the target with a key to take a request: a pair, and the identity that it names
         instead; None if it takes it.
 

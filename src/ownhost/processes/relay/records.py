@@ -31,7 +31,7 @@ class Kind(IntEnum):
     REQUEST = 1  # front: a request's head, and its origin (`Asked`)
     BODY = 2  # front: some of the bytes after the head
     TAKEN = 3  # target: the request is mine
-    ELSEWHERE = 4  # target: the file system says that it is another identity's (`Whose`)
+    OTHER_IDENTITY = 4  # target: the file system says that it is another identity's (`NamedIdentity`)
     DATA = 5  # target: some bytes for the client
     TUNNEL = 6  # target: what follows in both directions is another protocol
     END = 7  # target: the answer is complete (`End`)
@@ -51,7 +51,7 @@ TABLE = {
     (State.IDLE, Kind.REQUEST): State.ASKED,
     (State.ASKED, Kind.TAKEN): State.ANSWERED,
     (State.ASKED, Kind.WHOLE): State.IDLE,
-    (State.ASKED, Kind.ELSEWHERE): State.IDLE,
+    (State.ASKED, Kind.OTHER_IDENTITY): State.IDLE,
     (State.ANSWERED, Kind.BODY): State.ANSWERED,
     (State.ANSWERED, Kind.DATA): State.ANSWERED,
     (State.ANSWERED, Kind.END): State.IDLE,
@@ -206,7 +206,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Whose(_Told):
+class NamedIdentity(_Told):
     """The identity that must serve a request (identity.Assignment); "" is User or Group."""
 
     user: str

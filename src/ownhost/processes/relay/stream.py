@@ -10,7 +10,17 @@ import contextlib
 import socket
 from collections import deque
 
-from ownhost.processes.relay.records import MOST, Asked, Conversation, Kind, Record, RecordError, State, Whose, unfold
+from ownhost.processes.relay.records import (
+    MOST,
+    Asked,
+    Conversation,
+    Kind,
+    NamedIdentity,
+    Record,
+    RecordError,
+    State,
+    unfold,
+)
 
 READ_SIZE = 65_536
 
@@ -40,14 +50,14 @@ class RelayStream:
     def __repr__(self) -> str:
         return f"<{self._conversation!r}, descriptor {self.sock.fileno()}>"
 
-    async def ask(self, asked: Asked) -> Whose | None:
+    async def ask(self, asked: Asked) -> NamedIdentity | None:
         """Ask whether the other end takes a request: None, or the identity that it names instead. Raises RelayLost."""
         await self._say(Kind.REQUEST, asked.to_bytes())
         record = await self.read()
         if record.kind is Kind.TAKEN:
             return None
         try:
-            return Whose.from_bytes(record.data)
+            return NamedIdentity.from_bytes(record.data)
         except RecordError as error:
             raise RelayLost(str(error)) from None
 

@@ -86,7 +86,7 @@ class Admission:
         """Ask as many idle workers to leave as identities wait."""
         workers = self.children.of("worker")
         leaving = sum(child.is_leaving(now) for child in workers)
-        idle = ((child, child.pulse.idle_for(now)) for child in workers if not child.is_leaving(now))
+        idle = ((child, child.heartbeat.idle_for(now)) for child in workers if not child.is_leaving(now))
         for child in longest_idle(idle, len(self.room.waiting) - leaving):
             child.asked_to_leave = now
             self.children.tell(child, Leave())

@@ -15,6 +15,7 @@ from ownhost.http.bucket import Bucket
 from ownhost.identity.identity import Identity
 from ownhost.identity.shedding.line import UMASK
 from ownhost.processes.descriptors import close_all
+from ownhost.processes.heartbeat import Watched, new_page
 from ownhost.processes.messages import (
     TO_SUPERVISOR,
     UNCONFINED,
@@ -27,7 +28,6 @@ from ownhost.processes.messages import (
     Started,
     channel_pair,
 )
-from ownhost.processes.pulse import Watched, new_page
 from ownhost.processes.scoreboard import Board
 from ownhost.processes.slices import send_slice
 from ownhost.processes.supervisor.outbox import Outbox
@@ -55,7 +55,7 @@ class Child:
     role: str
     number: int  # of its identity, or of the gate
     channel: Channel
-    pulse: Watched
+    heartbeat: Watched
     since: float
     pid: int = 0  # until `Started`
     log_senders: list[LogSender] = field(default_factory=list)  # its senders for shared logs
@@ -82,7 +82,7 @@ class Child:
         """Close its channel, and stop reading its page."""
         self.outbox.forget()
         self.channel.close()
-        self.pulse.close()
+        self.heartbeat.close()
 
 
 class Children:

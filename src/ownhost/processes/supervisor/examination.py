@@ -71,9 +71,9 @@ class Examination:
                 self._start(waiting.popleft())
             for descriptor, _ in self.poll.poll(100):
                 if descriptor in self.controls:
-                    self._hear_forkserver(self.controls[descriptor])
+                    self._on_forkserver_message(self.controls[descriptor])
                 else:
-                    yield from self._hear(self.running[descriptor])
+                    yield from self._on_message(self.running[descriptor])
             self._give_up()
 
     def _at_work(self) -> int:
@@ -87,7 +87,7 @@ class Examination:
         self.running[child.channel.fileno()] = _Examiner(child, order.servers, 1 + WORDS * len(order.servers))
         self.poll.register(child.channel.fileno(), select.POLLIN)
 
-    def _hear_forkserver(self, control: Channel) -> None:
+    def _on_forkserver_message(self, control: Channel) -> None:
         with contextlib.suppress(BlockingIOError):
             while received := control.receive():
                 match received[0]:
@@ -100,7 +100,7 @@ class Examination:
                         self.children.exited(exited)
             raise ForkserverGone
 
-    def _hear(self, examiner: _Examiner) -> Iterator[Certified | Unusable]:
+    def _on_message(self, examiner: _Examiner) -> Iterator[Certified | Unusable]:
         try:
             received = examiner.child.channel.receive()
         except BlockingIOError:

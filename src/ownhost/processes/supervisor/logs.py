@@ -23,7 +23,7 @@ from ownhost.processes.supervisor.logfiles import LogError, PipedLog, targets
 from ownhost.processes.supervisor.plan import Plan
 from ownhost.request.errorlog import ERROR_LOG, LOG_RATE_LIMIT, ErrorLog, LogTarget
 from ownhost.request.request import Level
-from ownhost.request.routing import choices_of, logging_view
+from ownhost.request.routing import choices_of, main_for_logging
 
 MANY = frozenset((-1, -2))  # stands for identities that are not known yet
 
@@ -110,7 +110,7 @@ class Logs:
         return LoggerSlice(
             names=[target.value for target in self.shared],
             main=self.main_log,
-            servers={server.id: logging_view(server, ()) for server in self.config.servers},
+            servers={server.id: main_for_logging(server, ()) for server in self.config.servers},
             serves={number: list(served) for number, served in plan.serves.items()},
             starts={number: self._starts(target) for number, target in enumerate(self.shared)},
             rate=rate,

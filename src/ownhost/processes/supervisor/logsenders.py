@@ -25,37 +25,37 @@ class LogSenders:
     def __init__(self, children: Children) -> None:
         self.children = children
         self.logger: Child | None = None
-        self.ways: set[LogSender] = set()
+        self.senders: set[LogSender] = set()
 
     def new(self, what: Sender) -> LogSender:
         """Make one, and tell the logger about it. It refuses descriptors, if the kernel can."""
         receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         passrights.guard(receiving)
         sending.setblocking(False)
-        way = LogSender(what, receiving.detach(), sending.detach())
-        self.ways.add(way)
-        self._tell(way)
-        return way
+        sender = LogSender(what, receiving.detach(), sending.detach())
+        self.senders.add(sender)
+        self._tell(sender)
+        return sender
 
     def serve(self, logger: Child) -> None:
         """Tell a new logger about all."""
         self.logger = logger
-        for way in self.ways:
-            self._tell(way)
+        for sender in self.senders:
+            self._tell(sender)
 
-    def leave(self, ways: Iterable[LogSender]) -> None:
+    def leave(self, senders: Iterable[LogSender]) -> None:
         """The process with these sockets has ended."""
-        for way in ways:
-            asyncio.get_running_loop().call_later(KEPT, self._end, way)
+        for sender in senders:
+            asyncio.get_running_loop().call_later(KEPT, self._end, sender)
 
-    def _tell(self, way: LogSender) -> None:
+    def _tell(self, sender: LogSender) -> None:
         if self.logger is not None:
-            self.children.tell(self.logger, way.what, [way.receiving])
+            self.children.tell(self.logger, sender.what, [sender.receiving])
 
-    def _end(self, way: LogSender) -> None:
+    def _end(self, sender: LogSender) -> None:
         """Close one that a logger has: this process never discards what is left in it."""
         if self.logger is None:
-            self.leave([way])
+            self.leave([sender])
         else:
-            self.ways.discard(way)
-            os.close(way.receiving)
+            self.senders.discard(sender)
+            os.close(sender.receiving)

@@ -41,7 +41,7 @@ from ownhost.processes.faulty import is_ownerless
 from ownhost.processes.messages import Sender
 from ownhost.processes.slices import DEFAULT_IDENTITY, FrontSlice, GateSlice, LauncherSlice, Limits, WorkerSlice
 from ownhost.request.hosts import HostIndex
-from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, logging_view, speaking
+from ownhost.request.routing import choices_of, fixed_assignment, is_fixed, main_for_logging, with_identities
 
 Counted = tuple[str, int, int]  # the key of MaxClientsVHost's count: server name, port, number of the identity
 
@@ -125,7 +125,7 @@ class Plan:
             tls=frozenset(server.id for server in servers if server.settings[SSL_ENGINE]),
             fronts=self.proxies,
             handover=handover,
-            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+            main=main_for_logging(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
 
     def front_slice(self, handover: int) -> FrontSlice:
@@ -138,12 +138,12 @@ class Plan:
             own={server.id: self.own(server) for server in servers},
             limits={id_: same.setdefault(found, found) for id_, found in limits.items()},
             handover=handover,
-            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+            main=main_for_logging(self.config.main, (REQUEST_READ_TIMEOUT,)),
         )
 
     def worker_slice(self, number: int) -> WorkerSlice:
         """A worker's slice, without its descriptors, which the starter adds."""
-        refused = {} if number != DEFAULT_IDENTITY else self.answered_for_nobody()
+        refused = {} if number != DEFAULT_IDENTITY else self.answered_without_owner()
         ends = [self.config.servers[id_] for id_ in self.ended_by.get(number, ())]
         return WorkerSlice(
             identity=self.identities[number],
@@ -153,7 +153,7 @@ class Plan:
                 for id_ in self.serves[number]
             },
             default=self.default,
-            main=logging_view(self.config.main, (REQUEST_READ_TIMEOUT,)),
+            main=main_for_logging(self.config.main, (REQUEST_READ_TIMEOUT,)),
             names=self.index.restricted(ends, self.config.main, self.secret),
             refused=refused,
             in_range=number != DEFAULT_IDENTITY or self.identities[number] in self.numbers,
@@ -168,8 +168,8 @@ class Plan:
             name=self.identities[number].name,
             at_once=main.settings[MAX_REQUEST_WORKERS],
             queue=main.settings[LISTEN_BACKLOG],
-            servers=[logging_view(self.config.servers[id_], ()) for id_ in self.serves[number]],
-            main=logging_view(main, ()),
+            servers=[main_for_logging(self.config.servers[id_], ()) for id_ in self.serves[number]],
+            main=main_for_logging(main, ()),
         )
 
     def sender(self, number: int, log: int, kind: str) -> Sender:
@@ -185,9 +185,9 @@ class Plan:
             if reason is not None:
                 yield server.id, reason
 
-    def answered_for_nobody(self) -> dict[int, str]:
+    def answered_without_owner(self) -> dict[int, str]:
         """Servers without an identity for any of their requests, and why."""
-        return {id_: reason for id_, reason in self.refused_servers() if self.is_nobodys(self.config.servers[id_])}
+        return {id_: reason for id_, reason in self.refused_servers() if self.has_no_identity(self.config.servers[id_])}
 
     def refused(self) -> list[Problem]:
         """Each configured assignment without an identity, at its place."""
@@ -196,7 +196,7 @@ class Plan:
         for server in self.config.servers:
             if is_ownerless(main, server):
                 continue
-            scopes: list[VirtualHost | Section] = [server, *speaking(server.sections)]
+            scopes: list[VirtualHost | Section] = [server, *with_identities(server.sections)]
             for scope in scopes:
                 assignment = fixed_assignment(scope.settings)
                 refusal = self.find(assignment) if assignment in self.refusals[server.id] else None
@@ -209,7 +209,7 @@ class Plan:
                     found.setdefault(str(problem), problem)
         return list(found.values())
 
-    def is_nobodys(self, server: VirtualHost) -> bool:
+    def has_no_identity(self, server: VirtualHost) -> bool:
         """Whether no request of a server has an identity: its own was refused.
 
         If that is only the default, its sections and expressions may still name others.
@@ -224,7 +224,7 @@ class Plan:
         """
         server = self.config.servers[server_id]
         listed = self.routes[server_id].get(assignment)
-        if listed is None and (self.is_nobodys(server) or not choices_of(server).allow(assignment)):
+        if listed is None and (self.has_no_identity(server) or not choices_of(server).allow(assignment)):
             return Refusal("this virtual host never serves as that")
         return listed
 
@@ -261,7 +261,7 @@ class Plan:
             identity = self.find(assignment)
             if isinstance(identity, Refusal):
                 refusals[assignment] = identity.logged
-                if assignment == own and self.is_nobodys(server):
+                if assignment == own and self.has_no_identity(server):
                     return
                 if assignment == own:
                     self.serves[DEFAULT_IDENTITY].append(server.id)

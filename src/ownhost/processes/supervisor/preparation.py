@@ -133,7 +133,7 @@ class Preparation:
 def find_addresses(start: Preparation) -> None:
     """There must be a Listen line, and no address twice."""
     startup.check_listeners(start.config)
-    start.notes += startup.unheard(start.config)
+    start.notes += startup.unreachable(start.config)
 
 
 def number_identities(start: Preparation) -> None:

@@ -117,7 +117,7 @@ def _covers(wide: ListenAddress, other: ListenAddress) -> bool:
     return wide.host in ("", "::") or (wide.host == "0.0.0.0" and ":" not in other.host)  # noqa: S104 - compared
 
 
-def unheard(config: Config) -> list[Problem]:
+def unreachable(config: Config) -> list[Problem]:
     """Virtual hosts at addresses without a listener."""
     notes = []
     for server in config.virtual_hosts:

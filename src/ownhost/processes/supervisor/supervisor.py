@@ -48,10 +48,10 @@ from ownhost.processes.supervisor import startup
 from ownhost.processes.supervisor.admission import Admission
 from ownhost.processes.supervisor.announcing import announce
 from ownhost.processes.supervisor.children import Child
+from ownhost.processes.supervisor.dispatch import Answer, Dispatch
 from ownhost.processes.supervisor.examination import ForkserverGone
 from ownhost.processes.supervisor.forking import ForkserverProcess
 from ownhost.processes.supervisor.fronts import FrontMailbox
-from ownhost.processes.supervisor.hearing import Answer, Hearing
 from ownhost.processes.supervisor.logsenders import LogSenders
 from ownhost.processes.supervisor.mailboxes import Services
 from ownhost.processes.supervisor.neutral import GATES, Neutral
@@ -129,7 +129,7 @@ class Supervisor:
             Busy: self.on_busy,
             Failed: self.on_failed,
         }
-        self.hearing = Hearing(answers, self.end_liar)
+        self.hearing = Dispatch(answers, self.end_violator)
 
     async def run(self) -> int:
         """Start everything, and serve until the end."""
@@ -138,7 +138,7 @@ class Supervisor:
         self.finished = self.loop.create_future()
         for control in self.children.controls:
             self.loop.add_reader(control.fileno(), self.on_forkserver, control)
-        self.take_signals()
+        self.install_signal_handlers()
         setproctitle("ownhost: supervisor")
         self.logs.watch_pipes(self.loop)
         Watch(self.children, self.forget, self.complain, time.monotonic()).look()
@@ -165,7 +165,7 @@ class Supervisor:
         """Write an error to the main log."""
         self.logs.error(Level.ERROR, message)
 
-    def take_signals(self) -> None:
+    def install_signal_handlers(self) -> None:
         """Handle signals as Apache does."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stop_now, number)
@@ -355,7 +355,7 @@ class Supervisor:
 
     # Requests
 
-    def end_liar(self, child: Child, error: ProtocolError) -> None:
+    def end_violator(self, child: Child, error: ProtocolError) -> None:
         """End a process that has broken the protocol."""
         self.logs.error(Level.CRIT, f"{child.role} (pid {child.pid}) broke the protocol and is ended: {error}")
         self.children.kill(child)

@@ -103,7 +103,7 @@ def walk(path: Path, owners: Collection[int] = (), *, follows: bool = True) -> P
 
     `follows`: a link at the end is followed, too.
     """
-    way = _Way(owners)
+    way = _Walk(owners)
     try:
         return way.go(path, follows=follows)
     except BaseException:
@@ -111,7 +111,7 @@ def walk(path: Path, owners: Collection[int] = (), *, follows: bool = True) -> P
         raise
 
 
-class _Way:
+class _Walk:
     """The current folder of a walk: a descriptor, its path, its status."""
 
     def __init__(self, owners: Collection[int]) -> None:

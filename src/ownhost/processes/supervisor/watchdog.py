@@ -1,4 +1,4 @@
-"""Which processes stand still. Pure: it gets the time, and the entries on the pages (`pulse`).
+"""Which processes stand still. Pure: it gets the time, and the entries on the pages (`heartbeat`).
 
 A process whose loop is busy with one thing for too long, by its role, is ended and replaced, even
 if it does not die: if the kernel holds it (state D), it dies later. Meanwhile its connections wait,
@@ -31,6 +31,6 @@ class Watchdog:
         self.last = now
         return now >= self.quiet_until
 
-    def stands_still(self, role: str, busy_for: float) -> bool:
+    def is_stalled(self, role: str, busy_for: float) -> bool:
         """Whether a process is busy with one thing for too long."""
         return busy_for > LONGEST.get(role, float("inf"))

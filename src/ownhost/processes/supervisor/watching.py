@@ -33,8 +33,8 @@ class Watch:
         if not self.dog.look(now):
             return
         for child in self.children:
-            busy_for = child.pulse.busy_for(now)
-            if not child.doomed and self.dog.stands_still(child.role, busy_for):
+            busy_for = child.heartbeat.busy_for(now)
+            if not child.doomed and self.dog.is_stalled(child.role, busy_for):
                 self.complain(f"{child.role} (pid {child.pid}) has stood still for {busy_for:.0f} s: it is ended")
                 self.children.kill(child)
                 loop.call_later(DEATH, self._replace, child)

@@ -16,7 +16,7 @@ from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.shared import Shared
 from ownhost.request import bugs
 from ownhost.request.hosts import SERVER_NAME, refuses
-from ownhost.request.request import Elsewhere, Endpoints, Level, Request
+from ownhost.request.request import Endpoints, Level, OtherIdentity, Request
 from ownhost.request.resolve import resolve
 from ownhost.request.serve import error_response, respond
 
@@ -144,7 +144,7 @@ class Client(ABC):
         return found
 
     def respond(self, service: Service, request: Request, *, passed: bool = False) -> Response:
-        """The response to a request. Raises Elsewhere if it is another identity's; not a byte of it is used then.
+        """The response to a request. Raises OtherIdentity if it is another identity's; not a byte of it is used then.
 
         A relayed request may be this worker's though names alone say otherwise: `walk` knows.
         """
@@ -157,7 +157,7 @@ class Client(ABC):
             return error_response(request, HTTPError(503))
         try:
             mine = service.site.fixed or self.is_mine(service, request, passed=passed or self.relayed)
-        except Elsewhere:
+        except OtherIdentity:
             raise
         except Exception as error:
             return error_response(request, error)
@@ -165,12 +165,12 @@ class Client(ABC):
 
     @staticmethod
     def is_mine(service: Service, request: Request, *, passed: bool) -> bool:
-        """Check a request's identity, by names alone. Returns whether that is certain. Raises Elsewhere."""
+        """Check a request's identity, by names alone. Returns whether that is certain. Raises OtherIdentity."""
         assignment = resolve(request)
         if service.site.is_mine(assignment):
             return True
         if not passed:
-            raise Elsewhere(assignment)
+            raise OtherIdentity(assignment)
         request.assignment = None
         return False
 

@@ -23,7 +23,7 @@ from ownhost.processes.worker.shared import Shared
 from ownhost.processes.worker.tasks import READ_SIZE, RECEIVE, Tasked
 from ownhost.processes.worker.transport import Transport
 from ownhost.processes.worker.waiting import READ, WRITE
-from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.request import Level, OtherIdentity, Request
 from ownhost.request.serve import error_response
 
 
@@ -102,9 +102,9 @@ class Connection(Tasked):
         talk.first_byte = 0.0
         try:
             response = self.respond(service, request)
-        except Elsewhere as elsewhere:
+        except OtherIdentity as elsewhere:
             request.assignment = elsewhere.assignment
-            return Event.ELSEWHERE
+            return Event.OTHER_IDENTITY
         return self.send(service, request, response)
 
     def end_in_silence(self) -> None:

@@ -48,7 +48,7 @@ class Event(IntEnum):
     REQUEST = auto()  # a request is here
     REFUSED = auto()  # the bytes here are not answered as a request (`error` says why), and nothing follows
     MISDIRECTED = auto()  # the request is another owner's, and its client will repeat it by itself
-    ELSEWHERE = auto()  # the request is another identity's
+    OTHER_IDENTITY = auto()  # the request is another identity's
     DEFERRED = auto()  # the response is a program's, and not here yet
     UNREAD = auto()  # the response is here, and must wait until the request's body was read
     ANSWERED = auto()  # the response is here now
@@ -111,7 +111,7 @@ TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.TUNNELLED, Event.LAST): (State.CLOSED, "close_gently"),
     (State.TUNNELLED, Event.GONE): (State.CLOSED, "break_off"),
     # One of another identity's
-    (State.ANSWERING, Event.ELSEWHERE): (State.RELAYED, "pass_on"),
+    (State.ANSWERING, Event.OTHER_IDENTITY): (State.RELAYED, "pass_on"),
     (State.RELAYED, Event.NOTHING): (State.IDLE, "wait"),  # the asker knows the identity now
     (State.RELAYED, Event.ANSWERED): (State.ANSWERING, "send_answer"),
     (State.RELAYED, Event.KEPT): (State.IDLE, "go_on"),

@@ -157,7 +157,7 @@ class Driven(Client):
         """When to give up waiting, in loop time."""
         return self.talk.deadline(self.service or self.worker.default)
 
-    def take_over_watch(self) -> None:
+    def adopt_watch(self) -> None:
         """The connection is watched already, for its previous object: keep that."""
         self.watched = READ
         self.worker.adopt(self)

@@ -32,7 +32,7 @@ from ownhost.processes.worker.relaying import asked_of
 from ownhost.processes.worker.sending import Gone, Sending
 from ownhost.processes.worker.service import BODILESS, Service
 from ownhost.request import bugs
-from ownhost.request.request import Elsewhere, Level, Request
+from ownhost.request.request import Level, OtherIdentity, Request
 from ownhost.request.serve import complete, error_response
 
 
@@ -91,7 +91,7 @@ class Answering:
             request = self.begin(head, service)
             try:
                 response = connection.respond(service, request)
-            except Elsewhere as elsewhere:
+            except OtherIdentity as elsewhere:
                 relayed = functools.partial(self.relay, service, request, elsewhere.assignment)
                 response = Response(200, deferred=lambda _: relayed())
             self.answer(response)

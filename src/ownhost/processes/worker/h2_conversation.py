@@ -89,14 +89,14 @@ _LATE = (Event.STOP, Event.SUPERSEDE, Event.EXPIRED, Event.VIOLATION, Event.GONE
 # state, event -> next state, and what is done (by `Conversation`, in commands)
 TABLE: dict[tuple[State, Event], tuple[State, str]] = {
     (State.OPEN, Event.GOODBYE): (State.DESERTED, ""),
-    (State.OPEN, Event.STOP): (State.DRAINING, "say goodbye"),
-    (State.OPEN, Event.SUPERSEDE): (State.SUPERSEDED, "say goodbye"),
-    (State.OPEN, Event.EXPIRED): (State.DRAINING, "say goodbye"),
+    (State.OPEN, Event.STOP): (State.DRAINING, "say goaway"),
+    (State.OPEN, Event.SUPERSEDE): (State.SUPERSEDED, "say goaway"),
+    (State.OPEN, Event.EXPIRED): (State.DRAINING, "say goaway"),
     (State.OPEN, Event.DONE): (State.OPEN, "wait"),
     (State.DESERTED, Event.GOODBYE): (State.DESERTED, ""),
-    (State.DESERTED, Event.STOP): (State.PARTING, "say goodbye"),
-    (State.DESERTED, Event.SUPERSEDE): (State.PARTING, "say goodbye"),
-    (State.DESERTED, Event.EXPIRED): (State.PARTING, "say goodbye"),
+    (State.DESERTED, Event.STOP): (State.PARTING, "say goaway"),
+    (State.DESERTED, Event.SUPERSEDE): (State.PARTING, "say goaway"),
+    (State.DESERTED, Event.EXPIRED): (State.PARTING, "say goaway"),
     (State.DESERTED, Event.DONE): (State.CLOSING, "close"),
     (State.DRAINING, Event.GOODBYE): (State.PARTING, ""),
     (State.DRAINING, Event.SUPERSEDE): (State.SUPERSEDED, ""),
@@ -473,15 +473,15 @@ class Conversation:
         if not what:
             return []
         self.session.clear_outbound_data_buffer()
-        self.output.goodbye(code)
+        self.output.goaway(code)
         return [("log", None, (Level.INFO, f"the connection ends: {why}")), *self._close(now, patience)]
 
     def take(self, event: Event, now: float) -> Commands:
         """An event of the connection: its commands. Raises Unexpected."""
         self.state, what = follow(TABLE, self, event)
         match what:
-            case "say goodbye":
-                self.output.goodbye(ErrorCodes.NO_ERROR)
+            case "say goaway":
+                self.output.goaway(ErrorCodes.NO_ERROR)
                 return [("soon", None, ())]
             case "wait":
                 self._watch(self._deadline())

@@ -77,7 +77,7 @@ class Output:
         stream.content_sent += len(data)
         self._budget.sent(len(data))
 
-    def goodbye(self, code: ErrorCodes | int) -> None:
+    def goaway(self, code: ErrorCodes | int) -> None:
         """Send GOAWAY: streams up to the last one are served."""
         self.collect()
         self.waiting += goaway(self._session.highest_inbound_stream_id, code)

@@ -132,7 +132,7 @@ class Handshake:
         connection.service = self.service
         connection.endpoints.secure, connection.endpoints.known = True, tls.facts
         if self.reading and isinstance(connection, Connection):
-            connection.take_over_watch()
+            connection.adopt_watch()
             self.reading = False
         self.unwatch()
         connection.begin()

@@ -33,9 +33,9 @@ class AppLease:
         self._client = client
         self._calls = client.calls_of(app)
         self._sock = sock
-        client.loop.add_reader(sock.fileno(), self._hear)
+        client.loop.add_reader(sock.fileno(), self._on_message)
 
-    def _hear(self) -> None:
+    def _on_message(self) -> None:
         self._client.loop.remove_reader(self._sock.fileno())
         self.wanted = True
         if self._client.forget(self):
@@ -45,7 +45,7 @@ class AppLease:
         """The request was sent on a new line: a process must still take it."""
         self._calls.add(self, line)
 
-    def may_leave_line(self) -> bool:
+    def may_keep_line(self) -> bool:
         """Whether no other request waits for the process that the line holds."""
         self._calls.drop(self)
         return not (self.wanted or self._calls.any())
@@ -106,11 +106,11 @@ class RunningProgram:
         self.output, self.errors = output, errors
         self._control = control
 
-    def close(self, *, heard_all: bool) -> None:
+    def close(self, *, output_complete: bool) -> None:
         """Close it: the launcher ends processes that still hold the output, unless it was read to its end."""
         os.close(self.output)
         os.close(self.errors)
-        if heard_all:
+        if output_complete:
             with contextlib.suppress(OSError):  # the launcher is gone, and the program with it
                 self._control.send(HEARD_ALL)
         self._control.close()

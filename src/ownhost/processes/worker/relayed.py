@@ -24,10 +24,10 @@ from ownhost.processes.relay.records import (
     Conversation,
     End,
     Kind,
+    NamedIdentity,
     Origin,
     Record,
     RecordError,
-    Whose,
 )
 from ownhost.processes.worker.connection import Connection
 from ownhost.processes.worker.conversation import Event, State
@@ -136,9 +136,9 @@ class RecordSocket:
         self._taken = True
         self._soon()
 
-    def pass_on(self, whose: Whose) -> None:
+    def pass_on(self, whose: NamedIdentity) -> None:
         """Name the identity of the waiting request. Raises OSError."""
-        self._add(self._says(Kind.ELSEWHERE, whose.to_bytes()))
+        self._add(self._says(Kind.OTHER_IDENTITY, whose.to_bytes()))
 
     def tunnel(self) -> None:
         """From here on both sides speak another protocol. Raises OSError."""
@@ -330,7 +330,7 @@ class RelayedConnection(Connection):
         assert self.request.assignment is not None
         assignment, self.request = self.request.assignment, None
         try:
-            self.sock.pass_on(Whose(assignment.user or "", assignment.group or "", assignment.nice))
+            self.sock.pass_on(NamedIdentity(assignment.user or "", assignment.group or "", assignment.nice))
         except OSError:
             return Event.GONE
         return Event.NOTHING

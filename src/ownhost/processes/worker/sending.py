@@ -123,7 +123,7 @@ def push(sock: Transport, sending: Sending) -> bool:
                 _read_some(left, sending.file)
                 continue
             offset, length = part
-            sent = _way(sending.file, length)(sock, sending, offset, length)
+            sent = _push_method(sending.file, length)(sock, sending, offset, length)
             rest = (offset + sent, length - sent) if sent < length else b""
         sending.sent += sent
         if rest:
@@ -136,7 +136,7 @@ def push(sock: Transport, sending: Sending) -> bool:
 SendRange = Callable[[SocketType, Sending, int, int], int]  # of (offset, length): returns how much the socket took
 
 
-def _way(file: FileBody, length: int) -> SendRange:
+def _push_method(file: FileBody, length: int) -> SendRange:
     """The cheapest way to send a range of a file: docs/benchmarks.md has what each costs."""
     if file.by_map and length >= MAPPED:
         return _send_mapped

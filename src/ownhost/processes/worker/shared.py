@@ -12,9 +12,9 @@ from typing import Protocol
 from setproctitle import setproctitle
 
 from ownhost.http.deadlines import Deadlines, Timed
+from ownhost.processes.heartbeat import OWN
 from ownhost.processes.logwriters import LogWriters
 from ownhost.processes.messages import Busy, Channel
-from ownhost.processes.pulse import OWN
 from ownhost.processes.scoreboard import Clients
 from ownhost.processes.slices import WorkerSlice
 from ownhost.processes.worker.client_watch import ClientWatch
@@ -22,7 +22,7 @@ from ownhost.processes.worker.dialogue import Dialogue
 from ownhost.processes.worker.encryption import Encryption
 from ownhost.processes.worker.launching import LauncherClient
 from ownhost.processes.worker.lingering import Lingering
-from ownhost.processes.worker.mine import Mine
+from ownhost.processes.worker.own_identity import OwnIdentity
 from ownhost.processes.worker.relaying import Relays
 from ownhost.processes.worker.service import Service
 from ownhost.processes.worker.waiting import Waiting
@@ -63,7 +63,7 @@ class Shared:
         self.services = self._services(writers, descriptors)
         # For messages of no virtual host: the main server's settings, if this identity has its log.
         served = next(iter(self.services.values()), None)
-        self.default = served or Service(slice_.main, Mine(slice_, slice_.main), writers, loop.call_soon)
+        self.default = served or Service(slice_.main, OwnIdentity(slice_, slice_.main), writers, loop.call_soon)
         self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
         self.relays = Relays(loop, channel)
         self.connections: set[Staying] = set()
@@ -71,7 +71,7 @@ class Shared:
         self.deadlines = Deadlines(loop, COARSE)
         self.watch = ClientWatch(loop)
         self.lingering = Lingering(loop, self.end_if_done)
-        self.pulse = OWN.pulse
+        self.heartbeat = OWN.heartbeat
         self.load_is_watched = False
         self.title_due = False
         self.stopping = False
@@ -87,7 +87,7 @@ class Shared:
         services = {
             server.id: Service(
                 server,
-                Mine(self.slice, server),
+                OwnIdentity(self.slice, server),
                 writers,
                 self.loop.call_soon,
                 clients.get(server.id),
@@ -114,7 +114,7 @@ class Shared:
     def adopt(self, connection: Staying) -> None:
         """A connection stays longer than one turn."""
         self.connections.add(connection)
-        self.pulse.idle_since = 0.0
+        self.heartbeat.idle_since = 0.0
         self.title_changed()
 
     def forget(self, connection: Staying) -> None:
@@ -135,11 +135,11 @@ class Shared:
     def note_idle(self) -> None:
         """Note on this process's page that it has no connection, if so: the one idle for longest leaves first."""
         if not self.connections:
-            self.pulse.idle_since = time.monotonic()
+            self.heartbeat.idle_since = time.monotonic()
 
     def beat(self) -> None:
         """Note on this process's page, now and then, that the loop goes on, as long as there are clients."""
-        self.pulse.busy_since = time.monotonic()
+        self.heartbeat.busy_since = time.monotonic()
         self.loop.call_later(BEAT, self.beat_on)
 
     def beat_on(self) -> None:
@@ -147,7 +147,7 @@ class Shared:
         if self.connections or self.lingering:
             self.beat()
         else:
-            self.pulse.busy_since = 0.0
+            self.heartbeat.busy_since = 0.0
 
     def watch_load(self) -> None:
         """Measure how much of the next moment is work. Called at the beginning of work, if no measurement runs."""
@@ -158,9 +158,9 @@ class Shared:
         """A worker that fills its core asks for another one: the next connections go to a worker with time."""
         self.load_is_watched = False
         if time.process_time() - cpu_before > BUSY_SHARE * (self.loop.time() - time_before):
-            self.ask_for_help()
+            self.report_load()
 
-    def ask_for_help(self) -> None:
+    def report_load(self) -> None:
         """Tell the supervisor that one worker is not enough. Its policy decides."""
         with contextlib.suppress(OSError):
             self.channel.send(Busy())

@@ -75,9 +75,9 @@ class Worker(Shared):
     def run(self) -> None:
         """Serve until idle, told to stop, or alone."""
         self.channel.sock.setblocking(False)
-        self.loop.add_reader(self.channel.fileno(), self.take_message)
+        self.loop.add_reader(self.channel.fileno(), self.on_message)
         self.loop.add_reader(self.mailbox.fileno(), self.take)
-        self.loop.call_soon(self.take_left_over)
+        self.loop.call_soon(self.accept_left_over)
         self.loop.set_exception_handler(self.on_bug)
         self.loop.call_later(self.slice.idle_timeout, self.leave_if_idle, self.taken)
         self.update_title()
@@ -96,7 +96,7 @@ class Worker(Shared):
 
     def take(self) -> None:
         """Take connections out of the mailbox, and serve each one's first request at once."""
-        if not self.pulse.busy_since:
+        if not self.heartbeat.busy_since:
             self.beat()
         for _ in range(TAKE_BATCH):
             try:
@@ -117,7 +117,7 @@ class Worker(Shared):
         self.full_batches += 1
         if self.full_batches >= BUSY_TURNS:
             self.full_batches = 0
-            self.ask_for_help()
+            self.report_load()
 
     def serve(self, handover: Handover, descriptor: int) -> None:
         """Serve a connection from a gate, or requests that another worker or a front relays."""
@@ -131,7 +131,7 @@ class Worker(Shared):
         else:
             Connection(self, sock, handover).begin()
 
-    def take_left_over(self) -> None:
+    def accept_left_over(self) -> None:
         """Serve what is in mailboxes that were shut down, and close them last."""
         while self.left_over:
             with self.left_over.pop() as broken, contextlib.suppress(BlockingIOError, ProtocolError):
@@ -141,7 +141,7 @@ class Worker(Shared):
 
     # The end
 
-    def take_message(self) -> None:
+    def on_message(self) -> None:
         """The supervisor says stop, or leave, or is gone."""
         received = None
         with contextlib.suppress(ProtocolError, OSError):
@@ -170,13 +170,13 @@ class Worker(Shared):
         """Take what is in the mailbox, finish active requests, close idle connections, then leave."""
         self.stopping = True
         self.loop.remove_reader(self.mailbox.fileno())
-        while self.take_one_batch():
+        while self.accept_batch():
             pass
         for connection in list(self.connections):
             connection.close_if_idle()
         self.end_if_done()
 
-    def take_one_batch(self) -> bool:
+    def accept_batch(self) -> bool:
         """Whether there may be more in the mailbox."""
         before = self.taken
         self.take()

@@ -12,14 +12,14 @@ from ownhost.processes.supervisor.children import Child
 Answer = Callable[[Child, Message], None]  # raises ProtocolError for a message that is not allowed
 
 
-class Hearing:
-    """Reads channels. `answers` has the handler of each message; `on_liar` ends a process that breaks the protocol."""
+class Dispatch:
+    """Reads channels. `answers` has the handler of each message; `on_violation` ends who breaks the protocol."""
 
     def __init__(
-        self, answers: Mapping[type[Message], Answer], on_liar: Callable[[Child, ProtocolError], None]
+        self, answers: Mapping[type[Message], Answer], on_violation: Callable[[Child, ProtocolError], None]
     ) -> None:
         self.answers = answers
-        self.on_liar = on_liar
+        self.on_violation = on_violation
 
     def begin(self, child: Child) -> None:
         """Read a process's channel from now on, or again."""
@@ -36,7 +36,7 @@ class Hearing:
         except BlockingIOError:
             return
         except ProtocolError as error:
-            self._end_liar(child, error)
+            self._end_violator(child, error)
             return
         if received is None:
             self.end(child)  # its `Exited` follows
@@ -45,13 +45,13 @@ class Hearing:
         try:
             self.answers[type(message)](child, message)
         except ProtocolError as error:
-            self._end_liar(child, error)
+            self._end_violator(child, error)
             return
         self._count(child)
 
-    def _end_liar(self, child: Child, error: ProtocolError) -> None:
+    def _end_violator(self, child: Child, error: ProtocolError) -> None:
         self.end(child)
-        self.on_liar(child, error)
+        self.on_violation(child, error)
 
     def _count(self, child: Child) -> None:
         """Read no more for a while from a process that sends too much."""

@@ -14,7 +14,7 @@ MAX_REMEMBERED = 1_024  # look-ups
 REMEMBERED_FOR = 2.0  # seconds that a look-up is remembered: accounts change
 
 
-class Mine:
+class OwnIdentity:
     """Which of one virtual host's assignments mean this worker's identity."""
 
     def __init__(self, slice_: WorkerSlice, server: VirtualHost) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ownhost.http.message import Head
-from ownhost.request.memory import SETTLED, Looks
+from ownhost.request.memory import SETTLED, FileStatus
 from ownhost.request.request import Endpoints, Handler, Level, Phase, Request
 
 MOST = 1_024
@@ -27,7 +27,7 @@ Asked = tuple[str, str, bool, int, int, str, "int | None", str, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """The route of requests for one target to the program that answers them.
 
     `known` is for handlers: other values that follow from the route alone, by names of theirs.
@@ -51,30 +51,30 @@ def known(request: Request, name: str, make: Callable[[Request], T]) -> T:
     return found
 
 
-class Ways:
+class Routes:
     """The routes of one site. `looks` and `exceptions` are those of its memory."""
 
-    __slots__ = ("exceptions", "looks", "ways")
+    __slots__ = ("exceptions", "looks", "routes")
 
-    def __init__(self, looks: Looks, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
-        self.ways: dict[Asked, Way] = {}
+    def __init__(self, looks: FileStatus, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
+        self.routes: dict[Asked, Route] = {}
         self.looks = looks
         self.exceptions = exceptions
 
     def recall(self, request: Request) -> Handler | None:
         """Bring a request to the end of its route, if that is remembered and still valid. Returns the handler."""
         key = _asked(request.head, request.endpoints)
-        way = self.ways.get(key)
-        if way is None or request.assignment != way.found.assignment:  # who serves is decided for every request
+        route = self.routes.get(key)
+        if route is None or request.assignment != route.found.assignment:  # who serves is decided for every request
             return None
-        if not self.looks.confirm(way.path, way.stat):
-            del self.ways[key]
+        if not self.looks.confirm(route.path, route.stat):
+            del self.routes[key]
             return None
         for is_exception in self.exceptions:
             if is_exception(request):
                 return None
-        _bring(request, way)
-        return way.handler
+        _bring(request, route)
+        return route.handler
 
     def remember(self, request: Request, head: Head) -> None:
         """Remember the route of a request, if the next one like it takes the same.
@@ -90,9 +90,11 @@ class Ways:
             return
         if request.time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
             return
-        if len(self.ways) >= MOST:
-            self.ways.clear()
-        self.ways[_asked(head, request.endpoints)] = Way(os.fsencode(request.filename), stat, handler, _model(request))
+        if len(self.routes) >= MOST:
+            self.routes.clear()
+        self.routes[_asked(head, request.endpoints)] = Route(
+            os.fsencode(request.filename), stat, handler, _model(request)
+        )
 
 
 def _asked(head: Head, endpoints: Endpoints) -> Asked:
@@ -122,9 +124,9 @@ def _say_nothing(_level: Level, _module: str, _message: str) -> None:
     """A model is logged nowhere: it keeps no reference to a connection."""
 
 
-def _bring(request: Request, way: Way) -> None:
+def _bring(request: Request, route: Route) -> None:
     """Bring a request to the end of its route: every field that phases fill in (`Request`), and its own tables."""
-    found = way.found
+    found = route.found
     request.phase = Phase.HANDLER
     request.uri = found.uri
     request.query = request.head.query
@@ -139,7 +141,7 @@ def _bring(request: Request, way: Way) -> None:
     request.permitted = found.permitted
     request.handler = found.handler
     request.content_type = found.content_type
-    request.known = way.known
+    request.known = route.known
     _own_tables(request, found)
 
 

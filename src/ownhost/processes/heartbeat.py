@@ -32,7 +32,7 @@ class Pulse(ctypes.Structure):
 
 def new_page() -> int:
     """A descriptor of a new page. Raises OSError."""
-    descriptor = os.memfd_create("pulse", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = os.memfd_create("heartbeat", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, PAGE)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
@@ -78,7 +78,7 @@ class Own:
     """This process's page: its own memory until it is given one (a rehearsal, a test)."""
 
     def __init__(self) -> None:
-        self.pulse = Pulse()
+        self.heartbeat = Pulse()
 
 
 OWN = Own()

@@ -9,7 +9,7 @@ import pytest
 
 from ownhost.processes.messages import Busy, Message, ProtocolError, Relay, encode
 from ownhost.processes.supervisor.children import Child
-from ownhost.processes.supervisor.hearing import Hearing
+from ownhost.processes.supervisor.dispatch import Dispatch
 from processes.offspring import Offspring
 from waiting import soon, turns
 
@@ -21,7 +21,7 @@ class Heard:
         self.worker, self.other = offspring.bear("worker"), offspring.others[-1]
         self.said: list[Message] = []
         self.liars: list[tuple[Child, str]] = []
-        self.hearing = Hearing(
+        self.hearing = Dispatch(
             {Busy: lambda _, message: self.said.append(message), Relay: self.refuse},
             lambda child, error: self.liars.append((child, str(error))),
         )

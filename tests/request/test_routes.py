@@ -1,4 +1,4 @@
-"""Ways to programs that a site remembers: with and without them, every request comes to the same."""
+"""Routes to programs that a site remembers: with and without them, every request comes to the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ownhost.apps.environment import environment
 from ownhost.apps.php import app_of
 from ownhost.request import serve
 from ownhost.request.request import Request
+from ownhost.request.routes import MOST
 from ownhost.request.site import Site
-from ownhost.request.ways import MOST
 from serving import make_request, make_server
 
 PHP = "AddHandler application/x-httpd-php .php\nDirectoryIndex index.php\n"
@@ -196,9 +196,9 @@ def test_the_same_script_of_two_virtual_hosts_has_two_ways(tmp_path: Path) -> No
 def test_no_more_ways_are_remembered_than_there_is_room_for(served: Served) -> None:
     for number in range(MOST + 10):
         served.ask(f"GET /a.php/{number}")
-    assert 0 < len(served.site.ways.ways) <= MOST
+    assert 0 < len(served.site.routes.routes) <= MOST
 
 
 def test_a_way_holds_on_to_no_connection(served: Served) -> None:
     first = served.ask("GET /a.php")
-    assert all(way.found.log is not first.log for way in served.site.ways.ways.values())
+    assert all(route.found.log is not first.log for route in served.site.routes.routes.values())
