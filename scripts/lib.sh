@@ -128,6 +128,7 @@ venv() {
             fail "pip could not install what Ownhost needs; its message is above."
         echo "$wanted" | as_owner tee .venv/installed-run ".venv/installed-$1" >/dev/null
     fi
-    as_owner .venv/bin/python -m compileall -q src demo bench  # a server starts in half of the time
-    [[ -O . ]] || export PYTHONDONTWRITEBYTECODE=1             # what root runs leaves nothing
+    # With its modules compiled, a server starts in half of the time.
+    [[ ! -O . && $(id -u) != 0 ]] || as_owner .venv/bin/python -m compileall -q src demo bench
+    [[ -O . ]] || export PYTHONDONTWRITEBYTECODE=1  # root leaves nothing in another user's checkout
 }

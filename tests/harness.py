@@ -174,7 +174,7 @@ class Server:
             self.said_before = stderr.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
         if wait:
-            eventually(self._listening, 30, "the server did not start")
+            eventually(self._listening, 60, "the server did not start")
         return self
 
     def _listening(self) -> bool:

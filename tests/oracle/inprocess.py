@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
@@ -48,6 +48,8 @@ from ownhost.request.programs import Lease, Limits
 
 CLIENT = "127.0.0.1"
 CLIENT_PORT = 4000
+PATIENCE = 20.0  # seconds that anything may take
+LAST_TURNS = 10  # of the loop, until what is closed is gone
 FIRST_PORT = 20_000  # of the cases: nobody listens
 
 
@@ -60,7 +62,7 @@ class Inside:
         self.plan = startup.plan(self.config, as_root=True)
         self.files = BackendFiles.open(self.config, NamedFiles())
         self.log = configuration.with_suffix(".log").open("w+b")
-        self.loop = uvloop.new_event_loop()
+        self.loop = _Loop()
         self.workers: dict[int, tuple[Worker, Context]] = {}
         self.sockets: list[socket.socket] = []  # that stand for other processes' ends
         self.bugs: list[str] = []
@@ -71,7 +73,7 @@ class Inside:
     def connect(self, port: int) -> socket.socket:
         """A client's connection to a port of 127.0.0.1."""
         ours, theirs = socket.socketpair()
-        ours.settimeout(20)
+        ours.settimeout(PATIENCE)
         theirs.setblocking(False)
         self.loop.call_soon_threadsafe(self.loop.add_reader, theirs, self.look, theirs, port)
         return ours
@@ -134,12 +136,13 @@ class Inside:
 
     def close(self) -> None:
         """End all connections, and see that nothing was a bug."""
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(20)
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(2 * PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         self.loop.close()
         for end in self.sockets:
             end.close()
+        self.files.files.close()
         with self.log:
             self.log.seek(0)
             said = self.log.read().decode("utf-8", "replace")
@@ -155,13 +158,19 @@ class Inside:
             for writer in worker.writers:
                 writer.finish()
             worker.waiting.close()
+            for service in worker.services.values():
+                service.site.opened.close()
             worker.mailbox.close()
             worker.orders.close()
-        for peer in peers.values():  # what is kept belongs to this loop
-            for kept in peer.idle:
-                kept.close()
-        peers.clear()
-        await asyncio.sleep(0)
+        peers.clear()  # what is kept belongs to this loop
+        for transport in self.loop.transports:
+            transport.abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, waiting = await asyncio.wait(others, timeout=PATIENCE)
+            assert not waiting, waiting
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
 
 
 @contextlib.contextmanager
@@ -184,6 +193,19 @@ def tree_of_cases() -> Iterator[Callable[[Collection[str]], Served]]:
         make_tree(world)
         behind = running.enter_context(backends(world.folder))
         yield lambda names: Served(dict(zip(names, count(FIRST_PORT))), behind, world.folder)
+
+
+class _Loop(uvloop.Loop):
+    """An event loop that knows its connections to servers behind: it cannot be closed before they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transports: list[asyncio.Transport] = []
+
+    async def create_connection(self, *args: Any, **more: Any) -> Any:
+        connection: Any = await super().create_connection(*args, **more)
+        self.transports.append(connection[0])
+        return connection
 
 
 class _Supervisor:
@@ -237,4 +259,4 @@ class _Running:
         if self._process is not None:
             if not output_complete:
                 self._process.kill()
-            self._process.wait(20)
+            self._process.wait(PATIENCE)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from ownhost.config.directive import ArgumentError, Call
-from ownhost.config.known import suggestion
+from ownhost.config.known import nearest
 from ownhost.config.words import Word, Words
 
 T = TypeVar("T")
@@ -54,11 +54,13 @@ def known_word(words: Words[T], name: str) -> Word[T]:
     word = words.get(name)
     if word is not None:
         return word
-    names = [words.written(word.name) for word in words]
+    names = [word.name for word in words]
+    near, hint = nearest(name, names), ""
+    if near:
+        hint = f"; did you mean {words.written(near)}?"
+    elif len(names) <= _MOST_NAMED:
+        hint = f"; expected {either(list(map(words.written, names)))}"
     shown = words.written(name if name.isprintable() and name and " " not in name else repr(name))
-    hint = suggestion(shown, names)
-    if not hint and len(names) <= _MOST_NAMED:
-        hint = f"; expected {either(names)}"
     raise ArgumentError(f"there is no {words.kind} {shown}{hint}")
 
 

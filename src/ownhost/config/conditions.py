@@ -70,7 +70,7 @@ def _may_be_used(surroundings: Surroundings, name: str, *, section: bool) -> boo
     return surroundings.modules.is_usable(home_of(declared.module))
 
 
-def if_version(raw: str) -> bool:
+def if_version(_surroundings: Surroundings, raw: str) -> bool:
     """Compare Apache's version with `[!][operator] version`; a missing part of the version is 0."""
     arguments = words(raw)
     if not 1 <= len(arguments) <= 2:
@@ -96,15 +96,6 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in match.groups())
 
 
-_ONE_ARGUMENT: dict[str, Callable[[Surroundings, str], bool]] = {
-    "ifmodule": if_module,
-    "ifdefine": if_define,
-    "iffile": if_file,
-    "ifdirective": if_directive,
-    "ifsection": if_section,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """The argument of a condition other than IfVersion. A `!` is before the quotes; in them, it is part of the name."""
@@ -122,21 +113,38 @@ def question(raw: str) -> Question:
     return Question(name, negated)
 
 
+_DECIDE: dict[str, Callable[[Surroundings, str], bool]] = {}  # by name in lower case
+
+
 def decide(name: str, raw: str, surroundings: Surroundings) -> bool:
-    """Evaluate a condition: `name` in lower case, `raw` the text between the name and ">". Raises `ArgumentError`."""
-    if name == "ifversion":
-        return if_version(raw)
-    asked = question(raw.lstrip())
-    return _ONE_ARGUMENT[name](surroundings, asked.name) != asked.negated
+    """Answer a condition: `name` in lower case, `raw` what stands between the name and ">". Raises `ArgumentError`."""
+    return _DECIDE[name](surroundings, raw)
 
 
-def _condition(name: str, module: str, syntax: str, text: str) -> None:
+def _of_name(holds: Callable[[Surroundings, str], bool]) -> Callable[[Surroundings, str], bool]:
+    """A condition that asks about one name."""
+
+    def decide(surroundings: Surroundings, raw: str) -> bool:
+        asked = question(raw.lstrip())
+        return holds(surroundings, asked.name) != asked.negated
+
+    return decide
+
+
+def _condition(
+    name: str, syntax: str, text: str, decide: Callable[[Surroundings, str], bool], module: str = "core"
+) -> None:
+    _DECIDE[name.lower()] = decide
     declare(Directive(name, module, syntax, ANYWHERE, text, ignored(), override=Override.ALL, block=Block.CONDITION))
 
 
-_condition("IfModule", "core", "[!]module", "Its content counts if a module is loaded: mod_x.c or x_module.")
-_condition("IfDefine", "core", "[!]name", "Its content counts if a name was defined, by -D or by Define.")
-_condition("IfFile", "core", "[!]file", "Its content counts if a file or folder exists.")
-_condition("IfDirective", "core", "[!]directive", "Its content counts if a directive is known.")
-_condition("IfSection", "core", "[!]section", "Its content counts if a section is known.")
-_condition("IfVersion", "mod_version", "[[!]operator] version", "Its content counts for some versions of Apache.")
+_condition(
+    "IfModule", "[!]module", "Its content counts if a module is loaded: mod_x.c or x_module.", _of_name(if_module)
+)
+_condition("IfDefine", "[!]name", "Its content counts if a name was defined, by -D or by Define.", _of_name(if_define))
+_condition("IfFile", "[!]file", "Its content counts if a file or folder exists.", _of_name(if_file))
+_condition("IfDirective", "[!]directive", "Its content counts if a directive is known.", _of_name(if_directive))
+_condition("IfSection", "[!]section", "Its content counts if a section is known.", _of_name(if_section))
+_condition(
+    "IfVersion", "[[!]operator] version", "Its content counts for some versions of Apache.", if_version, "mod_version"
+)

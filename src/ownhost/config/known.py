@@ -28,8 +28,14 @@ def directive_problem(name: str, *, section: bool) -> str:
     return f"unknown {'section' if section else 'directive'} {shown}{suggestion(name, names)}"
 
 
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """The nearest of the known names, as the end of a sentence; "" if none is near."""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The nearest of the known names, in any case; "" if none is near."""
     by_lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower()[:100], by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]}?" if near else ""
+    return by_lower[near[0]] if near else ""
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """The nearest of the known names, as the end of a sentence; "" if none is near."""
+    near = nearest(name, names)
+    return f"; did you mean {near}?" if near else ""

@@ -59,9 +59,6 @@ class Words(Generic[T]):
         """Each word once, in the order of addition."""
         return iter({id(word): word for word in self.known.values()}.values())
 
-    def __contains__(self, name: str) -> bool:
-        return self._key(name) in self.known
-
     def written(self, name: str, arguments: str = "") -> str:
         """A word in the form of the configuration."""
         return self.form.format(name=name, arguments=arguments).strip()

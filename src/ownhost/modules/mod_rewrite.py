@@ -21,6 +21,7 @@ from ownhost.modules.rewriting.config import OPTIONS as REWRITE_OPTIONS
 from ownhost.modules.rewriting.config import REWRITE, Option, RewriteConfig
 from ownhost.modules.rewriting.engine import END, HANDLER, TYPE, Engine
 from ownhost.modules.rewriting.flags import FLAGS, RuleFlag
+from ownhost.modules.rewriting.maps import FUNCTIONS
 from ownhost.modules.rewriting.rules import Rule
 from ownhost.request import errors
 from ownhost.request.document_root import DOCUMENT_ROOT
@@ -103,6 +104,7 @@ for _directive in (
         config.parse_maps,
         setting=REWRITE,
         fold=config.fold,
+        words=(FUNCTIONS,),
         differs="dbm:, dbd: and fastdbd: are errors.",
     ),
 ):

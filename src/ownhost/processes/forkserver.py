@@ -97,9 +97,10 @@ def arrange() -> list[list[object]]:
     """Arrange workers' objects side by side in memory, as long as the result is kept. After that, only fork."""
     first_request = heap.executed(rehearsal.rehearse_first_request)
     gc.collect()
-    gaps = [heap.fill_gaps()]
+    gaps = [heap.fill_gaps()]  # otherwise the copies would lie in gaps, far apart: 0.15 MiB for each worker
     heap.gather(first_request, BEFORE_THAT)
-    sys._clear_type_cache()  # it has names that workers never use, and it writes to each name that it evicts
+    # Python's cache of attributes has names that workers never use, and writes to each that it evicts: 0.2 MiB.
+    sys._clear_type_cache()
     rehearsal.rehearse_first_request()
     gc.collect()
     gaps.append(heap.fill_gaps())

@@ -19,7 +19,7 @@ PAGE = mmap.PAGESIZE
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL  # its reader must find all of it
 
 
-class Pulse(ctypes.Structure):
+class Heartbeat(ctypes.Structure):
     """A process's entries. 0 is no time."""
 
     _fields_ = (
@@ -42,9 +42,9 @@ def new_page() -> int:
     return descriptor
 
 
-def own_page(descriptor: int) -> Pulse:
+def own_page(descriptor: int) -> Heartbeat:
     """This process's own page, mapped for good. Raises OSError."""
-    return Pulse.from_address(map_shared(descriptor, PAGE, WRITE))
+    return Heartbeat.from_address(map_shared(descriptor, PAGE, WRITE))
 
 
 class Watched:
@@ -52,7 +52,7 @@ class Watched:
 
     def __init__(self, descriptor: int) -> None:
         self._address = map_shared(descriptor, PAGE, READ)
-        self._pulse: Pulse | None = Pulse.from_address(self._address)
+        self._pulse: Heartbeat | None = Heartbeat.from_address(self._address)
 
     def close(self) -> None:
         """The process is gone."""
@@ -78,7 +78,7 @@ class Own:
     """This process's page: its own memory until it is given one (a rehearsal, a test)."""
 
     def __init__(self) -> None:
-        self.heartbeat = Pulse()
+        self.heartbeat = Heartbeat()
 
 
 OWN = Own()

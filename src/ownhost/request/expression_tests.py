@@ -154,7 +154,7 @@ for _word in (
 for _word in (
     Word("n", "text", "The text is not empty.", Test(_is_something)),
     Word("z", "text", "The text is empty.", Test(_is_nothing)),
-    Word("T", "text", "The text is not empty, 0, off, false or no.", Test(_is_true)),
+    Word("T", "text", "The text is none of these: empty, 0, off, false, no.", Test(_is_true)),
     Word("R", "network", "The client's address is in a network.", Test(in_network, of_network=True)),
     Word("d", "file", "There is a folder of that name.", _file(lambda found: stat.S_ISDIR(found.st_mode))),
     Word("e", "file", "There is anything of that name.", _file(lambda _: True)),

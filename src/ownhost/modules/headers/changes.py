@@ -250,7 +250,7 @@ ACTIONS = Words(
     "Actions of Header",
     "action",
     *REQUEST_ACTIONS,
-    Word("echo", "regex", "Sends back the fields of the request whose names match.", Action(_echo)),
+    Word("echo", "regex", "Sends back the request's fields whose names match.", Action(_echo)),
     Word("note", "field name", "Copies a field's value into a note of that name, for logs.", Action(_note)),
     any_case=True,
 )

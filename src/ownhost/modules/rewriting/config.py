@@ -47,7 +47,7 @@ OPTIONS: Words[Option] = Words(
         differs="Does nothing: every target is a path here.",
     ),
     Word("MergeBase", "", "Takes RewriteBase from the outer scope.", Option.MERGE_BASE),
-    Word("IgnoreContextInfo", "", "Does not find the path of a file by its Alias.", Option.IGNORE_CONTEXT_INFO),
+    Word("IgnoreContextInfo", "", "Does not look for the path of a file by its Alias.", Option.IGNORE_CONTEXT_INFO),
     Word(
         "LegacyPrefixDocRoot",
         "",

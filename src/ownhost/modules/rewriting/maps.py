@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from ownhost.config.arguments import either, words
+from ownhost.config.arguments import known_word, words
 from ownhost.config.directive import ArgumentError, Call
 from ownhost.config.lexer import SPACE
+from ownhost.config.words import Word, Words
 from ownhost.modules.rewriting.urls import escape_path
 from ownhost.request.request import Level, Request
 
@@ -43,12 +44,15 @@ def unescape(key: str) -> str:
     return unquote_to_bytes(key.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
-FUNCTIONS: dict[str, Callable[[str], str]] = {
-    "toupper": upper,
-    "tolower": lower,
-    "escape": escape_path,
-    "unescape": unescape,
-}
+FUNCTIONS: Words[Callable[[str], str]] = Words(
+    "Functions of RewriteMap",
+    "function",
+    Word("toupper", "", "The key in capitals.", upper),
+    Word("tolower", "", "The key in small letters.", lower),
+    Word("escape", "", "The key with %xx for what cannot stand in a path.", escape_path),
+    Word("unescape", "", "The key with %xx decoded.", unescape),
+    form="int:{name}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,7 @@ def parse_map(call: Call) -> Map:
     if kind.split("=")[0] in ("dbm", "dbd", "fastdbd") and colon:
         raise ArgumentError(f"maps of the kind {kind}: are known but not supported; expected txt:, rnd:, int: or prg:")
     if kind == "int" and colon:
-        if rest not in FUNCTIONS:
-            raise ArgumentError(f"expected {either([f'int:{one}' for one in FUNCTIONS])}, not {written!r}")
-        return Map(name, "int", function=rest)
+        return Map(name, "int", function=known_word(FUNCTIONS, rest).name)
     if kind == "prg" and colon:
         if user:
             call.notes.append(f"the program runs as the identity that is served, not as {user[0]}")
@@ -104,7 +106,7 @@ def _check(name: str, file: str) -> None:
 def look_up(one: Map, key: str, request: Request) -> str | None:
     """A map's value for a key; None if it has none."""
     if one.kind == "int":
-        return FUNCTIONS[one.function](key)
+        return FUNCTIONS.known[one.function].means(key)
     request.pure = False
     if one.kind == "prg":
         program = request.site.programs.get(one.command)
