@@ -88,12 +88,12 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
             "AddIcon /x .x\nAddIcon /y .y\nMutex x\nAddIcon /z .z",
             ["1: AddIcon is accepted without effect +2", "3: Mutex"],
         ),
-        ("Options Indexes", ["1: Options Indexes has no effect: a folder without"]),
+        ("Options Indexes", ["1: Options Indexes has no effect: a folder without an index file answers 403"]),
         ("Options -Indexes +FollowSymLinks\n<Directory @DIR@>\nOptions None\n</Directory>", []),
         (
             "<Directory @DIR@>\nOptions +Indexes +MultiViews\n</Directory>\n"
             "<Directory /srv>\nOptions Indexes\n</Directory>",
-            ["2: Options Indexes has no effect: a folder without", "2: Options MultiViews has no effect"],
+            ["2: Options Indexes has no effect: a folder without an index", "2: Options MultiViews has no effect"],
         ),
         ("Options Indexes\n" + host("a.test") + host("b.test", "Options +Indexes\n"), ["1: Options Indexes"]),
         (
