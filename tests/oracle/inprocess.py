@@ -27,7 +27,7 @@ from oracle.owners import ACTING, noted
 from oracle.servers import Served
 from oracle.tree import make_tree
 from ownhost import modules
-from ownhost.apps.backends import _peers as peers
+from ownhost.apps import backends as connections
 from ownhost.config.reader import read
 from ownhost.identity.accounts import find
 from ownhost.identity.identity import Assignment, Refusal
@@ -66,6 +66,8 @@ class Inside:
         self.workers: dict[int, tuple[Worker, Context]] = {}
         self.sockets: list[socket.socket] = []  # that stand for other processes' ends
         self.bugs: list[str] = []
+        # What is kept to backends belongs to a loop: another Inside may have some.
+        self.kept, connections._peers = connections._peers, {}
         self.loop.set_exception_handler(lambda _, context: self.bugs.append(repr(context)))
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
@@ -162,7 +164,7 @@ class Inside:
                 service.site.opened.close()
             worker.mailbox.close()
             worker.orders.close()
-        peers.clear()  # what is kept belongs to this loop
+        connections._peers = self.kept
         for transport in self.loop.transports:
             transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}

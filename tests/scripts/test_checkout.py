@@ -17,7 +17,7 @@ NEEDED = (
     "demo",
     "bench",
     "scripts",
-    *(f"tests/{name}.py" for name in ("conftest", "encrypted", "harness", "certificates")),
+    *(f"tests/{name}.py" for name in ("conftest", "clock", "encrypted", "harness", "certificates", "waiting")),
 )
 ASKED = """\
 from hypothesis import given, strategies
