@@ -173,7 +173,7 @@ def test_what_has_been_changed_stays(machine: Machine) -> None:
     assert machine.path(UNIT).read_text() == "# mine\n"
     assert not machine.path(SITE).exists(), "deleted is deleted"
     said = machine.install("--remove")
-    assert f"stays: {UNIT} {CONFIGURATION} /etc/ownhost" in said
+    assert f"stay: {UNIT} {CONFIGURATION} /etc/ownhost" in said
     assert machine.path(CONFIGURATION).read_text() == changed
 
 

@@ -64,7 +64,8 @@ def fill_gaps() -> list[object]:
     """Objects of every size, some megabytes of them, that fill the gaps that freed ones have left all over the heap.
 
     Keep them. Otherwise a child's first objects would go there, and each such gap costs it a page
-    of its own memory. This saves 1 MiB for each worker. Sizes and steps are pymalloc's, then malloc's (512 bytes and more).
+    of its own memory. This saves 1 MiB for each worker. Sizes and steps are pymalloc's, then malloc's
+    (512 bytes and more).
     """
     overhead = sys.getsizeof(b"")
     smallest = [bytes(size - overhead) for size in (48, 64) for _ in range(4_000)]

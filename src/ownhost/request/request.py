@@ -128,7 +128,7 @@ class SiteFacts:
     finishes: Sequence[Callable[[Request, Response], None]]
     handlers: dict[str, Handler]
     programs: Mapping[tuple[str, ...], Callable[[str], str | None]]  # by command: RewriteMap prg:
-    opened: GivenFiles  # files in its settings, opened by whoever may
+    opened: GivenFiles  # files in its settings, opened by a process that may
     launcher: Launcher | None  # of a process that may run programs
     traces_rewrite: bool  # whether rewriting logs each of its steps
     memory: Memory

@@ -1,4 +1,4 @@
-"""What a child gives up: one list, of all that fork and execve(2) leave a process from whoever started the server.
+"""What a child gives up: one list, of all that fork and execve(2) leave a process from its starter.
 
 Each line says how a child gives something up, how it tries to get it back, and how the result is
 verified. A child of the forkserver walks the list in order (`become`). A launcher also walks the

@@ -77,7 +77,7 @@ def parse_map(call: Call) -> Map:
         return Map(name, "int", function=known_word(FUNCTIONS, rest).name)
     if kind == "prg" and colon:
         if user:
-            call.notes.append(f"the program runs as whoever is served, not as {user[0]}")
+            call.notes.append(f"the program runs as the identity that is served, not as {user[0]}")
         return Map(name, "prg", command=_command(call, rest))
     if kind not in ("txt", "rnd") or not colon:
         kind, rest = "txt", written

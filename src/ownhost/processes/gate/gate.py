@@ -3,8 +3,8 @@
 NAME        accepts connections and passes each to the identity that it is for
 TRUSTS      the supervisor; no byte of a client. It hears nothing of workers
 RUNS AS     a uid of its own, no capabilities, undumpable, under an allow-list of system calls
-TALKS TO    clients (it looks at their bytes, and leaves them in the socket for the worker), the supervisor (to ask for
-            a mailbox); it puts connections into mailboxes
+TALKS TO    clients (it looks at their bytes, and leaves them in the socket for the worker), the supervisor (to
+            ask for a mailbox); it puts connections into mailboxes
 ENDS WHEN   its channel ends, or it was told to stop and nothing waits any more
 """
 

@@ -70,9 +70,9 @@ class Relays:
         except Refused as refused:
             raise HTTPError(500, str(refused), module="mpm_itk") from None
         except TimeoutError:
-            raise HTTPError(503, f"whoever serves {describe(assignment)} takes no request") from None
+            raise HTTPError(503, f"the worker of {describe(assignment)} takes no request") from None
         except RelayLost as lost:
-            raise HTTPError(503, f"whoever serves {describe(assignment)} took no request: {lost}") from None
+            raise HTTPError(503, f"the worker of {describe(assignment)} took no request: {lost}") from None
         except OSError as error:
             raise HTTPError(503, f"the supervisor cannot be asked: {error.strerror}") from None
         raise HTTPError(500, f"a request was passed on {MAX_MOVES} times and belongs nowhere")
