@@ -39,6 +39,16 @@ FILES: dict[str, str | bytes] = {
     "private/open/x.txt": "open\n",
     "fallback.html": "fallback\n",
     "zero": "",
+    "asis/plain.asis": "Content-Type: text/plain\nX-Own: yes\n\nplain\n",
+    "asis/status.asis": "Status: 410 Gone away\nContent-Type: text/plain\n\ngone\n",
+    "asis/moved.asis": "Status: 301 Moved\nLocation: http://other.test/x\nContent-Type: text/plain\n\nmoved\n",
+    "asis/local.asis": "Location: /d/x.txt?q\n\n",
+    "asis/none.asis": "Status: 204 Nothing\nX-Own: yes\n\n",
+    "asis/bad.asis": "Content-Type: text/plain\nthis is no field\n\nbody\n",
+    "asis/dated.asis": "Content-Type: text/plain\nLast-Modified: Sat, 01 Jan 2000 00:00:00 GMT\n\ndated\n",
+    "asis/length.asis": "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nlonger\n",
+    "asis/typeless.asis": "X-Own: yes\n\nno type\n",
+    "asis/nohead.asis": "no end",
     "map.txt": "# comment x\none eins\n indented y\nnovalue\nnovalue \ntwo\tzwei # rest\none again\n"
     "three drei vier\nsame only|only\na-file /a.txt\n",
 }
