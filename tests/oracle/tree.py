@@ -15,6 +15,9 @@ GIDS = (0, *UIDS, TEAM[1])
 FILES: dict[str, str | bytes] = {
     "index.html": "root index\n",
     "a.txt": "0123456789" * 20,
+    "large.txt": "".join(f"{number} and {number * number}\n" for number in range(6_000)),
+    "text.html": "<p>text</p>\n" * 30,
+    "text.id.txt": "identity\n" * 30,
     "b.html": "<p>b</p>\n",
     "d/index.html": "d index\n",
     "d/second.html": "d second\n",

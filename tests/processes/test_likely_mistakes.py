@@ -96,10 +96,6 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
             ["2: Options MultiViews has no effect"],
         ),
         ("Options MultiViews\n" + host("a.test") + host("b.test", "Options +MultiViews\n"), ["1: Options MultiViews"]),
-        (
-            "AddOutputFilterByType DEFLATE text/html\nAddOutputFilterByType DEFLATE text/css\nSetOutputFilter DEFLATE",
-            ["1: AddOutputFilterByType: has no effect: nothing is compressed yet +1", "3: SetOutputFilter: has no"],
-        ),
         ("H2PushResource /a\nH2PushResource /b", ["1: H2PushResource: nothing is pushed to HTTP/2 clients"]),
     ],
 )

@@ -22,7 +22,9 @@ from ownhost.config.directive import (
 from ownhost.http import conditional, ranges
 from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.modules.compression.codings import Content
 from ownhost.modules.core_charset import with_default_charset
+from ownhost.modules.output_filters import coded_tag, coding_for
 from ownhost.request.handlers import DEFAULT_HANDLER
 from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
@@ -213,12 +215,17 @@ def _respond(request: Request, descriptor: int) -> Response:
         etag = entity_tag(request, stat)
         fields = _fields(request, stat, etag)
         if not request.error_status:
-            status = conditional.evaluate(request.head, etag, stat.st_mtime, request.time)
+            whole = Content(request.content_type, ",".join(request.encodings), stat.st_size)
+            coded = coded_tag(request, whole, etag)
+            status = conditional.evaluate(request.head, etag, stat.st_mtime, request.time, coded=coded)
             if status == 304:
+                if coded is not None and coded in request.head.values.get("if-none-match", ""):
+                    fields = [(name, coded if name == "ETag" else value) for name, value in fields]
+                    request.vary.append("Accept-Encoding")
                 return Response(304, fields)
             if status is not None:
                 raise HTTPError(status, f"{request.filename} does not meet the request's condition")
-            wanted = wanted_ranges(request, stat.st_size, etag, stat.st_mtime)
+            wanted = wanted_ranges(request, whole, etag, stat.st_mtime)
             if wanted is not None:
                 return _partial(request, descriptor, fields, wanted)
         if request.content_type:
@@ -261,14 +268,20 @@ def entity_tag(request: Request, stat: os.stat_result) -> str | None:
     return f'{weak}"{"-".join(chosen)}"'
 
 
-def wanted_ranges(request: Request, size: int, etag: str | None, modified: float | None) -> ranges.Ranges | None:
-    """The requested ranges of so many bytes; None for all of them. Raises HTTPError 416.
+def wanted_ranges(request: Request, content: Content, etag: str | None, modified: float | None) -> ranges.Ranges | None:
+    """The requested ranges of a content whose size is known; None for all of it. Raises HTTPError 416.
 
-    `etag` and `modified` (seconds since the epoch) are what If-Range is compared with.
+    `etag` and `modified` (seconds since the epoch) are what If-Range is compared with. If the
+    content will be compressed, its ranges are not what the client asks for.
     """
-    value = request.head.values.get("range")
-    if value is None or request.method != "GET":
+    value, size = request.head.values.get("range"), content.size
+    if value is None or size is None or request.method != "GET":
         return None
+    asked, coding = coding_for(request, content)
+    if coding is not None:
+        return None
+    if asked:
+        request.vary.append("Accept-Encoding")
     condition = request.head.values.get("if-range")
     if condition is not None and not conditional.if_range_matches(condition, etag, modified):
         return None

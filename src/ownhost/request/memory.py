@@ -1,8 +1,9 @@
 """What a site remembers: responses that follow from virtual host, path and file system alone.
 
 Each is stored with the status of its file. While stat(2) returns the same, the response is the
-same. So one stat replaces all phases. The content of a large file is not remembered: it is opened
-each time, and fstat(2) says whether it is the same.
+same, unless its fields name a time (`Request.same_until`). So one stat replaces all phases. The
+content of a large file is not remembered: it is opened each time, and fstat(2) says whether it is
+the same.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _SPECIAL = frozenset(
 )
 
 
+Key = str | tuple[str, ...]  # the path as sent; and the variants, where there may be several
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A remembered response, and what logs say about the request."""
@@ -50,6 +54,7 @@ class Answer:
     settings: Settings
     content_type: str
     env: dict[str, str]
+    until: float  # seconds since the epoch
 
 
 class FileStatus:
@@ -84,13 +89,19 @@ class Memory:
     """The responses of one site.
 
     `exceptions` tell whether a request is treated differently from others for its path. Such a
-    request is answered anew.
+    request is answered anew. `variants` tell which of the responses for its path it asks for.
     """
 
-    __slots__ = ("answers", "exceptions", "looks", "size")
+    __slots__ = ("answers", "exceptions", "looks", "size", "variants")
 
-    def __init__(self, looks: FileStatus, exceptions: Sequence[Callable[[Request], bool]] = ()) -> None:
-        self.answers: dict[str, Answer] = {}  # by the path as sent
+    def __init__(
+        self,
+        looks: FileStatus,
+        exceptions: Sequence[Callable[[Request], bool]] = (),
+        variants: Sequence[Callable[[Request], str]] = (),
+    ) -> None:
+        self.answers: dict[Key, Answer] = {}
+        self.variants = variants
         self.size = 0  # bytes of bodies
         self.looks = looks
         self.exceptions = exceptions
@@ -98,15 +109,21 @@ class Memory:
     def recall(self, request: Request) -> Response | None:
         """The response to a request, if it is remembered and still valid."""
         head = request.head
-        answer = self.answers.get(head.path)
-        if answer is None or head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
+        key = self._key(request)
+        answer = self.answers.get(key)
+        if (
+            answer is None
+            or request.time >= answer.until
+            or head.method != "GET"
+            or not _SPECIAL.isdisjoint(head.values)
+        ):
             return None
         for is_exception in self.exceptions:
             if is_exception(request):
                 return None
         response = self._confirmed(answer)
         if response is None:
-            self.forget(head.path)
+            self.forget(key)
             return None
         request.uri = answer.uri
         request.query = head.query
@@ -143,12 +160,13 @@ class Memory:
         size = _size_in_memory(response, stat)
         if size is None:
             return
-        self.forget(head.path)
+        key = self._key(request)
+        self.forget(key)
         if self.size + size > MOST_BYTES or len(self.answers) >= MOST_ANSWERS:
             self.answers.clear()
             self.size = 0
         self.size += size
-        self.answers[head.path] = Answer(
+        self.answers[key] = Answer(
             os.fsencode(request.filename),
             stat,
             response,
@@ -157,11 +175,16 @@ class Memory:
             request.settings,
             request.content_type,
             request.env,
+            request.same_until,
         )
 
-    def forget(self, path: str) -> None:
-        """Forget the answer for a path, if there is one."""
-        answer = self.answers.pop(path, None)
+    def _key(self, request: Request) -> Key:
+        path = request.head.path
+        return path if not self.variants else (path, *[variant(request) for variant in self.variants])
+
+    def forget(self, key: Key) -> None:
+        """Forget an answer, if there is one."""
+        answer = self.answers.pop(key, None)
         if answer is not None and isinstance(answer.response.body, bytes):
             self.size -= len(answer.response.body)
 

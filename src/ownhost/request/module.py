@@ -43,6 +43,7 @@ class Module:
     translate: Hook | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
     exceptions: Callable[[VirtualHost], IsException] | None = None  # which requests a remembered response is not for
+    variant: Callable[[Request], str] | None = None  # of the responses for a path, which one a request asks for
     located: tuple[Setting[Any], ...] = ()
     prepare: Hook | None = None  # has the sections' settings, before access is decided
     access: Hook | None = None  # may this client see it

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import inf
 from stat import S_ISDIR
 from typing import Any, NamedTuple, Protocol
 
@@ -189,6 +190,7 @@ class Request:
     status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
+    same_until: float = inf  # seconds since the epoch: until then, such a request gets the same fields
     handled_by: Callable[[Request], Response] | None = None  # the handler, if all decisions before it are pure
     known: dict[str, Any] | None = None  # for handlers: values that follow from a remembered route
 

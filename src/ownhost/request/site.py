@@ -63,7 +63,8 @@ class Site(SiteFacts):
                 self.handlers.update(module.handlers)
         looks = FileStatus(at_turn_end)
         exceptions = [module.exceptions(server) for module in modules if module.exceptions]
-        self.memory: Memory = Memory(looks, exceptions)
+        variants = [module.variant for module in modules if module.variant]
+        self.memory: Memory = Memory(looks, exceptions, variants)
         self.routes: Routes = Routes(looks, exceptions)
 
 
