@@ -22,7 +22,8 @@ from waiting import eventually
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
-    "mpm_prefork access_compat actions alias authn_core authz_core authz_host autoindex cgi dir env headers mime proxy "
+    "mpm_prefork access_compat actions alias auth_basic authn_core authn_file authz_core authz_groupfile authz_host "
+    "authz_owner authz_user autoindex cgi dir env headers mime proxy "
     "proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite setenvif ssl socache_shmcb userdir "
     "vhost_alias"
 )
