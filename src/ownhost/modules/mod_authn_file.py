@@ -10,7 +10,7 @@ from ownhost.config.directive import Directive, Override, Setting, declare
 from ownhost.config.words import Word
 from ownhost.modules.mod_auth_basic import PROVIDERS, Found
 from ownhost.modules.mod_authn_core import IN_SECTIONS
-from ownhost.modules.passwords.files import Files, cause
+from ownhost.modules.passwords.files import Files
 from ownhost.request.module import Module, register
 from ownhost.request.request import Level, Request
 
@@ -53,7 +53,7 @@ def look_up(request: Request, user: bytes) -> bytes | Found:
     try:
         known = USERS.content(name).get(user)
     except OSError as error:
-        request.log(Level.ERROR, "authn_file", f"{cause(error)}AH01620: Could not open password file: {name}")
+        request.log(Level.ERROR, "authn_file", f"AH01620: Could not open password file: {name}: {error.strerror}")
         return Found.BROKEN
     return Found.NOBODY if known is None else known
 

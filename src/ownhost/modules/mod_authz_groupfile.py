@@ -11,7 +11,7 @@ from ownhost.config.words import Word
 from ownhost.http.wire import from_bytes
 from ownhost.modules.mod_authz_core import IN_SECTIONS, PROVIDERS, Provider, Verdict
 from ownhost.modules.mod_authz_user import Names, known_user, names_of, parse_names, seen_user
-from ownhost.modules.passwords.files import Files, cause
+from ownhost.modules.passwords.files import Files
 from ownhost.request.module import Module, register
 from ownhost.request.request import Level, Request
 from ownhost.request.variables import group
@@ -81,10 +81,11 @@ def groups_of(request: Request, user: str, numbers: tuple[str, str, str]) -> fro
     try:
         groups = GROUPS.content(name).get(user)
     except OSError as error:
-        request.log(Level.ERROR, "authz_groupfile", f"{cause(error)}{unreadable}: Could not open group file: {name}")
+        said = f"{unreadable}: Could not open group file: {name}: {error.strerror}"
+        request.log(Level.ERROR, "authz_groupfile", said)
         return None
     if groups is None:
-        _refuse(request, empty, f"user doesn't appear in group file ({name}).", Level.ERROR)
+        _refuse(request, empty, f"user doesn't appear in group file ({name}).", Level.INFO)
     return groups
 
 

@@ -64,8 +64,3 @@ def lines_of(data: bytes) -> Iterator[bytes]:
         line = line.strip()
         if line and not line.startswith(b"#"):
             yield line
-
-
-def cause(error: OSError) -> str:
-    """Why a file could not be read, as a line of the error log begins."""
-    return f"({error.errno}){error.strerror}: "
