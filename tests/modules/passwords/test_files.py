@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ownhost.modules.mod_authn_file import parse_users
-from ownhost.modules.mod_authz_groupfile import parse_groups
+from ownhost import modules
 from ownhost.modules.passwords.files import MOST_FILES, Files, lines_of
 from ownhost.request import given_files
 
+modules.load()  # all in their order: tables of words have that, too
 OLD = 1_600_000_000
 
 
@@ -85,10 +85,14 @@ def test_lines() -> None:
 
 
 def test_users() -> None:
+    from ownhost.modules import mod_authn_file
+
     lines = iter([b"a:1:more", b"b::2", b"a:3", b"c", b":d", b"\xc3\xbc:4"])
-    assert parse_users(lines) == {b"a": b"1", b"b": b"2", b"c": b"", b"": b"d", b"\xc3\xbc": b"4"}
+    assert mod_authn_file.USERS.parse(lines) == {b"a": b"1", b"b": b"2", b"c": b"", b"": b"d", b"\xc3\xbc": b"4"}
 
 
 def test_groups() -> None:
+    from ownhost.modules import mod_authz_groupfile
+
     lines = iter([b"Makers: a 'b c'", b"more :a", b"nobody:", b"no colon", b"\xc3\xbc: a"])
-    assert parse_groups(lines) == {"a": {"makers", "more", "ü"}, "b c": {"makers"}}
+    assert mod_authz_groupfile.GROUPS.parse(lines) == {"a": {"makers", "more", "ü"}, "b c": {"makers"}}
