@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import ALICE, BOB, CAROL, World
 from oracle.accounts import TEAM, USERS
+from oracle.passwords import PASSWORDS
 
 WWW_DATA = 33
 OLD = 1_600_000_000  # when all files were changed last
@@ -124,6 +125,8 @@ def make_tree(world: World) -> None:
     _make_site(world)
     _make_probe(world.folder / "probe")
     _make_homes(world.folder)
+    for name, content in PASSWORDS.items():
+        _owned(world.folder / "passwords" / name, content, ALICE)
     (world.folder / "mime.types").write_text("text/html html htm\ntext/plain txt\napplication/json json\n")
     for path in world.folder.rglob("*"):
         os.utime(path, (OLD, OLD), follow_symlinks=False)
