@@ -27,7 +27,7 @@ IDS = {"x-uid": ", ".join(map(str, UIDS)), "x-gid": ", ".join(map(str, GIDS))}  
 ROOTS = "root's"
 OWN_PAGE = "<!DOCTYPE HTML PUBLIC"  # what a page that Apache makes itself begins with
 
-LONGEST = 4_000  # bytes of a body that is shown and written down
+LONGEST = 13_000  # bytes of a body that is shown and written down
 
 
 def all_differences(requests: Sequence[Asked], theirs: Sequence[Answer], ours: Sequence[Answer]) -> Iterator[str]:

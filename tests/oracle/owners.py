@@ -102,6 +102,8 @@ class Owners:
                 raise _error(errno.ENOTDIR, path)
             if not step:
                 raise _error(errno.ENOENT, path)
+            if step == "/":
+                continue  # it is a folder, which is all that a slash at the end asks
             if not _permits(status, SEARCH):
                 raise _error(errno.EACCES, path)
             if step == ".":
@@ -136,8 +138,8 @@ class Owners:
 
 
 def _steps(name: str) -> list[str]:
-    """The steps of a path, the first one last. A slash at its end is a step into a folder."""
-    return [step for step in (f"{name}." if name.endswith("/") else name).split("/")[::-1] if step]
+    """The steps of a path, the first one last. A slash at its end is a step of its own."""
+    return ["/"] * name.endswith("/") + [step for step in name.split("/")[::-1] if step]
 
 
 def _permits(status: os.stat_result, wanted: int) -> bool:

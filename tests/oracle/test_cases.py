@@ -128,11 +128,11 @@ def test_a_difference_from_what_is_recorded_shows(case: Path) -> None:
 
 
 def test_a_long_body_is_told_apart(case: Path) -> None:
-    case.write_text(recorded.written("x", [[answer(body=b"x" * 9_000), answer()], [answer()]]))
+    case.write_text(recorded.written("x", [[answer(body=b"x" * 19_000), answer()], [answer()]]))
     assert case.stat().st_size < 1_000
     asked, read = cases.connections("x")[0], recorded.read("x")[0]
-    assert list(all_differences(asked, read, [answer(body=b"x" * 9_000), answer()])) == []
-    assert len(list(all_differences(asked, read, [answer(body=b"x" * 8_999 + b"y"), answer()]))) == 1
+    assert list(all_differences(asked, read, [answer(body=b"x" * 19_000), answer()])) == []
+    assert len(list(all_differences(asked, read, [answer(body=b"x" * 18_999 + b"y"), answer()]))) == 1
 
 
 @pytest.mark.parametrize("text", [None, "", "# What\n\nGET /a HTTP/1.1\n200\n"])

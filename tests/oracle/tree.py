@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import ALICE, BOB, CAROL, World
 from oracle.accounts import TEAM, USERS
+from oracle.passwords import PASSWORDS
 
 WWW_DATA = 33
 OLD = 1_600_000_000  # when all files were changed last
@@ -42,9 +43,57 @@ FILES: dict[str, str | bytes] = {
     "private/open/x.txt": "open\n",
     "fallback.html": "fallback\n",
     "zero": "",
+    "asis/plain.asis": "Content-Type: text/plain\nX-Own: yes\n\nplain\n",
+    "asis/status.asis": "Status: 410 Gone away\nContent-Type: text/plain\n\ngone\n",
+    "asis/moved.asis": "Status: 301 Moved\nLocation: http://other.test/x\nContent-Type: text/plain\n\nmoved\n",
+    "asis/local.asis": "Location: /d/x.txt?q\n\n",
+    "asis/none.asis": "Status: 204 Nothing\nX-Own: yes\n\n",
+    "asis/bad.asis": "Content-Type: text/plain\nthis is no field\n\nbody\n",
+    "asis/dated.asis": "Content-Type: text/plain\nLast-Modified: Sat, 01 Jan 2000 00:00:00 GMT\n\ndated\n",
+    "asis/length.asis": "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nlonger\n",
+    "asis/typeless.asis": "X-Own: yes\n\nno type\n",
+    "asis/nohead.asis": "no end",
     "map.txt": "# comment x\none eins\n indented y\nnovalue\nnovalue \ntwo\tzwei # rest\none again\n"
     "three drei vier\nsame only|only\na-file /a.txt\n",
 }
+
+# A folder to be listed: names that need escapes, sizes around units, versions, and files to show above and below.
+LISTED: dict[str, str] = {
+    "a.txt": "a\n",
+    "B.html": "<html><head><TITLE>\nTitle of &quot;B&quot;\nin two lines</TITLE></head></html>\n",
+    "c&d <e>.txt": "c\n",
+    "quo\"te's.txt": "quotes\n",
+    "ü.txt": "umlaut\n",
+    "bad\udcff.txt": "undecodable\n",
+    "per%25 semi;q?h#.txt": "reserved\n",
+    "col:on.txt": "colon\n",
+    "archive.tar.gz": "archive\n",
+    "page.html.gz": "page\n",
+    "data.json": "{}\n",
+    "file-1.txt": "1\n",
+    "file-2.txt": "2\n",
+    "file-010.txt": "010\n",
+    "file-10.txt": "10\n",
+    "File-3.txt": "3\n",
+    ".hidden.txt": "hidden\n",
+    "backup~": "backup\n",
+    "README": "read me\n",
+    "a long name that does not fit into its column.txt": "long\n",
+    "size-972": "x" * 972,
+    "size-973": "x" * 973,
+    "size-1536": "x" * 1536,
+    "size-10188": "x" * 10_188,
+    "size-10240": "x" * 10_240,
+    "secret.txt": "secret\n",
+    "top.html": "<p>top</p>\n",
+    "end.html": "<p>end</p>\n",
+    "top.txt": "top <of> & all\n",
+    "sub/x.txt": "x\n",
+    "Sub2/index.html": "index\n",
+    "sub-10/x.txt": "x\n",
+    "closed/x.txt": "x\n",
+}
+CHANGED = {"a.txt": 300, "B.html": 200, "sub": 100, "file-1.txt": 86_400 * 40}  # seconds after OLD
 
 # A CGI program that says what it is told, but for what is each server's or connection's own.
 # All at once, with its length: else that depends on when it comes.
@@ -76,13 +125,17 @@ def make_tree(world: World) -> None:
     _make_site(world)
     _make_probe(world.folder / "probe")
     _make_homes(world.folder)
+    for name, content in PASSWORDS.items():
+        _owned(world.folder / "passwords" / name, content, ALICE)
     (world.folder / "mime.types").write_text("text/html html htm\ntext/plain txt\napplication/json json\n")
     for path in world.folder.rglob("*"):
         os.utime(path, (OLD, OLD), follow_symlinks=False)
+    for name, later in CHANGED.items():
+        os.utime(world.folder / "site" / "listed" / name, (OLD + later, OLD + later))
 
 
 def _make_site(world: World) -> None:
-    root = world.site("site", ALICE, dict(FILES))
+    root = world.site("site", ALICE, FILES | {f"listed/{name}": content for name, content in LISTED.items()})
     (root / "link.txt").symlink_to(root / "a.txt")
     (root / "linked").symlink_to(root / "d")
     (root / "foreign.txt").symlink_to(root / "a.txt")
@@ -90,6 +143,9 @@ def _make_site(world: World) -> None:
     os.lchown(root / "linked", ALICE, ALICE)
     os.lchown(root / "foreign.txt", BOB, BOB)
     _owned(root / "bob" / "x.txt", "bob's\n", BOB)
+    for name, target in (("link.txt", "a.txt"), ("linked", "sub"), ("broken", "nowhere")):
+        (root / "listed" / name).symlink_to(target)
+        os.lchown(root / "listed" / name, ALICE, ALICE)
     for path, content in SHARED.items():
         _owned(root / path, content, ALICE, folder=0o755, file=0o644)
     _owned(root / "programs/env.cgi", TELLS, ALICE, file=0o700)

@@ -178,15 +178,15 @@ def _near(path: str) -> str:
 
 def _no_index(_found: Explanation, outcome: Outcome) -> Iterator[Cause]:
     request = outcome.request
-    if outcome.module != "mod_dir" or not request.is_folder:
+    if outcome.error is None or outcome.error.module != "autoindex":
         return
     names = request.settings[DIRECTORY_INDEX]
     folder = request.filename
     where = outcome.place(DIRECTORY_INDEX.name) if DIRECTORY_INDEX in request.settings else ""
     yield Cause(f"{folder} has no {' or '.join(names) or 'index'}, and no listing is made of it")
     yield Cause(f"DirectoryIndex {' '.join(names) or 'disabled'}", where, "put one there, or name another file")
-    if Option.INDEXES in request.settings[OPTIONS]:
-        yield Cause("Options Indexes: no listings are made here yet", outcome.place(OPTIONS.name))
+    off = outcome.place(OPTIONS.name) if OPTIONS in request.settings else ""
+    yield Cause("Options: Indexes, which would have it listed, is off", off)
 
 
 def _loop(found: Explanation, outcome: Outcome) -> Iterator[Cause]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 # Modules whose directives Ownhost obeys, or whose purpose it serves if they have none.
 _DONE = """
-    access_compat actions alias asgi authz_core authz_host brotli cgi cgid core deflate dir env expires fcgid filter
-    headers http http2 log_config logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi
-    proxy_uwsgi proxy_wstunnel remoteip reqtimeout rewrite setenvif so socache_shmcb ssl suexec systemd unixd
-    userdir version vhost_alias watchdog wsgi xsendfile
+    access_compat actions alias allowmethods asgi asis auth_basic authn_core authn_file authz_core authz_groupfile
+    authz_host authz_owner authz_user autoindex brotli cgi cgid core deflate dir env expires fcgid filter headers http
+    http2 log_config logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi
+    proxy_wstunnel remoteip reqtimeout rewrite setenvif so socache_shmcb speling ssl suexec systemd unixd userdir
+    version vhost_alias watchdog wsgi xsendfile
 """
 DONE = frozenset(_DONE.split())
 
@@ -24,10 +25,10 @@ DONE_WHERE_INSTALLED = frozenset({"php", "php5", "php7", "php8"})
 
 # Known modules that Ownhost does not have: <IfModule> sections for them are skipped.
 _NOT_DONE = """
-    allowmethods apparmor apreq2 asis auth_basic auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
-    auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_core authn_dbd authn_dbm authn_file
+    apparmor apreq2 auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
+    auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_dbd authn_dbm
     authn_sasl authn_socache authn_yubikey authnz_external authnz_fcgi authnz_ldap authnz_pam authz_dbd authz_dbm
-    authz_groupfile authz_owner authz_svn authz_unixgroup authz_user autoindex bucketeer buffer bw bwlimited
+    authz_svn authz_unixgroup bucketeer buffer bw bwlimited
     cache cache_disk cache_socache case_filter case_filter_in cband cern_meta charset_lite cloudflare data dav
     dav_fs dav_lock dav_svn dbd dialup dnssd dosevasive dumpio echo encoding evasive evasive20
     ext_filter fastcgi file_cache geoip geoip2 gnutls heartbeat heartmonitor hostinglimits ident
@@ -37,7 +38,7 @@ _NOT_DONE = """
     passenger perl privileges proxy_ajp proxy_balancer proxy_connect proxy_express proxy_fdpass proxy_ftp
     proxy_hcheck proxy_html proxy_http2 python qos ratelimit reflector removeip request rivet rpaf
     security2 sed session session_cookie session_crypto session_dbd shib slotmem_plain slotmem_shm socache_dbm
-    socache_dc socache_memcache socache_redis speling ssl_ct status substitute suphp svn tls unique_id
+    socache_dc socache_memcache socache_redis ssl_ct status substitute suphp svn tls unique_id
     upload_progress usertrack uwsgi vhost_dbd vhost_ldap xforward xml2enc
 """
 NOT_DONE = frozenset(_NOT_DONE.split())

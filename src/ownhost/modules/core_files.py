@@ -212,7 +212,7 @@ def _respond(request: Request, descriptor: int) -> Response:
     for _ in range(TRIES):
         stat = os.fstat(descriptor)
         request.stat = stat
-        etag = _etag(request, stat)
+        etag = entity_tag(request, stat)
         fields = _fields(request, stat, etag)
         if not request.error_status:
             whole = Content(request.content_type, ",".join(request.encodings), stat.st_size)
@@ -257,7 +257,7 @@ def _fields(request: Request, stat: os.stat_result, etag: str | None) -> list[tu
     return fields
 
 
-def _etag(request: Request, stat: os.stat_result) -> str | None:
+def entity_tag(request: Request, stat: os.stat_result) -> str | None:
     """The entity tag, as Apache makes it: inode, size and microseconds of the last change, in hexadecimal."""
     parts = request.settings[FILE_ETAG].effective
     values = {"inode": stat.st_ino, "size": stat.st_size, "mtime": stat.st_mtime_ns // 1000}

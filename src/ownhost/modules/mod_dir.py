@@ -8,16 +8,16 @@ from urllib.parse import quote
 
 from ownhost.config.arguments import flag, words
 from ownhost.config.directive import ANYWHERE, Call, Directive, Override, Setting, declare
-from ownhost.http.message import HTTPError, Response
+from ownhost.http.message import HTTPError, Response, let_go
 from ownhost.modules.mod_rewrite import REDIRECT
 from ownhost.request import errors
-from ownhost.request.links import OPTIONS, Option
 from ownhost.request.module import Module, register
 from ownhost.request.proxied import PROXY_HANDLER
 from ownhost.request.redirects import answer, subrequest
 from ownhost.request.request import Phase, Request
 from ownhost.request.road import advance
 
+DIRECTORY = "httpd/unix-directory"  # the handler of a folder without an index: mod_autoindex has it
 REDIRECT_CAREFULLY = "redirect-carefully"  # the variable of clients that can follow a redirect only of GET
 _NEEDS_CLEANING = re.compile(r"%|//|(?:^|/)\.")
 
@@ -114,28 +114,28 @@ def _folder(request: Request) -> Response | None:
         careful = request.method not in ("GET", "HEAD") and REDIRECT_CAREFULLY in request.env
         if settings[DIRECTORY_SLASH] and not careful:
             return _with_slash(request)
-        _refuse_listing(request)
-        return None
+        return _leave(request)
     if _leads_elsewhere(request) or (settings[CHECK_HANDLER] and request.handler):
         return None
     names: tuple[str, ...] = settings[DIRECTORY_INDEX]
-    response = _first(request, names)
-    if response is None:
-        _refuse_listing(request)
-    return response
+    if not _is_listed(request):
+        return _first(request, names) or _leave(request)
+    found = _found(request, names)
+    if found is not None and found[1] is not None:
+        let_go(found[1].body)
+    return None
 
 
-# Why there is no listing: whether Options has Indexes.
-_NO_LISTING = ("server-generated directory index forbidden by Options directive", "no listing is made here")
+def _leave(request: Request) -> Response | None:
+    """Leave a folder to the handler for folders, unless it has another."""
+    request.handler = request.handler or DIRECTORY
+    request.pure = False  # an index may appear
+    return None
 
 
-def _refuse_listing(request: Request) -> None:
-    """Refuse to list a folder, unless its handler does. Raises HTTPError 403."""
-    if not request.handler and request.method in ("GET", "HEAD"):
-        names: tuple[str, ...] = request.settings[DIRECTORY_INDEX]
-        listed = Option.INDEXES in request.settings[OPTIONS]
-        why = f"No matching DirectoryIndex ({','.join(names)}) found, and {_NO_LISTING[listed]}"
-        raise HTTPError(403, f"AH01276: Cannot serve directory {request.filename}: {why}", module="autoindex")
+def _is_listed(request: Request) -> bool:
+    """Whether a listing of the folder above asks if this one may be seen. A folder with a forbidden index may not."""
+    return request.is_subrequest and request.previous is not None and request.previous.handler == DIRECTORY
 
 
 def _with_slash(request: Request) -> Response:
@@ -144,26 +144,34 @@ def _with_slash(request: Request) -> Response:
 
 
 def _first(request: Request, names: Iterable[str]) -> Response | None:
-    """Go on as the first of some files that exists; None if there is none.
+    """Go on as the first of some files that exists; None if there is none. Raises HTTPError."""
+    found = _found(request, names)
+    if found is None:
+        return None
+    inner, response, first = found
+    if response is not None and response.own_page:
+        return response  # a redirect has no file, but is a response
+    request.become(inner)
+    request.pure = request.pure and first  # a file of an earlier name may appear
+    return answer(request) if response is None else response
+
+
+def _found(request: Request, names: Iterable[str]) -> tuple[Request, Response | None, bool] | None:
+    """The first of some files that exists, its response if there is one yet, and whether its name is the first.
 
     A file that the client may not see is skipped if another is found. Raises HTTPError.
     """
     refused: HTTPError | None = None
     for place, name in enumerate(names):
-        uri, query = _absolute(request, name)
+        uri, query = absolute(request, name)
         inner = subrequest(request, uri, query)
         try:
             response = advance(inner, Phase.FIXUPS)
         except HTTPError as error:
             refused = refused if error.status == 404 else error
             continue
-        if response is not None and response.own_page:
-            return response  # a redirect has no file, but is a response
-        if response is None and not _is_file(inner):
-            continue
-        request.become(inner)
-        request.pure = request.pure and place == 0  # a file of an earlier name may appear
-        return answer(request) if response is None else response
+        if response is not None or _is_file(inner):
+            return inner, response, place == 0
     if refused is not None:
         raise refused
     return None
@@ -178,7 +186,7 @@ def _is_file(request: Request) -> bool:
     return request.handler == PROXY_HANDLER or (request.stat is not None and not request.is_folder)
 
 
-def _absolute(request: Request, name: str) -> tuple[str, str | None]:
+def absolute(request: Request, name: str) -> tuple[str, str | None]:
     """The path and the query of a name, relative to the request's. Raises HTTPError."""
     path, mark, query = name.partition("?")
     queries = [text for text in (query if mark else None, request.query) if text is not None]

@@ -19,22 +19,6 @@ from ownhost.config.directive import (
 )
 
 _TABLE: tuple[tuple[str, str, Where, str], ...] = (
-    ("AddAlt", "mod_autoindex", ANYWHERE, "The text of listings in place of an icon. There are no listings."),
-    ("AddAltByEncoding", "mod_autoindex", ANYWHERE, "AddAlt, by encoding."),
-    ("AddAltByType", "mod_autoindex", ANYWHERE, "AddAlt, by type."),
-    ("AddDescription", "mod_autoindex", ANYWHERE, "What listings say about files. There are no listings."),
-    ("AddIcon", "mod_autoindex", ANYWHERE, "The icons of listings. There are no listings."),
-    ("AddIconByEncoding", "mod_autoindex", ANYWHERE, "AddIcon, by encoding."),
-    ("AddIconByType", "mod_autoindex", ANYWHERE, "AddIcon, by type."),
-    ("DefaultIcon", "mod_autoindex", ANYWHERE, "The icon of all other files in listings."),
-    ("HeaderName", "mod_autoindex", ANYWHERE, "The text above listings. There are no listings."),
-    ("IndexHeadInsert", "mod_autoindex", ANYWHERE, "The head of listings' pages."),
-    ("IndexIgnore", "mod_autoindex", ANYWHERE, "What listings leave out. There are no listings."),
-    ("IndexIgnoreReset", "mod_autoindex", ANYWHERE, "Undoes IndexIgnore."),
-    ("IndexOptions", "mod_autoindex", ANYWHERE, "How listings look. There are no listings."),
-    ("IndexOrderDefault", "mod_autoindex", ANYWHERE, "How listings are sorted."),
-    ("IndexStyleSheet", "mod_autoindex", ANYWHERE, "The style sheet of listings."),
-    ("ReadmeName", "mod_autoindex", ANYWHERE, "The text below listings. There are no listings."),
     ("CacheDirLength", "mod_cache_disk", SERVERS, "How long the names of the disk cache's folders are."),
     ("CacheDirLevels", "mod_cache_disk", SERVERS, "How deep the disk cache's folders are nested."),
     ("CacheRoot", "mod_cache_disk", SERVERS, "Where the disk cache is."),
@@ -58,7 +42,7 @@ _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("ExtendedStatus", "mod_status", SERVER_ONLY, "Whether the status page shows each request."),
 )
 
-_OVERRIDES = {"mod_autoindex": Override.INDEXES, "mod_negotiation": Override.FILE_INFO}
+_OVERRIDES = {"mod_negotiation": Override.FILE_INFO}
 
 for _name, _module, _where, _text in _TABLE:
     _override = _OVERRIDES.get(_module, Override.NONE) if Where.HTACCESS in _where else Override.NONE

@@ -33,7 +33,9 @@ _PROGRAMS = re.compile(
 
 # The same for media types, which stand for a handler if none is named. Most are only types.
 _PROGRAM_TYPES = re.compile(
-    r"(?:application|text)/x-(?:httpd-(?:.*(?:php|cgi|lsphp).*)|lsphp.*|lsapi.*|server-parsed-html3?)", re.IGNORECASE
+    r"(?:application|text)/x-(?:httpd-(?:.*(?:php|cgi|lsphp).*)|lsphp.*|lsapi.*|server-parsed-html3?)"
+    r"|httpd/send-as-is",
+    re.IGNORECASE,
 )
 
 

@@ -173,7 +173,10 @@ class Request:
     stat: os.stat_result | None = None  # of `filename`, if it exists
     settings: Settings = field(default_factory=lambda: _NOTHING_SAID)
     assignment: Assignment | None = None  # who serves, if the virtual host lets requests choose
+    # access
     permitted: bool = False  # a module has let the client in, whatever other rules say (Satisfy Any)
+    user: str | None = None  # the client's name for itself; in a 401, nobody has verified it
+    auth_type: str = ""  # how the client proved who it is: "Basic"
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
@@ -237,6 +240,8 @@ _FOUND = (
     "path_info",
     "stat",
     "settings",
+    "user",
+    "auth_type",
     "handler",
     "content_type",
     "encodings",

@@ -29,7 +29,6 @@ from ownhost.request.links import OPTIONS, Option
 SOON = timedelta(days=14)
 LAST_PART = 3  # of its lifetime, if that is less
 _NOT_YET = {
-    Option.INDEXES: "Options Indexes has no effect: a folder without an index file answers 403, without a listing",
     Option.MULTI_VIEWS: (
         "Options MultiViews has no effect: there is no content negotiation, and a name without its extension "
         "answers 404"
