@@ -1,7 +1,8 @@
 """What a site remembers: responses that follow from virtual host, path and file system alone.
 
-Each is stored with the status of its file. While stat(2) returns the same, the response is the
-same. So one stat replaces all phases. The content of a large file is not remembered: it is opened
+Each is stored with the status of its file, and of the .htaccess files on the way, those too that do
+not exist. While these are the same, the response is the same. So one stat, and a look for each
+.htaccess once a turn, replace all phases. The content of a large file is not remembered: it is opened
 each time, and fstat(2) says whether it is the same.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import FileBody, Response
-from ownhost.request.request import Request
+from ownhost.request.request import Levels, Request
 
 LARGEST_FILE = 65_536  # bytes: larger files are sent by sendfile(2) instead
 MOST_BYTES = 33_554_432  # of bodies, per virtual host and process
@@ -38,6 +39,10 @@ _SPECIAL = frozenset(
 )
 
 
+# .htaccess files that were looked for on the way to a file, with their statuses; None: there was none.
+Looked = tuple[tuple[bytes, "os.stat_result | None"], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A remembered response, and what logs say about the request."""
@@ -50,6 +55,7 @@ class Answer:
     settings: Settings
     content_type: str
     env: dict[str, str]
+    levels: Looked
 
 
 class FileStatus:
@@ -59,25 +65,62 @@ class FileStatus:
     the turn is over.
     """
 
-    __slots__ = ("at_turn_end", "seen")
+    __slots__ = ("at_turn_end", "interned", "seen", "unchanged")
 
     def __init__(self, at_turn_end: Callable[[Callable[[], None]], object]) -> None:
         self.at_turn_end = at_turn_end
         self.seen: dict[bytes, os.stat_result | None] = {}  # in this turn
+        self.unchanged: dict[int, Looked] = {}  # by their ids, those that were found so in this turn
+        self.interned: dict[Looked, Looked] = {}
 
     def confirm(self, path: bytes, before: os.stat_result) -> bool:
         """Whether a file exists and is unchanged."""
         if path in self.seen:
             now = self.seen[path]
         else:
-            if not self.seen:
-                self.at_turn_end(self.seen.clear)
             try:
                 now = os.stat(path)
             except OSError:
                 now = None
-            self.seen[path] = now
+            self.see(path, now)
         return now is not None and same(now, before)
+
+    def see(self, path: bytes, now: os.stat_result | None) -> None:
+        """Note the state of a file for the rest of this turn."""
+        if not self.seen:
+            self.at_turn_end(self._end_turn)
+        self.seen[path] = now
+
+    def _end_turn(self) -> None:
+        self.seen.clear()
+        self.unchanged.clear()
+
+    def confirm_all(self, looked: Looked) -> bool:
+        """Whether files are as they were, and those that did not exist still do not: interned ones, once a turn."""
+        if id(looked) in self.unchanged:
+            return True
+        for path, before in looked:
+            if before is None:
+                if path not in self.seen:
+                    if os.access(path, os.F_OK):
+                        return False
+                    self.see(path, None)
+                elif self.seen[path] is not None:
+                    return False
+            elif not self.confirm(path, before):
+                return False
+        self.unchanged[id(looked)] = looked
+        return True
+
+    def settled(self, levels: Levels, time: float) -> Looked | None:
+        """What a request has looked at, interned; None if one changed just now, and may change again unseen."""
+        for stat in levels.values():
+            if stat is not None and not is_settled(stat, time):
+                return None
+        looked = tuple(levels.items())
+        if len(self.interned) >= MOST_ANSWERS:
+            self.interned.clear()  # those in use are kept by what has them
+        return self.interned.setdefault(looked, looked)
 
 
 class Memory:
@@ -118,6 +161,8 @@ class Memory:
 
     def _confirmed(self, answer: Answer) -> Response | None:
         """A remembered response, if its file is unchanged."""
+        if answer.levels and not self.looks.confirm_all(answer.levels):
+            return None
         response = answer.response
         if not isinstance(response.body, FileBody):
             return response if self.looks.confirm(answer.path, answer.stat) else None
@@ -138,7 +183,10 @@ class Memory:
             return
         if head.method != "GET" or not _SPECIAL.isdisjoint(head.values):
             return
-        if request.time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
+        if not is_settled(stat, request.time):
+            return
+        levels = self.looks.settled(request.levels, request.time) if request.levels else ()
+        if levels is None:
             return
         size = _size_in_memory(response, stat)
         if size is None:
@@ -157,6 +205,7 @@ class Memory:
             request.settings,
             request.content_type,
             request.env,
+            levels,
         )
 
     def forget(self, path: str) -> None:
@@ -172,6 +221,11 @@ def _size_in_memory(response: Response, stat: os.stat_result) -> int | None:
     if isinstance(body, bytes):
         return len(body)
     return 0 if isinstance(body, FileBody) and body.parts == [(0, stat.st_size)] else None
+
+
+def is_settled(stat: os.stat_result, time: float) -> bool:
+    """Whether a file's times would show a change after `time`, in seconds since the epoch."""
+    return time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) >= SETTLED
 
 
 def same(one: os.stat_result, other: os.stat_result) -> bool:
