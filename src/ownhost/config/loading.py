@@ -83,7 +83,7 @@ class Modules:
 
     def settled(self) -> Modules:
         """The same modules for a process that cannot see what is installed."""
-        copy = Modules(loads=self.loads)
+        copy = Modules(loads=bool(self.loaded))  # without LoadModule lines all modules count
         copy.loaded = set(self.loaded)
         copy.installed = frozenset(filter(self.is_done, table.DONE_WHERE_INSTALLED))
         return copy
