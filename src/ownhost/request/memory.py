@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from ownhost.config.directive import Settings
 from ownhost.http.message import FileBody, Response
@@ -22,6 +23,8 @@ MOST_ANSWERS = 4_096
 # Non-blocking: a file may have become a FIFO since it was checked.
 OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 SETTLED = 1_000_000_000  # ns: a file changed within this time may change again without its times showing it
+
+_EXISTS = repeat(os.F_OK)
 
 # Fields that make an answer depend on more than the path.
 _SPECIAL = frozenset(
@@ -39,8 +42,15 @@ _SPECIAL = frozenset(
 )
 
 
-# .htaccess files that were looked for on the way to a file, with their statuses; None: there was none.
-Looked = tuple[tuple[bytes, "os.stat_result | None"], ...]
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The .htaccess files that were looked for on the way to a file: those that are there, and names without a file."""
+
+    absent: tuple[bytes, ...] = ()
+    present: tuple[tuple[bytes, os.stat_result], ...] = ()
+
+
+_NOTHING = Looked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,37 +97,44 @@ class FileStatus:
 
     def see(self, path: bytes, now: os.stat_result | None) -> None:
         """Note the state of a file for the rest of this turn."""
-        if not self.seen:
-            self.at_turn_end(self._end_turn)
+        self._await_end()
         self.seen[path] = now
+
+    def _await_end(self) -> None:
+        if not self.seen and not self.unchanged:
+            self.at_turn_end(self._end_turn)
 
     def _end_turn(self) -> None:
         self.seen.clear()
         self.unchanged.clear()
 
     def confirm_all(self, looked: Looked) -> bool:
-        """Whether files are as they were, and those that did not exist still do not: interned ones, once a turn."""
-        if id(looked) in self.unchanged:
+        """Whether files are as they were, and those that did not exist still do not: the same ones once a turn.
+
+        access(2) is the cheapest way to ask for what is not there.
+        """
+        if looked is _NOTHING or id(looked) in self.unchanged:
             return True
-        for path, before in looked:
-            if before is None:
-                if path not in self.seen:
-                    if os.access(path, os.F_OK):
-                        return False
-                    self.see(path, None)
-                elif self.seen[path] is not None:
-                    return False
-            elif not self.confirm(path, before):
+        if any(map(os.access, looked.absent, _EXISTS)):
+            return False
+        for path, before in looked.present:
+            if not self.confirm(path, before):
                 return False
+        self._await_end()
         self.unchanged[id(looked)] = looked
         return True
 
     def settled(self, levels: Levels, time: float) -> Looked | None:
-        """What a request has looked at, interned; None if one changed just now, and may change again unseen."""
-        for stat in levels.values():
-            if stat is not None and not is_settled(stat, time):
-                return None
-        looked = tuple(levels.items())
+        """What a request has looked at; None if a file changed just now, and may change again unseen.
+
+        Equal ones are one object.
+        """
+        if not levels:
+            return _NOTHING
+        present = tuple((path, stat) for path, stat in levels.items() if stat is not None)
+        if not all(is_settled(stat, time) for _, stat in present):
+            return None
+        looked = Looked(tuple(path for path, stat in levels.items() if stat is None), present)
         if len(self.interned) >= MOST_ANSWERS:
             self.interned.clear()  # those in use are kept by what has them
         return self.interned.setdefault(looked, looked)
@@ -161,7 +178,7 @@ class Memory:
 
     def _confirmed(self, answer: Answer) -> Response | None:
         """A remembered response, if its file is unchanged."""
-        if answer.levels and not self.looks.confirm_all(answer.levels):
+        if not self.looks.confirm_all(answer.levels):
             return None
         response = answer.response
         if not isinstance(response.body, FileBody):
@@ -185,7 +202,7 @@ class Memory:
             return
         if not is_settled(stat, request.time):
             return
-        levels = self.looks.settled(request.levels, request.time) if request.levels else ()
+        levels = self.looks.settled(request.levels, request.time)
         if levels is None:
             return
         size = _size_in_memory(response, stat)
