@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from ownhost.config.directive import Override
+from ownhost.config.htaccess import read
+from ownhost.config.loading import Modules
+from ownhost.config.model import Surroundings
+from ownhost.config.overrides import Allowed
 from ownhost.http.message import Response
 from ownhost.request import htaccess, serve
 from ownhost.request.site import Site
@@ -250,9 +256,10 @@ def test_a_fifo_a_folder_and_a_loop_are_refused_and_a_link_to_nothing_is_no_file
         "Header set X a\n" * 60_000,
         "<Files x>\n" * 200,
         "<Macro m $a>\nSetEnv A $a$a$a$a$a\n</Macro>\nUse m " + "x" * 1_000_000 + "\nUse m " + "x" * 20,
+        "\n".join(f"Nonsense{n}" for n in range(40_000)),
         "\n".join(f"<Macro m{n} $a>\nUse m{n + 1} $a$a\n</Macro>" for n in range(60)) + "\nUse m0 x",
     ],
-    ids=["long", "lines", "deep", "macro", "macros"],
+    ids=["long", "lines", "deep", "macro", "unknown", "macros"],
 )
 def test_a_file_of_any_size_is_refused_soon(tree: Tree, text: str) -> None:
     tree.put("d/.htaccess", text)
@@ -260,6 +267,18 @@ def test_a_file_of_any_size_is_refused_soon(tree: Tree, text: str) -> None:
     assert len(tree.log) == 1
     assert len(tree.log[0]) < 2_000
     assert tree.ask("/a.txt").status == 200
+
+
+def test_a_file_that_takes_too_long_is_refused() -> None:
+    ticks = count()
+    text = "SetEnv A b\n" * 100
+    surroundings = Surroundings("/", Modules(loads=False))
+    allowed = Allowed(Override.ALL)
+    reading = read(text, "/d/.htaccess", "/d/", allowed, surroundings, lambda: float(next(ticks)))
+    assert [str(problem) for problem in reading.problems] == [
+        "/d/.htaccess:4: it took more than 3 seconds to read the lines before this one"
+    ]
+    assert read(text, "/d/.htaccess", "/d/", allowed, surroundings, lambda: 0.0).section is not None
 
 
 def test_rules_in_a_folder_are_relative_to_it(tree: Tree) -> None:

@@ -7,8 +7,10 @@ is an owner's, so its lines, its sections' depth and what macros insert are boun
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from ownhost.config import addresses, known
 from ownhost.config.directive import REGISTRY, ArgumentError, Directive, Problem, Source, Where
@@ -24,6 +26,9 @@ from ownhost.config.tree import ReadingStopped, TreeReader
 MAX_BYTES = 1_048_576
 MAX_LINES = 50_000  # with those that macros insert
 MAX_INSERTED = 4_194_304  # characters that macros insert
+MAX_PROBLEMS = 10  # then reading stops
+MAX_REMARKS = 100
+MAX_SECONDS = 3.0  # of this thread's time
 
 _NO_ENVIRONMENT: Mapping[str, str] = {}  # the server's is none of an owner's business
 _LIMITS = (SectionKind.LIMIT, SectionKind.LIMIT_EXCEPT)
@@ -38,14 +43,30 @@ class Reading:
     remarks: tuple[Problem, ...] = ()
 
 
-def read(text: str, path: str, folder: str, allowed: Allowed, surroundings: Surroundings) -> Reading:
-    """Read a file: `text` is its content, `folder` ends with "/"."""
+def read(
+    text: str,
+    path: str,
+    folder: str,
+    allowed: Allowed,
+    surroundings: Surroundings,
+    clock: Callable[[], float] = time.thread_time,
+) -> Reading:
+    """Read a file: `text` is its content, `folder` ends with "/". `clock` gives seconds."""
     if len(text) > MAX_BYTES:
         return Reading(None, (Problem(Source(path, 1), f"expected at most {MAX_BYTES} bytes"),))
     remarks: list[Problem] = []
     tree = _Tree(allowed, surroundings, remarks)
-    builder = _Builder(tree, Source(path, 1), addresses.resolve, True, allowed=allowed, remarks=remarks)
-    builder.options = allowed.options
+    builder = _Builder(
+        tree,
+        Source(path, 1),
+        addresses.resolve,
+        True,
+        options=allowed.options,
+        allowed=allowed,
+        remarks=remarks,
+        clock=clock,
+        end=clock() + MAX_SECONDS,
+    )
     section = Section(SectionKind.HTACCESS, folder, builder.source)
     scope = Scope(
         Where.HTACCESS,
@@ -58,7 +79,7 @@ def read(text: str, path: str, folder: str, allowed: Allowed, surroundings: Surr
     with contextlib.suppress(ReadingStopped):
         builder.walk(tree.read_lines(logical_lines(text, path)), scope)
     problems = tuple(problem for _, problem, _ in sorted(tree.problems, key=lambda found: found[0]))
-    return Reading(None if problems else section, problems, tuple(remarks))
+    return Reading(None if problems else section, problems, tuple(remarks[:MAX_REMARKS]))
 
 
 class _Tree(TreeReader):
@@ -74,6 +95,12 @@ class _Tree(TreeReader):
         self.remarks = remarks
         self.most_lines = MAX_LINES
         self.most_inserted = MAX_INSERTED
+
+    def problem(self, line: Line, message: str, place: int | None = None) -> None:
+        """Note a problem. Raises ReadingStopped after many: each costs time, and one is enough to refuse the file."""
+        super().problem(line, message, place)
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise ReadingStopped(message)
 
     def permits(self, declared: Directive, line: Line) -> bool:
         """Whether it may stand here at all."""
@@ -93,6 +120,14 @@ class _Builder(Builder):
 
     allowed: Allowed = field(default_factory=Allowed)
     remarks: list[Problem] = field(default_factory=list)
+    clock: Callable[[], float] = time.thread_time
+    end: float = inf
+
+    def problem(self, node: Node, message: str) -> None:
+        """Note a problem. Raises ReadingStopped after many."""
+        Builder.problem(self, node, message)
+        if len(self.tree.problems) >= MAX_PROBLEMS:
+            raise ReadingStopped(message)
 
     def directive(self, node: Node) -> Directive | None:
         """The declaration of a directive. What nobody knows may be passed over; what is known here never is."""
@@ -104,7 +139,10 @@ class _Builder(Builder):
         return Builder.directive(self, node)
 
     def permits(self, node: Node, directive: Directive, scope: Scope) -> bool:
-        """Whether it may stand here, and at this place."""
+        """Whether it may stand here, and at this place. Raises ReadingStopped when the time is over."""
+        if self.clock() > self.end:
+            self.problem(node, f"it took more than {MAX_SECONDS:g} seconds to read the lines before this one")
+            raise ReadingStopped
         if self.allowed.permits(directive):
             return True
         name = f"<{directive.name}" if directive.section else directive.name
