@@ -16,7 +16,7 @@ from typing import Any
 from servers import Server, on
 from sites import ALICE, BOB, FILE, HUGE, IDLE, LARGE, SHARED, USERS, Owner
 
-SETTLE = 2.0  # seconds until a server has noticed that its clients left
+SETTLE = 2.0  # seconds until a server has started all its processes, or noticed that its clients left
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def first_requests(server: Server) -> dict[str, Any]:
     What the server's processes grow by is divided by the number of owners: once while every owner has one
     client, once after all clients left.
     """
+    time.sleep(SETTLE)  # it listens before all of its processes are there
     before = server.memory()
     with contextlib.ExitStack() as clients:
         times = [_first_request(server, owner, clients) for owner in IDLE]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import http.client
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,20 +22,24 @@ from waiting import eventually
 
 PYTHON = str(Path(sys.executable).resolve())  # one that owners may run, wherever the checkout is
 ALICE, BOB, CAROL = 50001, 50002, 50003
-_GIVEN: set[int] = set()  # ports: the kernel may choose one again before anything listens on it
+_GIVEN: set[int] = set()  # ports: a server may not have begun to listen yet
+_RANDOM = random.SystemRandom()  # not seeded by what hypothesis does
 WWW = 50080  # User and Group of servers under test: no account, no rights
 GATE, LOGGER = 65530, 65531  # whom gates and loggers run as where there are no accounts for them
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nothing listens on, and that nobody here was given before."""
+    """A TCP port of loopback that nothing listens on, and that nobody here was given before.
+
+    Other processes run tests, too. So it is below those that the kernel gives to clients, and chosen at random.
+    """
     while True:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = int(sock.getsockname()[1])
-        if port not in _GIVEN:
-            _GIVEN.add(port)
-            return port
+        port = _RANDOM.randrange(10_000, 32_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 def steal(pid: int, descriptor: int) -> int:

@@ -13,7 +13,7 @@ from waiting import eventually
 MISTAKES = {
     "an argument": ("KeepAlive perhaps", "KeepAlive"),
     "an unknown directive": ("DocumentRot /srv", "did you mean DocumentRoot"),
-    "one that is not supported": ("WatchdogInterval 5", "known but not supported"),
+    "one that is not supported": ("WatchdogInterval 5", "is not supported yet"),
     "a place": ("Listen 81", "cannot stand in <VirtualHost>"),
     "a pattern that is none": (r"RedirectMatch (?<a>x /z", "RedirectMatch"),
     "a section within": ('<If "%{NOTHING} == 1">\n</If>', "there is no variable NOTHING"),

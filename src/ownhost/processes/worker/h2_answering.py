@@ -92,7 +92,7 @@ class Answering:
             try:
                 response = connection.respond(service, request)
             except OtherIdentity as elsewhere:
-                relayed = functools.partial(self.relay, service, request, elsewhere.assignment)
+                relayed = functools.partial(self.relay, service, head, request.time, elsewhere.assignment)
                 response = Response(200, deferred=lambda _: relayed())
             self.answer(response)
 
@@ -158,13 +158,16 @@ class Answering:
             self.connection.soon()  # the head does not wait for the body
             await self.pour_body()
 
-    async def relay(self, service: Service, request: Request, assignment: Assignment) -> Response:
-        """The response to a request that another identity is to answer. Raises HTTPError."""
-        connection, head, relays = self.connection, request.head, self.connection.worker.relays
+    async def relay(self, service: Service, head: Head, arrived: float, assignment: Assignment) -> Response:
+        """The response to a request that another identity is to answer. Raises HTTPError.
+
+        `head` is as the client sent it: the other worker decides anew.
+        """
+        connection, relays = self.connection, self.connection.worker.relays
         asked = asked_of(connection.endpoints, head, connection.handled, head_as_http1(head))
         found = await relays.find_target(service.site, asked, assignment)
         if found is None:
-            again = self.request = Request(head, connection.endpoints, service.site, request.time, request.log)
+            again = self.request = Request(head, connection.endpoints, service.site, arrived, self.log)
             return connection.respond(service, again, passed=True)
         self.relayed = True
         return await RelayedAnswer(head, self.incoming, *found, relays.pool).begin()
