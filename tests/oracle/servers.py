@@ -132,7 +132,9 @@ def written(served: Served, server: str) -> Path:
     }
     for name, port in served.ports.items():
         body = cases.configuration(name)
-        body = body if cases.has_own_server(name) else SITE.replace("@BODY@", body)
+        if not cases.has_own_server(name):
+            access = f"AccessFileName {cases.access_file(name)}\n" if cases.htaccess(name) else ""
+            body = SITE.replace("@BODY@", access + body)
         (folder / f"{name}.conf").write_text(_filled(body, {**values, "PORT": str(port)}))
     listen = "\n".join(f"Listen 127.0.0.1:{port}" for port in served.ports.values())
     include = "\n".join(f"Include {folder}/{name}.conf" for name in served.ports)

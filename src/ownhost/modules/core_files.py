@@ -6,17 +6,14 @@ import errno
 import os
 from dataclasses import dataclass
 
-from ownhost.config.arguments import flag, ignored, keyword, words
+from ownhost.config.arguments import flag, keyword, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SERVERS,
-    Answer,
     ArgumentError,
     Call,
     Directive,
     Override,
     Setting,
-    Where,
     declare,
 )
 from ownhost.http import conditional, ranges
@@ -79,12 +76,6 @@ def parse_etag(call: Call) -> ETagParts:
     return ETagParts(frozenset(listed) if listed else None, frozenset(added), frozenset(removed))
 
 
-def parse_allow_override(call: Call) -> None:
-    """None. Any other value would promise that .htaccess is read; ignoring one could open what it closes."""
-    if [word.lower() for word in words(1)(call)] != ["none"]:
-        raise ArgumentError(f".htaccess is not read yet: expected None, not {call.raw!r}")
-
-
 FILE_ETAG: Setting[ETagParts] = Setting("FileETag", ETagParts(), merge_etag)
 ACCEPT_PATH_INFO = Setting("AcceptPathInfo", "Default")
 ENABLE_SENDFILE = Setting("EnableSendfile", True)
@@ -135,24 +126,6 @@ for _directive in (
         setting=ENABLE_MMAP,
         default="On",
         override=Override.FILE_INFO,
-    ),
-    Directive(
-        "AllowOverride",
-        "core",
-        "None",
-        Where.DIRECTORY,
-        "What .htaccess files may say. Ownhost does not read them yet, so it accepts only None.",
-        parse_allow_override,
-        default="None",
-    ),
-    Directive(
-        "AccessFileName",
-        "core",
-        "name...",
-        SERVERS,
-        "The names of .htaccess files. Ownhost does not read them yet.",
-        ignored(),
-        answer=Answer.NO_EFFECT,
     ),
 ):
     declare(_directive)

@@ -122,6 +122,7 @@ register(
         identifier="filter_module",
         order=94,
         uses=lambda server: server.says(SET, BY_EXTENSION, BY_TYPE),
+        obeys=frozenset({"core", "mod_mime"}),
         variant=variant,
         finish=finish,
     )

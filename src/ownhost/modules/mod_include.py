@@ -95,5 +95,7 @@ def _asks(request: Request) -> bool:
     return settings[X_BIT_HACK] != "Off" and executable and media_type == "text/html"
 
 
+CORE = frozenset({"core"})  # Options says whether there are includes
+
 # Late: types and handlers are known.
-register(Module(name="mod_include", identifier="include_module", order=97, uses=uses, fixup=fixup))
+register(Module(name="mod_include", identifier="include_module", order=97, uses=uses, fixup=fixup, obeys=CORE))

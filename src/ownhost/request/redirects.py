@@ -54,6 +54,7 @@ def _another(request: Request, uri: str, query: str | None, phase: Phase, env: d
         previous=request,
         status=request.error_status or request.status,
         error_status=request.error_status,
+        levels=request.levels,
         pure=request.pure,
         fields=request.fields,
         env=env,
