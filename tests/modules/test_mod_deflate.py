@@ -345,6 +345,12 @@ def test_windows_and_pieces_of_any_size(folder: Path, size: int) -> None:
     assert plain(site.ask("/large.txt", GZIP)) == LARGE
 
 
+def test_chains_are_left_out(folder: Path) -> None:
+    provider = """FilterProvider COMPRESS DEFLATE "%{CONTENT_TYPE} =~ m#text/#\""""
+    site = Served(folder, f"FilterDeclare COMPRESS CONTENT_SET\n{provider}\nFilterChain COMPRESS")
+    assert not is_coded(site.ask("/t.txt", GZIP))
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -355,6 +361,8 @@ def test_windows_and_pieces_of_any_size(folder: Path, size: int) -> None:
         "DeflateFilterNote Speed x",
         "DeflateAlterETag Perhaps",
         "SetOutputFilter INFLATE",
+        "FilterProvider x INCLUDES true",
+        "FilterProvider x DEFLATE",
     ],
 )
 def test_wrong_lines_are_errors(tmp_path: Path, line: str) -> None:

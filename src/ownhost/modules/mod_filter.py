@@ -5,9 +5,11 @@ Source: Apache's mod_deflate.c and mod_brotli.c, for which fields a compressed r
 
 from __future__ import annotations
 
+from ownhost.config.arguments import either, ignored, words
+from ownhost.config.directive import ANYWHERE, SECTIONS, Answer, ArgumentError, Call, Directive, Override, declare
 from ownhost.http.message import FileBody, Response
 from ownhost.modules.compression.body import AT_ONCE, Compressed, compressed, has_room
-from ownhost.modules.compression.codings import Coding, Content, accepted
+from ownhost.modules.compression.codings import CODINGS, Coding, Content, accepted
 from ownhost.modules.compression.declared import INPUT, OUTPUT, RATIO, altered_tag
 from ownhost.modules.output_filters import BY_EXTENSION, BY_TYPE, SET, coding_for
 from ownhost.modules.partial import cut, joined
@@ -16,6 +18,34 @@ from ownhost.request.request import Request
 
 _BODILESS = (204, 206, 304)
 _OF_PLAIN_BODY = ("content-encoding", "content-md5")  # fields that do not say what is sent then
+
+
+def parse_provider(call: Call) -> None:
+    """A name, a filter, a condition. A filter that does more than compress cannot be left out. Raises ArgumentError."""
+    provider = words(3, 3)(call)[1].upper()
+    if provider not in CODINGS:
+        raise ArgumentError(f"the filter {provider} is not supported yet; expected {either(list(CODINGS))}")
+
+
+for _name, _syntax, _where, _override, _parse in (
+    ("FilterDeclare", "name [type]", ANYWHERE, Override.OPTIONS, ignored()),
+    ("FilterProvider", "name filter expression", ANYWHERE, Override.OPTIONS, parse_provider),
+    ("FilterChain", "[+|-|=|@|!]name...", ANYWHERE, Override.OPTIONS, ignored()),
+    ("FilterProtocol", "name [filter] flags", ANYWHERE, Override.OPTIONS, ignored()),
+    ("FilterTrace", "name 0|1|2", SECTIONS, Override.NONE, ignored()),
+):
+    declare(
+        Directive(
+            _name,
+            "mod_filter",
+            _syntax,
+            _where,
+            "Chains of filters with conditions. They are left out: what they would compress is sent as it is.",
+            _parse,
+            answer=Answer.NO_EFFECT,
+            override=_override,
+        )
+    )
 
 
 def variant(request: Request) -> str:
