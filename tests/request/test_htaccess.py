@@ -57,7 +57,7 @@ class Tree:
     @property
     def remembered(self) -> set[str]:
         """The paths whose responses are remembered, in whatever coding."""
-        answers = self.site.memory.answers  # type: ignore[attr-defined]  # the real one has them
+        answers = self.site.memory.answers
         return {key if isinstance(key, str) else key[0] for key in answers}
 
     def said(self, target: str) -> list[str]:
