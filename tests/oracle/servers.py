@@ -23,8 +23,8 @@ APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
     "mpm_prefork access_compat actions alias allowmethods asis authn_core authz_core authz_host autoindex cgi dir env "
-    "headers mime proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite setenvif speling "
-    "ssl socache_shmcb userdir vhost_alias"
+    "headers mime negotiation proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite "
+    "setenvif speling ssl socache_shmcb userdir vhost_alias"
 )
 SITE = f"""\
 <VirtualHost *:@PORT@>
