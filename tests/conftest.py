@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import tempfile
 import time
@@ -25,6 +26,8 @@ settings.load_profile("any machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     """What hypothesis remembers is left in one's own checkout only: root's files would be in somebody's way."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as a server does; tests send descriptors in numbers
     if config.rootpath.stat().st_uid != os.geteuid():
         folder = tempfile.mkdtemp(prefix="ownhost-hypothesis-")
         set_hypothesis_home_dir(folder)

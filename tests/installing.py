@@ -32,6 +32,6 @@ def install(folder: Path, *options: str) -> str:
             "uvloop",
         ):
             shutil.copytree(Path(str(importlib.import_module(name).__file__)).parent, packages / name)
-        cffi = str(importlib.import_module("_cffi_backend").__file__)  # cryptography's; a module, not a package
-        shutil.copy(cffi, packages)
+        for name in ("brotli", "_brotli", "_cffi_backend"):  # modules, not packages; the last one is cryptography's
+            shutil.copy(str(importlib.import_module(name).__file__), packages)
     return str(folder / "bin" / "python")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -17,12 +19,14 @@ from harness import ALICE, World
 from oracle.servers import APACHE, MODULES
 from waiting import eventually
 
-LOADED = "mpm_prefork mpm_itk access_compat actions alias authz_core authz_host autoindex cgi dir env headers mime"
+LOADED = "mpm_prefork mpm_itk access_compat actions alias auth_basic authn_core authn_file authz_core authz_groupfile "
+LOADED += "authz_host authz_owner authz_user autoindex cgi dir env headers mime"
 LOADED += " proxy proxy_fcgi rewrite setenvif"
 LINE = re.compile(
     r"\[[^\]]+\] \[(?P<module>\w+):(?P<level>\w+)\] \[pid [^\]]+\] (?:\(\d+\)[^:]+: )?\[client [\d.]+:(?P<port>\d+)\] "
     r"(?P<text>.*)"
 )
+CAUSE = re.compile(r"(?<=Could not open )(\w+ file: [^:]+): .*")  # which Apache says before the client
 FILTERS = Path("/etc/fail2ban/filter.d")
 CONFIGURATION = """\
 ServerName server.test
@@ -78,6 +82,35 @@ Require all denied
 Order deny,allow
 Deny from all
 </Location>
+<LocationMatch "^/(login|wrong)">
+AuthType Basic
+AuthName login
+AuthUserFile @ROOT@/.users
+AuthGroupFile @ROOT@/.groups
+Require user one
+</LocationMatch>
+<Location /login/group>
+Require group makers
+</Location>
+<Location /login/no-group>
+AuthGroupFile @ROOT@/.none
+Require group makers
+</Location>
+<Location /login/owner>
+Require file-owner
+</Location>
+<Location /login/any>
+Require valid-user
+</Location>
+<Location /wrong/file>
+AuthUserFile @ROOT@/.none
+</Location>
+<Location /wrong/type>
+AuthType %{HTTP:X-Type}
+</Location>
+<Location /wrong/none>
+AuthType None
+</Location>
 <Location /body>
 LimitRequestBody 10
 </Location>
@@ -94,6 +127,9 @@ FILES: dict[str, str | bytes] = {
     "a.txt": "a",
     "no.txt": "secret",
     "denied/x": "x",
+    **dict.fromkeys(("login/x", "login/group", "login/no-group", "login/owner", "login/any"), "x"),
+    ".users": "one:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\ntwo:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n",
+    ".groups": "makers: one\n",
     "compat/x": "x",
     "empty/x": "x",
     "loop/x": "x",
@@ -118,7 +154,25 @@ def get(path: str, fields: bytes = b"", method: str = "GET", body: bytes = b"") 
     return f"{method} {path} HTTP/1.1\r\n".encode() + fields + HOST + b"\r\n" + body
 
 
+def named(path: str, name: str, fields: bytes = b"") -> bytes:
+    return get(path, b"Authorization: Basic " + base64.b64encode(name.encode()) + b"\r\n" + fields)
+
+
 REQUESTS = {
+    "no name": get("/login/x"),
+    "a user": named("/login/x", "one:secret"),
+    "a wrong password": named("/login/x", "one:wrong"),
+    "no such user": named("/login/x", "th ree:secret"),
+    "another user": named("/login/x", "two:secret"),
+    "another scheme": get("/login/x", b"Authorization: Bearer x\r\n"),
+    "a group": named("/login/group", "one:secret"),
+    "another group": named("/login/group", "two:secret"),
+    "no file of groups": named("/login/no-group", "one:secret"),
+    "another's file": named("/login/owner", "one:secret"),
+    "any user": named("/login/any", "two:secret"),
+    "no file of users": named("/wrong/file", "one:secret"),
+    "no such type": named("/wrong/type", "one:secret", b"X-Type: Other\r\n"),
+    "no type": named("/wrong/none", "one:secret"),
     "missing": get("/none.html"),
     "missing, from a page": get("/none.html", b"Referer: http://r.test/x\r\n"),
     "missing PHP": get("/wp-login.php"),
@@ -156,7 +210,7 @@ REQUESTS = {
 }
 # Stock filters of fail2ban, and how many of the lines above each reads as an attack.
 COUNTS = {
-    "apache-auth.conf": 2,
+    "apache-auth.conf": 11,
     "apache-badbots.conf": 1,
     "apache-botsearch[webroot=@ROOT@/]": 1,
     "apache-nohome.conf": 1,
@@ -177,7 +231,7 @@ class Said:
         """Module, level and text of each line about a request."""
         found = (LINE.fullmatch(line) for line in (self.folder / "error.log").read_text().splitlines())
         return [
-            (line["module"], line["level"], line["text"])
+            (line["module"], line["level"], CAUSE.sub(r"\1", line["text"]))
             for line in found
             if line is not None and int(line["port"]) == self.ports[name]
         ]
@@ -193,6 +247,8 @@ def both() -> Iterator[tuple[Said, Said]]:
         (root / "links/l").symlink_to(root / "a.txt")
         (root / "dangling").symlink_to(root / "nowhere")
         os.chown(root / "no.txt", 0, 0)
+        shutil.chown(root / "login/owner", "www-data")
+        (root / "login/owner").chmod(0o644)
         (root / "no.txt").chmod(0o600)
         yield _apache(world, root), _ownhost(world, root)
     finally:

@@ -199,8 +199,8 @@ def test_codes_by_what_happened(format_: str, changes: dict[str, Any], expected:
         ("%q", {"query": ""}, "?"),
         ("%f", {"filename": ""}, "-"),
         ("%R", {"handler": "cgi-script"}, "cgi-script"),
-        ("%u", {"env": {"REMOTE_USER": "alice"}}, "alice"),
-        ("%u", {"env": {"REMOTE_USER": ""}}, '""'),
+        ("%u", {"user": "alice"}, "alice"),
+        ("%u", {"user": ""}, '""'),
         ("%m %H", {"method": "PROPFIND", "minor": 0}, "PROPFIND HTTP/1.0"),
         ("%U", {"uri": ""}, "/a%20b"),
         ("%{Referer}i", {"values": {"referer": ""}}, ""),
@@ -325,7 +325,8 @@ def test_no_content_ever_breaks_a_line_or_a_quoted_field(text: str, sent: str, s
         uri=text,
         filename=text,
         handler=text,
-        env={"x": text, "REMOTE_USER": text},
+        env={"x": text},
+        user=text,
         notes={"x": text},
     )
     made.head.path = sent

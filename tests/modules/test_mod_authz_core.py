@@ -114,9 +114,16 @@ def test_an_index_is_refused_like_any_file(root: Path) -> None:
 
 def test_an_error_document_must_be_let_in_too(root: Path) -> None:
     (root / "root" / "why.txt").write_text("because")
+    text = f"{in_root('Require all granted')}\nErrorDocument 403 /why.txt\n<Location /x.txt>\nRequire all denied\n"
+    refused = f"{text}</Location>\n<Files why.txt>\nRequire all denied\n</Files>"
+    assert ask(make_site(root, refused), "GET /x.txt").response.body != b"because"
+    asked = ask(make_site(root, f"{text}</Location>"), "GET /x.txt")
+    assert (asked.status, asked.response.body) == (403, b"because")
+
+
+def test_an_error_document_with_the_settings_of_what_was_refused_is_let_in(root: Path) -> None:
+    (root / "root" / "why.txt").write_text("because")
     text = f"{in_root('Require all denied')}\nErrorDocument 403 /why.txt\n"
-    assert ask(make_site(root, text), "GET /x.txt").response.body != b"because"
-    text += "<Files why.txt>\nRequire all granted\n</Files>"
     asked = ask(make_site(root, text), "GET /x.txt")
     assert (asked.status, asked.response.body) == (403, b"because")
 

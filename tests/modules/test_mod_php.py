@@ -234,6 +234,7 @@ def test_a_server_may_choose_its_php(tmp_path: Path) -> None:
     assert mod_php.php_server(handled(tmp_path, f"PHPServer {chosen}", "/i.php")) == str(chosen)
 
 
+@pytest.mark.slow  # PHP has to be installed
 def test_debians_configuration_loads(tmp_path: Path) -> None:
     (tmp_path / "i.php").write_text("<?php")
     text = f"Include {DEBIANS}/php8.2.load\nInclude {DEBIANS}/php8.2.conf\n"

@@ -93,6 +93,7 @@ def config(folder: Path, text: str) -> Config:
     return read(str(path))
 
 
+@pytest.mark.slow  # localhost has to have an address
 def test_lists(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("# ours\n192.0.2.1 198.51.100.0/24 # two\n\n  2001:db8::/32\n")
     found = config(

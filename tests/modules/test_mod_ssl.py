@@ -180,10 +180,10 @@ def test_https_is_told_always_and_the_rest_on_request(root: Path) -> None:
 
 def test_the_user_is_named_by_the_certificate(root: Path, authority: Authority) -> None:
     text = ENGINE + in_root("SSLUserName SSL_CLIENT_S_DN_Email")
-    env = asked_of(root, text, facts(authority.der("alice"))).request.env
-    assert (env["REMOTE_USER"], env["AUTH_TYPE"]) == ("a@alice.test", "ClientCert")
+    asked = asked_of(root, text, facts(authority.der("alice")))
+    assert (asked.request.user, asked.request.auth_type) == ("a@alice.test", "ClientCert")
     asked = asked_of(root, text, facts())
-    assert "REMOTE_USER" not in asked.request.env
+    assert asked.request.user is None
     assert asked.log == ["ssl:warn AH02227: Failed to set r->user to 'SSL_CLIENT_S_DN_Email'"]
 
 

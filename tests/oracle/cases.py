@@ -45,6 +45,22 @@ def has_own_server(name: str) -> bool:
     return "<VirtualHost" in configuration(name)
 
 
+def access_file(name: str) -> str:
+    """The AccessFileName of a case, so that no other case reads its .htaccess files."""
+    return f".ht-{name}"
+
+
+def htaccess(name: str) -> dict[str, str]:
+    """The .htaccess files of a case: folders, below its tree, to what the file there says."""
+    path = FOLDER / f"{name}.htaccess"
+    if not path.exists():
+        return {}
+    before, *blocks = re.split(r"^== (.*)\n", path.read_text(), flags=re.MULTILINE)
+    if before.strip() or not blocks:
+        raise CaseError(f"{path.name}: expected '== FOLDER' before each file")
+    return dict(zip(blocks[::2], blocks[1::2], strict=True))
+
+
 def connections(name: str) -> list[list[Asked]]:
     """The requests of a case, those of one connection together."""
     return parse((FOLDER / f"{name}.txt").read_text(), f"{name}.txt")

@@ -66,6 +66,7 @@ class View(dict[str, str]):
 def view(answer: Answer) -> View:
     """An answer's parts in a form in which equal ones are equal."""
     seen = View(answer.fields)
+    seen["vary"] = seen["vary"].replace(", ", ",")
     seen["status"] = str(answer.status)
     seen["body"] = _shortened(answer.body)
     seen["dropped"] = "yes" if answer.dropped else "no"

@@ -15,6 +15,7 @@ from oracle import cases
 from oracle.behind import backends
 from oracle.client import Answer, ask, connected
 from oracle.compare import LONGEST
+from oracle.decoded import decoded
 from oracle.recorded import Answers
 from oracle.tree import probing
 from waiting import eventually
@@ -22,9 +23,10 @@ from waiting import eventually
 APACHE = Path("/usr/sbin/apache2")
 MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
-    "mpm_prefork access_compat actions alias allowmethods asis authn_core authz_core authz_host autoindex cgi dir env "
-    "headers mime negotiation proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite "
-    "setenvif speling ssl socache_shmcb userdir vhost_alias"
+    "mpm_prefork access_compat actions alias allowmethods asis auth_basic authn_core authn_file authz_core "
+    "authz_groupfile authz_host authz_owner authz_user autoindex brotli cgi deflate dir env expires filter headers "
+    "mime negotiation proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite setenvif "
+    "speling ssl socache_shmcb userdir vhost_alias"
 )
 SITE = f"""\
 <VirtualHost *:@PORT@>
@@ -78,7 +80,8 @@ class Served:
             fields = dict(zip(answer.fields, values, strict=True))
             return replace(answer, fields=fields, body=text.encode("latin-1") if body else answer.body)
 
-        return [[neutral(answer) for answer in ask(port, requests, connect)] for requests in cases.connections(name)]
+        asked = (ask(port, requests, connect) for requests in cases.connections(name))
+        return [[neutral(decoded(answer)) for answer in answers] for answers in asked]
 
 
 @contextlib.contextmanager
@@ -129,7 +132,9 @@ def written(served: Served, server: str) -> Path:
     }
     for name, port in served.ports.items():
         body = cases.configuration(name)
-        body = body if cases.has_own_server(name) else SITE.replace("@BODY@", body)
+        if not cases.has_own_server(name):
+            access = f"AccessFileName {cases.access_file(name)}\n" if cases.htaccess(name) else ""
+            body = SITE.replace("@BODY@", access + body)
         (folder / f"{name}.conf").write_text(_filled(body, {**values, "PORT": str(port)}))
     listen = "\n".join(f"Listen 127.0.0.1:{port}" for port in served.ports.values())
     include = "\n".join(f"Include {folder}/{name}.conf" for name in served.ports)

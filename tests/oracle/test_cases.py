@@ -26,6 +26,7 @@ def test_there_are_enough_requests(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_file_is_used() -> None:
     """Each case has its configuration, its requests and Apache's answers to them, and there are no other files."""
     expected = {f"{name}.{suffix}" for name in cases.NAMES for suffix in ("conf", "txt", "answers")} | {"README.md"}
+    expected |= {f"{name}.htaccess" for name in cases.NAMES if cases.htaccess(name)}
     assert {path.name for path in cases.FOLDER.iterdir()} == expected
     assert all(cases.connections(name) and recorded.read(name) for name in cases.NAMES)
 

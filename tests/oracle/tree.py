@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from harness import ALICE, BOB, CAROL, World
+from oracle import cases
 from oracle.accounts import TEAM, USERS
+from oracle.passwords import PASSWORDS
 
 WWW_DATA = 33
 OLD = 1_600_000_000  # when all files were changed last
@@ -15,6 +17,9 @@ GIDS = (0, *UIDS, TEAM[1])
 FILES: dict[str, str | bytes] = {
     "index.html": "root index\n",
     "a.txt": "0123456789" * 20,
+    "large.txt": "".join(f"{number} and {number * number}\n" for number in range(6_000)),
+    "text.html": "<p>text</p>\n" * 30,
+    "text.id.txt": "identity\n" * 30,
     "b.html": "<p>b</p>\n",
     "d/index.html": "d index\n",
     "d/second.html": "d second\n",
@@ -146,8 +151,11 @@ SHARED = {  # what everybody can read
 def make_tree(world: World) -> None:
     """All folders of the cases: `site` is alice's, `probe` shows who looks, `homes` and `mass` are many users'."""
     _make_site(world)
+    _make_htaccess(world.folder / "site")
     _make_probe(world.folder / "probe")
     _make_homes(world.folder)
+    for name, content in PASSWORDS.items():
+        _owned(world.folder / "passwords" / name, content, ALICE)
     (world.folder / "mime.types").write_text("text/html html htm\ntext/plain txt\napplication/json json\n")
     for path in world.folder.rglob("*"):
         os.utime(path, (OLD, OLD), follow_symlinks=False)
@@ -173,6 +181,20 @@ def _make_site(world: World) -> None:
     _owned(root / "programs/as.cgi", OF_TYPE, ALICE, file=0o700)
     _owned(root / "programs/says.cgi", SAYS, ALICE, file=0o700)
     root.chmod(0o711)
+
+
+def _make_htaccess(root: Path) -> None:
+    """The .htaccess files of all cases, and the folders for them that are not there."""
+    for name in cases.NAMES:
+        for folder, text in cases.htaccess(name).items():
+            path = root / folder / cases.access_file(name)
+            for parent in [one for one in reversed(path.parents) if not one.exists()]:
+                parent.mkdir()
+                os.chown(parent, ALICE, ALICE)
+                parent.chmod(0o755)
+            path.write_text(text)
+            os.chown(path, ALICE, ALICE)
+            path.chmod(0o644)
 
 
 def _make_probe(probe: Path) -> None:

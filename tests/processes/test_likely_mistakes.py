@@ -89,10 +89,6 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
             ["1: ProxyHTMLLinks is accepted without effect +2", "3: Mutex"],
         ),
         ("Options Indexes MultiViews", []),
-        (
-            "AddOutputFilterByType DEFLATE text/html\nAddOutputFilterByType DEFLATE text/css\nSetOutputFilter DEFLATE",
-            ["1: AddOutputFilterByType: has no effect: nothing is compressed yet +1", "3: SetOutputFilter: has no"],
-        ),
         ("H2PushResource /a\nH2PushResource /b", ["1: H2PushResource: nothing is pushed to HTTP/2 clients"]),
     ],
 )

@@ -13,6 +13,7 @@ from harness import ALICE
 from ownhost.processes.supervisor import trusted
 from ownhost.processes.supervisor.trusted import NotRoots
 
+pytestmark = pytest.mark.slow  # root's files
 SYSLOG = 110  # a group of the system's own
 
 

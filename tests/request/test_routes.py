@@ -41,7 +41,9 @@ class Served:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("<?php\n")
-        self.server = make_server(folder, PHP + text)
+        fpm = folder / "php-fpm8.2"  # no program is run here
+        fpm.touch(0o755)
+        self.server = make_server(folder, f"{PHP}PHPServer {fpm}\n{text}")
         self.turns = Turns()
         self.site = self.fresh()
 

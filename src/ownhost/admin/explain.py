@@ -26,7 +26,7 @@ from ownhost.admin.quoting import line_at, title
 from ownhost.config.directive import SETTINGS, Setting, Settings, Source
 from ownhost.config.model import Config, Section
 from ownhost.config.regex import PatternFailed
-from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.http.message import HTTPError, Response, let_go
 from ownhost.identity import become
 from ownhost.identity.accounts import is_assigned, look_up
 from ownhost.identity.assignment import (
@@ -332,8 +332,7 @@ class _Explainer:
         except Exception:
             error = HTTPError(500, f"a bug in Ownhost, please report it: {traceback.format_exc()}")
             response = serve.error_response(request, error)
-        if isinstance(response.body, FileBody):
-            response.body.close()
+        let_go(response.body)
         self.tell(request, response, error, identity)
 
     def tell(self, request: Request, response: Response, error: HTTPError | None, identity: Identity) -> None:

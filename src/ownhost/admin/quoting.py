@@ -5,11 +5,13 @@ from __future__ import annotations
 import linecache
 
 from ownhost.config.directive import Source
-from ownhost.config.model import Section
+from ownhost.config.model import Section, SectionKind
 
 
 def title(section: Section) -> str:
-    """A section as it is written."""
+    """A section as it is written; a .htaccess file by its name."""
+    if section.kind is SectionKind.HTACCESS:
+        return section.source.file
     return f"<{section.kind} {section.pattern}>" if section.pattern else f"<{section.kind}>"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from ownhost.apps.cgi_head import Dialect, HeadParser, MalformedHead, ProgramHead
 from ownhost.apps.dechunked import Dechunked
-from ownhost.apps.partial import cut, joined
 from ownhost.apps.sendfile import file_named, send_instead
 from ownhost.apps.source import Source, SourceError
 from ownhost.apps.spool import Flow, Spool
@@ -18,6 +17,7 @@ from ownhost.http import conditional
 from ownhost.http.dates import format_date
 from ownhost.http.limits import TIMEOUT, head_limits
 from ownhost.http.message import Content, HTTPError, RequestBody, Response
+from ownhost.modules.partial import cut, joined
 from ownhost.request import bugs
 from ownhost.request.programs import Launcher
 from ownhost.request.redirects import answer as answer_to

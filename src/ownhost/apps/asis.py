@@ -6,11 +6,11 @@ import os
 from stat import S_ISREG
 
 from ownhost.apps.cgi_head import MAX_HEAD, Dialect, HeadParser, MalformedHead, ProgramHead
-from ownhost.apps.partial import cut
 from ownhost.http.dates import format_date
 from ownhost.http.level import Level
 from ownhost.http.message import FileBody, HTTPError, Response
 from ownhost.modules.core_files import ENABLE_MMAP, ENABLE_SENDFILE, send_file
+from ownhost.modules.partial import cut
 from ownhost.request.memory import OPEN
 from ownhost.request.module import Module, register
 from ownhost.request.redirects import answer_as, redirected

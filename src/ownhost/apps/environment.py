@@ -63,10 +63,19 @@ def environment(request: Request, *, body_length: int | None) -> dict[str, str]:
     elif not head.values.get("content-length", "-").strip("0"):
         variables["CONTENT_LENGTH"] = "0"
     variables["REQUEST_URI"] = _request_uri(request)
+    variables.update(_user(request))
     if request.path_info and (translated := _translated(request)):
         variables["PATH_TRANSLATED"] = translated
     variables.update(_redirect(request))
     return variables
+
+
+def _user(request: Request) -> dict[str, str]:
+    """Who the client is, if it had to say so."""
+    if request.user is not None:
+        return {"REMOTE_USER": request.user, **({"AUTH_TYPE": request.auth_type} if request.auth_type else {})}
+    before = request.previous.user if request.previous is not None else None
+    return {} if before is None else {"REDIRECT_REMOTE_USER": before}
 
 
 def _of_route(request: Request) -> dict[str, str]:

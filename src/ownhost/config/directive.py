@@ -122,6 +122,7 @@ class Call:
     methods: Methods = EVERY  # of the <Limit> around it: for access rules; others count for every method
     outer: str = ""  # the module's section around it
     inside: Any = None  # for a module's section: its folded content; None if that is empty
+    options: frozenset[str] | None = None  # words that Options may have in .htaccess, in lower case; None for all
 
     def path(self, argument: str) -> str:
         """`argument` as an absolute file name. Relative ones start at ServerRoot."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 MODULE_DIRECTIVES = {  # module to its directives and sections
     "core": """
-        AcceptFilter AcceptPathInfo AccessFileName AddDefaultCharset AllowEncodedSlashes AllowOverride
-        AllowOverrideList CGIPassAuth CGIVar ContentDigest CoreDumpDirectory DefaultRuntimeDir
+        AcceptFilter AcceptPathInfo AddDefaultCharset AllowEncodedSlashes CGIPassAuth CGIVar
+        ContentDigest CoreDumpDirectory DefaultRuntimeDir
         DefaultType Define Directory DirectoryMatch DocumentRoot Else ElseIf EnableMMAP EnableSendfile
         Error ErrorDocument ErrorLog ErrorLogFormat ExtendedStatus FileETag Files FilesMatch
         FlushMaxPipelined FlushMaxThreshold ForceType HostnameLookups HttpProtocolOptions If IfDefine

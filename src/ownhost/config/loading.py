@@ -52,6 +52,7 @@ class Modules:
         self.loads = loads  # whether there are LoadModule lines
         self.loaded: set[str] = set()
         self.missed = False  # whether a module was asked for that is not loaded
+        self.installed: frozenset[str] | None = None  # of those that count if installed; None: ask each time
 
     def load(self, name: str) -> None:
         """Obey a LoadModule line."""
@@ -75,8 +76,17 @@ class Modules:
     def is_done(self, name: str) -> bool:
         """Whether Ownhost obeys a module's directives, once it is loaded."""
         if name in table.DONE_WHERE_INSTALLED:
+            if self.installed is not None:
+                return name in self.installed
             return name in _WHERE_INSTALLED and _WHERE_INSTALLED[name](name, self.loads)
         return name in table.DONE or (name in table.DONE_IF_LOADED and self.loads)
+
+    def settled(self) -> Modules:
+        """The same modules for a process that cannot see what is installed."""
+        copy = Modules(loads=bool(self.loaded))  # without LoadModule lines all modules count
+        copy.loaded = set(self.loaded)
+        copy.installed = frozenset(filter(self.is_done, table.DONE_WHERE_INSTALLED))
+        return copy
 
     def has(self, word: str) -> bool:
         """The answer of <IfModule>."""

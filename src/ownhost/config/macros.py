@@ -34,6 +34,12 @@ class Macro:
         used = f" (in macro {self.name}, used at {at.source})"
         return (Line(_substituted(line.text, values), line.source, used) for line in self.lines)
 
+    def length(self, arguments: Sequence[str]) -> int:
+        """At most so many characters replace a Use line."""
+        values = [(name, len(_inserted(name, text))) for name, text in zip(self.parameters, arguments, strict=True)]
+        texts = [line.text for line in self.lines]
+        return sum(len(text) + sum(text.count(name) * length for name, length in values) for text in texts)
+
 
 def define(raw: str, lines: Sequence[Line], source: Source) -> Macro:
     """A macro from the arguments of its <Macro> and the lines in it."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from ownhost.config.directive import Problem, Setting, Settings, Source
 from ownhost.config.expression import Condition
+from ownhost.config.loading import Modules
+from ownhost.config.macros import Macro
 from ownhost.config.regex import Pattern
 
 
@@ -20,6 +22,7 @@ class SectionKind(StrEnum):
     """The sections that limit directives to some requests, in the order in which Apache merges them."""
 
     DIRECTORY = "Directory"
+    HTACCESS = ".htaccess"  # a file in a folder: after the folder's own sections, before those of folders in it
     DIRECTORY_MATCH = "DirectoryMatch"
     PROXY = "Proxy"  # instead of those two, if another server answers
     PROXY_MATCH = "ProxyMatch"
@@ -103,6 +106,17 @@ class Fault:
 
 
 @dataclass(slots=True)
+class Surroundings:
+    """What .htaccess files find defined. Only what stands outside of virtual hosts is for everybody."""
+
+    server_root: str
+    modules: Modules
+    defines: frozenset[str] = frozenset()
+    variables: dict[str, str] = field(default_factory=dict)  # lower-case name to value
+    macros: dict[str, Macro] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class VirtualHost:
     """A server that answers requests: the main server (id 0) or a <VirtualHost>.
 
@@ -120,6 +134,7 @@ class VirtualHost:
     hosts: tuple[str, ...] = ()
     loaded: frozenset[str] | None = None  # the modules of LoadModule lines; None if there is no such line
     fault: Fault | None = None  # why it is answered with 500
+    surroundings: Surroundings | None = None  # of its .htaccess files; None if it reads none
 
     def says(self, *wanted: Setting[Any]) -> bool:
         """Whether it, or a section in it, has one of some settings."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 # Modules whose directives Ownhost obeys, or whose purpose it serves if they have none.
 _DONE = """
-    access_compat actions alias asgi authz_core authz_host cgi cgid core dir env fcgid headers http http2 log_config
-    logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel
-    remoteip reqtimeout rewrite setenvif so socache_shmcb ssl suexec systemd unixd userdir version vhost_alias watchdog
-    wsgi xsendfile
-    allowmethods asis autoindex negotiation speling
+    access_compat actions alias allowmethods asgi asis auth_basic authn_core authn_file authz_core authz_groupfile
+    authz_host authz_owner authz_user autoindex brotli cgi cgid core deflate dir env expires fcgid filter headers
+    http http2 log_config logio macro mime mpm_itk mpm_prefork negotiation proxy proxy_fcgi proxy_http proxy_scgi
+    proxy_uwsgi proxy_wstunnel remoteip reqtimeout rewrite setenvif so socache_shmcb speling ssl suexec systemd
+    unixd userdir version vhost_alias watchdog wsgi xsendfile
 """
 DONE = frozenset(_DONE.split())
 
@@ -25,13 +25,13 @@ DONE_WHERE_INSTALLED = frozenset({"php", "php5", "php7", "php8"})
 
 # Known modules that Ownhost does not have: <IfModule> sections for them are skipped.
 _NOT_DONE = """
-    apparmor apreq2 auth_basic auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
-    auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_core authn_dbd authn_dbm authn_file
+    apparmor apreq2 auth_cas auth_digest auth_form auth_gssapi auth_kerb auth_mellon
+    auth_mysql auth_openidc auth_plain auth_pubtkt auth_tkt authn_anon authn_dbd authn_dbm
     authn_sasl authn_socache authn_yubikey authnz_external authnz_fcgi authnz_ldap authnz_pam authz_dbd authz_dbm
-    authz_groupfile authz_owner authz_svn authz_unixgroup authz_user brotli bucketeer buffer bw bwlimited
+    authz_svn authz_unixgroup bucketeer buffer bw bwlimited
     cache cache_disk cache_socache case_filter case_filter_in cband cern_meta charset_lite cloudflare data dav
-    dav_fs dav_lock dav_svn dbd deflate dialup dnssd dosevasive dumpio echo encoding evasive evasive20 expires
-    ext_filter fastcgi file_cache filter geoip geoip2 gnutls heartbeat heartmonitor hostinglimits ident
+    dav_fs dav_lock dav_svn dbd dialup dnssd dosevasive dumpio echo encoding evasive evasive20
+    ext_filter fastcgi file_cache geoip geoip2 gnutls heartbeat heartmonitor hostinglimits ident
     imagemap include info intercept_form_submit jk journald lbmethod_bybusyness lbmethod_byrequests
     lbmethod_bytraffic lbmethod_heartbeat ldap limitipconn log_debug log_forensic log_sql lookup_identity lsapi lua
     maxminddb md mime_magic mime_xattr mono mpm_event mpm_peruser mpm_worker musicindex nss pagespeed

@@ -32,8 +32,18 @@ from ownhost.config.directive import (
 )
 from ownhost.config.lexer import next_word, quote, words
 from ownhost.config.methods import EVERY, Methods
-from ownhost.config.model import Config, Fault, ListenAddress, Listener, Section, SectionKind, VirtualHost
+from ownhost.config.model import (
+    Config,
+    Fault,
+    ListenAddress,
+    Listener,
+    Section,
+    SectionKind,
+    Surroundings,
+    VirtualHost,
+)
 from ownhost.config.nodes import Node
+from ownhost.config.overrides import reads_htaccess
 from ownhost.config.server_name import SERVER_NAME
 from ownhost.config.tree import TreeReader, read_tree
 
@@ -61,12 +71,23 @@ def read(
     root = str(Path.cwd() / server_root) if server_root else str(Path(file).parent)
     environ = os.environ if environ is None else environ
     tree, nodes = read_tree(file, root, defines, environ, before, after, passes_over=passes_over)
-    builder = _Builder(tree, Source(file, 1), resolver, strict)
+    builder = Builder(tree, Source(file, 1), resolver, strict)
     return builder.build(nodes)
 
 
+def surroundings_of(tree: TreeReader) -> Surroundings:
+    """What .htaccess files find defined: nothing that a virtual host defines, as that is its owner's."""
+    return Surroundings(
+        tree.server_root,
+        tree.modules.settled(),
+        frozenset(name for name in tree.defines if name.lower() not in tree.inner),
+        {name: value for name, value in tree.variables.items() if name not in tree.inner},
+        {name: macro for name, macro in tree.macros.items() if f"macro {name}" not in tree.inner},
+    )
+
+
 @dataclass(slots=True)
-class _Scope:
+class Scope:
     """The current scope: a server or a section, and its parts."""
 
     where: Where
@@ -78,8 +99,8 @@ class _Scope:
     subject: str = ""  # the argument of a section, for its directives
 
 
-def _server_scope(server: VirtualHost, where: Where) -> _Scope:
-    return _Scope(where, server.settings.values, server.origins, server.sections)
+def _server_scope(server: VirtualHost, where: Where) -> Scope:
+    return Scope(where, server.settings.values, server.origins, server.sections)
 
 
 @dataclass(slots=True)
@@ -94,7 +115,7 @@ class _Damage:
 
 
 @dataclass(slots=True)
-class _Builder:
+class Builder:
     """Makes a `Config` of a tree."""
 
     tree: TreeReader
@@ -106,6 +127,7 @@ class _Builder:
     without_effect: list[Problem] = field(default_factory=list)
     listen_places: dict[Source, int] = field(default_factory=dict)
     damage: _Damage = field(default_factory=_Damage)  # for the virtual host that is being built
+    options: frozenset[str] | None = None  # words that Options may have; None for all
 
     def build(self, nodes: list[Node]) -> Config:
         loaded = self.tree.modules.loaded
@@ -116,17 +138,21 @@ class _Builder:
             found = sorted(self.tree.problems, key=lambda found: found[0])
             raise ConfigError([problem for _, problem, _ in found], self.tree.notes.lines)
         self.place_the_placeless()
+        servers = [_inherited(self.main, server) for server in self.virtual_hosts]
+        surroundings = surroundings_of(self.tree)
+        for server in (self.main, *servers):
+            server.surroundings = surroundings if reads_htaccess(server) else None
         return Config(
             self.tree.server_root,
             self.main,
-            [_inherited(self.main, server) for server in self.virtual_hosts],
+            servers,
             listeners,
             self.tree.notes.lines,
             self.without_effect,
             self.tree.files,
         )
 
-    def walk(self, nodes: list[Node], scope: _Scope) -> None:
+    def walk(self, nodes: list[Node], scope: Scope) -> None:
         for node in nodes:
             try:
                 self.apply(node, scope)
@@ -143,10 +169,10 @@ class _Builder:
     def problem(self, node: Node, message: str) -> None:
         self.tree.problems.append((node.place, Problem(node.source, message + node.used), self.tree.host))
 
-    def apply(self, node: Node, scope: _Scope) -> None:
+    def apply(self, node: Node, scope: Scope) -> None:
         """Obey one directive or section. Raises `ArgumentError`."""
         directive = self.directive(node)
-        if directive is None:
+        if directive is None or not self.permits(node, directive, scope):
             return
         match directive.block:
             case Block.VIRTUAL_HOST:
@@ -173,7 +199,11 @@ class _Builder:
             return directive
         return None
 
-    def say(self, node: Node, directive: Directive, scope: _Scope) -> None:
+    def permits(self, _node: Node, _directive: Directive, _scope: Scope) -> bool:
+        """Whether a directive or section counts here. If not, this has said so. Only .htaccess files forbid any."""
+        return True
+
+    def say(self, node: Node, directive: Directive, scope: Scope) -> None:
         """Store a directive's setting."""
         try:
             value = self.value(node, directive, scope)
@@ -192,7 +222,7 @@ class _Builder:
             message = f"{directive.name} is accepted without effect"
             self.without_effect.append(Problem(node.source, message))
 
-    def spoil(self, node: Node, directive: Directive, scope: _Scope) -> None:
+    def spoil(self, node: Node, directive: Directive, scope: Scope) -> None:
         """Note that a virtual host's own line is unreadable, except for some part of it."""
         if scope.where is not Where.VIRTUAL_HOST or directive.setting is None:
             return
@@ -202,7 +232,7 @@ class _Builder:
             scope.values[name] = readable(words(node.raw))
             scope.origins[name] = node.source
 
-    def value(self, node: Node, directive: Directive, scope: _Scope, outer: str = "") -> object:
+    def value(self, node: Node, directive: Directive, scope: Scope, outer: str = "") -> object:
         """The value of one use of a directive, or of a module's section.
 
         `outer` is the section of a module around it.
@@ -222,6 +252,7 @@ class _Builder:
             methods=scope.methods,
             outer=outer,
             inside=None if node.children is None else self.inside(node.children, directive, scope),
+            options=self.options,
         )
         try:
             value = directive.parse(call)
@@ -233,13 +264,13 @@ class _Builder:
             self.tree.notes.add(node.source, remark)
         return value
 
-    def inside(self, nodes: list[Node], outer: Directive, scope: _Scope) -> object:
+    def inside(self, nodes: list[Node], outer: Directive, scope: Scope) -> object:
         """The combined value of directives and sections in a module's section: they have its setting."""
         said: object = None
         for node in nodes:
             try:
                 directive = self.directive(node)
-                if directive is None:
+                if directive is None or not self.permits(node, directive, scope):
                     continue
                 if directive.setting is not outer.setting:
                     raise ArgumentError(f"cannot stand in <{outer.name}>")
@@ -248,7 +279,7 @@ class _Builder:
                 self.argument_problem(node, error)
         return said
 
-    def section(self, node: Node, directive: Directive, scope: _Scope) -> None:
+    def section(self, node: Node, directive: Directive, scope: Scope) -> None:
         kind = SectionKind(directive.name)
         children = node.children or []
         if directive.rest:
@@ -260,8 +291,8 @@ class _Builder:
             section = sections.make(kind, node.raw, node.source)
         finally:
             scope.sections.append(section)
-            inner = _Scope(
-                directive.opens,
+            inner = Scope(
+                scope.where if scope.where is Where.HTACCESS else directive.opens,
                 section.settings.values,
                 section.origins,
                 section.sections,
@@ -271,7 +302,7 @@ class _Builder:
             )
             self.walk(children, inner)
 
-    def limit(self, node: Node, directive: Directive, scope: _Scope) -> None:
+    def limit(self, node: Node, directive: Directive, scope: Scope) -> None:
         """<Limit>: its content belongs to the section around it; access rules note the methods."""
         kind = SectionKind(directive.name)
         inner = replace(scope, kind=kind)
@@ -281,7 +312,7 @@ class _Builder:
         finally:
             self.walk(node.children or [], inner)
 
-    def virtual_host(self, node: Node, directive: Directive, scope: _Scope) -> None:
+    def virtual_host(self, node: Node, directive: Directive, scope: Scope) -> None:
         server = VirtualHost(len(self.virtual_hosts) + 1, node.source)
         outside, self.tree.host = self.tree.host, node
         self.damage = _Damage(unknown=any(host is node for _, _, host in self.tree.problems))
@@ -373,7 +404,7 @@ def _inherited(main: VirtualHost, server: VirtualHost) -> VirtualHost:
     )
 
 
-def _misplaced(directive: Directive, scope: _Scope) -> str:
+def _misplaced(directive: Directive, scope: Scope) -> str:
     """The message for a directive in a wrong place."""
     here = f"<{scope.kind}>" if scope.kind else places(scope.where)[0]
     return f"cannot stand in {here}; expected in {either(places(directive.where))}"

@@ -39,6 +39,7 @@ K = SectionKind
 
 _NAMED = (K.DIRECTORY, K.FILES, K.LOCATION, K.IF)  # those that a message names
 _DIRECTORIES = {K.DIRECTORY, K.DIRECTORY_MATCH}
+_FOLDERS = {*_DIRECTORIES, K.HTACCESS}
 _FILES = {K.FILES, K.FILES_MATCH}
 _LOCATIONS = {K.LOCATION, K.LOCATION_MATCH}
 _PROXIES = {K.PROXY, K.PROXY_MATCH}
@@ -48,9 +49,9 @@ _LIMITS = frozenset({K.LIMIT, K.LIMIT_EXCEPT})
 # Kind of section to the sections that it may stand in; None is outside of all (server and virtual host).
 INSIDE: dict[SectionKind, frozenset[SectionKind | None]] = {
     **dict.fromkeys(_DIRECTORIES | _LOCATIONS | _PROXIES, frozenset({None})),
-    **dict.fromkeys(_FILES, frozenset({None} | _DIRECTORIES | _FILES | _IFS)),
-    **dict.fromkeys(_IFS, frozenset({None} | _DIRECTORIES | _FILES | _LOCATIONS | _IFS)),
-    **dict.fromkeys(_LIMITS, frozenset(_DIRECTORIES | _FILES | _LOCATIONS | _PROXIES | _IFS) | _LIMITS),
+    **dict.fromkeys(_FILES, frozenset({None} | _FOLDERS | _FILES | _IFS)),
+    **dict.fromkeys(_IFS, frozenset({None} | _FOLDERS | _FILES | _LOCATIONS | _IFS)),
+    **dict.fromkeys(_LIMITS, frozenset(_FOLDERS | _FILES | _LOCATIONS | _PROXIES | _IFS) | _LIMITS),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from ownhost.config import conditions, known, macros, module_table
@@ -63,6 +64,9 @@ class TreeReader:
         self.variables: dict[str, str] = {}  # lower-case name to value
         self.environ = environ
         self.macros: dict[str, macros.Macro] = {}
+        self.inner: set[str] = set()  # lower-case names of what is defined in virtual hosts
+        self.most_lines = MAX_LINES
+        self.most_inserted = inf  # characters that macros may still insert
         self.problems: list[tuple[int, Problem, Node | None]] = []  # each with its <VirtualHost>
         self.host: Node | None = None  # the current <VirtualHost>
         self.notes = Notes()
@@ -86,8 +90,8 @@ class TreeReader:
         stack: list[_Open] = []
         for line in stream:
             self.place += 1
-            if self.place > MAX_LINES:
-                raise self.fatal(line, f"more than {MAX_LINES} lines; do macros use each other?")
+            if self.place > self.most_lines:
+                raise self.fatal(line, f"more than {self.most_lines} lines; do macros use each other?")
             if "\0" in line.text:
                 self.problem(line, "expected text, found a NUL byte")
                 continue
@@ -154,7 +158,9 @@ class TreeReader:
         if len(stack) >= MAX_SECTION_DEPTH:
             raise self.fatal(line, f"sections nested deeper than {MAX_SECTION_DEPTH} levels")
         opened = _Open(name, line, self.place, siblings)
-        if block is Block.MACRO:
+        if block in (Block.MACRO, Block.CONDITION) and not self.permits(REGISTRY[key], line):
+            self.skip(opened, stream)
+        elif block is Block.MACRO:
             self.define_macro(raw, opened, stream)
         elif block is not Block.CONDITION:
             assert node.children is not None
@@ -238,6 +244,7 @@ class TreeReader:
             return
         if macro.name in self.macros:
             self.notes.add(macro.source, f"macro {macro.name} replaces that of {self.macros[macro.name].source}")
+        self.note_inner(f"macro {macro.name}")
         self.macros[macro.name] = macro
 
     def macro_lines(self, opened: _Open, stream: Lines) -> list[Line]:
@@ -263,7 +270,11 @@ class TreeReader:
             raise ArgumentError(f"there is no macro {name!r}{known.suggestion(name, self.macros)}")
         if here.stream.uses(macro.name):
             raise ArgumentError(f"macro {macro.name} uses itself")
-        here.stream.insert(macro.name, macro.used(arguments, here.line))
+        lines = macro.used(arguments, here.line)
+        self.most_inserted -= macro.length(arguments)
+        if self.most_inserted < 0:
+            raise ArgumentError("macros insert too much text")
+        here.stream.insert(macro.name, lines)
 
     def undef_macro(self, raw: str, _here: Here) -> None:
         name = one(raw)
@@ -276,13 +287,18 @@ class TreeReader:
         declared = REGISTRY.get(name.lower())
         try:
             if declared is not None and declared.steers is not None:
-                declared.steers(self, raw, Here(line, siblings, stream))
+                if self.permits(declared, line):
+                    declared.steers(self, raw, Here(line, siblings, stream))
             else:
                 siblings.append(Node(name, raw, line.source, self.place, line.used))
         except ArgumentError as error:
             self.problem(line, f"{name}: {error}")
         except OSError as error:
             self.unseen(line, name, error)
+
+    def permits(self, _declared: Directive, _line: Line) -> bool:
+        """Whether what is obeyed while reading may stand here. It may anywhere but in .htaccess files."""
+        return True
 
     def unseen(self, line: Line, name: str, error: OSError) -> None:
         message = f"{name}: cannot look at {error.filename}: {error.strerror}"
@@ -297,9 +313,17 @@ class TreeReader:
             raise ArgumentError(f"expected a name and perhaps a value, got {len(arguments) or 'none'}")
         if ":" in arguments[0]:
             raise ArgumentError(f"expected a name without ':', not {arguments[0]!r}")
+        self.note_inner(arguments[0])
         self.defines.add(arguments[0])
         if len(arguments) == 2 and arguments[1]:
             self.variables[arguments[0].lower()] = arguments[1]
+
+    def note_inner(self, name: str) -> None:
+        """Note whether a name is defined in a virtual host: then it is nobody else's."""
+        if self.host is None:
+            self.inner.discard(name.lower())
+        else:
+            self.inner.add(name.lower())
 
     def undefine(self, raw: str, _here: Here) -> None:
         name = one(raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from socket import SocketType
@@ -213,6 +213,13 @@ class Response:
         """Take on the content of another response: the caller that holds this one then sends that."""
         for name in self.__slots__:
             setattr(self, name, getattr(other, name))
+
+    def say_vary(self, names: Iterable[str]) -> None:
+        """Say that it depends on fields of the request: in one field, each name once."""
+        said = [value for name, value in self.headers if name.lower() == "vary"]
+        every = {name.strip().lower(): name.strip() for name in ",".join((*said, *names)).split(",")}
+        self.headers = [field for field in self.headers if field[0].lower() != "vary"]
+        self.headers.append(("Vary", ",".join(every.values())))
 
     def header(self, name: str) -> str | None:
         """The first value of a field, by its lower-case name."""

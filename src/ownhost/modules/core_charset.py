@@ -71,5 +71,6 @@ register(
         order=99,
         uses=lambda server: server.says(DEFAULT_CHARSET),
         finish=finish,
+        obeys=frozenset({"core"}),
     )
 )

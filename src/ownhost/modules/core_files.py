@@ -6,23 +6,22 @@ import errno
 import os
 from dataclasses import dataclass
 
-from ownhost.config.arguments import flag, ignored, keyword, words
+from ownhost.config.arguments import flag, keyword, words
 from ownhost.config.directive import (
     ANYWHERE,
-    SERVERS,
-    Answer,
     ArgumentError,
     Call,
     Directive,
     Override,
     Setting,
-    Where,
     declare,
 )
 from ownhost.http import conditional, ranges
 from ownhost.http.dates import format_date
 from ownhost.http.message import FileBody, HTTPError, Response
+from ownhost.modules.compression.codings import Content
 from ownhost.modules.core_charset import with_default_charset
+from ownhost.modules.output_filters import coded_tag, coding_for
 from ownhost.request.handlers import DEFAULT_HANDLER
 from ownhost.request.memory import LARGEST_FILE, OPEN, same
 from ownhost.request.module import Module, register
@@ -78,12 +77,6 @@ def parse_etag(call: Call) -> ETagParts:
     return ETagParts(frozenset(listed) if listed else None, frozenset(added), frozenset(removed))
 
 
-def parse_allow_override(call: Call) -> None:
-    """None. Any other value would promise that .htaccess is read; ignoring one could open what it closes."""
-    if [word.lower() for word in words(1)(call)] != ["none"]:
-        raise ArgumentError(f".htaccess is not read yet: expected None, not {call.raw!r}")
-
-
 FILE_ETAG: Setting[ETagParts] = Setting("FileETag", ETagParts(), merge_etag)
 ACCEPT_PATH_INFO = Setting("AcceptPathInfo", "Default")
 ENABLE_SENDFILE = Setting("EnableSendfile", True)
@@ -134,24 +127,6 @@ for _directive in (
         setting=ENABLE_MMAP,
         default="On",
         override=Override.FILE_INFO,
-    ),
-    Directive(
-        "AllowOverride",
-        "core",
-        "None",
-        Where.DIRECTORY,
-        "What .htaccess files may say. Ownhost does not read them yet, so it accepts only None.",
-        parse_allow_override,
-        default="None",
-    ),
-    Directive(
-        "AccessFileName",
-        "core",
-        "name...",
-        SERVERS,
-        "The names of .htaccess files. Ownhost does not read them yet.",
-        ignored(),
-        answer=Answer.NO_EFFECT,
     ),
 ):
     declare(_directive)
@@ -214,12 +189,17 @@ def _respond(request: Request, descriptor: int) -> Response:
         etag = entity_tag(request, stat)
         fields = _fields(request, stat, etag)
         if not request.error_status:
-            status = conditional.evaluate(request.head, etag, stat.st_mtime, request.time)
+            whole = Content(request.content_type, ",".join(request.encodings), stat.st_size)
+            coded = coded_tag(request, whole, etag)
+            status = conditional.evaluate(request.head, etag, stat.st_mtime, request.time, coded=coded)
             if status == 304:
+                if coded is not None and coded in request.head.values.get("if-none-match", ""):
+                    fields = [(name, coded if name == "ETag" else value) for name, value in fields]
+                    request.vary.append("Accept-Encoding")
                 return Response(304, fields)
             if status is not None:
                 raise HTTPError(status, f"{request.filename} does not meet the request's condition")
-            wanted = wanted_ranges(request, stat.st_size, etag, stat.st_mtime)
+            wanted = wanted_ranges(request, whole, etag, stat.st_mtime)
             if wanted is not None:
                 return _partial(request, descriptor, fields, wanted)
         if request.content_type:
@@ -263,14 +243,20 @@ def entity_tag(request: Request, stat: os.stat_result) -> str | None:
     return f'{weak}"{"-".join(chosen)}{variants}"'
 
 
-def wanted_ranges(request: Request, size: int, etag: str | None, modified: float | None) -> ranges.Ranges | None:
-    """The requested ranges of so many bytes; None for all of them. Raises HTTPError 416.
+def wanted_ranges(request: Request, content: Content, etag: str | None, modified: float | None) -> ranges.Ranges | None:
+    """The requested ranges of a content whose size is known; None for all of it. Raises HTTPError 416.
 
-    `etag` and `modified` (seconds since the epoch) are what If-Range is compared with.
+    `etag` and `modified` (seconds since the epoch) are what If-Range is compared with. If the
+    content will be compressed, its ranges are not what the client asks for.
     """
-    value = request.head.values.get("range")
-    if value is None or request.method != "GET":
+    value, size = request.head.values.get("range"), content.size
+    if value is None or size is None or request.method != "GET":
         return None
+    asked, coding = coding_for(request, content)
+    if coding is not None:
+        return None
+    if asked:
+        request.vary.append("Accept-Encoding")
     condition = request.head.values.get("if-range")
     if condition is not None and not conditional.if_range_matches(condition, etag, modified):
         return None

@@ -306,8 +306,7 @@ def _asked(get: Callable[[Request], str]) -> Make:
 
 def _user(request: Request) -> str:
     """%u: "" is shown as two quotes, as in Apache."""
-    name = request.env.get("REMOTE_USER")
-    return "-" if name is None else escape(name) or '""'
+    return "-" if request.user is None else escape(request.user) or '""'
 
 
 def _connection(exchange: Exchange) -> str:

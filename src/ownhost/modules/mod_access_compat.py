@@ -20,6 +20,7 @@ from ownhost.modules.mod_authz_core import IN_SECTIONS
 from ownhost.modules.mod_authz_host import is_in_domain
 from ownhost.request import client
 from ownhost.request.module import Module, register
+from ownhost.request.redirects import is_decided
 from ownhost.request.request import Request
 
 
@@ -133,7 +134,7 @@ _declare(
 def access(request: Request) -> Response | None:
     """Refuse denied clients. With Satisfy Any, leave that to Require, and let in clients that are not denied."""
     said = request.settings[COMPATIBLE]
-    if not said:
+    if not said or is_decided(request):
         return None
     here = concerned(said, request)
     any_satisfies = any([one.any_satisfies for one in here if one.any_satisfies is not None][-1:])

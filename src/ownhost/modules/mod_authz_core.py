@@ -14,7 +14,6 @@ from typing import Any
 from ownhost.config import known, methods
 from ownhost.config.arguments import choice, flag, known_word, words
 from ownhost.config.directive import (
-    Answer,
     ArgumentError,
     Block,
     Call,
@@ -23,7 +22,6 @@ from ownhost.config.directive import (
     Setting,
     Settings,
     Source,
-    Where,
     declare,
 )
 from ownhost.config.expression import Condition, variables_of
@@ -34,12 +32,13 @@ from ownhost.config.model import Section, SectionKind
 from ownhost.config.regex import Pattern
 from ownhost.config.words import Word, Words
 from ownhost.http.message import HTTPError, Response
+from ownhost.modules.mod_authn_core import IN_SECTIONS as IN_SECTIONS
+from ownhost.modules.mod_authn_core import authenticate, scheme_of
 from ownhost.request import expressions
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.module import Module, register
+from ownhost.request.redirects import is_decided
 from ownhost.request.request import Level, Request
-
-IN_SECTIONS = Where.DIRECTORY | Where.HTACCESS
 
 
 class Verdict(StrEnum):
@@ -69,11 +68,11 @@ class Provider:
 
 
 PROVIDERS: Words[Provider] = Words("Providers of Require", "provider")
-# These need to know who the user is.
-_OF_USERS = frozenset(
+# Providers of modules that Ownhost does not have.
+_NOT_YET = frozenset(
     """
-    user group valid-user file-owner file-group dbm-group dbm-file-group dbd-group dbd-login dbd-logout ldap-user
-    ldap-group ldap-dn ldap-attribute ldap-filter ldap-search unix-group
+    dbm-group dbm-file-group dbd-group dbd-login dbd-logout ldap-user ldap-group ldap-dn ldap-attribute ldap-filter
+    ldap-search unix-group
     """.split()  # noqa: SIM905 - a table
 )
 
@@ -151,8 +150,8 @@ def parse_require(call: Call) -> Requirement:
         name, rest = next_word(rest)
     if not name:
         raise ArgumentError("expected who may see what is here, got nothing")
-    if name in _OF_USERS:
-        raise ArgumentError(f"{name} needs authentication, which is not supported yet")
+    if name in _NOT_YET:
+        raise ArgumentError(f"{name} is not supported yet")
     provider = known_word(PROVIDERS, name).means
     if negated and call.outer != "RequireAll":
         here = f", not in <{call.outer}>" if call.outer else ""
@@ -221,16 +220,19 @@ _declare("RequireAll", "", "All rules in it must be kept, and one must let in.",
 _declare("RequireAny", "", "One rule in it must let in.", _group(any_of=True), section=True)
 _declare("RequireNone", "", "No rule in it may let in.", _group(any_of=True, negated=True), section=True)
 _declare("AuthMerging", "Off|And|Or", "Whether rules count together with those around them.", parse_merging)
+FORBIDDEN_ON_FAILURE = Setting("AuthzSendForbiddenOnFailure", False)
+
 declare(
     Directive(
         "AuthzSendForbiddenOnFailure",
         "mod_authz_core",
         "On|Off",
         IN_SECTIONS,
-        "Whether a user who may not see a page gets a 403 instead of a 401. There are only 403s.",
+        "Whether a user who may not see a page gets a 403, or a 401 with another chance.",
         flag(),
-        answer=Answer.NO_EFFECT,
+        setting=FORBIDDEN_ON_FAILURE,
         override=Override.AUTH_CONFIG,
+        default="Off",
     )
 )
 
@@ -239,17 +241,57 @@ declare(
 
 
 def access(request: Request) -> Response | None:
-    """Refuse a client that is not let in. Without any Require, every client is (as in Apache)."""
+    """Refuse a client that is not let in. Without any Require, every client is (as in Apache).
+
+    Clients are asked who they are only if that decides it.
+    """
     group = request.settings[REQUIRE].group
-    if group is None or request.permitted:
+    if is_decided(request):
+        _keep_user(request)
+        return None
+    if request.permitted:
+        return None
+    if group is None:
+        if scheme_of(request)[0]:
+            why = "AuthType configured with no corresponding authorization directives"
+            raise HTTPError(500, f"AH01627: {why}", module="authz_core")
         return None
     verdict = decide(group, request, within_all=True)
     if verdict is Verdict.GRANTED:
         return None
-    if verdict is Verdict.NEEDS_USER:
+    if verdict is not Verdict.NEEDS_USER:
+        raise _denied(request)
+    request.pure = False
+    waiting = authenticate(request)
+    if waiting is not None:
+        return waiting
+    if request.user is None:
         why = "No authentication done but request not allowed without authentication for"
         raise HTTPError(500, f"AH00027: {why} {request.uri}. Authentication not configured?")
-    raise HTTPError(403, f"AH01630: client denied by server configuration: {request.filename}", module="authz_core")
+    if decide(group, request, within_all=True) is not Verdict.GRANTED:
+        raise _unauthorized(request)
+    return None
+
+
+def _keep_user(request: Request) -> None:
+    """The user of a page that explains an error, if somebody has verified who that is."""
+    before = request.previous
+    if before is not None and request.error_status != 401:
+        request.user, request.auth_type = before.user, before.auth_type
+
+
+def _denied(request: Request) -> HTTPError:
+    """A refusal that does not depend on who the user is."""
+    return HTTPError(403, f"AH01630: client denied by server configuration: {request.filename}", module="authz_core")
+
+
+def _unauthorized(request: Request) -> HTTPError:
+    """The refusal of a user. A browser asks for another name and password then."""
+    why = f'AH01631: user {request.user}: authorization failure for "{request.uri}": '
+    scheme = scheme_of(request)[1]
+    if scheme is None or request.settings[FORBIDDEN_ON_FAILURE]:
+        return HTTPError(403, why, module="authz_core")
+    return HTTPError(401, why, scheme.challenge(request), module="authz_core")
 
 
 def decide(node: Rule | Group, request: Request, *, within_all: bool) -> Verdict:
@@ -326,7 +368,8 @@ def _check_env(request: Request, names: tuple[str, ...]) -> Verdict:
 def _check_expression(request: Request, condition: Condition) -> Verdict:
     if expressions.holds(condition, request):
         return Verdict.GRANTED
-    return Verdict.NEEDS_USER if "REMOTE_USER" in variables_of(condition.node) else Verdict.DENIED
+    asks = request.user is None and "REMOTE_USER" in variables_of(condition.node)
+    return Verdict.NEEDS_USER if asks else Verdict.DENIED
 
 
 for _word in (

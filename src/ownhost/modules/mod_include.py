@@ -88,16 +88,14 @@ def _asks(request: Request) -> bool:
     settings = request.settings
     name = request.filename.rpartition("/")[2]
     media_type = request.content_type.partition(";")[0].rstrip().lower()
-    asked = {
-        *settings[output_filters.SET],
-        *output_filters.of_extensions(name, settings[output_filters.BY_EXTENSION]),
-        *settings[output_filters.BY_TYPE].get(media_type, ()),
-    }
+    asked = output_filters.names_of(settings, name, request.content_type)
     if "INCLUDES" in asked or EXTENSION in name.lower().split(".")[1:]:
         return True
     executable = request.stat is not None and bool(request.stat.st_mode & stat.S_IXUSR)
     return settings[X_BIT_HACK] != "Off" and executable and media_type == "text/html"
 
 
+CORE = frozenset({"core"})  # Options says whether there are includes
+
 # Late: types and handlers are known.
-register(Module(name="mod_include", identifier="include_module", order=97, uses=uses, fixup=fixup))
+register(Module(name="mod_include", identifier="include_module", order=97, uses=uses, fixup=fixup, obeys=CORE))

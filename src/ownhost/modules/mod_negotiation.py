@@ -23,17 +23,16 @@ from ownhost.config.directive import (
     declare,
     extend,
 )
-from ownhost.http import ranges
 from ownhost.http.dates import format_date
 from ownhost.http.level import Level
 from ownhost.http.message import HTTPError, Response, let_go
 from ownhost.http.wire import from_bytes, wire
-from ownhost.modules.core_charset import with_default_charset
-from ownhost.modules.core_files import VARIANTS, entity_tag, wanted_ranges
+from ownhost.modules.core_files import VARIANTS, entity_tag
 from ownhost.modules.mod_mime import EXTENSIONS, not_understood, types_of
 from ownhost.modules.negotiation import typemap
 from ownhost.modules.negotiation.accept import Accepts, Range, accepted, negotiate, parse_ranges
 from ownhost.modules.negotiation.choice import PROGRAM, Priority, Variant, best
+from ownhost.modules.partial import cut, joined
 from ownhost.request import expression_functions
 from ownhost.request.links import OPTIONS, Option
 from ownhost.request.memory import OPEN
@@ -155,20 +154,10 @@ def _body(request: Request, chosen: Variant) -> Response:
     fields = [("Accept-Ranges", "bytes")]
     fields += [("Content-Language", wire(", ".join(chosen.languages)))] if chosen.languages else []
     fields += [("Content-Encoding", wire(chosen.encoding))] if chosen.encoding else []
-    wanted = wanted_ranges(request, len(chosen.body), None, None)
-    status, body = 200, chosen.body
-    if wanted is not None and len(wanted) == 1:
-        status, (start, length) = 206, wanted[0]
-        fields.append(("Content-Range", ranges.content_range(start, length, len(body))))
-        body = body[start : start + length]
-    elif wanted is not None:
-        said = with_default_charset(content_type, request.settings)
-        content_type, parts = ranges.multipart(wanted, len(body), said)
-        body = b"".join(part if isinstance(part, bytes) else chosen.body[part[0] : part[0] + part[1]] for part in parts)
-        status = 206
-    if content_type:
-        fields.append(("Content-Type", content_type))
-    return Response(status, fields, body)
+    fields += [("Content-Type", content_type)] if content_type else []
+    response = Response(200, fields, chosen.body)
+    response.body = joined(chosen.body, cut(request, response, len(chosen.body), is_here=True))
+    return response
 
 
 class _Negotiation:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from ownhost.config.directive import ANYWHERE, SERVERS, Directive, Override, Settings, Where, declare
 from ownhost.config.model import Section, VirtualHost
+from ownhost.config.overrides import may_override
 from ownhost.http.message import HTTPError, Response
 from ownhost.http.wire import unwire, wire
 from ownhost.modules.mod_proxy import forward
@@ -121,10 +122,12 @@ def _speaks(section: Section) -> bool:
 
 
 def programs(server: VirtualHost) -> set[tuple[str, ...]]:
-    """The programs of maps in a server's rules, or those of its sections."""
+    """The programs of maps in a server's rules, or those of its sections; of all that .htaccess files may name."""
     maps = [one for one in server.settings[REWRITE].maps.values() if one.command]
     if not maps:
         return set()
+    if may_override(server, "RewriteRule"):
+        return {one.command for one in maps}
     texts = [template.text for rule in _rules(server.settings, server.sections) for template in rule.templates()]
     return {one.command for one in maps if any(f"${{{one.name}:" in text for text in texts)}
 

@@ -117,7 +117,7 @@ def prepare(request: Request) -> None:
     given = request.head.values.get("authorization", "")
     if given and given != own and _is_made_up(given):
         raise _refused(request, "the name of a certificate was sent as a user name")
-    if own and "REMOTE_USER" not in request.env:
+    if own and request.user is None:
         # Requests share heads that were read: a changed head is a new one.
         fields = [field for field in request.head.fields if field[0].lower() != "authorization"]
         values = {**request.head.values, "authorization": own}
@@ -175,8 +175,7 @@ def _name_user(request: Request, variable: str) -> None:
     """SSLUserName: REMOTE_USER is the value of a variable, through the client's certificate."""
     name = ssl_variables.lookup(request, variable)
     if name:
-        request.env["REMOTE_USER"] = name
-        request.env["AUTH_TYPE"] = "ClientCert"
+        request.user, request.auth_type = name, "ClientCert"
     else:
         request.log(Level.WARN, "ssl", f"AH02227: Failed to set r->user to '{variable}'")
 

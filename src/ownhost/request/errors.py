@@ -21,6 +21,7 @@ TEXT_TYPE = "text/html; charset=iso-8859-1"
 # The error, in words for visitors: nothing about the server's inside.
 _EXPLAINED = {
     400: "Your browser sent a request that this server could not understand.",
+    401: "This page is for people who have a name and a password for it.",
     403: "You don't have permission to see this page.",
     404: "There is nothing at this address.",
     405: "This page does not accept such requests.",

@@ -17,8 +17,9 @@ from enum import Flag, auto
 
 from ownhost.config.directive import ANYWHERE, ArgumentError, Call, Directive, Override, Setting, declare
 from ownhost.config.model import Section, SectionKind, VirtualHost
+from ownhost.config.overrides import EVERY_OPTION, may_override
 from ownhost.http.message import HTTPError
-from ownhost.request.sections import Sections
+from ownhost.request.sections import ReadFolder, Sections
 
 
 class Option(Flag):
@@ -84,6 +85,8 @@ def merge_options(outer: Options, inner: Options) -> Options:
 def parse_options(call: Call) -> Options:
     """Names, all with + or - before them, or none. All or None may come first. Without arguments, nothing changes."""
     names = [word.lower() for word in call.args]
+    if call.options is not None:
+        _check_allowed(call.options, call.args)
     listed = _FIRST.get(names[0]) if names else None
     rest = names if listed is None else names[1:]
     signed = {name[:1] in ("+", "-") for name in rest}
@@ -99,6 +102,14 @@ def parse_options(call: Call) -> Options:
         else:
             added, removed = added & ~option, removed | option
     return Options(None, added, removed) if listed is None else Options((listed | added) & ~removed)
+
+
+def _check_allowed(allowed: frozenset[str], words: tuple[str, ...]) -> None:
+    """Refuse options that .htaccess files may not name, not even to switch them off."""
+    for word in words:
+        name = word.removeprefix(word[:1] if word[:1] in ("+", "-") else "")
+        if name.lower() in EVERY_OPTION and name.lower() not in allowed:
+            raise ArgumentError(f"Option {name} not allowed here")
 
 
 def _option(name: str) -> Option:
@@ -130,7 +141,7 @@ declare(
 
 def follows_links_everywhere(server: VirtualHost) -> bool:
     """Whether all links in all folders of a server may be followed, so that nothing needs a check."""
-    if Option.FOLLOW_SYMLINKS not in server.settings[OPTIONS]:
+    if Option.FOLLOW_SYMLINKS not in server.settings[OPTIONS] or may_override(server, OPTIONS.name):
         return False
     return all(_follows(section) for section in _directories(server.sections))
 
@@ -148,16 +159,23 @@ def _follows(section: Section) -> bool:
     return not options.removed & Option.FOLLOW_SYMLINKS
 
 
-def check_links(sections: Sections, filename: str) -> None:
-    """Refuse a file name with a link in it that its folder's Options don't allow. Raises HTTPError 403."""
+def check_links(sections: Sections, filename: str, read: ReadFolder | None = None) -> bool:
+    """Refuse a file name with a link in it that its folder's Options don't allow. Raises HTTPError 403.
+
+    `read` reads .htaccess files: each folder's when the way to it is allowed. Returns whether all
+    folders allow all links, so that nothing had to be looked at.
+    """
     folders = ["/"]
     for part in filename.rstrip("/").split("/")[1:-1]:
         folders.append(f"{folders[-1]}{part}/")
     names = filename.rstrip("/").split("/")[1:]
-    for (folder, settings), name in zip(sections.folder_settings(folders), names, strict=True):
+    follows = True
+    for (folder, settings), name in zip(sections.folder_settings(folders, read), names, strict=True):
         options = settings[OPTIONS]
         if Option.FOLLOW_SYMLINKS not in options:
+            follows = False
             _check_component(folder + name, options)
+    return follows
 
 
 def _check_component(path: str, options: Options) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ownhost.config.directive import Setting
+from ownhost.config.directive import REGISTRY, Setting, Where
 from ownhost.config.model import Section, VirtualHost
+from ownhost.config.overrides import reads_htaccess
 from ownhost.http.message import Response
 from ownhost.request.request import Handler, Hook, Locate, Request
 
@@ -43,6 +44,7 @@ class Module:
     translate: Hook | None = None  # rewriting, and answers that need no file: redirects
     locate: Locate | None = None  # URI to file name, or to another server
     exceptions: Callable[[VirtualHost], IsException] | None = None  # which requests a remembered response is not for
+    variant: Callable[[Request], str] | None = None  # of the responses for a path, which one a request asks for
     located: tuple[Setting[Any], ...] = ()
     prepare: Hook | None = None  # has the sections' settings, before access is decided
     access: Hook | None = None  # may this client see it
@@ -51,6 +53,7 @@ class Module:
     programs: Callable[[VirtualHost], Collection[tuple[str, ...]]] | None = None  # commands that workers talk to
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     defaults: tuple[Section, ...] = ()  # sections before those of the configuration
+    obeys: frozenset[str] = frozenset()  # other modules whose directives its hooks obey: Options is core's
     stands_for: frozenset[str] = frozenset()  # Apache's modules: if any is loaded, the handlers need one of these
 
 
@@ -58,9 +61,23 @@ MODULES: dict[str, Module] = {}
 
 
 def in_order(server: VirtualHost) -> list[Module]:
-    """The modules that a virtual host uses, in the order in which their hooks run."""
-    used = [module for module in MODULES.values() if module.uses is None or module.uses(server)]
+    """The modules that a virtual host uses, in the order in which their hooks run.
+
+    If .htaccess files may have a directive of a module, its hooks must be there before any says so.
+    """
+    may_be_said = _in_htaccess() if reads_htaccess(server) else frozenset()
+    used = [
+        module
+        for module in MODULES.values()
+        if module.uses is None or module.name in may_be_said or module.uses(server)
+    ]
     return sorted(used, key=lambda module: (module.order, module.name))
+
+
+def _in_htaccess() -> frozenset[str]:
+    """The modules with directives that may stand in .htaccess files, or that obey such of other modules."""
+    own = {directive.module for directive in REGISTRY.values() if Where.HTACCESS in directive.where}
+    return frozenset(own | {module.name for module in MODULES.values() if module.obeys & own})
 
 
 def register(module: Module) -> Module:

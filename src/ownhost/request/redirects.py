@@ -54,10 +54,20 @@ def _another(request: Request, uri: str, query: str | None, phase: Phase, env: d
         previous=request,
         status=request.error_status or request.status,
         error_status=request.error_status,
+        levels=request.levels,
         pure=request.pure,
         fields=request.fields,
         env=env,
     )
+
+
+def is_decided(request: Request) -> bool:
+    """Whether access was decided with the request before: for an error's page, if the same settings apply to it.
+
+    As in Apache: else a page that explains a refusal could not be in the folder that it is about.
+    """
+    before = request.previous
+    return request.error_status != 0 and before is not None and request.settings is before.settings
 
 
 def answer_as(request: Request, inner: Request) -> Response:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import inf
 from stat import S_ISDIR
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ from ownhost.identity.identity import Assignment
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.programs import Launcher
 from ownhost.request.proxied import PROXIED
-from ownhost.request.sections import Sections
+from ownhost.request.sections import ReadFolder, Sections
 from ownhost.request.target import ALLOW_ENCODED_SLASHES, MERGE_SLASHES, clean_path, normalized_path
 
 
@@ -74,6 +75,7 @@ class Place(NamedTuple):
     handler: str = ""
 
 
+Levels = dict[bytes, "os.stat_result | None"]  # .htaccess files and their statuses; None for one that does not exist
 Hook = Callable[["Request"], "Response | None"]
 Handler = Callable[["Request"], Response]
 Locate = Callable[["Request"], "Place | Response | None"]
@@ -100,6 +102,13 @@ class Memory(Protocol):
         """Remember a response, if the next request like this one gets the same."""
 
 
+class Htaccess(Protocol):
+    """The .htaccess files of a virtual host (htaccess.Htaccess)."""
+
+    def reader(self, request: Request, /) -> ReadFolder:
+        """What reads the file of each folder that a request passes."""
+
+
 class Routes(Protocol):
     """The remembered routes to programs (routes.Routes)."""
 
@@ -118,6 +127,7 @@ class SiteFacts:
     is_mine: Callable[[Assignment], bool]  # whether an assignment means this process's identity
     fixed: bool  # whether all requests have one identity
     sections: Sections
+    htaccess: Htaccess | None  # of a virtual host that reads any
     follows_links: bool  # whether all links may be followed
     locates: bool  # whether sections apply before a URI's target is known
     road: Road
@@ -172,7 +182,10 @@ class Request:
     stat: os.stat_result | None = None  # of `filename`, if it exists
     settings: Settings = field(default_factory=lambda: _NOTHING_SAID)
     assignment: Assignment | None = None  # who serves, if the virtual host lets requests choose
+    # access
     permitted: bool = False  # a module has let the client in, whatever other rules say (Satisfy Any)
+    user: str | None = None  # the client's name for itself; in a 401, nobody has verified it
+    auth_type: str = ""  # how the client proved who it is: "Basic"
     # fixups
     handler: str = ""  # "" is the default handler: files
     content_type: str = ""
@@ -188,7 +201,11 @@ class Request:
     answered_by: Request | None = None  # the request for an ErrorDocument, if one answers instead of this one
     status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
+    levels: Levels = field(
+        default_factory=dict
+    )  # .htaccess files that were looked for, with the requests that it led to
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
+    same_until: float = inf  # seconds since the epoch: until then, such a request gets the same fields
     handled_by: Callable[[Request], Response] | None = None  # the handler, if all decisions before it are pure
     known: dict[str, Any] | None = None  # for handlers: values that follow from a remembered route
 
@@ -235,6 +252,8 @@ _FOUND = (
     "path_info",
     "stat",
     "settings",
+    "user",
+    "auth_type",
     "handler",
     "content_type",
     "encodings",

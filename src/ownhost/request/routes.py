@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ownhost.http.message import Head
-from ownhost.request.memory import SETTLED, FileStatus
+from ownhost.request.memory import FileStatus, Looked, is_settled
 from ownhost.request.request import Endpoints, Handler, Level, Phase, Request
 
 MOST = 1_024
@@ -37,6 +37,7 @@ class Route:
     stat: os.stat_result
     handler: Handler
     found: Request
+    levels: Looked
     known: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +68,7 @@ class Routes:
         route = self.routes.get(key)
         if route is None or request.assignment != route.found.assignment:  # who serves is decided for every request
             return None
-        if not self.looks.confirm(route.path, route.stat):
+        if not self.looks.confirm(route.path, route.stat) or not self.looks.confirm_all(route.levels):
             del self.routes[key]
             return None
         for is_exception in self.exceptions:
@@ -88,12 +89,13 @@ class Routes:
             return
         if request.query is not query or (query is not None and len(query) < 2):
             return
-        if request.time * 1e9 - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED:
+        levels = self.looks.settled(request.levels, request.time)
+        if levels is None or not is_settled(stat, request.time):
             return
         if len(self.routes) >= MOST:
             self.routes.clear()
         self.routes[_asked(head, request.endpoints)] = Route(
-            os.fsencode(request.filename), stat, handler, _model(request)
+            os.fsencode(request.filename), stat, handler, _model(request), levels
         )
 
 

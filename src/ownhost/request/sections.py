@@ -1,21 +1,23 @@
 """Which sections apply to a request, and their merged settings: in Apache's order (sections.html,
 "How the sections are merged").
 
-Directory, shortest path first; DirectoryMatch, fewest slashes first; Files and FilesMatch; Location
-and LocationMatch; If. Within a group, the order is the configuration's, the main server's before
-the virtual host's. Sections inside of a Directory, Files or Location belong to their own kind's
-group, after those outside; an If within an If comes after all that are not.
+Directory, shortest path first, and after those for a folder its .htaccess file; DirectoryMatch,
+fewest slashes first; Files and FilesMatch; Location and LocationMatch; If. Within a group, the
+order is the configuration's, the main server's before the virtual host's. Sections inside of a
+Directory, .htaccess file, Files or Location belong to their own kind's group, after those outside;
+an If within an If comes after all that are not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ownhost.config.directive import Settings
 from ownhost.config.expression import Condition
 from ownhost.config.model import Section, SectionKind
+from ownhost.config.overrides import ALLOW_OVERRIDE, ALLOW_OVERRIDE_LIST, Allowed, allowed
 from ownhost.request.proxied import PROXIED
 
 K = SectionKind
@@ -26,6 +28,9 @@ _IF = (K.IF, K.ELSE_IF, K.ELSE)
 BY_URI = frozenset((*_LOCATION, *_IF))  # the sections that apply before the requested file is known
 _SLASHES = re.compile("/{2,}")
 MAX_REMEMBERED = 4_096  # merges
+
+# Reads the .htaccess file of a folder, whose name ends with "/"; None if there is none.
+ReadFolder = Callable[[str, Allowed], "Section | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,8 @@ class Sections:
 
     def __init__(self, server: Settings, sections: Sequence[Section]) -> None:
         self.server = server
-        self.merges: dict[tuple[int, ...], Settings] = {}
+        # The sections are kept, as their ids are the keys.
+        self.merges: dict[tuple[int, ...], tuple[list[Section], Settings]] = {}
         self.directories: dict[str, list[tuple[int, Section]]] = {}  # literal paths
         self.directory_globs: list[tuple[int, Section]] = []
         self.directory_matches: list[Section] = []
@@ -91,12 +97,13 @@ class Sections:
         self.ifs = [section for section in sections if section.kind in _IF]
         self.empty = not sections
 
-    def match(self, target: Target) -> Match:
-        """The sections that apply to a target."""
+    def match(self, target: Target, read: ReadFolder | None = None) -> Match:
+        """The sections that apply to a target. `read` reads .htaccess files."""
         found = Match()
         if self.empty:
             return found
-        found.sections += self._directories(target)
+        for _, sections in self._by_folder(target.folders, read):
+            found.sections += sections
         if target.filename.startswith(PROXIED):
             found.sections += self._proxies(found, target.filename.removeprefix(PROXIED))
         else:
@@ -118,37 +125,51 @@ class Sections:
         if not match.sections:
             return self.server
         key = tuple(map(id, match.sections))
-        merged = self.merges.get(key)
-        if merged is None:
-            merged = self.server
-            for section in match.sections:
-                merged = merged.merged(section.settings)
-            if len(self.merges) >= MAX_REMEMBERED:
-                self.merges.clear()
-            self.merges[key] = merged
+        known = self.merges.get(key)
+        if known is not None:
+            return known[1]
+        merged = self.server
+        for section in match.sections:
+            merged = merged.merged(section.settings)
+        if len(self.merges) >= MAX_REMEMBERED:
+            self.merges.clear()
+        self.merges[key] = match.sections, merged
         return merged
 
-    def folder_settings(self, folders: Sequence[str]) -> Iterable[tuple[str, Settings]]:
-        """Each folder, with its settings from Directory sections alone: for the rules on links."""
+    def folder_settings(self, folders: Sequence[str], read: ReadFolder | None = None) -> Iterable[tuple[str, Settings]]:
+        """Each folder, with its settings from Directory sections and .htaccess alone: for the rules on links."""
         merged = self.server
-        for folder in folders:
-            for section in self._at(folder):
+        for folder, sections in self._by_folder(folders, read):
+            for section in sections:
                 merged = merged.merged(section.settings)
             yield folder, merged
 
     # Groups
 
-    def _directories(self, target: Target) -> Iterable[Section]:
-        for folder in target.folders:
-            yield from self._at(folder)
+    def _by_folder(self, folders: Sequence[str], read: ReadFolder | None) -> Iterator[tuple[str, Sequence[Section]]]:
+        """Each folder with the sections for exactly that one, and last its .htaccess, if it may have any."""
+        if read is None:
+            for folder in folders:
+                yield folder, self._at(folder)
+            return
+        permitted = allowed(self.server)
+        said = self.server
+        for folder in folders:
+            sections = self._at(folder)
+            for section in sections:
+                if ALLOW_OVERRIDE in section.settings or ALLOW_OVERRIDE_LIST in section.settings:
+                    said = said.merged(section.settings)
+                    permitted = allowed(said)
+            inner = read(folder, permitted) if permitted else None
+            yield folder, sections if inner is None else [*sections, inner]
 
-    def _at(self, folder: str) -> Iterable[Section]:
+    def _at(self, folder: str) -> Sequence[Section]:
         """The Directory sections for exactly this folder."""
         literal = self.directories.get(folder, ())
         if not self.directory_globs:
-            return (section for _, section in literal)
+            return [section for _, section in literal]
         globs = (item for item in self.directory_globs if item[1].regex and item[1].regex.search(folder))
-        return (section for _, section in sorted((*literal, *globs), key=lambda item: item[0]))
+        return [section for _, section in sorted((*literal, *globs), key=lambda item: item[0])]
 
     def _matching(self, found: Match, sections: Iterable[Section], text: str) -> Iterable[Section]:
         """Those whose regular expression matches; their named groups become variables."""

@@ -54,9 +54,9 @@ def _go(handler: Handler, request: Request) -> Response:
 def finish(request: Request, response: Response, *, last: bool = False) -> None:
     """Let modules change a response that is about to be sent. Never raises.
 
-    If a field is invalid, the response becomes an error, whoever added the field; an error's own
-    page becomes a bare one (`last`). If a module fails, the response is bare at once: the other
-    modules' changes may be missing.
+    If a field is invalid, whoever added it, or a module refuses (HTTPError), the response becomes
+    an error; an error's own page becomes a bare one (`last`). If a module fails, the response is
+    bare at once: the other modules' changes may be missing.
     """
     if response.deferred is not None:
         response.after.append(lambda final: finish(request, final, last=last))
@@ -69,6 +69,9 @@ def finish(request: Request, response: Response, *, last: bool = False) -> None:
             hook(request, response)
         _say_vary(response, request.vary[known:])
         response.headers[:0] = request.fields
+    except HTTPError as error:
+        _replace(request, response, error, last=last)
+        return
     except Exception as error:
         bugs.report(request.log, error)
         let_go(response.body)
@@ -76,23 +79,24 @@ def finish(request: Request, response: Response, *, last: bool = False) -> None:
         return
     fault = unsound(response.headers)
     if fault:
-        let_go(response.body)
         request.fields.clear()
-        if last:
-            request.log(Level.ERROR, "http", fault)
-            errors.make_bare(response)
-        else:
-            response.become(error_response(request, HTTPError(500, fault, module="http")))
+        _replace(request, response, HTTPError(500, fault, module="http"), last=last)
+
+
+def _replace(request: Request, response: Response, error: HTTPError, *, last: bool) -> None:
+    """Make an error of a response; of an error's own page (`last`) a bare one."""
+    let_go(response.body)
+    if last:
+        request.log(Level.ERROR, error.module, error.reason)
+        errors.make_bare(response)
+    else:
+        response.become(error_response(request, error))
 
 
 def _say_vary(response: Response, names: list[str]) -> None:
-    """Make a response say that it depends on fields of the request, in one field, each name once."""
-    if response.own_page or not names:
-        return
-    said = [value for name, value in response.headers if name.lower() == "vary"]
-    every = {name.strip().lower(): name.strip() for name in ",".join((*said, *names)).split(",")}
-    response.headers = [field for field in response.headers if field[0].lower() != "vary"]
-    response.headers.append(("Vary", ",".join(every.values())))
+    """Make a response say that it depends on fields of the request. A page of the server's own does not."""
+    if names and not response.own_page:
+        response.say_vary(names)
 
 
 def error_response(request: Request, error: Exception) -> Response:

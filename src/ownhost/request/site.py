@@ -9,6 +9,7 @@ from ownhost.identity.identity import Assignment
 from ownhost.request import tracing
 from ownhost.request.errorlog import LOG_LEVEL
 from ownhost.request.given_files import GivenFiles
+from ownhost.request.htaccess import Htaccess
 from ownhost.request.links import follows_links_everywhere
 from ownhost.request.memory import FileStatus, Memory
 from ownhost.request.module import in_order
@@ -63,7 +64,9 @@ class Site(SiteFacts):
                 self.handlers.update(module.handlers)
         looks = FileStatus(at_turn_end)
         exceptions = [module.exceptions(server) for module in modules if module.exceptions]
-        self.memory: Memory = Memory(looks, exceptions)
+        variants = [module.variant for module in modules if module.variant]
+        self.htaccess = None if server.surroundings is None else Htaccess(self, server.surroundings, looks)
+        self.memory: Memory = Memory(looks, exceptions, variants)
         self.routes: Routes = Routes(looks, exceptions)
 
 

@@ -140,8 +140,8 @@ VARIABLES: dict[str, Variable] = {
     "HTTP_PROXY_CONNECTION": _header("Proxy-Connection"),
     "HTTP_REFERER": _header("Referer"),
     "HTTP_USER_AGENT": _header("User-Agent"),
-    "AUTH_TYPE": Variable(lambda request: request.env.get("AUTH_TYPE", "")),
-    "REMOTE_USER": Variable(lambda request: request.env.get("REMOTE_USER", "")),
+    "AUTH_TYPE": Variable(lambda request: request.auth_type),
+    "REMOTE_USER": Variable(lambda request: request.user or ""),
     "REMOTE_IDENT": Variable(lambda _: ""),  # identd is never asked
     "REMOTE_ADDR": Variable(lambda request: request.endpoints.client),
     "CONN_REMOTE_ADDR": Variable(lambda request: request.endpoints.peer or request.endpoints.client),

@@ -16,7 +16,7 @@ from ownhost.request.links import check_links, not_followed
 from ownhost.request.request import OtherIdentity, Request
 from ownhost.request.resolve import assigned
 from ownhost.request.routing import IDENTITY, fixed_assignment
-from ownhost.request.sections import Target, target_of
+from ownhost.request.sections import ReadFolder, Target, target_of
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
 OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)  # the server's own trouble, not the file's
@@ -43,20 +43,39 @@ def walk(request: Request) -> None:
         request.filename, request.path_info, request.stat = _find(request.filename)
     except OSError as error:
         raise _refusal(request.uri, error) from None
-    merge(request)
-    if not request.site.follows_links:
-        request.pure = False  # a link may appear where there was none
-        check_links(request.site.sections, request.filename)
+    read = _reader(request)
+    if read is None:
+        merge(request)
+        _check_links(request, None)
+    else:  # as in Apache, a file counts only if the links on the way to it may be followed
+        _check_links(request, read)
+        merge(request, read)
     if request.stat is None and Path(request.filename).is_symlink():
         raise not_followed(request.filename)
     if request.stat is not None and not _is_served(request.stat):
         raise HTTPError(403, f"AH00038: Forbidden: {request.filename} doesn't point to a file or directory")
 
 
-def merge(request: Request) -> None:
-    """Merge the settings for the current `filename` and `uri`. Raises HTTPError 500."""
+def _reader(request: Request) -> ReadFolder | None:
+    """What reads .htaccess files, if the virtual host has any. Only who serves the request may look for them."""
+    htaccess = request.site.htaccess
+    if htaccess is None:
+        return None
+    if not request.site.fixed:
+        merge(request)
+    return htaccess.reader(request)
+
+
+def _check_links(request: Request, read: ReadFolder | None) -> None:
+    """Refuse links that Options don't allow."""
+    if not request.site.follows_links and not check_links(request.site.sections, request.filename, read):
+        request.pure = False  # a link may appear where there was none
+
+
+def merge(request: Request, read: ReadFolder | None = None) -> None:
+    """Merge the settings for the current `filename` and `uri`. Raises HTTPError."""
     sections = request.site.sections
-    match = sections.match(_target(request))
+    match = sections.match(_target(request), read)
     before, request.settings = request.settings, sections.merge(match)
     if match.variables:
         request.env.update(match.variables)

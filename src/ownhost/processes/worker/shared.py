@@ -25,6 +25,7 @@ from ownhost.processes.worker.lingering import Lingering
 from ownhost.processes.worker.own_identity import OwnIdentity
 from ownhost.processes.worker.relaying import Relays
 from ownhost.processes.worker.service import Service
+from ownhost.processes.worker.turn import Turn
 from ownhost.processes.worker.waiting import Waiting
 from ownhost.request.given_files import GivenFiles
 from ownhost.request.hosts import NameTable
@@ -60,10 +61,11 @@ class Shared:
             command: Dialogue(loop, command, descriptors[talk], descriptors[errors], self.log)
             for command, (talk, errors) in slice_.programs.items()
         }
+        self.turn = Turn(loop.call_soon)
         self.services = self._services(writers, descriptors)
         # For messages of no virtual host: the main server's settings, if this identity has its log.
         served = next(iter(self.services.values()), None)
-        self.default = served or Service(slice_.main, OwnIdentity(slice_, slice_.main), writers, loop.call_soon)
+        self.default = served or Service(slice_.main, OwnIdentity(slice_, slice_.main), writers, self.turn.at_end)
         self.names: dict[tuple[str, int], NameTable] = {}  # that were looked up before, by address
         self.relays = Relays(loop, channel)
         self.connections: set[Staying] = set()
@@ -89,7 +91,7 @@ class Shared:
                 server,
                 OwnIdentity(self.slice, server),
                 writers,
-                self.loop.call_soon,
+                self.turn.at_end,
                 clients.get(server.id),
                 encryption.get(server.id),
             )

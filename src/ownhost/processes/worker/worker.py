@@ -112,6 +112,7 @@ class Worker(Shared):
                 self.loop.remove_reader(self.mailbox.fileno())
                 return
             self.taken += 1
+            self.turn.end()  # it may have been sent after the last one was answered
             self.serve(*received)
         self.note_idle()
         self.full_batches += 1

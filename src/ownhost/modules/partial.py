@@ -1,5 +1,6 @@
-"""Byte ranges of a response that a program or another server sends whole (RFC 9110, 14.2; Apache's
-ap_byterange_filter).
+"""Byte ranges of a response that is made whole: by a program, another server, compression.
+
+Source: RFC 9110, 14.2; Apache's ap_byterange_filter.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 from ownhost.http import ranges
 from ownhost.http.dates import parse_date
 from ownhost.http.message import Parts, Response
+from ownhost.modules.compression.codings import Content
 from ownhost.modules.core_charset import with_default_charset
 from ownhost.modules.core_files import wanted_ranges
 from ownhost.request.request import Request
@@ -21,7 +23,8 @@ def cut(request: Request, response: Response, size: int | None, *, is_here: bool
     if size is None or response.status != 200 or request.error_status or _has_own_word(response):
         return None
     modified = parse_date(response.header("last-modified") or "")
-    wanted = wanted_ranges(request, size, response.header("etag"), modified)
+    content = Content(response.header("content-type") or "", response.header("content-encoding") or "", size)
+    wanted = wanted_ranges(request, content, response.header("etag"), modified)
     if wanted is None or not (is_here or ranges.are_in_order(wanted)):
         return None
     response.status = 206

@@ -1,0 +1,1 @@
+"""Compressing responses: which coding, and the body in it."""

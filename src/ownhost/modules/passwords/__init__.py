@@ -1,0 +1,1 @@
+"""Passwords: their hashes, the files that hold them, and checks that take time."""
