@@ -25,8 +25,8 @@ MODULES = Path("/usr/lib/apache2/modules")
 LOADED = (
     "mpm_prefork access_compat actions alias allowmethods asis auth_basic authn_core authn_file authz_core "
     "authz_groupfile authz_host authz_owner authz_user autoindex brotli cgi deflate dir env expires filter headers "
-    "mime proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite setenvif speling ssl "
-    "socache_shmcb userdir vhost_alias"
+    "mime negotiation proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi proxy_wstunnel remoteip rewrite setenvif "
+    "speling ssl socache_shmcb userdir vhost_alias"
 )
 SITE = f"""\
 <VirtualHost *:@PORT@>

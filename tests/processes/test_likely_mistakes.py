@@ -88,14 +88,7 @@ def host(name: str, more: str = "", address: str = "*:80") -> str:
             "ProxyHTMLLinks a x\nProxyHTMLLinks b x\nMutex x\nProxyHTMLLinks c x",
             ["1: ProxyHTMLLinks is accepted without effect +2", "3: Mutex"],
         ),
-        ("Options MultiViews", ["1: Options MultiViews has no effect: there is no content negotiation"]),
-        ("Options -Indexes +FollowSymLinks\n<Directory @DIR@>\nOptions None\n</Directory>", []),
-        (
-            "<Directory @DIR@>\nOptions +Indexes +MultiViews\n</Directory>\n"
-            "<Directory /srv>\nOptions Indexes\n</Directory>",
-            ["2: Options MultiViews has no effect"],
-        ),
-        ("Options MultiViews\n" + host("a.test") + host("b.test", "Options +MultiViews\n"), ["1: Options MultiViews"]),
+        ("Options Indexes MultiViews", []),
         ("H2PushResource /a\nH2PushResource /b", ["1: H2PushResource: nothing is pushed to HTTP/2 clients"]),
     ],
 )

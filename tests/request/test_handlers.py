@@ -15,7 +15,7 @@ PROGRAMS = """
     application/x-httpd-cgi x-httpd-php x-httpd-ea-php81 x-mapp-php5 php-script php5-script php7-script php-fcgi
     php5-fcgi php56-cgi php-fpm fcgi-php lsapi-script lsphp php php7.4 x_php-cgi cgi-script fcgid-script
     fastcgi-script wsgi-script asgi-script perl-script python-program lua-script suphp-script modperl mod_python
-    server-parsed server-status server-info balancer-manager ldap-status type-map imap-file send-as-is
+    server-parsed server-status server-info balancer-manager ldap-status imap-file
     proxy:fcgi://127.0.0.1:9000 proxy:unix:/run/php.sock|fcgi://x proxy-server PHP-Script isapi-handler
     text/x-server-parsed-html
 """

@@ -38,7 +38,7 @@ def check(options: Options, strict: bool, as_json: bool) -> None:
         start = trial(options, strict)
         config = start.config
         remarks = [*start.remarks(), *config.without_effect]
-        remarks += [*likely_mistakes.of_certificates(config, start.keys), *likely_mistakes.of_options(config)]
+        remarks += likely_mistakes.of_certificates(config, start.keys)
         errors, costs = start.errors, [] if strict else start.costs()
     except ConfigError as error:
         errors, costs, remarks = error.problems, [], error.notes

@@ -9,10 +9,10 @@ from __future__ import annotations
 # Modules whose directives Ownhost obeys, or whose purpose it serves if they have none.
 _DONE = """
     access_compat actions alias allowmethods asgi asis auth_basic authn_core authn_file authz_core authz_groupfile
-    authz_host authz_owner authz_user autoindex brotli cgi cgid core deflate dir env expires fcgid filter headers http
-    http2 log_config logio macro mime mpm_itk mpm_prefork proxy proxy_fcgi proxy_http proxy_scgi proxy_uwsgi
-    proxy_wstunnel remoteip reqtimeout rewrite setenvif so socache_shmcb speling ssl suexec systemd unixd userdir
-    version vhost_alias watchdog wsgi xsendfile
+    authz_host authz_owner authz_user autoindex brotli cgi cgid core deflate dir env expires fcgid filter headers
+    http http2 log_config logio macro mime mpm_itk mpm_prefork negotiation proxy proxy_fcgi proxy_http proxy_scgi
+    proxy_uwsgi proxy_wstunnel remoteip reqtimeout rewrite setenvif so socache_shmcb speling ssl suexec systemd
+    unixd userdir version vhost_alias watchdog wsgi xsendfile
 """
 DONE = frozenset(_DONE.split())
 
@@ -34,7 +34,7 @@ _NOT_DONE = """
     ext_filter fastcgi file_cache geoip geoip2 gnutls heartbeat heartmonitor hostinglimits ident
     imagemap include info intercept_form_submit jk journald lbmethod_bybusyness lbmethod_byrequests
     lbmethod_bytraffic lbmethod_heartbeat ldap limitipconn log_debug log_forensic log_sql lookup_identity lsapi lua
-    maxminddb md mime_magic mime_xattr mono mpm_event mpm_peruser mpm_worker musicindex negotiation nss pagespeed
+    maxminddb md mime_magic mime_xattr mono mpm_event mpm_peruser mpm_worker musicindex nss pagespeed
     passenger perl privileges proxy_ajp proxy_balancer proxy_connect proxy_express proxy_fdpass proxy_ftp
     proxy_hcheck proxy_html proxy_http2 python qos ratelimit reflector removeip request rivet rpaf
     security2 sed session session_cookie session_crypto session_dbd shib slotmem_plain slotmem_shm socache_dbm

@@ -28,6 +28,7 @@ from ownhost.request.module import Module, register
 from ownhost.request.request import Level, Request
 from ownhost.request.walk import OURS, AccessRefused
 
+VARIANTS = "variant-list-validator"  # the note that tells the variants of a page apart from others it had
 ETAG_PARTS = ("inode", "mtime", "size")
 METHODS = "GET, HEAD, POST, OPTIONS"  # the methods of the default handler
 _ALLOWED = (("Allow", METHODS),)
@@ -238,7 +239,8 @@ def entity_tag(request: Request, stat: os.stat_result) -> str | None:
     if not chosen:
         return None
     weak = "W/" if request.time - stat.st_mtime < RECENT else ""
-    return f'{weak}"{"-".join(chosen)}"'
+    variants = f";{request.notes[VARIANTS]}" if VARIANTS in request.notes else ""
+    return f'{weak}"{"-".join(chosen)}{variants}"'
 
 
 def wanted_ranges(request: Request, content: Content, etag: str | None, modified: float | None) -> ranges.Ranges | None:

@@ -16,6 +16,7 @@ from ownhost.config.directive import (
     Directive,
     Override,
     Setting,
+    Settings,
     Where,
     declare,
 )
@@ -250,6 +251,30 @@ def facts_of(name: str, extensions: Extensions, types: Table) -> Facts:
     return facts
 
 
+def not_understood(name: str, extensions: Extensions, types: Table) -> list[str] | None:
+    """The parts of a file name that say nothing about its content, with its first one; None if no part says anything.
+
+    A handler says nothing: a client that means a program names it whole (MultiviewsMatch NegotiatedOnly).
+    """
+    dots = len(name) - len(name.lstrip("."))
+    first, *rest = name[dots:].split(".")
+    found, parts = [name[:dots] + first], [part for part in rest if part]
+    for part in parts:
+        extension = part.lower()
+        type_ = extensions.types.get(extension)
+        says = types.get(extension) if type_ is None else type_
+        tables = (extensions.languages, extensions.charsets, extensions.encodings)
+        if not says and not any(table.get(extension) for table in tables):
+            found.append(part)
+    return None if len(found) == 1 + len(parts) else found
+
+
+def types_of(settings: Settings) -> Table:
+    """The media types of extensions: TypesConfig, or else the system's."""
+    types = settings[TYPES_CONFIG]
+    return default_types() if types is None else types
+
+
 def fixup(request: Request) -> Response | None:
     """Find type, language, encoding and handler of the file."""
     if request.is_proxied:
@@ -264,9 +289,7 @@ def fixup(request: Request) -> Response | None:
     if request.is_folder:
         request.handler = handler or request.alias
         return None
-    types = settings[TYPES_CONFIG]
-    types = default_types() if types is None else types
-    facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], types)
+    facts = facts_of(request.filename.rpartition("/")[2], settings[EXTENSIONS], types_of(settings))
     request.content_type = settings[FORCE_TYPE] or facts.type
     request.handler = handler or request.alias or facts.handler
     if facts.charset and not settings[FORCE_TYPE]:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from ownhost.config.arguments import ignored
 from ownhost.config.directive import (
-    ANYWHERE,
     SECTIONS,
     SERVER_ONLY,
     SERVERS,
     Answer,
     Directive,
-    Override,
     Where,
     declare,
 )
@@ -25,14 +23,6 @@ _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("ScriptSock", "mod_cgid", SERVERS, "Where the CGI daemon listens. Ownhost starts programs without one."),
     ("DAVLockDB", "mod_dav_fs", SERVERS, "Where WebDAV's locks are kept."),
     ("MIMEMagicFile", "mod_mime_magic", SERVERS, "The table that guesses types from contents."),
-    (
-        "CacheNegotiatedDocs",
-        "mod_negotiation",
-        SERVERS,
-        "Whether proxies may keep what was negotiated. Ownhost does not negotiate.",
-    ),
-    ("ForceLanguagePriority", "mod_negotiation", ANYWHERE, "What is sent if the languages do not decide it."),
-    ("LanguagePriority", "mod_negotiation", ANYWHERE, "Which language is preferred. Ownhost does not negotiate."),
     ("ProxyStatus", "mod_proxy", SERVERS, "Whether the status page shows proxied servers."),
     ("ProxyFtpDirCharset", "mod_proxy_ftp", SECTIONS, "The character set of FTP listings."),
     ("ProxyHTMLLinks", "mod_proxy_html", SECTIONS, "Which attributes of HTML hold links."),
@@ -42,10 +32,6 @@ _TABLE: tuple[tuple[str, str, Where, str], ...] = (
     ("ExtendedStatus", "mod_status", SERVER_ONLY, "Whether the status page shows each request."),
 )
 
-_OVERRIDES = {"mod_negotiation": Override.FILE_INFO}
 
 for _name, _module, _where, _text in _TABLE:
-    _override = _OVERRIDES.get(_module, Override.NONE) if Where.HTACCESS in _where else Override.NONE
-    declare(
-        Directive(_name, _module, "value...", _where, _text, ignored(), override=_override, answer=Answer.NO_EFFECT)
-    )
+    declare(Directive(_name, _module, "value...", _where, _text, ignored(), answer=Answer.NO_EFFECT))

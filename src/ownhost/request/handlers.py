@@ -34,7 +34,7 @@ _PROGRAMS = re.compile(
 # The same for media types, which stand for a handler if none is named. Most are only types.
 _PROGRAM_TYPES = re.compile(
     r"(?:application|text)/x-(?:httpd-(?:.*(?:php|cgi|lsphp).*)|lsphp.*|lsapi.*|server-parsed-html3?)"
-    r"|httpd/send-as-is",
+    r"|httpd/send-as-is|application/x-type-map",
     re.IGNORECASE,
 )
 

@@ -23,17 +23,10 @@ from ownhost.modules.ssl.directives import SSL_CERTIFICATES
 from ownhost.processes.supervisor.keys import Keys, Seen
 from ownhost.request.document_root import DOCUMENT_ROOT
 from ownhost.request.hosts import SERVER_ALIASES, SERVER_NAME, HostIndex, own_names
-from ownhost.request.links import OPTIONS, Option
 
 # A certificate expires soon. Short-lived ones (six days) are renewed later than others.
 SOON = timedelta(days=14)
 LAST_PART = 3  # of its lifetime, if that is less
-_NOT_YET = {
-    Option.MULTI_VIEWS: (
-        "Options MultiViews has no effect: there is no content negotiation, and a name without its extension "
-        "answers 404"
-    ),
-}
 _NEVER_A_PATH = re.compile(r"\^[A-Za-z0-9_]")  # the beginning of a LocationMatch that lacks the slash
 _NEVER_IN_FOLDER = re.compile(r"\^/(?![?*{|])")  # a RewriteRule that begins with a slash, which is never there
 
@@ -102,20 +95,6 @@ def _unknown_formats(config: Config) -> Iterator[Problem]:
                     log.source,
                     f"there is no LogFormat {log.format}: each line of this log is that word, and nothing else{hint}",
                 )
-
-
-def of_options(config: Config) -> Iterator[Problem]:
-    """Options that are on and do nothing here yet, and what that means for visitors."""
-    main = config.main.origins.get(OPTIONS.name)
-    scopes: list[VirtualHost | Section] = [config.main, *_sections(config)]
-    scopes += [server for server in config.virtual_hosts if server.origins.get(OPTIONS.name) != main]
-    for scope in scopes:
-        source = scope.origins.get(OPTIONS.name)
-        said = scope.settings[OPTIONS]
-        wanted = said.added if said.listed is None else said.listed
-        for option, what in _NOT_YET.items():
-            if source is not None and option & wanted:
-                yield Problem(source, what)
 
 
 def _sections(config: Config) -> Iterator[Section]:
