@@ -30,8 +30,11 @@ def _plain(answer: Answer) -> Answer:
         return answer
     fields = {name: value for name, value in answer.fields.items() if name != "content-length"}
     body = answer.body
-    if body:
-        body = zlib.decompress(body, _GZIP) if coding == "gzip" else brotli.decompress(body)
+    try:
+        if body:
+            body = zlib.decompress(body, _GZIP) if coding == "gzip" else brotli.decompress(body)
+    except (zlib.error, brotli.error):  # a file whose name says that it is compressed
+        return answer
     return replace(answer, fields=fields, body=body)
 
 
