@@ -324,3 +324,13 @@ def test_a_file_that_looks_at_the_client_is_not_remembered(tree: Tree) -> None:
     assert values(tree.ask("/a.txt", "X-Field: yes"), "X-Said") == ["if"]
     assert values(tree.ask("/a.txt"), "X-Said") == []
     assert values(tree.ask("/a.txt", "X-Field: yes"), "X-Said") == ["if"]
+
+
+def test_what_an_index_elsewhere_looks_at_counts_for_the_folder(tmp_path: Path) -> None:
+    """The folder itself looks for no file, and its response is remembered: it holds as long as the index's."""
+    inner = f"<Directory {tmp_path}/root/d>\nAllowOverride All"
+    tree = Tree(tmp_path, f"AllowOverride None\nDirectoryIndex /d/x.txt\n</Directory>\n{inner}")
+    assert tree.said("/") == tree.said("/") == []
+    assert "/" in tree.remembered
+    tree.put("d/.htaccess", "Header set X-Said later\n")
+    assert tree.said("/") == ["later"]

@@ -22,7 +22,7 @@ from ownhost.config.overrides import ACCESS_FILE_NAME, Allowed
 from ownhost.http.level import Level
 from ownhost.http.message import HTTPError
 from ownhost.request.memory import OPEN, FileStatus, is_settled, same
-from ownhost.request.request import Request, SiteFacts
+from ownhost.request.request import Levels, Request, SiteFacts
 from ownhost.request.sections import ReadFolder
 
 MOST_FILES = 4_096  # that are remembered
@@ -66,7 +66,7 @@ class Htaccess:
         for name in self.names:
             path = os.fsencode(folder + name)
             try:
-                status = request.levels[path] = self._status(path)
+                status = _levels(request)[path] = self._status(path)
                 if status is not None:
                     return self._section(request, path, folder, allowed, status)
             except OSError as error:
@@ -90,7 +90,7 @@ class Htaccess:
 
     def _note(self, request: Request, path: bytes, status: os.stat_result | None) -> None:
         self.looks.see(path, status)
-        request.levels[path] = status
+        _levels(request)[path] = status
 
     def _section(
         self, request: Request, path: bytes, folder: str, allowed: Allowed, status: os.stat_result
@@ -120,6 +120,13 @@ class Htaccess:
             self.characters = len(content)
         self.known[path] = known
         return known
+
+
+def _levels(request: Request) -> Levels:
+    """What a request has looked at. There is no table before the first look: most requests need none."""
+    if request.levels is None:
+        request.levels = {}
+    return request.levels
 
 
 def _content(path: bytes) -> tuple[os.stat_result, bytes]:

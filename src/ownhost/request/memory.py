@@ -90,14 +90,16 @@ class FileStatus:
 
     def confirm(self, path: bytes, before: os.stat_result) -> bool:
         """Whether a file exists and is unchanged."""
-        if path in self.seen:
-            now = self.seen[path]
+        seen = self.seen
+        if path in seen:
+            now = seen[path]
         else:
+            if not seen:
+                self._await_end()
             try:
-                now = os.stat(path)
+                now = seen[path] = os.stat(path)
             except OSError:
-                now = None
-            self.see(path, now)
+                now = seen[path] = None
         return now is not None and same(now, before)
 
     def see(self, path: bytes, now: os.stat_result | None) -> None:
@@ -129,7 +131,7 @@ class FileStatus:
         self.unchanged[id(looked)] = looked
         return True
 
-    def settled(self, levels: Levels, time: float) -> Looked | None:
+    def settled(self, levels: Levels | None, time: float) -> Looked | None:
         """What a request has looked at; None if a file changed just now, and may change again unseen.
 
         Equal ones are one object.
@@ -169,7 +171,7 @@ class Memory:
     def recall(self, request: Request) -> Response | None:
         """The response to a request, if it is remembered and still valid."""
         head = request.head
-        key = self._key(request)
+        key = self._key(request) if self.variants else head.path
         answer = self.answers.get(key)
         if (
             answer is None
@@ -195,7 +197,7 @@ class Memory:
 
     def _confirmed(self, answer: Answer) -> Response | None:
         """A remembered response, if its file is unchanged."""
-        if not self.looks.confirm_all(answer.levels):
+        if answer.levels is not _NOTHING and not self.looks.confirm_all(answer.levels):
             return None
         response = answer.response
         if not isinstance(response.body, FileBody):

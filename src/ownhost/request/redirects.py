@@ -42,6 +42,8 @@ def _another(request: Request, uri: str, query: str | None, phase: Phase, env: d
     if count >= MAX_REDIRECTS:
         limit = f"the limit of {MAX_REDIRECTS} internal redirects due to probable configuration error"
         raise HTTPError(500, f"AH00124: Request exceeded {limit}, the last one to {uri}")
+    if request.levels is None and request.site.htaccess is not None:
+        request.levels = {}  # both look into one table: the response is remembered for this request
     return Request(
         request.head,
         request.endpoints,

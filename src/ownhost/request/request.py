@@ -201,9 +201,7 @@ class Request:
     answered_by: Request | None = None  # the request for an ErrorDocument, if one answers instead of this one
     status: int = 200  # of the response, as far as it is known
     error_status: int = 0  # the status that an ErrorDocument is served for
-    levels: Levels = field(
-        default_factory=dict
-    )  # .htaccess files that were looked for, with the requests that it led to
+    levels: Levels | None = None  # .htaccess files that were looked for; the requests that it leads to add to it
     pure: bool = True  # so far, everything decided follows from virtual host, path and file system alone
     same_until: float = inf  # seconds since the epoch: until then, such a request gets the same fields
     handled_by: Callable[[Request], Response] | None = None  # the handler, if all decisions before it are pure
