@@ -35,11 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts the real server: a file that knows `World`, a test that has a `world`."""
+    """Mark what starts the real server: a file that knows `World`, a test that has a `world`. Such files go first.
+
+    Several processes share the files: at the end, there are only quick ones left, and all have something to do.
+    """
     for item in items:
         fixtures = {*getattr(item, "fixturenames", ())}
         if hasattr(getattr(item, "module", None), "World") or fixtures & {"world", "shared_world"}:
             item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture
