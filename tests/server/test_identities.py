@@ -296,10 +296,9 @@ def test_no_users_worker_has_a_clients_socket(shared: Shared) -> None:
             sock.sendall(f"GET /~{name}/x HTTP/1.1\r\nHost: shared.test\r\n\r\n".encode())
             assert answer(sock).content == f"{name}\n".encode()
         ours = sock.getsockname()[1]
-        line = next(
-            line for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[2].endswith(f":{ours:04X}")
-        )
-        inode = f"socket:[{line.split()[9]}]"
+        ports = f":{shared.server.port:04X}", f":{ours:04X}"  # others may have the client's alone
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        (inode,) = [f"socket:[{one[9]}]" for one in sockets if (one[1][-5:], one[2][-5:]) == ports]
         holders = {process.uid for process in shared.server.processes() if inode in process.descriptors().values()}
     assert holders == {ALICE}
 

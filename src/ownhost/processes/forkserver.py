@@ -95,7 +95,7 @@ def main() -> NoReturn:
 
 def arrange() -> list[list[object]]:
     """Arrange workers' objects side by side in memory, as long as the result is kept. After that, only fork."""
-    first_request = heap.executed(rehearsal.rehearse_first_request)
+    first_request = heap.executed(partial(rehearsal.rehearse_first_request, 1))
     gc.collect()
     gaps = [heap.fill_gaps()]  # otherwise the copies would lie in gaps, far apart: 0.15 MiB for each worker
     heap.gather(first_request, BEFORE_THAT)

@@ -49,7 +49,7 @@ REHEARSED = (
 )
 REHEARSED_PATHS = ("/keyword.py", "/keyword.py", "/missing") * 5  # over HTTP/2
 WARM = 1  # of REHEARSED
-ROUNDS = 16  # after so many, Python has specialised what a worker runs once: saves 0.2 MiB over two rounds
+ROUNDS = 10  # after so many, Python has specialised what a worker runs once: saves 0.2 MiB over two rounds
 LOG = LogTarget("file", os.devnull)
 COMBINED = '%h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"'
 
@@ -68,9 +68,9 @@ def rehearse() -> None:
         pwd.getpwnam("rehearsal")
 
 
-def rehearse_first_request() -> None:
+def rehearse_first_request(rounds: int = ROUNDS) -> None:
     """Begin, and serve one request, several times."""
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         with _rehearsing() as worker:
             worker.loop.run_until_complete(_rehearse(worker, REHEARSED[0]))
 
