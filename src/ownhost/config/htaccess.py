@@ -31,7 +31,6 @@ MAX_REMARKS = 100
 MAX_SECONDS = 3.0  # of this thread's time
 
 _NO_ENVIRONMENT: Mapping[str, str] = {}  # the server's is none of an owner's business
-_LIMITS = (SectionKind.LIMIT, SectionKind.LIMIT_EXCEPT)
 
 
 @dataclass(frozen=True, slots=True)

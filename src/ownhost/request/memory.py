@@ -171,7 +171,7 @@ class Memory:
     def recall(self, request: Request) -> Response | None:
         """The response to a request, if it is remembered and still valid."""
         head = request.head
-        key = self._key(request) if self.variants else head.path
+        key = self._key(request)
         answer = self.answers.get(key)
         if (
             answer is None
@@ -197,7 +197,7 @@ class Memory:
 
     def _confirmed(self, answer: Answer) -> Response | None:
         """A remembered response, if its file is unchanged."""
-        if answer.levels is not _NOTHING and not self.looks.confirm_all(answer.levels):
+        if not self.looks.confirm_all(answer.levels):
             return None
         response = answer.response
         if not isinstance(response.body, FileBody):

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r'\s*((?:"[^"]*"|[^",;])*)\s*')
-_QUALITY = re.compile(r"\s*0?(?:\.([0-9]{0,3})|(?![0-9.])\Z|)")
 _MOST = 200  # entries of a field that are looked at
 INCLUDED = ("text/x-server-parsed-html", "text/x-server-parsed-html3")
 HTML = ("text/html", *INCLUDED)

@@ -13,8 +13,6 @@ import re
 import struct
 from typing import NamedTuple
 
-HANDSHAKE = 0x16  # the first byte of a TLS connection: the type of a handshake record
-_CLIENT_HELLO = 1
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4  # bytes
